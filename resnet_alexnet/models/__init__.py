@@ -1,0 +1,62 @@
+"""Every network of both papers by name."""
+
+import functools
+import inspect
+from typing import Any
+
+from flax import nnx
+
+from resnet_alexnet.errors import InputError, check_name, nearest
+from resnet_alexnet.models.alexnet import ALEXNETS
+from resnet_alexnet.models.resnet import RESNETS
+
+MODELS = {**ALEXNETS, **RESNETS}
+
+# For messages: MODELS lists every CIFAR depth.
+FAMILIES = (
+    "alexnet, alexnet_one_tower, alexnet_owt, alexnet_cifar, resnet18, resnet34, resnet50, resnet101, resnet152, "
+    "plain18, plain34, cifar_resnet{6n+2}, cifar_plain{6n+2} with n from 1 to 200"
+)
+
+
+def check_model(name: str) -> None:
+    """Raises InputError unless `name` is a model's; the message names the nearest and the families."""
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}{nearest(name, MODELS)} (allowed: {FAMILIES})")
+
+
+def model_options(name: str) -> tuple[str, ...]:
+    """The options, by keyword, that the model called `name` has: what its table does not fix."""
+    check_model(name)
+    model = MODELS[name]
+    fixed = {"num_classes", "image_size", "channels", "key"}
+    if isinstance(model, functools.partial):
+        fixed |= model.keywords.keys()
+        model = model.func
+    parameters = inspect.signature(model.__init__).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in fixed)
+
+
+def create_model(
+    name: str, *, num_classes: int, image_size: int = 224, channels: int = 3, rngs: nnx.Rngs, **options: Any
+) -> nnx.Module:
+    """Creates the network called `name`, initialised as its paper does.
+
+    Args:
+        name: one of MODELS.
+        num_classes: logits an image; 1 for a binary task with a single logit.
+        image_size: side of the images in pixels.
+        channels: colour channels of the images.
+        rngs: gives one key, `rngs.params()`.
+        **options: the model's own, see its class.
+
+    Raises:
+        InputError: unknown name, option or value, or too small an image.
+    """
+    check_model(name)
+    for option in options:
+        check_name(f"option of {name}", option, model_options(name))
+    for what, value in (("num_classes", num_classes), ("channels", channels), ("image_size", image_size)):
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{what} is {value!r}, needed is a whole number from 1 up")
+    return MODELS[name](num_classes=num_classes, image_size=image_size, channels=channels, key=rngs.params(), **options)

@@ -1,0 +1,406 @@
+"""The layers both papers are made of, each with one lowering in one place.
+
+Layers take a `key` and split it for their parts instead of drawing from an `nnx.Rngs`: a stream's counter is a variable,
+and under a trace every write to a variable walks the whole program, which is quadratic in depth.
+A layer computes in the dtype of its input; parameters and statistics stay float32.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.nn import initializers
+from jaxtyping import Array, Float
+
+from resnet_alexnet.errors import InputError, check_name
+
+Initializer = Callable[..., jax.Array]
+Padding = tuple[int, int]  # pixels before and after, the same for both directions
+Observer = Callable[["Layer", Any, Any], None]
+
+BATCH_AXIS = "data"  # the mapped axis over which synchronised batch normalisation averages
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+
+_observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar("observer", default=None)
+
+
+def he_normal() -> Initializer:
+    """Normal with variance 2 / fan_in. Source: He et al. 2015, "Delving deep into rectifiers", eq. 10; [H15] 3.4."""
+    return initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def torch_uniform(fan_in: int) -> Initializer:
+    """Uniform in +-1 / sqrt(fan_in): what torch gives convolutions and linear layers, weights and biases alike."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+@contextlib.contextmanager
+def observe(observer: Observer) -> Iterator[None]:
+    """Calls `observer(layer, input, output)` after every layer's call inside the block."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+class Layer(nnx.Module):
+    """A step of a network with a row in its paper's table; subclasses define `forward`."""
+
+    def __call__(self, x: jax.Array, **kwargs: Any) -> jax.Array:
+        """Applies the layer and shows the result to the observer, if there is one."""
+        y = self.forward(x, **kwargs)
+        if (observer := _observer.get()) is not None:
+            observer(self, x, y)
+        return y
+
+    def forward(self, x: jax.Array, **kwargs: Any) -> jax.Array:
+        """What the layer computes."""
+        raise NotImplementedError
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Multiply-adds for one image, counted as both papers do: convolutions and inner products only."""
+        return 0
+
+
+def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
+    """Length of the map that a window of `window` pixels leaves of `size` pixels; below 1 where it does not fit."""
+    return (size + sum(padding) - window) // stride + 1
+
+
+def ceil_padding(size: int, window: int, stride: int) -> Padding:
+    """Caffe's and cuda-convnet's ceil mode: just enough at the far side for the last window to begin inside the map."""
+    windows = -(-max(size - window, 0) // stride) + 1
+    return (0, max((windows - 1) * stride + window - size, 0))
+
+
+def check_image(image: jax.Array, channels: int, smallest: int, largest: int | None = None) -> None:
+    """Raises InputError unless `image` is (batch, height, width, channels) with sides the net can take."""
+    if image.ndim != 4 or image.shape[-1] != channels:
+        raise InputError(
+            f"image has shape {tuple(image.shape)}, the model takes (batch, height, width, {channels} channels)"
+        )
+    if min(image.shape[1:3]) < smallest:
+        raise InputError(
+            f"image of {image.shape[1]}x{image.shape[2]} pixels is too small, the smallest is {smallest}x{smallest}"
+        )
+    if largest is not None and max(image.shape[1:3]) > largest:
+        raise InputError(
+            f"image of {image.shape[1]}x{image.shape[2]} pixels is too large, the largest is {largest}x{largest}"
+        )
+
+
+def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: int = 1, model: str) -> int:
+    """The smallest side whose last map has `needed` pixels; InputError naming it when `image_size` is below.
+
+    `map_size` gives the side of the last map for an image side; it must not decrease.
+    """
+    smallest = next(size for size in range(1, 4096) if map_size(size) >= needed)
+    if image_size < smallest:
+        raise InputError(f"image_size={image_size} is too small for {model}, the smallest is {smallest}")
+    return smallest
+
+
+def convolve(
+    x: Float[Array, "batch height width in"],
+    kernel: Float[Array, "kernel_height kernel_width in out"],
+    *,
+    strides: int = 1,
+    padding: Padding = (0, 0),
+) -> Float[Array, "batch new_height new_width out"]:
+    """Convolution as every net here uses it: NHWC, HWIO, square strides.
+
+    A 1x1 kernel is a matrix product on the strided pixels, which XLA's CPU backend runs several times faster.
+    """
+    kernel = kernel.astype(x.dtype)
+    if kernel.shape[:2] == (1, 1) and padding == (0, 0):
+        return x[:, ::strides, ::strides] @ kernel[0, 0]
+    return lax.conv_general_dilated(
+        x, kernel, (strides, strides), [padding, padding], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+class Convolution(Layer):
+    """A convolution with square kernel and explicit padding, with or without bias."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        padding: Padding = (0, 0),
+        kernel_init: Initializer,
+        bias_init: Initializer | None = None,
+        key: jax.Array,
+    ):
+        kernel_key, bias_key = jax.random.split(key)
+        self.kernel = nnx.Param(
+            kernel_init(kernel_key, (kernel_size, kernel_size, in_channels, out_channels), jnp.float32)
+        )
+        self.bias = None if bias_init is None else nnx.Param(bias_init(bias_key, (out_channels,), jnp.float32))
+        self.strides = strides
+        self.padding = padding
+
+    def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch new_height new_width out"]:
+        """Convolves and adds the bias."""
+        y = convolve(x, self.kernel.get_value(), strides=self.strides, padding=self.padding)
+        return y if self.bias is None else y + self.bias.get_value().astype(y.dtype)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Every output pixel takes the whole kernel once."""
+        return output_shape[0] * output_shape[1] * self.kernel.get_value().size
+
+
+class LocalConvolution(Layer):
+    """A convolution whose kernel differs at every position (untied weights), for maps of one fixed size.
+
+    Source: cuda-convnet's `local` layers, as in the CIFAR-10 net of [K12] section 3.3.
+    """
+
+    def __init__(
+        self,
+        map_size: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        padding: Padding,
+        kernel_init: Initializer,
+        key: jax.Array,
+    ):
+        out = window_output(map_size, kernel_size, 1, padding)
+        self.kernel = nnx.Param(kernel_init(key, (out, out, kernel_size**2 * in_channels, out_channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((out, out, out_channels), jnp.float32))
+        self.kernel_size = kernel_size
+        self.padding = padding
+
+    def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch new_height new_width out"]:
+        """Applies each position's own kernel to its window."""
+        y = lax.conv_general_dilated_local(
+            x,
+            self.kernel.get_value().astype(x.dtype),
+            (1, 1),
+            [self.padding, self.padding],
+            (self.kernel_size, self.kernel_size),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias.get_value().astype(y.dtype)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Every weight is used once."""
+        return self.kernel.get_value().size
+
+
+class Linear(Layer):
+    """An inner product with bias."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        kernel_init: Initializer,
+        bias_init: Initializer,
+        key: jax.Array,
+    ):
+        kernel_key, bias_key = jax.random.split(key)
+        self.kernel = nnx.Param(kernel_init(kernel_key, (in_features, out_features), jnp.float32))
+        self.bias = nnx.Param(bias_init(bias_key, (out_features,), jnp.float32))
+
+    def forward(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
+        """Multiplies and adds the bias."""
+        return x @ self.kernel.get_value().astype(x.dtype) + self.bias.get_value().astype(x.dtype)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Every weight is used once at each position of a map."""
+        positions = 1
+        for side in output_shape[:-1]:
+            positions *= side
+        return positions * self.kernel.get_value().size
+
+
+class MaxPool(Layer):
+    """Max-pooling; `padding` is "none", "ceil" (Caffe) or "symmetric" (one pixel each side, torchvision's ResNets).
+
+    Written as a maximum of strided slices: its gradient is several times faster on a CPU than XLA's select-and-scatter.
+    Departure: windows with ties share the gradient between the tied pixels instead of giving it to the first.
+    """
+
+    def __init__(self, window: int, stride: int, *, padding: str = "none"):
+        check_name("padding", padding, ("none", "ceil", "symmetric"))
+        self.window, self.stride, self.padding = window, stride, padding
+
+    def _padding(self, size: int) -> Padding:
+        if self.padding == "ceil":
+            return ceil_padding(size, self.window, self.stride)
+        return (1, 1) if self.padding == "symmetric" else (0, 0)
+
+    def output_size(self, size: int) -> int:
+        """Side of the map that is left of a map with side `size`."""
+        return window_output(size, self.window, self.stride, self._padding(size))
+
+    def forward(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch new_height new_width channels"]:
+        """Takes each window's maximum."""
+        height, width = self.output_size(x.shape[1]), self.output_size(x.shape[2])
+        pads = [(0, 0), self._padding(x.shape[1]), self._padding(x.shape[2]), (0, 0)]
+        x = jnp.pad(x, pads, constant_values=-jnp.inf)
+        span_y, span_x = (height - 1) * self.stride + 1, (width - 1) * self.stride + 1
+        y = None
+        for i in range(self.window):
+            for j in range(self.window):
+                part = x[:, i : i + span_y : self.stride, j : j + span_x : self.stride]
+                y = part if y is None else jnp.maximum(y, part)
+        assert y is not None
+        return y
+
+
+class LocalResponseNorm(Layer):
+    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centred, cut at the edges.
+
+    Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75). `alpha_over_size` divides alpha by n, as the author's
+    cuda-convnet, Caffe and torch do. With `groups` the channels fall into that many separate runs: the paper's two
+    towers exchange nothing before the third layer, so each normalises over its own kernel maps.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 5,
+        k: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        alpha_over_size: bool = False,
+        groups: int = 1,
+    ):
+        if size < 1 or size % 2 == 0:
+            raise InputError(f"lrn_size={size}: the window is centred, so its size must be odd and positive")
+        self.size, self.k, self.beta, self.groups = size, k, beta, groups
+        self.alpha = alpha / size if alpha_over_size else alpha
+
+    def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
+        """Normalises; the sum and the power are float32."""
+        a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
+        half, channels = self.size // 2, a.shape[-1]
+        padded = jnp.pad(jnp.square(a), [(0, 0)] * (a.ndim - 1) + [(half, half)])
+        total = sum(padded[..., j : j + channels] for j in range(self.size))
+        scale = self.k + self.alpha * total
+        if self.beta == 0.75:  # two roots are cheaper than a power
+            root = jnp.sqrt(scale)
+            b = a / (root * jnp.sqrt(root))
+        else:
+            b = a / scale**self.beta
+        return b.reshape(x.shape).astype(x.dtype)
+
+
+class BatchNorm(Layer):
+    """Batch normalisation over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
+
+    group: `n` normalises each run of n consecutive images of the global batch by its own statistics, as n images on
+        each GPU do in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the number of devices;
+        None takes all the images of this device, "sync" those of all devices.
+    momentum: running = momentum * running + (1 - momentum) * mean over the groups.
+    unbiased_variance: the running variance divides by n - 1 as torch's does; the batch's own never does.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        group: int | str | None = None,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        unbiased_variance: bool = False,
+        zero_scale: bool = False,
+    ):
+        if (isinstance(group, str) and group != "sync") or (isinstance(group, int) and group < 1):
+            raise InputError(
+                f"bn_group is {group!r} (allowed: a positive number of images, None for a device's, 'sync' for all)"
+            )
+        self.scale = nnx.Param((jnp.zeros if zero_scale else jnp.ones)((channels,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
+        self.group, self.momentum, self.epsilon = group, momentum, epsilon
+        self.unbiased_variance = unbiased_variance
+
+    def forward(
+        self, x: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch height width channels"]:
+        """Normalises by the groups' statistics in training, which also moves the running ones, else by those."""
+        if not train:
+            inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
+            return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)
+        batch, channels = x.shape[0], x.shape[-1]
+        size = self.group if isinstance(self.group, int) else batch
+        if batch % size:
+            fits = [n for n in range(1, batch + 1) if batch % n == 0]
+            raise InputError(f"bn_group={size} does not divide the {batch} images of a device; groups of {fits} do")
+        grouped = x.astype(jnp.float32).reshape(batch // size, size, -1, channels)
+        # Mean and mean square in one pass over the data; float32 whatever the compute dtype.
+        mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
+        count = grouped.shape[1] * grouped.shape[2]
+        if self.group == "sync":
+            mean, mean_square = lax.pmean((mean, mean_square), BATCH_AXIS)
+            count *= lax.axis_size(BATCH_AXIS)
+        var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
+        self._move_statistics(mean.mean(0), var.mean(0), count)
+        inverse = self.scale.get_value() * lax.rsqrt(var + self.epsilon)
+        shift = self.bias.get_value() - mean * inverse
+        y = grouped * inverse[:, None, None] + shift[:, None, None]
+        return y.reshape(x.shape).astype(x.dtype)
+
+    def _move_statistics(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+        if self.unbiased_variance:
+            var = var * (count / max(count - 1, 1))
+        # set_raw_value: an ordinary assignment is checked against the whole trace, see the module's docstring.
+        self.mean.set_raw_value(self.momentum * self.mean.get_value() + (1 - self.momentum) * lax.stop_gradient(mean))
+        self.var.set_raw_value(self.momentum * self.var.get_value() + (1 - self.momentum) * lax.stop_gradient(var))
+
+
+def image_keys(rngs: nnx.Rngs | jax.Array | None, batch: int) -> jax.Array:
+    """One key an image, for what is drawn per image: given as an array of `batch` keys, or drawn from an nnx.Rngs.
+
+    Raises:
+        InputError: no randomness was given to a net that needs some.
+    """
+    if rngs is None:
+        raise InputError("this net draws dropout in training: pass rngs=nnx.Rngs(...) or an array of one key per image")
+    if isinstance(rngs, nnx.Rngs):
+        return jax.random.split(rngs.dropout(), batch)
+    if rngs.shape != (batch,):
+        raise InputError(f"rngs holds keys of shape {rngs.shape}, needed is one key an image: ({batch},)")
+    return rngs
+
+
+class Dropout(Layer):
+    """Sets each unit to zero with probability `rate`, drawn per image so that it does not depend on the devices.
+
+    scaling: "inverted" divides the kept units by 1 - rate in training; "test" multiplies all by 1 - rate at test time
+        instead, as in [K12] section 4.2. `index` tells one net's dropout layers apart.
+    """
+
+    def __init__(self, rate: float, *, scaling: str = "inverted", index: int):
+        check_name("dropout_scaling", scaling, ("inverted", "test"))
+        if not 0 <= rate < 1:
+            raise InputError(f"dropout is {rate}, allowed is a probability in [0, 1)")
+        self.rate, self.scaling, self.index = rate, scaling, index
+
+    def forward(self, x: Float[Array, "batch *features"], *, keys: jax.Array | None) -> Float[Array, "batch *features"]:
+        """Drops units by each image's key in training; without keys it is test time."""
+        keep = 1 - self.rate
+        if keys is None:
+            return x * jnp.asarray(keep, x.dtype) if self.scaling == "test" else x
+        kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.index), keep, x.shape[1:]))(keys)
+        scaled = x / jnp.asarray(keep, x.dtype) if self.scaling == "inverted" else x
+        return jnp.where(kept, scaled, jnp.zeros((), x.dtype))
