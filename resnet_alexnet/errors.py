@@ -24,3 +24,11 @@ def check_name(what: str, name: object, allowed: Iterable[object]) -> None:
     if name not in allowed:
         hint = nearest(str(name), map(str, allowed))
         raise InputError(f"{what} is {name!r}{hint} (allowed: {', '.join(map(str, allowed))})")
+
+
+class InterruptedRunError(RuntimeError):
+    """A run that a signal stopped after it was saved. Exit code 75 for SIGTERM ("try again later"), 130 for Ctrl-C."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,130 @@
+"""Every field of a run, once: its unit, its meaning, where its value comes from. Recipes change what they must.
+
+Not a recipe by itself: start from one of the files beside it, and set any field below from the command line, as in
+--config.batch_size=64 --config.optim.learning_rate=0.05. An unknown field is an error that names the nearest.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """The defaults: the CIFAR-10 recipe of [H15] section 4.2 where nothing says otherwise."""
+    config = ConfigDict()
+    config.seed = 0  # all randomness: initialisation, order, augmentation, dropout
+    config.batch_size = 128  # images a step over all devices ([K12] section 5, [H15] section 4.2)
+    config.num_steps = 64_000  # optimiser steps ([H15] section 4.2)
+    config.precision = "float32"  # or bfloat16: compute; parameters, statistics and loss stay float32
+    config.steps_per_call = 0  # steps in one dispatch; 0: 1 on a CPU, 32 elsewhere. The result does not depend on it
+    config.model = _model()
+    config.dataset = _dataset()
+    config.augment = ConfigDict(
+        {
+            "pad": 4,  # pixels: pad each side with the mean, crop back at random ([H15] section 4.2); 0: no crop
+            "flip": True,  # mirror left to right with probability 1/2 ([K12] section 4.1)
+            "mean": "pixel",  # subtract the training set's mean: per "pixel" ([K12], [H15]), per "channel", or "none"
+            "std": False,  # divide by the training set's standard deviation per channel (torchvision); else by 255
+        }
+    )
+    config.loss = ConfigDict(
+        {
+            "name": "softmax_cross_entropy",  # binary_cross_entropy_with_logits, binary_cross_entropy (on sigmoids)
+            "reduction": "mean",  # binary losses: "mean" over all elements, or "sum_classes" (then mean over images)
+        }
+    )
+    config.optim = ConfigDict(
+        {
+            "learning_rate": 0.1,  # of a batch of reference_batch_size ([H15] section 4.2)
+            "batch_size_rule": "none",  # learning rate at another batch_size: "none", "linear", "sqrt"
+            "reference_batch_size": 128,  # images: the recipe's own batch
+            "momentum": 0.9,  # both papers
+            "nesterov": False,
+            "weight_decay": 1e-4,  # L2, both papers' "weight decay"; 0.0005 for AlexNet, the study text has 0.001
+            "decay_mask": "all",  # what decays: "all" parameters, or "kernels" only
+            "update_rule": "paper",  # the rate inside the momentum buffer ([K12] section 5); "optax": outside
+            "bias_learning_rate": 1.0,  # multiplies the rate of biases (cuda-convnet2: 2)
+        }
+    )
+    config.schedule = ConfigDict(
+        {
+            "name": "steps",  # constant, steps, cosine, plateau
+            "boundaries": (32_000, 48_000),  # steps: where `steps` multiplies by factor ([H15] section 4.2)
+            "factor": 0.1,  # of `steps` and `plateau`
+            "warmup_steps": 0,  # steps of linear warm-up
+            "patience": 5,  # plateau: evaluations without improvement of val/top1_error before a drop
+            "cooldown": 0,  # plateau: evaluations after a drop that do not count
+            "floor": 0.0,  # plateau: smallest fraction of the learning rate
+            "until_error": 0.0,  # percent: warm up until the training error is below ([H15]: 80 for 110 layers); 0: off
+            "until_error_scale": 0.1,  # fraction of the learning rate until then
+            "until_error_window": 100,  # steps over which that error is averaged
+        }
+    )
+    config.eval = ConfigDict(
+        {
+            "every_steps": 1000,  # steps between evaluations on the validation split
+            "batch_size": 500,  # images a step over all devices
+        }
+    )
+    config.checkpoint = ConfigDict(
+        {
+            "every_steps": 1000,  # steps between checkpoints; the best by val/top1_error is saved besides
+            "keep": 2,  # how many of the latest stay, besides the best
+        }
+    )
+    config.log = ConfigDict({"every_steps": 100})  # steps between training records
+    config.guard = ConfigDict(
+        {
+            "stuck_steps": 10_000,  # stop at this step if the loss still is what a constant answer gives; 0: off
+        }
+    )
+    return config.lock()
+
+
+def _model() -> ConfigDict:
+    """The network and its options; an unset option means the network's own default, one it lacks is an error."""
+    return ConfigDict(
+        {
+            "name": "cifar_resnet20",  # one of resnet_alexnet.models.MODELS
+            "num_classes": placeholder(int),  # logits; unset: the data set's classes. 1: one logit for two classes
+            "activation": placeholder(str),  # relu, tanh ([K12] figure 1)
+            # ResNet ([H15])
+            "shortcut": placeholder(str),  # A, B, C (table 3)
+            "stride_in": placeholder(str),  # bottleneck strides in the "1x1" (as published) or "3x3" (torchvision)
+            "pool_padding": placeholder(str),  # stem's max-pooling: "caffe" (as published) or "torch"
+            "bn_group": placeholder(object),  # images normalised together; unset: a device's; "sync": all devices'
+            "bn_momentum": placeholder(float),  # of the running statistics
+            "bn_unbiased_variance": placeholder(bool),  # running variance over n - 1, as torch
+            "zero_init_last_gamma": placeholder(bool),  # each residual function starts at zero (Goyal et al. 2017)
+            # AlexNet ([K12])
+            "towers": placeholder(int),  # 2 as published, 1 without groups
+            "lrn": placeholder(bool),  # local response normalisation (section 3.3)
+            "lrn_size": placeholder(int),  # kernel maps, n = 5
+            "lrn_k": placeholder(float),  # k = 2
+            "lrn_alpha": placeholder(float),  # alpha = 1e-4
+            "lrn_beta": placeholder(float),  # beta = 0.75
+            "lrn_alpha_over_size": placeholder(bool),  # divide alpha by n, as the author's code, Caffe and torch
+            "lrn_order": placeholder(str),  # after_activation (section 3.3), before_activation (the study text)
+            "lrn_across_towers": placeholder(bool),  # one run over both towers' kernel maps
+            "pooling": placeholder(str),  # overlapping (section 3.4), plain
+            "dropout": placeholder(float),  # probability, 0.5 (section 4.2)
+            "dropout_scaling": placeholder(str),  # inverted, test (section 4.2)
+            "init": placeholder(str),  # paper (section 5), author_code (cuda-convnet2)
+        }
+    )
+
+
+def _dataset() -> ConfigDict:
+    return ConfigDict(
+        {
+            "name": "cifar10",  # fashion_mnist, cifar10, imagenet2012, synthetic
+            "data_dir": "",  # folder with the set's files; fashion_mnist has an embedded sample where empty
+            "validation_fraction": 0.1,  # of the training set held out for val/: 45k/5k in [H15] section 4.2
+            "classes": (),  # names of the classes to keep, in this order; empty: all
+            "on_device": "auto",  # keep the training set on the device: "yes", "no", "auto" (where it is small)
+            # only of the synthetic set, which has no images of its own
+            "image_size": placeholder(int),  # pixels
+            "channels": placeholder(int),
+            "num_classes": placeholder(int),
+            "num_examples": placeholder(int),  # training images
+        }
+    )

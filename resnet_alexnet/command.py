@@ -1,0 +1,156 @@
+"""What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
+
+USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.FIELD=VALUE ...]
+
+  --config    a recipe such as configs/quickstart.py, or a run folder's config.json; may be left out where
+              the workdir holds a config.json: that run is resumed
+  --config.x  sets a field of the recipe, such as --config.batch_size=64 --config.optim.learning_rate=0.05;
+              configs/default.py lists and explains every field
+  --workdir   the run folder; an unfinished run in it is resumed
+
+exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run again to go on · 130 saved after Ctrl-C
+"""
+
+
+def exit_with(command: Callable[[], object]) -> NoReturn:
+    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError, both in one line."""
+    try:
+        command()
+    except InputError as error:
+        _fail(str(error), 2)
+    except TrainingError as error:
+        _fail(str(error), 1)
+    except InterruptedRunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def run(train: Callable[[ConfigDict, Path], object]) -> NoReturn:
+    """The training command: parses --config and --workdir from the command line and calls `train` with them."""
+    if {"-h", "--help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
+        print(USAGE, end="")
+        sys.exit(0)
+    exit_with(lambda: train(*parse_run(sys.argv[1:])))
+
+
+def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
+    """The config with its overrides, locked, and the workdir.
+
+    Raises:
+        InputError: anything that is not as USAGE says.
+    """
+    path, rest = _take_config(arguments)
+    workdir = parse_flags(["main", *(word for word in rest if not word.startswith("--config."))], {"workdir": "folder"})
+    if not workdir["workdir"]:
+        raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
+    folder = Path(workdir["workdir"]).expanduser()
+    if not path:
+        if not (folder / "config.json").exists():
+            raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
+        path = str(folder / "config.json")
+    config = load_config(path)
+    override(config, [word for word in rest if word.startswith("--config.")])
+    return config, folder
+
+
+def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, str]:
+    """Values of string flags by name, empty where not given; `names` maps each to its help.
+
+    Raises:
+        InputError: an unknown flag (the nearest is named), a flag without value, or a word that is no flag.
+    """
+    values = flags.FlagValues()
+    for name, text in names.items():
+        flags.DEFINE_string(name, "", text, flag_values=values)
+    try:
+        words = values(list(arguments))[1:]
+    except flags.Error as error:
+        raise InputError(" ".join(str(error).split())) from None
+    if words:
+        raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
+    return {name: values[name].value for name in names}
+
+
+def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Takes --config=PATH out of the arguments and joins `--name value` to `--name=value`."""
+    path, rest = "", []
+    words = iter(arguments)
+    for word in words:
+        if word.startswith("--") and "=" not in word:
+            value = next(words, None)
+            if value is None or value.startswith("--"):
+                raise InputError(f"{word} has no value: write {word}=VALUE")
+            word = f"{word}={value}"
+        if word.startswith("--config="):
+            path = word.removeprefix("--config=")
+        else:
+            rest.append(word)
+    return path, rest
+
+
+def load_config(path: str) -> ConfigDict:
+    """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
+
+    Raises:
+        InputError: no such file, no get_config in it, or an argument it does not take.
+    """
+    name, _, argument = path.partition(":")
+    file = Path(name).expanduser()
+    if not file.is_file():
+        known = sorted(str(other) for other in file.parent.glob("*.py"))
+        raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
+    if file.suffix == ".json":
+        try:
+            return ConfigDict(json.loads(file.read_text(encoding="utf-8"))).lock()
+        except ValueError as error:
+            raise InputError(f"--config={path} is not JSON: {error}") from None
+    # Recipes import one another as `configs.default`, from wherever the command is called.
+    root = str(file.resolve().parent.parent)
+    if root not in sys.path:
+        sys.path.append(root)
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise InputError(f"--config={path} defines no get_config()")
+    takes_argument = module.get_config.__code__.co_argcount > 0
+    if argument and not takes_argument:
+        raise InputError(f"--config={path}: {file.name} takes no argument after the colon")
+    return (module.get_config(argument) if argument else module.get_config()).lock()
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> None:
+    """Sets fields from words such as --config.optim.momentum=0.8, by the type each field has.
+
+    Raises:
+        InputError: an unknown field (the nearest is named) or a value of another type.
+    """
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values)
+        values(["main", *arguments])
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(" ".join(str(error).split())) from None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

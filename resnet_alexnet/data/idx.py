@@ -1,0 +1,60 @@
+"""Reads IDX files, the format of MNIST and Fashion-MNIST."""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from resnet_alexnet.errors import InputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UINT8 = 0x08  # third byte of an IDX magic number; the fourth is the number of dimensions
+
+
+def read_idx(path: Path, *, ndim: int) -> UInt8[np.ndarray, "..."]:
+    """Reads one IDX file of unsigned bytes, plain or gzipped (told from its content, not its name).
+
+    Args:
+      path: the file.
+      ndim: dimensions that the file must have: 3 for images, 1 for labels.
+
+    Raises:
+      InputError: the file is missing or unreadable, is not IDX of bytes with `ndim` dimensions, or is shorter or
+        longer than its header says.
+
+    Source: the file format section of the MNIST database's page (Y. LeCun).
+    """
+    data = _read_bytes(path)
+    header_bytes = 4 + 4 * ndim
+    magic = bytes((0, 0, _UINT8, ndim))
+    if data[:4] != magic:
+        raise InputError(
+            f"{path} is not an IDX file of {ndim}-dimensional bytes: it begins with 0x{data[:4].hex()}, "
+            f"not 0x{magic.hex()}; put the published file there"
+        )
+    if len(data) < header_bytes:
+        raise InputError(f"{path} is cut off inside its header ({len(data)} bytes); copy or download it again")
+    shape = struct.unpack(f">{ndim}I", data[4:header_bytes])
+    found, expected = len(data) - header_bytes, math.prod(shape)
+    if found != expected:
+        state = "cut off" if found < expected else "longer than it should be"
+        raise InputError(
+            f"{path} is {state}: its header says {'x'.join(map(str, shape))} = {expected:,} bytes, "
+            f"it holds {found:,}; copy or download it again"
+        )
+    return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape)
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of `path`, decompressed when it is gzip."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} is a damaged gzip file ({error}); copy or download it again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,50 @@
+"""Made-up images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from resnet_alexnet.errors import InputError
+
+_GRID = 4  # each class's pattern is a grid of 4x4 flat patches, light or dark, over the whole image
+_PATTERN_KEY, _NOISE_KEY = 1, 2  # keep the patterns' random stream apart from the noise's
+_SPLIT_KEYS = {"train": 0, "validation": 1, "test": 2}
+
+Arrays = tuple[UInt8[np.ndarray, "num_examples height width channels"], Int32[np.ndarray, "num_examples"]]
+
+
+def make_images(split: str, *, num_examples: int, image_size: int, channels: int, num_classes: int) -> Arrays:
+    """Makes (images, labels): uniform noise in 0..127 plus 0 or 128 by the class's pattern; labels go round in turn.
+
+    The patterns are the same in every split, the noise is not.
+
+    Args:
+      split: "train", "validation" or "test".
+      num_examples: images in the split.
+      image_size: height and width in pixels.
+      channels: colour channels.
+      num_classes: number of classes.
+
+    Raises:
+      InputError: a size is below 1.
+    """
+    sizes = {
+        "num_examples": num_examples,
+        "image_size": image_size,
+        "channels": channels,
+        "num_classes": num_classes,
+    }
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name}={size} for the {split} split of synthetic data: allowed are 1 and above")
+    patterns = np.random.default_rng([_PATTERN_KEY, num_classes, channels]).integers(
+        2, size=(num_classes, _GRID, _GRID, channels), dtype=np.uint8
+    )
+    labels = np.arange(num_examples, dtype=np.int32) % num_classes
+    images = np.random.default_rng([_NOISE_KEY, _SPLIT_KEYS[split]]).integers(
+        128, size=(num_examples, image_size, image_size, channels), dtype=np.uint8
+    )
+    patch = np.arange(image_size) * _GRID // image_size
+    # Class by class, so that no second array of the images' full size is made.
+    for label, pattern in enumerate(patterns[:num_examples]):
+        images[label::num_classes] += 128 * pattern[np.ix_(patch, patch)]
+    return images, labels

@@ -1,0 +1,226 @@
+"""Classification losses in float32: softmax and binary cross-entropy, on probabilities and on logits.
+
+Every function is jitted with a static `reduction`, takes any floating dtype and computes in float32.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from resnet_alexnet.errors import InputError, check_name
+
+_BINARY_REDUCTIONS = ("mean", "sum_classes", "none")
+_SOFTMAX_REDUCTIONS = ("mean", "none")
+# log(0) counts as this, about the log of the smallest float32, as in torch's binary_cross_entropy.
+_SMALLEST_LOG = -100.0
+# 1 / p is cut here, so that a saturated wrong answer has a large but finite gradient.
+_SMALLEST_DIVISOR = 1e-12
+
+
+def _float32(*arrays: Num[Array, "..."]) -> list[Float[Array, "..."]]:
+    """The arrays in float32."""
+    return [jnp.asarray(array, jnp.float32) for array in arrays]
+
+
+def _check_same_shape(what: str, values: Num[Array, "..."], labels: Num[Array, "..."]) -> None:
+    """Raises InputError where `labels` would be broadcast against `values`, such as (n,) against (n, 1)."""
+    if jnp.shape(values) != jnp.shape(labels):
+        raise InputError(
+            f"labels have shape {jnp.shape(labels)} but {what} have shape {jnp.shape(values)}: the two must be equal "
+            "(losses.targets turns integer labels into one column per class, labels[:, None] adds the column)"
+        )
+
+
+def _reduce_binary(elementwise: Float[Array, "..."], reduction: str) -> Float[Array, "..."]:
+    """Element-wise losses under `reduction`; a 1-D array has one class."""
+    if reduction == "none":
+        return elementwise
+    if reduction == "sum_classes" and elementwise.ndim > 1:
+        elementwise = elementwise.sum(axis=-1)
+    return elementwise.mean()
+
+
+@jax.custom_jvp
+def _probability_loss(probabilities: Float[Array, "..."], labels: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Element-wise -[y log p + (1 - y) log(1 - p)], finite at 0 and 1 together with its gradient."""
+    log_p = jnp.maximum(jnp.log(probabilities), _SMALLEST_LOG)
+    log_not_p = jnp.maximum(jnp.log1p(-probabilities), _SMALLEST_LOG)
+    return -(labels * log_p + (1.0 - labels) * log_not_p)
+
+
+@_probability_loss.defjvp
+def _probability_loss_jvp(primals, tangents):
+    # Automatic differentiation multiplies the cut logarithm's 0 by 1/0, a NaN; clipping p instead would
+    # leave a confident wrong answer without any gradient.
+    probabilities, labels = primals
+    probabilities_dot, labels_dot = tangents
+    by_probability = (1.0 - labels) / jnp.maximum(1.0 - probabilities, _SMALLEST_DIVISOR)
+    by_probability -= labels / jnp.maximum(probabilities, _SMALLEST_DIVISOR)
+    loss_of_one = _probability_loss(probabilities, jnp.ones_like(labels))
+    loss_of_zero = _probability_loss(probabilities, jnp.zeros_like(labels))
+    tangent = by_probability * probabilities_dot + (loss_of_one - loss_of_zero) * labels_dot
+    return _probability_loss(probabilities, labels), tangent
+
+
+@functools.partial(jax.jit, static_argnames="reduction")
+def binary_cross_entropy(
+    probabilities: Float[Array, "*batch classes"],
+    labels: Num[Array, "*batch classes"],
+    *,
+    reduction: str = "mean",
+) -> Float[Array, "..."]:
+    """Binary cross-entropy -[y log p + (1 - y) log(1 - p)] of probabilities, in nats.
+
+    Prefer `binary_cross_entropy_with_logits` where logits are at hand: near p = 1 float32 rounds 1 - p.
+    A logarithm below -100 counts as -100, so a certain wrong answer costs 100.
+
+    Args:
+      probabilities: within [0, 1]; outside, the result is NaN.
+      labels: 0, 1 or anything between (soft or multi-label targets), of exactly the probabilities' shape.
+      reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
+        rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+
+    Raises:
+      InputError: the shapes differ, or the reduction is unknown.
+    """
+    check_name("reduction", reduction, _BINARY_REDUCTIONS)
+    _check_same_shape("probabilities", probabilities, labels)
+    return _reduce_binary(_probability_loss(*_float32(probabilities, labels)), reduction)
+
+
+@functools.partial(jax.jit, static_argnames="reduction")
+def binary_cross_entropy_with_logits(
+    logits: Float[Array, "*batch classes"],
+    labels: Num[Array, "*batch classes"],
+    *,
+    reduction: str = "mean",
+) -> Float[Array, "..."]:
+    """Binary cross-entropy -[y logsigmoid(z) + (1 - y) logsigmoid(-z)] of logits, in nats.
+
+    Args:
+      logits: any real number; exact also where the sigmoid rounds to 0 or 1.
+      labels: 0, 1 or anything between (soft or multi-label targets), of exactly the logits' shape.
+      reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
+        rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+
+    Raises:
+      InputError: the shapes differ, or the reduction is unknown.
+
+    Departure: both papers train with softmax; logistic units are those of the one-column AlexNet's author code.
+    """
+    check_name("reduction", reduction, _BINARY_REDUCTIONS)
+    _check_same_shape("logits", logits, labels)
+    logits, labels = _float32(logits, labels)
+    log_likelihood = labels * jax.nn.log_sigmoid(logits) + (1.0 - labels) * jax.nn.log_sigmoid(-logits)
+    return _reduce_binary(-log_likelihood, reduction)
+
+
+@functools.partial(jax.jit, static_argnames="reduction")
+def softmax_cross_entropy(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"] | Num[Array, "batch classes"],
+    *,
+    reduction: str = "mean",
+) -> Float[Array, "..."]:
+    """Softmax cross-entropy -sum_k y_k log softmax(z)_k, in nats.
+
+    Args:
+      logits: at least two classes.
+      labels: class numbers, or one row of class weights an image (one-hot or soft).
+      reduction: "mean" over the images, or "none", one loss an image.
+
+    Raises:
+      InputError: labels fit neither form, there is only one class, or the reduction is unknown.
+
+    Source: [K12 section 3.5] "maximizes the multinomial logistic regression objective"; [H15 section 3.3].
+    """
+    check_name("reduction", reduction, _SOFTMAX_REDUCTIONS)
+    if logits.ndim != 2 or logits.shape[-1] < 2:
+        raise InputError(
+            f"softmax_cross_entropy got logits of shape {logits.shape}: it wants (batch, classes) with 2 classes "
+            "or more (a single-logit task uses binary_cross_entropy_with_logits)"
+        )
+    is_class_number = jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == logits.shape[:1]
+    if not is_class_number:
+        _check_same_shape("logits", logits, labels)
+    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+    if is_class_number:
+        # "fill" makes a class number past the last a NaN, where clamping would train on a wrong class.
+        picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1, mode="fill")
+        losses = -picked[:, 0]
+    else:
+        losses = -(labels.astype(jnp.float32) * log_probabilities).sum(axis=-1)
+    return losses if reduction == "none" else losses.mean()
+
+
+def targets(labels: Int[Array, "batch"], num_classes: int) -> Float[Array, "batch columns"]:
+    """Class numbers as float32 targets: one-hot rows, or one column of 0 and 1 for a single-logit binary task.
+
+    Raises:
+      InputError: labels are not a list of integers.
+    """
+    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise InputError(f"labels are {labels.dtype}{list(labels.shape)}: targets wants integers of shape (batch,)")
+    if num_classes == 1:
+        return labels[:, None].astype(jnp.float32)
+    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+
+
+def _binary_cross_entropy_of_sigmoid(
+    logits: Float[Array, "batch classes"], labels: Num[Array, "batch classes"], *, reduction: str
+) -> Float[Array, "..."]:
+    """`binary_cross_entropy` of the logits' sigmoid, taken in float32."""
+    return binary_cross_entropy(jax.nn.sigmoid(logits.astype(jnp.float32)), labels, reduction=reduction)
+
+
+LOSSES: dict[str, Callable[..., Float[Array, "..."]]] = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
+    "binary_cross_entropy": _binary_cross_entropy_of_sigmoid,
+}
+
+
+def create_loss(name: str, *, reduction: str = "mean") -> Callable[[Array, Array], Float[Array, "batch"]]:
+    """A function of (logits, labels) that gives one float32 loss an image.
+
+    The plain mean of its result over images is the named loss under `reduction`, so a training step takes a
+    mean and an evaluation a masked sum. Labels are class numbers of shape (batch,) or float targets of the
+    logits' shape.
+
+    Args:
+      name: one of `LOSSES`; "binary_cross_entropy" sees sigmoid(logits).
+      reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (classes times larger).
+
+    Raises:
+      InputError: name or reduction is unknown; when called, labels and logits do not fit together.
+    """
+    check_name("loss.name", name, LOSSES)
+    if name == "softmax_cross_entropy":
+        check_name(f"loss.reduction of {name}", reduction, ("mean",))
+        return functools.partial(softmax_cross_entropy, reduction="none")
+    over_classes = {"mean": jnp.mean, "sum_classes": jnp.sum}
+    check_name(f"loss.reduction of {name}", reduction, over_classes)
+    binary_loss = LOSSES[name]
+
+    def loss_per_image(logits: Array, labels: Array) -> Float[Array, "batch"]:
+        if labels.ndim == 1:
+            labels = targets(labels, logits.shape[-1])
+        return over_classes[reduction](binary_loss(logits, labels, reduction="none"), axis=-1)
+
+    return loss_per_image
+
+
+def chance_loss(name: str, num_classes: int, *, reduction: str = "mean") -> float:
+    """The loss of the best constant answer on balanced classes, in nats: ln(num_classes) for softmax.
+
+    Each of K logistic units answers 1/K; a single logit answers 1/2. A training loss that sits here has learnt nothing.
+    """
+    if name == "softmax_cross_entropy":
+        return math.log(num_classes)
+    share = 1 / max(num_classes, 2)
+    unit = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    return unit * (num_classes if reduction == "sum_classes" else 1)

@@ -1,0 +1,108 @@
+"""Error rates from masked sums, so that every image counts once whatever the batch size.
+
+A batch gives sums; sums add over batches and devices; only the last division makes rates of them.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from resnet_alexnet.errors import InputError
+
+Sums = dict[str, Float[Array, ""]]
+
+
+def _has_top5(num_classes: int) -> bool:
+    """Whether the top-5 error is reported: with fewer than five classes it says nothing."""
+    return num_classes >= 5
+
+
+def _label_rank(logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]) -> Int[Array, "batch"]:
+    """How many classes are placed before the label; on ties the lower class comes first, as in `jax.lax.top_k`.
+
+    A NaN anywhere in the row, or a label that is no class, places all classes before it: always an error.
+    """
+    num_classes = logits.shape[-1]
+    label_logit = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
+    lower_class = jnp.arange(num_classes) < labels[:, None]
+    before = (logits > label_logit) | ((logits == label_logit) & lower_class)
+    valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < num_classes)
+    return jnp.where(valid, before.sum(axis=-1), num_classes)
+
+
+def _errors(logits: Float[Array, "batch classes"], labels: Num[Array, "..."]) -> dict[str, Bool[Array, "batch"]]:
+    """Which images are wrong, by the names of the sums."""
+    num_classes = logits.shape[-1]
+    if num_classes == 1:
+        # NaN > 0 is false, which would be right for label 0.
+        logit, is_positive = logits[:, 0], labels.reshape(-1) > 0.5
+        return {"top1_errors": ((logit > 0) != is_positive) | jnp.isnan(logit)}
+    if labels.ndim == 2:
+        labels = labels.argmax(axis=-1)
+    rank = _label_rank(logits, labels)
+    errors = {"top1_errors": rank >= 1}
+    if _has_top5(num_classes):
+        # A row without a valid rank is an error even where five classes leave nothing outside the top 5.
+        errors["top5_errors"] = rank >= 5
+    return errors
+
+
+def batch_sums(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"] | Float[Array, "batch classes"],
+    mask: Num[Array, "batch"] | Bool[Array, "batch"],
+    losses: Float[Array, "batch"],
+) -> Sums:
+    """Float32 sums over the images of a batch: "count", "loss", "top1_errors", "top5_errors".
+
+    Masked rows add exactly 0, whatever their logits and losses hold. A NaN among an image's logits makes it
+    an error. Equal logits are ordered as `jax.lax.top_k` does: the lower class first.
+
+    Args:
+      logits: one column is a binary task, positive where its logit is above 0.
+      labels: class numbers, or rows of class weights, whose largest is the class.
+      mask: true for an image, false for padding.
+      losses: one an image, as a function of `losses.create_loss` gives them.
+
+    Returns:
+      Scalars; "top5_errors" only for five classes or more.
+
+    Raises:
+      InputError: the four do not speak of the same number of images.
+    """
+    batch = logits.shape[:1]
+    if logits.ndim != 2 or mask.shape != batch or losses.shape != batch or labels.shape not in (batch, logits.shape):
+        raise InputError(
+            f"logits {logits.shape}, labels {labels.shape}, mask {mask.shape} and losses {losses.shape} do not fit: "
+            "wanted are (batch, classes), (batch,) or (batch, classes), (batch,) and (batch,)"
+        )
+    mask = mask.astype(bool)
+    rows = {"count": jnp.ones(batch), "loss": losses, **_errors(logits, labels)}
+    # where, not a product: 0 * NaN is NaN.
+    return {name: jnp.where(mask, row.astype(jnp.float32), 0.0).sum() for name, row in rows.items()}
+
+
+def zero_sums(num_classes: int) -> Sums:
+    """The sums of no image, with the keys and dtypes that `batch_sums` gives for `num_classes`."""
+    names = ["count", "loss", "top1_errors"] + ["top5_errors"] * _has_top5(num_classes)
+    return {name: jnp.zeros((), jnp.float32) for name in names}
+
+
+def add_sums(a: Sums, b: Sums) -> Sums:
+    """The sums of two disjoint sets of images together."""
+    return jax.tree.map(jnp.add, a, b)
+
+
+def error_rates(sums: Sums) -> dict[str, float]:
+    """Mean "loss" (nats), "top1_error" and, for five classes or more, "top5_error" (both in percent).
+
+    Raises:
+      InputError: no image was counted.
+    """
+    count = float(sums["count"])
+    if count == 0:
+        raise InputError("no image was counted: the set is empty or every row is masked")
+    rates = {"loss": float(sums["loss"]) / count, "top1_error": 100.0 * float(sums["top1_errors"]) / count}
+    if "top5_errors" in sums:
+        rates["top5_error"] = 100.0 * float(sums["top5_errors"]) / count
+    return rates

@@ -1,0 +1,1 @@
+"""The papers' optimiser as Optax transformations: the update rule, the schedules and the plateau."""

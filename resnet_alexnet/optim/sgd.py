@@ -1,0 +1,93 @@
+"""Stochastic gradient descent with momentum and L2 decay, in the papers' form and in Optax's."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import optax
+from jaxtyping import PyTree
+
+from resnet_alexnet.errors import InputError, check_name
+
+UPDATE_RULES = ("paper", "optax")
+DECAY_MASKS = ("all", "kernels")
+
+
+def _named(name: str) -> Callable[[PyTree], PyTree]:
+    """A mask: true for the leaves whose last path name is `name`."""
+
+    def mask(params: PyTree) -> PyTree:
+        named = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == name, params)
+        if not any(jax.tree.leaves(named)):
+            # A mask without a leaf would switch the option off in silence.
+            raise InputError(f"no parameter is named {name!r}, which the optimiser's mask asks for")
+        return named
+
+    return mask
+
+
+def _check_settings(momentum: float, nesterov: bool, weight_decay: float, bias_learning_rate: float) -> None:
+    """Raises InputError for numbers with which the rule would diverge or mean nothing."""
+    if not 0.0 <= momentum < 1.0:
+        raise InputError(f"optim.momentum is {momentum!r} (allowed: 0 <= momentum < 1)")
+    if nesterov and momentum == 0.0:
+        raise InputError("optim.nesterov is True with optim.momentum 0 (allowed: a momentum above 0)")
+    if not weight_decay >= 0.0:
+        raise InputError(f"optim.weight_decay is {weight_decay!r} (allowed: 0 or more)")
+    if not bias_learning_rate >= 0.0:
+        raise InputError(f"optim.bias_learning_rate is {bias_learning_rate!r} (allowed: 0 or more)")
+
+
+def sgd(
+    learning_rate: float | optax.Schedule,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    decay_mask: str = "all",
+    update_rule: str = "paper",
+    bias_learning_rate: float = 1.0,
+    scales: Sequence[optax.GradientTransformation] = (),
+) -> optax.GradientTransformationExtraArgs:
+    """SGD with momentum; for g the gradient, w a parameter, m the momentum, lr the rate and wd the decay.
+
+    "paper":  v = m v - lr (g + wd w),  w += v.   The rate is inside the buffer.
+    "optax":  v = m v + (g + wd w),     w -= lr v. The rate is outside, as in `optax.sgd` and torch.
+
+    The two agree while the rate is constant. After a drop by 10 the paper's buffer still holds steps of the
+    old rate and runs out over about 1 / (1 - m) steps; the other shrinks its whole buffer at once.
+
+    The state's metric-driven parts change nothing unless driven: pass what `scales` read as extra arguments,
+    `tx.update(grads, opt_state, params, train_error=...)`.
+
+    Args:
+      learning_rate: a number, or a function of the step.
+      momentum: m, in [0, 1).
+      nesterov: steps by -lr g + m v instead of v.
+      weight_decay: wd, L2, in the gradient (not decoupled).
+      decay_mask: which leaves decay: "all", or "kernels", those whose last path name is "kernel".
+      update_rule: "paper" or "optax".
+      bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
+        shifts of normalisations among them; cuda-convnet2 has 2.
+      scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
+
+    Raises:
+      InputError: an unknown name, or a number out of its range.
+
+    Source: [K12 section 5] "v_{i+1} := 0.9 v_i - 0.0005 eps w_i - eps <dL/dw>"; [H15 section 3.4] momentum 0.9.
+    Departure: none in the rule. Which parameters decay is the mask's to say; the papers name none that do not.
+    """
+    check_name("optim.update_rule", update_rule, UPDATE_RULES)
+    check_name("optim.decay_mask", decay_mask, DECAY_MASKS)
+    _check_settings(momentum, nesterov, weight_decay, bias_learning_rate)
+    gradient, rate, buffer = [], [], []
+    if weight_decay:
+        mask = _named("kernel") if decay_mask == "kernels" else None
+        gradient.append(optax.add_decayed_weights(weight_decay, mask=mask))
+    if bias_learning_rate != 1.0:
+        rate.append(optax.masked(optax.scale(bias_learning_rate), _named("bias")))
+    rate += [optax.scale_by_learning_rate(learning_rate), *scales]
+    if momentum:
+        buffer.append(optax.trace(momentum, nesterov=nesterov))
+    order = gradient + rate + buffer if update_rule == "paper" else gradient + buffer + rate
+    # Callers pass train_error whether or not this chain reads it.
+    return optax.with_extra_args_support(optax.chain(*order))

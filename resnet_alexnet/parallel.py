@@ -1,0 +1,70 @@
+"""Data parallelism: the mesh, shard_map and batch arithmetic. The only room that imports jax.sharding."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from resnet_alexnet.errors import InputError
+
+AXIS = "data"
+
+
+def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of all devices, or of those given, along the one axis over which batches are split."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def device_batch_size(batch_size: int, mesh: Mesh, *, field: str) -> int:
+    """Images a device; InputError naming `field` unless the devices share the batch evenly."""
+    if batch_size < 1 or batch_size % mesh.size:
+        nearest = max(mesh.size, round(batch_size / mesh.size) * mesh.size)
+        raise InputError(
+            f"{field}={batch_size} does not divide among {mesh.size} device(s), for example {nearest} does"
+        )
+    return batch_size // mesh.size
+
+
+def process_rows(batch_size: int) -> slice:
+    """The rows of the global batch that this process loads."""
+    local = batch_size // jax.process_count()
+    return slice(jax.process_index() * local, (jax.process_index() + 1) * local)
+
+
+def replicated(function: Callable[[], Any], mesh: Mesh) -> Any:
+    """Calls `function` jitted, its result on every device of the mesh."""
+    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))()
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Puts a tree on every device of the mesh.
+
+    Host arrays are copied first: a device array on a CPU may share a host array's memory, and steps donate theirs.
+    """
+    tree = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(leaf), tree)
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, axis: int = 0) -> dict[str, jax.Array]:
+    """Splits this process's rows, which lie along `axis`, over its devices as their share of a global array."""
+    sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+
+def parallel_train_chunk(train_chunk: Callable, mesh: Mesh) -> Callable:
+    """Jitted shard_map of (state, data, chunk) -> (state, step): state replicated and donated, chunk split by rows."""
+    everywhere, rows = PartitionSpec(), PartitionSpec(None, AXIS)
+    mapped = jax.shard_map(
+        train_chunk, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=(everywhere, everywhere)
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def parallel_eval_step(eval_step: Callable, mesh: Mesh) -> Callable:
+    """Jitted shard_map of (params, batch_stats, batch) -> sums, the batch split by rows."""
+    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.jit(jax.shard_map(eval_step, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=everywhere))

@@ -1,0 +1,116 @@
+"""The run folder: config.json and environment.json, and whether a folder may be used for a config."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from resnet_alexnet.errors import InputError
+
+CONFIG_FILE = "config.json"
+# What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
+MAY_CHANGE = ("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard.", "dataset.on_device")
+_PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    flat = {}
+    for name, value in config.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain JSON values (tuples become lists, unset fields null)."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def check(workdir: Path, config: ConfigDict) -> bool:
+    """Whether `workdir` holds a run of this config to go on with; False for a folder to be made or filled.
+
+    Raises:
+        InputError: it is no folder, holds something else, or a run whose config differs in what may not change.
+    """
+    if not workdir.exists():
+        return False
+    if not workdir.is_dir():
+        raise InputError(f"--workdir={workdir} is not a folder")
+    file = workdir / CONFIG_FILE
+    if not file.exists():
+        if any(workdir.iterdir()):
+            raise InputError(f"--workdir={workdir} holds something else than a run: give an empty or a new folder")
+        return False
+    try:
+        saved = flatten(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON: {error}") from None
+    given = flatten(to_json(config))
+    differing = [
+        f"{name} is {given.get(name)!r}, was {saved.get(name)!r}"
+        for name in sorted(saved.keys() | given.keys())
+        if saved.get(name) != given.get(name) and not name.startswith(MAY_CHANGE)
+    ]
+    if differing:
+        raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
+    return True
+
+
+def create(workdir: Path, config: ConfigDict) -> None:
+    """Makes the folder and writes config.json and environment.json, each whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / CONFIG_FILE, to_json(config))
+        write_json(workdir / "environment.json", environment())
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def environment() -> dict[str, Any]:
+    """What the run runs on: versions, git commit where there is one, devices."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "git_commit": _git_commit(),
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package lies in, "+changes" where files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        root = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True)
+        if root.returncode:
+            return None  # installed, not a checkout of ours
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+changes" if changes.strip() else commit

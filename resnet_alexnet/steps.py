@@ -1,0 +1,114 @@
+"""The pure training and evaluation steps: they know an axis name, not a mesh.
+
+A batch is {"image": uint8, "label": int32}, or {"index": int32} into a data set that lives on the device.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float, Int, Key, Num
+
+from resnet_alexnet import metrics
+from resnet_alexnet.state import NEVER, TrainState, Tree
+
+Batch = dict[str, jax.Array]
+Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised images in the compute dtype
+Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalised images, one key an image -> training views
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
+
+
+def image_keys(key: Key[Array, ""], step: Int[Array, ""], images: int, axis_name: str) -> Key[Array, " images"]:
+    """One key for each of this device's images, from the step and the row in the global batch alone."""
+    rows = lax.axis_index(axis_name) * images + jnp.arange(images)
+    step_key = jax.random.fold_in(key, step)
+    return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(rows)
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    tx: optax.GradientTransformationExtraArgs,
+    loss: Loss,
+    normalize: Normalize,
+    augment: Augment,
+    seed: int,
+    axis_name: str,
+) -> TrainState:
+    """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out."""
+    images = batch["image"].shape[0]
+    keys = image_keys(jax.random.key(seed), state.step, images, axis_name)
+    augment_keys, model_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    image = augment(normalize(batch["image"]), augment_keys)
+
+    def objective(params: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
+        model = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+        logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
+        losses = loss(logits, batch["label"])
+        batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+        sums = metrics.batch_sums(logits, batch["label"], jnp.ones(images, bool), losses)
+        return jnp.mean(losses), (batch_stats, sums)
+
+    # The step's one collective. Differentiating with respect to a device-varying copy keeps each device's gradient its
+    # own until here; without the cast shard_map sums the gradients by itself, and their mean is N times too large.
+    local = lax.pcast(state.params, axis_name, to="varying")
+    (value, (batch_stats, sums)), grads = jax.value_and_grad(objective, has_aux=True)(local)
+    value, batch_stats, sums, grads = lax.pmean((value, batch_stats, sums, grads), axis_name)
+    sums = jax.tree.map(lambda mean: mean * lax.axis_size(axis_name), sums)
+
+    train_error = 100 * sums["top1_errors"] / sums["count"]
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, train_error=train_error)
+    first_nonfinite = (state.nonfinite_step == NEVER) & ~jnp.isfinite(value)
+    return state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        sums=metrics.add_sums(state.sums, sums),
+        nonfinite_step=jnp.where(first_nonfinite, state.step, state.nonfinite_step),
+    )
+
+
+def train_chunk(
+    state: TrainState, data: Batch, chunk: Batch, *, step: Callable[[TrainState, Batch], TrainState], unroll: bool
+) -> tuple[TrainState, Int[Array, ""]]:
+    """Runs `step` on each batch of a chunk (leading axis: steps); returns the state and a copy of its step to wait for.
+
+    data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
+    other in the program: XLA's CPU backend runs a convolution's gradient in a loop body tens of times slower.
+    """
+
+    def one(state: TrainState, batch: Batch) -> tuple[TrainState, None]:
+        if "index" in batch:
+            batch = {name: jnp.take(array, batch["index"], axis=0) for name, array in data.items()}
+        return step(state, batch), None
+
+    if unroll:
+        for i in range(jax.tree.leaves(chunk)[0].shape[0]):
+            state, _ = one(state, jax.tree.map(lambda x, i=i: x[i], chunk))
+    else:
+        state, _ = lax.scan(one, state, chunk)
+    return state, state.step
+
+
+def eval_step(
+    params: Tree,
+    batch_stats: Tree,
+    batch: Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    loss: Loss,
+    normalize: Normalize,
+    axis_name: str,
+) -> dict[str, Float[Array, ""]]:
+    """Sums of the metrics over all devices' images where batch["mask"] holds."""
+    model: Any = nnx.merge(graphdef, params, batch_stats)
+    logits: Num[Array, "batch classes"] = model(normalize(batch["image"])).astype(jnp.float32)
+    sums = metrics.batch_sums(logits, batch["label"], batch["mask"], loss(logits, batch["label"]))
+    return lax.psum(sums, axis_name)

@@ -1,0 +1,271 @@
+"""The training loop. Its order is a contract.
+
+At each step's end, where its turn has come: log the training sums and check them; evaluate on the validation split,
+step the plateau, note a new best; on the last step evaluate on the test split; save; stop if a signal asked for it.
+All lines of a step are on disk before its checkpoint, so a run that is killed and resumed holds each line once.
+"""
+
+import collections
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from resnet_alexnet import build, curves, metrics, parallel, run_folder
+from resnet_alexnet.checkpoint import Checkpointer
+from resnet_alexnet.data import loader
+from resnet_alexnet.data.sources import Source
+from resnet_alexnet.errors import InterruptedRunError, TrainingError
+from resnet_alexnet.evaluate import evaluate
+from resnet_alexnet.interrupt import Interrupt
+from resnet_alexnet.optim.schedules import current_learning_rate
+from resnet_alexnet.progress import Progress, print_summary
+from resnet_alexnet.record import METRICS_FILE, Recorder, read_metrics
+from resnet_alexnet.state import NEVER, TrainState
+
+STEPS_IN_FLIGHT = 8  # dispatched but not done: enough to hide the host, few enough to bound the memory of their batches
+STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has not begun to fall
+
+CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalisation or labels, bfloat16 overflow"
+
+
+def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
+    """Trains what `config` describes in the run folder `workdir`, from the last checkpoint there if there is one.
+
+    Raises:
+        InputError: something in the config or the folder; then nothing has been written.
+        TrainingError: the loss is not finite, or has not begun to fall; the last checkpoint stays good.
+        InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
+    """
+    started = time.monotonic()
+    experiment = build.create_experiment(config)
+    if run_folder.check(workdir, config) and _is_finished(workdir, config.num_steps):
+        print(f"{workdir} is finished: all {config.num_steps} steps are done")
+        return
+    run_folder.create(workdir, config)
+    with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
+        state, messages = _begin(experiment, config, checkpointer)
+        first_step = int(state.step)
+        with Recorder(workdir, start_step=first_step) as recorder, Progress(config.num_steps, first_step) as progress:
+            for message in messages:
+                progress.say(message)
+            _Run(config, experiment, checkpointer, recorder, progress, interrupt).train(state, first_step)
+            checkpointer.wait()
+            recorder.finish(config.num_steps)
+    lines = read_metrics(workdir / METRICS_FILE)
+    curves.draw(lines, workdir / "curves.png", title=_title(config))
+    print_summary(_title(config), _summary(config, lines, workdir, time.monotonic() - started))
+
+
+@dataclass
+class _Run:
+    """The loop and what it writes to."""
+
+    config: ConfigDict
+    experiment: build.Experiment
+    checkpointer: Checkpointer
+    recorder: Recorder
+    progress: Progress
+    interrupt: Interrupt
+
+    def train(self, state: TrainState, first_step: int) -> None:
+        """Trains from step `first_step` to config.num_steps."""
+        config, experiment = self.config, self.experiment
+        source, mesh = experiment.splits.train, experiment.mesh
+        chunks = loader.train_chunks(
+            source,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start_step=first_step,
+            num_steps=config.num_steps,
+            steps_per_call=experiment.steps_per_call,
+            boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
+            rows=parallel.process_rows(config.batch_size),
+            resident=experiment.resident,
+        )
+        data = parallel.replicate(build.resident_data(source), mesh) if experiment.resident else {}
+        pace = _Pace(config.batch_size, first_step)
+        in_flight: collections.deque[jax.Array] = collections.deque()
+        with contextlib.closing(chunks):
+            for step, chunk in chunks:
+                state, done = experiment.train_chunk(state, data, parallel.split_batch(chunk, mesh, axis=1))
+                in_flight.append(done)
+                if len(in_flight) > STEPS_IN_FLIGHT:
+                    in_flight.popleft().block_until_ready()
+                self.progress.advance(step)
+                state = self._end_step(state, step, pace)
+
+    def _end_step(self, state: TrainState, step: int, pace: "_Pace") -> TrainState:
+        """What is due once `step` steps are done, in the order that this module states."""
+        config, last, stop = self.config, step == self.config.num_steps, self.interrupt.signal is not None
+        log_due = last or _due(step, config.log.every_steps)
+        eval_due = last or _due(step, config.eval.every_steps)
+        save_due = last or stop or _due(step, config.checkpoint.every_steps)
+        if not (log_due or eval_due or save_due):
+            return state
+        self._check_finite(state)
+        error = None
+        if log_due:
+            state = self._log(state, step, pace)
+        if eval_due and self.experiment.splits.validation is not None:
+            state, error, best = self._validate(state, step)
+            save_due = save_due or best
+        if last and self.experiment.splits.test is not None:
+            self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
+        if save_due:
+            record = {"config": run_folder.to_json(config), "preprocessing": self.experiment.preprocessing.to_json()}
+            self.checkpointer.save(state, record, error=error)
+        if stop and not last:
+            self._stop(step)
+        pace.restart(step)
+        return state
+
+    def _log(self, state: TrainState, step: int, pace: "_Pace") -> TrainState:
+        """Records the training metrics since the last log and empties their sums."""
+        rates = metrics.error_rates(jax.device_get(state.sums))
+        learning_rate = self._learning_rate(state, step - 1)
+        self._check_falling(rates["loss"], step)
+        speed = pace.images_per_second(step)
+        values = {**_prefixed("train", rates), "learning_rate": learning_rate}
+        self._record(step, values | ({} if speed is None else {"images_per_second": speed}))
+        zeros = jax.tree.map(jnp.zeros_like, state.sums)
+        return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
+
+    def _validate(self, state: TrainState, step: int) -> tuple[TrainState, float, bool]:
+        """Evaluates on the validation split, steps the plateau; returns the error in percent and whether it is best."""
+        assert self.experiment.splits.validation is not None
+        rates = self._evaluate(state, self.experiment.splits.validation)
+        self._record(step, _prefixed("val", rates))
+        error = jnp.float32(rates["top1_error"])
+        best = bool(error < state.best_error)
+        plateau = self.experiment.optimizer.plateau
+        opt_state = state.opt_state if plateau is None else plateau.step(state.opt_state, error)
+        state = state.replace(opt_state=opt_state, best_error=jnp.minimum(error, state.best_error))
+        return parallel.replicate(state, self.experiment.mesh), float(error), best
+
+    def _evaluate(self, state: TrainState, source: Source) -> dict[str, float]:
+        experiment = self.experiment
+        return evaluate(
+            experiment.eval_step, state, source, batch_size=experiment.eval_batch_size, mesh=experiment.mesh
+        )
+
+    def _record(self, step: int, values: dict[str, float]) -> None:
+        values = {"epoch": step * self.config.batch_size / len(self.experiment.splits.train), **values}
+        self.recorder.write(step, values)
+        self.progress.update(step, values)
+
+    def _learning_rate(self, state: TrainState, step: int) -> float:
+        """The rate of the update that counted `step` updates before it."""
+        return float(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step)))
+
+    def _check_finite(self, state: TrainState) -> None:
+        bad = int(state.nonfinite_step)
+        if bad == NEVER and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+            bad = int(state.step) - 1
+        if bad != NEVER:
+            rate = self._learning_rate(state, bad)
+            raise TrainingError(f"the loss is not finite at step {bad} (learning rate {rate:g}); {CAUSES}")
+
+    def _check_falling(self, loss: float, step: int) -> None:
+        after, chance = self.config.guard.stuck_steps, self.experiment.chance_loss
+        first_look = after and after <= step < after + self.config.log.every_steps
+        if first_look and abs(loss - chance) < STUCK_MARGIN * chance:
+            raise TrainingError(
+                f"after {step} steps the loss is {loss:.4f}, still that of a constant answer ({chance:.4f}); usual "
+                "causes: too low or too high a learning rate, too small initial weights, labels that do not belong to "
+                "the images (guard.stuck_steps says when to look, 0 never)"
+            )
+
+    def _stop(self, step: int) -> None:
+        self.checkpointer.wait()
+        assert self.interrupt.signal is not None
+        raise InterruptedRunError(
+            f"{self.interrupt.signal.name}: saved at step {step}; the same command goes on from there",
+            self.interrupt.exit_code,
+        )
+
+
+class _Pace:
+    """Images a second between two marks; the first mark is set after the first steps, for they are compiled."""
+
+    def __init__(self, batch_size: int, step: int):
+        self._batch_size = batch_size
+        self._step, self._time = step, math.inf
+
+    def restart(self, step: int) -> None:
+        """Measures from here."""
+        self._step, self._time = step, time.monotonic()
+
+    def images_per_second(self, step: int) -> float | None:
+        """The rate since the last mark, None before there is one."""
+        seconds = time.monotonic() - self._time
+        return (step - self._step) * self._batch_size / seconds if seconds > 0 else None
+
+
+def _due(step: int, every_steps: int) -> bool:
+    return every_steps > 0 and step % every_steps == 0
+
+
+def _prefixed(split: str, rates: dict[str, float]) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in rates.items()}
+
+
+def _title(config: ConfigDict) -> str:
+    return f"{config.model.name} on {config.dataset.name}"
+
+
+def _is_finished(workdir: Path, num_steps: int) -> bool:
+    path = workdir / METRICS_FILE
+    lines = read_metrics(path) if path.exists() else []
+    return bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
+
+
+def _begin(
+    experiment: build.Experiment, config: ConfigDict, checkpointer: Checkpointer
+) -> tuple[TrainState, list[str]]:
+    """The state to start from, and what to tell the user about the run."""
+    restored = checkpointer.restore(jax.eval_shape(experiment.create_state))
+    if restored is None:
+        state = parallel.replicated(experiment.create_state, experiment.mesh)
+        resumed = []
+    else:
+        state = parallel.replicate(restored.state, experiment.mesh)
+        resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    splits, optim = experiment.splits, config.optim
+    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    rate = f"learning rate {experiment.optimizer.learning_rate:g}"
+    if optim.batch_size_rule != "none":
+        rate += f" ({optim.learning_rate:g} at batch {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
+    devices = experiment.mesh.devices.flat
+    return state, [
+        f"{_title(config)}: {parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
+        "images: " + ", ".join(f"{len(source):,} {name}" for name, source in sizes.items() if source is not None),
+        f"{rate}, batch {config.batch_size}, {config.num_steps:,} steps "
+        f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
+        *resumed,
+    ]
+
+
+def _summary(
+    config: ConfigDict, lines: list[dict[str, Any]], workdir: Path, seconds: float
+) -> list[tuple[str, object]]:
+    """The end of the run in a few rows."""
+    rows: list[tuple[str, object]] = []
+    for split, name in (("test", "test error"), ("val", "validation error"), ("train", "training error")):
+        values = [line[f"{split}/top1_error"] for line in lines if f"{split}/top1_error" in line]
+        if values:
+            best = f" (best {min(values):.2f} %)" if split == "val" else ""
+            rows.append((name, f"{values[-1]:.2f} %{best}"))
+    speeds = sorted(line["images_per_second"] for line in lines if line.get("images_per_second"))
+    if speeds:
+        rows.append(("training speed", f"{speeds[len(speeds) // 2]:,.0f} images/s"))
+    rows.append(("time", f"{seconds:.0f} s"))
+    rows.append(("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)"))
+    return rows

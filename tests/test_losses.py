@@ -1,0 +1,212 @@
+"""The losses against their closed forms and against torch, also where numbers saturate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from resnet_alexnet import losses
+from resnet_alexnet.errors import InputError
+
+BINARY = (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def _example(kind, n=12, classes=7):
+    """Logits and targets of one kind: one-hot, soft (rows sum to 1) or multi-label."""
+    rng = np.random.default_rng(len(kind))
+    logits = rng.normal(scale=3.0, size=(n, classes)).astype(np.float32)
+    labels = {
+        "one_hot": np.eye(classes)[rng.integers(classes, size=n)],
+        "soft": rng.dirichlet(np.ones(classes), size=n),
+        "multi_label": rng.integers(2, size=(n, classes)),
+    }[kind]
+    return logits, labels.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["one_hot", "soft", "multi_label"])
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "softmax_cross_entropy"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_values_and_gradients_equal_torch(torch, name, kind, reduction):
+    functional = torch.nn.functional
+    theirs = {
+        "binary_cross_entropy": functional.binary_cross_entropy,
+        "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
+        "softmax_cross_entropy": functional.cross_entropy,
+    }[name]
+    ours = getattr(losses, name)
+    inputs, labels = _example(kind)
+    if name == "binary_cross_entropy":
+        inputs = np.asarray(jax.nn.sigmoid(inputs))
+    tensor = torch.tensor(inputs, requires_grad=True)
+    value = theirs(tensor, torch.tensor(labels), reduction=reduction)
+    value.sum().backward()
+    np.testing.assert_allclose(ours(inputs, labels, reduction=reduction), value.detach(), rtol=2e-5, atol=1e-6)
+    gradient = jax.grad(lambda x: ours(x, labels, reduction=reduction).sum())(jnp.asarray(inputs))
+    np.testing.assert_allclose(gradient, tensor.grad, rtol=2e-4, atol=1e-6)
+
+
+def test_softmax_with_class_numbers_equals_one_hot_and_torch(torch):
+    logits, one_hot = _example("one_hot")
+    numbers = one_hot.argmax(-1)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(numbers)).item()
+    assert losses.softmax_cross_entropy(logits, numbers) == pytest.approx(expected, rel=1e-6)
+    assert losses.softmax_cross_entropy(logits, one_hot) == pytest.approx(expected, rel=1e-6)
+
+
+def test_softmax_of_equal_logits_is_ln_of_the_classes():
+    assert losses.softmax_cross_entropy(jnp.zeros((3, 10)), jnp.arange(3)) == pytest.approx(np.log(10), rel=1e-6)
+
+
+def test_softmax_with_a_class_number_past_the_last_is_loud():
+    assert np.isnan(losses.softmax_cross_entropy(jnp.zeros((1, 10)), jnp.array([10])))
+
+
+def test_probabilities_and_logits_give_the_same_loss():
+    logits, labels = _example("soft")
+    on_probabilities = losses.binary_cross_entropy(jax.nn.sigmoid(logits), labels, reduction="none")
+    on_logits = losses.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    np.testing.assert_allclose(on_probabilities, on_logits, rtol=1e-4, atol=1e-6)
+
+
+def test_logit_loss_is_the_formula_of_log_sigmoids():
+    logits, labels = _example("multi_label")
+    z, y = logits.astype(np.float64), labels.astype(np.float64)
+    expected = -np.mean(y * -np.log1p(np.exp(-z)) + (1 - y) * -np.log1p(np.exp(z)))
+    assert losses.binary_cross_entropy_with_logits(logits, labels) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum_classes"])
+def test_logit_gradient_is_sigmoid_minus_label_over_the_count(reduction):
+    logits, labels = _example("soft")
+    gradient = jax.grad(losses.binary_cross_entropy_with_logits)(logits, labels, reduction=reduction)
+    count = logits.size if reduction == "mean" else len(logits)
+    np.testing.assert_allclose(gradient, (jax.nn.sigmoid(logits) - labels) / count, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", BINARY)
+def test_sum_over_classes_is_classes_times_the_mean(loss):
+    logits, labels = _example("multi_label")
+    inputs = jax.nn.sigmoid(logits)
+    mean = float(loss(inputs, labels))
+    assert float(loss(inputs, labels, reduction="sum_classes")) == pytest.approx(7 * mean, rel=1e-5)
+    one_class, flat = loss(inputs[:, 0], labels[:, 0]), loss(inputs[:, 0], labels[:, 0], reduction="sum_classes")
+    assert flat == one_class
+
+
+def test_two_class_softmax_is_binary_on_the_difference_of_logits():
+    logits, one_hot = _example("one_hot", classes=2)
+    binary = losses.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], one_hot[:, 1])
+    assert losses.softmax_cross_entropy(logits, one_hot) == pytest.approx(float(binary), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("label", [0.0, 0.3, 1.0])
+def test_nothing_is_nan_at_the_extremes(dtype, label):
+    labels = jnp.full((4,), label, dtype)
+    probabilities = jnp.array([0.0, 1.0, 1e-30, 0.5], dtype)
+    logits = jnp.array([1e4, -1e4, 0.0, 88.0], dtype)
+    cases = [
+        (losses.binary_cross_entropy, probabilities),
+        (losses.binary_cross_entropy_with_logits, logits),
+        (lambda z, y: losses.binary_cross_entropy(jax.nn.sigmoid(z), y), logits),
+        (losses.softmax_cross_entropy, logits[None]),
+    ]
+    for loss, inputs in cases:
+        value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(inputs, labels.reshape(inputs.shape))
+        assert value.dtype == jnp.float32
+        assert np.isfinite(value)
+        assert all(np.isfinite(gradient.astype(jnp.float32)).all() for gradient in gradients)
+
+
+def test_extreme_logits_cost_exactly_their_distance():
+    logits, labels = jnp.array([1e4, -1e4, 1e4, -1e4]), jnp.array([0.0, 1.0, 1.0, 0.0])
+    value = losses.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    np.testing.assert_array_equal(value, [1e4, 1e4, 0.0, 0.0])
+    np.testing.assert_array_equal(losses.softmax_cross_entropy(logits[None, :2], jnp.array([1])), 2e4)
+
+
+def test_certain_wrong_probability_costs_one_hundred_and_still_pulls():
+    value, gradient = jax.value_and_grad(losses.binary_cross_entropy)(jnp.array([0.0]), jnp.array([1.0]))
+    assert value == 100.0
+    assert gradient[0] == pytest.approx(-1e12)
+
+
+@pytest.mark.parametrize("loss", [*BINARY, losses.softmax_cross_entropy])
+def test_bfloat16_inputs_are_computed_in_float32(loss):
+    logits, labels = _example("soft")
+    inputs = jax.nn.sigmoid(logits).astype(jnp.bfloat16)
+    exact = loss(inputs.astype(jnp.float32), labels)
+    assert loss(inputs, labels) == exact
+    assert jax.grad(loss)(inputs, labels).dtype == jnp.bfloat16
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    logits=hnp.arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)),
+    labels=hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)),
+)
+def test_losses_are_finite_and_never_negative(logits, labels):
+    for name, loss in losses.LOSSES.items():
+        value = loss(logits, labels, reduction="none")
+        assert np.isfinite(value).all(), name
+        assert (value >= 0).all(), name
+
+
+@pytest.mark.parametrize("loss", BINARY)
+def test_labels_that_would_broadcast_are_refused(loss):
+    with pytest.raises(InputError, match=r"\(5,\).*\(5, 1\).*labels\[:, None\]"):
+        loss(jnp.full((5, 1), 0.5), jnp.zeros(5))
+
+
+def test_softmax_refuses_what_fits_neither_form():
+    with pytest.raises(InputError, match=r"\(5,\).*\(5, 3\)"):
+        losses.softmax_cross_entropy(jnp.zeros((5, 3)), jnp.zeros(5))
+    with pytest.raises(InputError, match=r"\(4,\).*\(5, 3\)"):
+        losses.softmax_cross_entropy(jnp.zeros((5, 3)), jnp.zeros(4, int))
+    with pytest.raises(InputError, match="single-logit"):
+        losses.create_loss("softmax_cross_entropy")(jnp.zeros((5, 1)), jnp.zeros(5, int))
+
+
+def test_targets_are_one_hot_rows_or_one_binary_column():
+    np.testing.assert_array_equal(losses.targets(jnp.array([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(losses.targets(jnp.array([1, 0]), 1), [[1], [0]])
+    assert losses.targets(jnp.array([1]), 1).dtype == losses.targets(jnp.array([1]), 2).dtype == jnp.float32
+    with pytest.raises(InputError, match="float32"):
+        losses.targets(jnp.zeros(3), 1)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("reduction", ["mean", "sum_classes"])
+def test_loss_per_image_averages_to_the_named_loss(name, classes, reduction):
+    if name == "softmax_cross_entropy" and (classes == 1 or reduction == "sum_classes"):
+        return
+    numbers = jnp.array([0, 1, 1, 0, 1])
+    logits = jax.random.normal(jax.random.key(0), (5, classes))
+    per_image = jax.jit(losses.create_loss(name, reduction=reduction))
+    named = losses.LOSSES[name](logits, losses.targets(numbers, classes), reduction=reduction)
+    for labels in (numbers, losses.targets(numbers, classes)):
+        value = per_image(logits.astype(jnp.float32), labels)
+        assert value.shape == (5,)
+        assert value.dtype == jnp.float32
+        assert value.mean() == pytest.approx(float(named), rel=1e-6)
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"loss\.name.*did you mean 'softmax_cross_entropy'"):
+        losses.create_loss("softmax_crossentropy")
+    with pytest.raises(InputError, match=r"loss\.reduction of softmax_cross_entropy is 'sum_classes'"):
+        losses.create_loss("softmax_cross_entropy", reduction="sum_classes")
+    with pytest.raises(InputError, match="did you mean 'sum_classes'"):
+        losses.create_loss("binary_cross_entropy", reduction="sum_class")
+    for loss in losses.LOSSES.values():
+        with pytest.raises(InputError, match="did you mean 'mean'"):
+            loss(jnp.zeros((2, 3)), jnp.zeros((2, 3)), reduction="meen")

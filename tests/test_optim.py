@@ -1,0 +1,148 @@
+"""The update rules against sequences worked by hand and against torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.optim import schedules
+from resnet_alexnet.optim.plateau import Plateau
+from resnet_alexnet.optim.sgd import sgd
+
+
+def _follow(tx, gradients, start=1.0):
+    """The values of one parameter after each step."""
+    params, path = {"kernel": jnp.float32(start)}, []
+    opt_state = tx.init(params)
+    for gradient in gradients:
+        updates, opt_state = tx.update({"kernel": jnp.float32(gradient)}, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        path.append(float(params["kernel"]))
+    return path
+
+
+def _dropping(step):
+    """A rate of 0.1 that is divided by 10 at step 2."""
+    return jnp.where(step < 2, 0.1, 0.01)
+
+
+def test_paper_rule_by_hand():
+    # v = 0.9 v - lr (g + 0.5 w), w = w + v, from w = 1, v = 0, with g = 1 and lr = 0.1, 0.1, 0.01:
+    # v1 = -0.1 (1 + 0.5)                    = -0.15       w1 = 0.85
+    # v2 = -0.135 - 0.1 (1 + 0.425)          = -0.2775     w2 = 0.5725
+    # v3 = -0.24975 - 0.01 (1 + 0.28625)     = -0.2626125  w3 = 0.3098875
+    path = _follow(sgd(_dropping, weight_decay=0.5), [1, 1, 1])
+    np.testing.assert_allclose(path, [0.85, 0.5725, 0.3098875], rtol=1e-6)
+
+
+def test_optax_rule_by_hand():
+    # v = 0.9 v + (g + 0.5 w), w = w - lr v:
+    # v1 = 1.5                  w1 = 0.85
+    # v2 = 1.35 + 1.425 = 2.775 w2 = 0.5725
+    # v3 = 2.4975 + 1.28625 = 3.78375, now with the rate of 0.01, w3 = 0.5346625
+    path = _follow(sgd(_dropping, weight_decay=0.5, update_rule="optax"), [1, 1, 1])
+    np.testing.assert_allclose(path, [0.85, 0.5725, 0.5346625], rtol=1e-6)
+
+
+def test_first_update_after_a_drop_is_nine_times_larger_in_the_paper():
+    # With a gradient of 1 for long the buffer is 10 steps: -1 in the paper (of the old rate 0.1), 10 in Optax.
+    # Next: -0.9 - 0.01 = -0.91 in the paper; 0.01 (9 + 1) = 0.1 in Optax.
+    late = lambda step: jnp.where(step < 200, 0.1, 0.01)  # noqa: E731
+    steps = {}
+    for name, tx in {
+        "paper": sgd(late),
+        "optax": sgd(late, update_rule="optax"),
+        "peer": optax.sgd(late, momentum=0.9),
+    }.items():
+        path = _follow(tx, [1] * 201)
+        steps[name] = path[-1] - path[-2]
+    assert steps["paper"] == pytest.approx(-0.91, rel=1e-3)
+    assert steps["optax"] == pytest.approx(-0.1, rel=1e-3)
+    assert steps["optax"] == steps["peer"]
+
+
+@pytest.mark.parametrize("update_rule", ["paper", "optax"])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.01), (0.9, 0.0), (0.0, 0.01)])
+def test_rules_equal_torch_at_a_constant_rate(update_rule, nesterov, momentum, weight_decay):
+    torch = pytest.importorskip("torch")
+    if nesterov and not momentum:
+        return
+    gradients = np.random.default_rng(0).normal(size=8)
+    weight = torch.tensor(1.0, requires_grad=True)
+    peer = torch.optim.SGD([weight], lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    expected = []
+    for gradient in gradients:
+        weight.grad = torch.tensor(float(gradient))
+        peer.step()
+        expected.append(weight.item())
+    tx = sgd(0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, update_rule=update_rule)
+    np.testing.assert_allclose(_follow(tx, gradients), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_optax_rule_equals_torch_across_drops():
+    torch = pytest.importorskip("torch")
+    gradients = np.random.default_rng(1).normal(size=9)
+    weight = torch.tensor(1.0, requires_grad=True)
+    peer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.1)
+    drops = torch.optim.lr_scheduler.MultiStepLR(peer, [3, 6], gamma=0.1)
+    expected = []
+    for gradient in gradients:
+        weight.grad = torch.tensor(float(gradient))
+        peer.step()
+        drops.step()
+        expected.append(weight.item())
+    schedule = schedules.create_schedule("steps", learning_rate=0.1, num_steps=9, boundaries=(3, 6))
+    tx = sgd(schedule, weight_decay=0.1, update_rule="optax")
+    np.testing.assert_allclose(_follow(tx, gradients), expected, rtol=1e-5)
+
+
+def test_masks_and_bias_multiplier_by_leaf_name():
+    params = {
+        "conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)},
+        "blocks": {0: {"norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
+    }
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def first_update(**options):
+        tx = sgd(0.5, weight_decay=0.1, **options)
+        updates, _ = tx.update(zeros, tx.init(params), params)
+        norm = updates["blocks"][0]["norm"]
+        return [float(u[0]) for u in (updates["conv"]["kernel"], updates["conv"]["bias"], norm["scale"], norm["bias"])]
+
+    assert first_update() == pytest.approx([-0.05, -0.05, -0.05, -0.05])
+    assert first_update(decay_mask="kernels") == pytest.approx([-0.05, 0, 0, 0])
+    for update_rule in ("paper", "optax"):
+        doubled = first_update(bias_learning_rate=2.0, update_rule=update_rule)
+        assert doubled == pytest.approx([-0.05, -0.1, -0.05, -0.1])
+
+
+def test_a_mask_that_meets_no_leaf_is_refused():
+    with pytest.raises(InputError, match="'kernel'"):
+        sgd(0.1, weight_decay=0.1, decay_mask="kernels").init({"w": jnp.ones(2)})
+
+
+def test_chain_holds_only_what_is_asked_for():
+    params = {"kernel": jnp.ones(2)}
+    assert len(sgd(0.1, momentum=0.0).init(params)) == 1
+    assert len(sgd(0.1).init(params)) == 2
+    full = sgd(0.1, weight_decay=0.1, scales=[Plateau(patience=1).transformation()])
+    assert len(full.init(params)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"update_rule": "papers"}, "did you mean 'paper'"),
+        ({"decay_mask": "kernel"}, "did you mean 'kernels'"),
+        ({"momentum": 1.0}, r"momentum is 1\.0"),
+        ({"momentum": 0.0, "nesterov": True}, "nesterov"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"bias_learning_rate": float("nan")}, "bias_learning_rate"),
+    ],
+)
+def test_bad_options_of_the_rule_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        sgd(0.1, **options)
