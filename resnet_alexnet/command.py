@@ -10,7 +10,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
 
 USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.FIELD=VALUE ...]
 
@@ -81,7 +81,7 @@ def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, st
     try:
         words = values(list(arguments))[1:]
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
+        raise InputError(str(error)) from None
     if words:
         raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
     return {name: values[name].value for name in names}
@@ -143,12 +143,27 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     Raises:
         InputError: an unknown field (the nearest is named) or a value of another type.
     """
+    for word in arguments:
+        _check_field(config, word.removeprefix("--config.").partition("=")[0])
     values = flags.FlagValues()
     try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values)
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(arguments))
         values(["main", *arguments])
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(" ".join(str(error).split())) from None
+    except (flags.Error, TypeError, ValueError) as error:
+        raise InputError(str(error)) from None
+
+
+def _check_field(config: ConfigDict, field: str) -> None:
+    """Raises InputError, naming the nearest, unless `field` such as "optim.momentum" is in the config."""
+    group, known = "", config
+    for name in field.split("."):
+        names = list(known) if isinstance(known, ConfigDict) else []
+        if name not in names:
+            hint = nearest(name, names)
+            raise InputError(f"unknown config field {field!r}{hint} (allowed: {', '.join(group + n for n in names)})")
+        group, known = f"{group}{name}.", known[name]
+    if isinstance(known, ConfigDict):
+        raise InputError(f"config field {field!r} is a group (allowed: {', '.join(group + n for n in known)})")
 
 
 def _fail(message: str, code: int) -> NoReturn:

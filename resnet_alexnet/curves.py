@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,6 +18,7 @@ from resnet_alexnet.errors import InputError
 # Three of the colours of Okabe and Ito, which stay apart for colour-blind readers.
 TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
 FAINT = "#8c8c8c"
+DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", "val/loss")
 
 Record = Mapping[str, Any]
 
@@ -37,18 +40,19 @@ def draw(records: Sequence[Record], path: Path, *, title: str) -> None:
     Source: He 2015, figure 4 (thin training error, bold validation error).
     Departure: the loss, the epoch axis and the test error are not in the figure.
     """
-    keys = [f"{split}/{metric}" for split in ("train", "val", "test") for metric in ("top1_error", "loss")]
-    if not any(record.get(key) is not None for record in records for key in keys):
-        raise InputError(f"nothing to draw for {path}: no record holds any of {', '.join(keys)}")
+    if not any(record.get(key) is not None for record in records for key in DRAWN):
+        raise InputError(f"nothing to draw for {path}: no record holds any of {', '.join(DRAWN)}")
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)  # type: ignore[union-attr]
-    figure.suptitle(title, fontsize=14, fontweight="bold", parse_math=False)
+    name = title if len(title) <= 60 else f"{title[:59]}…"
+    figure.suptitle(name, x=0.01, ha="left", fontsize=14, fontweight="bold", parse_math=False)
     error, loss = figure.subplots(1, 2)
     _draw_errors(error, records)
     _draw_losses(loss, records)
     for axes in (error, loss):
         _draw_drops(axes, records)
         _dress(axes, records)
+    _draw_legend(figure, (error, loss))
     _write_png(figure, path)
 
 
@@ -63,8 +67,8 @@ def learning_rate_drops(records: Iterable[Record]) -> list[tuple[int, float]]:
     steps, rates = series(records, "learning_rate")
     return [
         (steps[i], rates[i])
-        for i in range(1, len(rates))
-        if rates[i] < 0.99 * rates[i - 1] and (i == 1 or rates[i - 1] == rates[i - 2])
+        for i in range(2, len(rates))
+        if rates[i] < 0.9 * rates[i - 1]
     ]
 
 
@@ -76,7 +80,7 @@ def _draw_errors(axes: Axes, records: Sequence[Record]) -> None:
     if errors:
         label = f"test {errors[-1]:.2f} %"
         axes.plot(steps[-1:], errors[-1:], "D", color=TEST_COLOR, markersize=7, label=label, clip_on=False, zorder=4)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, min(axes.get_ylim()[1], 101))
 
 
 def _draw_losses(axes: Axes, records: Sequence[Record]) -> None:
@@ -113,7 +117,7 @@ def _draw_drops(axes: Axes, records: Sequence[Record]) -> None:
 
 
 def _dress(axes: Axes, records: Sequence[Record]) -> None:
-    """Sets the axes' scales, grid, frame and legend; the top axis counts epochs where the records do."""
+    """Sets the axes' scales, grid and frame; the top axis counts epochs where the records do."""
     last_step = max(record["step"] for record in records)
     axes.set_xlabel("step")
     axes.set_xlim(0, max(last_step, 1) * 1.02)
@@ -127,12 +131,33 @@ def _dress(axes: Axes, records: Sequence[Record]) -> None:
         axes.spines["top"].set_visible(False)
     else:
         top = axes.secondary_xaxis(
-            "top", functions=(lambda step: step / steps_per_epoch, lambda epoch: epoch * steps_per_epoch)
+            "top",
+            functions=(
+                lambda step: np.divide(step, steps_per_epoch),
+                lambda epoch: np.multiply(epoch, steps_per_epoch),
+            ),
         )
         top.set_xlabel("epoch")
         top.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="upper right")
+
+
+def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Draws one legend for both panels, beside the title, where it can hide no curve."""
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        entries = {**dict(zip(labels, handles, strict=True)), **entries}
+    legend = figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="upper right",
+        ncols=len(entries),
+        frameon=False,
+        borderaxespad=0.2,
+        columnspacing=1.5,
+    )
+    # It shares the title's row: the layout must not make a row for it.
+    legend.set_in_layout(False)
 
 
 def _steps_per_epoch(records: Sequence[Record]) -> float | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from rich import progress
+from rich import box, progress
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 # Key of a record -> what a log line says of it, in this order.
@@ -45,6 +45,7 @@ class Progress:
         """
         self.total_steps = total_steps
         self.step = start_step
+        self._latest: dict[str, float] = {}
         self._clock = clock
         self._start = clock()
         # The first pace mark is set after the first steps, so that compiling them does not count in the time left.
@@ -65,9 +66,7 @@ class Progress:
         if self._bar is None:
             self.say(self._line(values))
             return
-        numbers = _phrases({key: values[key] for key in _ON_THE_BAR if key in values})
-        if numbers:
-            self._bar.update(self._task, numbers="  ".join(numbers))
+        self._latest.update({key: values[key] for key in _ON_THE_BAR if key in values})
         evaluated = {key: value for key, value in values.items() if key.startswith(("val/", "test/"))}
         if evaluated:
             epoch = {"epoch": values["epoch"]} if "epoch" in values else {}
@@ -95,13 +94,12 @@ class Progress:
         bar = progress.Progress(
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}", style="bold"),
             progress.BarColumn(bar_width=None),
-            progress.TextColumn("{task.fields[numbers]}"),
-            _TimeColumn(self._time_phrase),
+            _StatusColumn(self._status),
             console=Console(file=sys.stdout),
             refresh_per_second=4,
             expand=True,
         )
-        self._task = bar.add_task("", total=self.total_steps, completed=self.step, numbers="starting")
+        self._task = bar.add_task("", total=self.total_steps, completed=self.step)
         return bar
 
     def _line(self, values: Mapping[str, float]) -> str:
@@ -119,22 +117,26 @@ class Progress:
         pace = (self._clock() - first_time) / (self.step - first_step)
         return pace * max(self.total_steps - self.step, 0)
 
-    def _time_phrase(self) -> str:
-        if self.step >= self.total_steps:
-            return f"took {_duration(self._clock() - self._start)}"
+    def _status(self) -> str:
+        """Says what stands to the right of the bar."""
+        parts = _phrases(self._latest)
         seconds = self._seconds_left()
-        return "" if seconds is None else f"{_duration(seconds)} left"
+        if self.step >= self.total_steps:
+            parts.append(f"took {_duration(self._clock() - self._start)}")
+        elif seconds is not None:
+            parts.append(f"{_duration(seconds)} left")
+        return "  ".join(parts) or "starting"
 
 
-class _TimeColumn(progress.ProgressColumn):
+class _StatusColumn(progress.ProgressColumn):
     """A column that asks for its text whenever the bar redraws."""
 
-    def __init__(self, phrase: Callable[[], str]) -> None:
-        super().__init__()
-        self._phrase = phrase
+    def __init__(self, status: Callable[[], str]) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._ask = status
 
     def render(self, task: progress.Task) -> Text:
-        return Text(self._phrase(), style="cyan", no_wrap=True)
+        return Text(self._ask())
 
 
 def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
@@ -150,7 +152,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
         print("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in pairs)]), flush=True)
         return
     # Text objects: a bracket in a name or path is no rich markup.
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False)
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=box.ROUNDED)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:

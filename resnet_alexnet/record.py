@@ -1,5 +1,6 @@
 """What a run writes down: metrics.jsonl, one JSON object a line, and the TensorBoard events derived from it."""
 
+import contextlib
 import json
 import math
 import os
@@ -90,10 +91,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     *whole, torn = text.split("\n")
     lines = [_decode(line, path, number) for number, line in enumerate(whole, start=1)]
     if torn:
-        try:
+        with contextlib.suppress(InputError):  # A line that lacks nothing but its line break is kept.
             lines.append(_decode(torn, path, len(whole) + 1))
-        except InputError:
-            pass  # The torn line; one that lacks nothing but its line break is kept.
     return lines
 
 
@@ -116,7 +115,7 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
-    kept = [line for line in read_metrics(path) if 0 < step and line["step"] <= step and "finished" not in line]
+    kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and "finished" not in line]
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.writelines(map(_encode, kept))

@@ -2,15 +2,17 @@
 
 import functools
 import inspect
-from typing import Any
+from typing import Any, get_args
 
 from flax import nnx
 
 from resnet_alexnet.errors import InputError, check_name, nearest
 from resnet_alexnet.models.alexnet import ALEXNETS
+from resnet_alexnet.models.alexnet_cifar import AlexNetCifar
+from resnet_alexnet.models.alexnet_owt import AlexNetOwt
 from resnet_alexnet.models.resnet import RESNETS
 
-MODELS = {**ALEXNETS, **RESNETS}
+MODELS = {**ALEXNETS, "alexnet_owt": AlexNetOwt, "alexnet_cifar": AlexNetCifar, **RESNETS}
 
 # For messages: MODELS lists every CIFAR depth.
 FAMILIES = (
@@ -27,14 +29,19 @@ def check_model(name: str) -> None:
 
 def model_options(name: str) -> tuple[str, ...]:
     """The options, by keyword, that the model called `name` has: what its table does not fix."""
+    return tuple(option_types(name))
+
+
+def option_types(name: str) -> dict[str, tuple[type, ...]]:
+    """The types that the value of each of `model_options(name)` may have."""
     check_model(name)
     model = MODELS[name]
     fixed = {"num_classes", "image_size", "channels", "key"}
     if isinstance(model, functools.partial):
         fixed |= model.keywords.keys()
         model = model.func
-    parameters = inspect.signature(model.__init__).parameters.values()
-    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in fixed)
+    options = (p for p in inspect.signature(model.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: get_args(p.annotation) or (p.annotation,) for p in options if p.name not in fixed}
 
 
 def create_model(

@@ -1,12 +1,15 @@
 """The layers both papers are made of, each with one lowering in one place.
 
-Layers take a `key` and split it for their parts instead of drawing from an `nnx.Rngs`: a stream's counter is a variable,
-and under a trace every write to a variable walks the whole program, which is quadratic in depth.
+Layers take a `key` and split it for their parts instead of drawing from an `nnx.Rngs`: a stream's counter is a
+variable, and under a trace every write to a variable walks the whole program, which is quadratic in depth.
 A layer computes in the dtype of its input; parameters and statistics stay float32.
 """
 
 import contextlib
 import contextvars
+import functools
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,8 +25,6 @@ from resnet_alexnet.errors import InputError, check_name
 Initializer = Callable[..., jax.Array]
 Padding = tuple[int, int]  # pixels before and after, the same for both directions
 Observer = Callable[["Layer", Any, Any], None]
-
-BATCH_AXIS = "data"  # the mapped axis over which synchronised batch normalisation averages
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
@@ -102,7 +103,7 @@ def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: i
 
     `map_size` gives the side of the last map for an image side; it must not decrease.
     """
-    smallest = next(size for size in range(1, 4096) if map_size(size) >= needed)
+    smallest = next(size for size in itertools.count(1) if map_size(size) >= needed)
     if image_size < smallest:
         raise InputError(f"image_size={image_size} is too small for {model}, the smallest is {smallest}")
     return smallest
@@ -163,6 +164,7 @@ class Convolution(Layer):
 class LocalConvolution(Layer):
     """A convolution whose kernel differs at every position (untied weights), for maps of one fixed size.
 
+    Each position's kernel is stored flat, in the order (in_channels, kernel_height, kernel_width).
     Source: cuda-convnet's `local` layers, as in the CIFAR-10 net of [K12] section 3.3.
     """
 
@@ -222,10 +224,7 @@ class Linear(Layer):
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Every weight is used once at each position of a map."""
-        positions = 1
-        for side in output_shape[:-1]:
-            positions *= side
-        return positions * self.kernel.get_value().size
+        return math.prod(output_shape[:-1]) * self.kernel.get_value().size
 
 
 class MaxPool(Layer):
@@ -256,116 +255,11 @@ class MaxPool(Layer):
         pads = [(0, 0), self._padding(x.shape[1]), self._padding(x.shape[2]), (0, 0)]
         x = jnp.pad(x, pads, constant_values=-jnp.inf)
         span_y, span_x = (height - 1) * self.stride + 1, (width - 1) * self.stride + 1
-        y = None
-        for i in range(self.window):
-            for j in range(self.window):
-                part = x[:, i : i + span_y : self.stride, j : j + span_x : self.stride]
-                y = part if y is None else jnp.maximum(y, part)
-        assert y is not None
-        return y
-
-
-class LocalResponseNorm(Layer):
-    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centred, cut at the edges.
-
-    Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75). `alpha_over_size` divides alpha by n, as the author's
-    cuda-convnet, Caffe and torch do. With `groups` the channels fall into that many separate runs: the paper's two
-    towers exchange nothing before the third layer, so each normalises over its own kernel maps.
-    """
-
-    def __init__(
-        self,
-        *,
-        size: int = 5,
-        k: float = 2.0,
-        alpha: float = 1e-4,
-        beta: float = 0.75,
-        alpha_over_size: bool = False,
-        groups: int = 1,
-    ):
-        if size < 1 or size % 2 == 0:
-            raise InputError(f"lrn_size={size}: the window is centred, so its size must be odd and positive")
-        self.size, self.k, self.beta, self.groups = size, k, beta, groups
-        self.alpha = alpha / size if alpha_over_size else alpha
-
-    def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
-        """Normalises; the sum and the power are float32."""
-        a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
-        half, channels = self.size // 2, a.shape[-1]
-        padded = jnp.pad(jnp.square(a), [(0, 0)] * (a.ndim - 1) + [(half, half)])
-        total = sum(padded[..., j : j + channels] for j in range(self.size))
-        scale = self.k + self.alpha * total
-        if self.beta == 0.75:  # two roots are cheaper than a power
-            root = jnp.sqrt(scale)
-            b = a / (root * jnp.sqrt(root))
-        else:
-            b = a / scale**self.beta
-        return b.reshape(x.shape).astype(x.dtype)
-
-
-class BatchNorm(Layer):
-    """Batch normalisation over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
-
-    group: `n` normalises each run of n consecutive images of the global batch by its own statistics, as n images on
-        each GPU do in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the number of devices;
-        None takes all the images of this device, "sync" those of all devices.
-    momentum: running = momentum * running + (1 - momentum) * mean over the groups.
-    unbiased_variance: the running variance divides by n - 1 as torch's does; the batch's own never does.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        group: int | str | None = None,
-        momentum: float = 0.9,
-        epsilon: float = 1e-5,
-        unbiased_variance: bool = False,
-        zero_scale: bool = False,
-    ):
-        if (isinstance(group, str) and group != "sync") or (isinstance(group, int) and group < 1):
-            raise InputError(
-                f"bn_group is {group!r} (allowed: a positive number of images, None for a device's, 'sync' for all)"
-            )
-        self.scale = nnx.Param((jnp.zeros if zero_scale else jnp.ones)((channels,), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
-        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
-        self.group, self.momentum, self.epsilon = group, momentum, epsilon
-        self.unbiased_variance = unbiased_variance
-
-    def forward(
-        self, x: Float[Array, "batch height width channels"], *, train: bool
-    ) -> Float[Array, "batch height width channels"]:
-        """Normalises by the groups' statistics in training, which also moves the running ones, else by those."""
-        if not train:
-            inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
-            return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)
-        batch, channels = x.shape[0], x.shape[-1]
-        size = self.group if isinstance(self.group, int) else batch
-        if batch % size:
-            fits = [n for n in range(1, batch + 1) if batch % n == 0]
-            raise InputError(f"bn_group={size} does not divide the {batch} images of a device; groups of {fits} do")
-        grouped = x.astype(jnp.float32).reshape(batch // size, size, -1, channels)
-        # Mean and mean square in one pass over the data; float32 whatever the compute dtype.
-        mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
-        count = grouped.shape[1] * grouped.shape[2]
-        if self.group == "sync":
-            mean, mean_square = lax.pmean((mean, mean_square), BATCH_AXIS)
-            count *= lax.axis_size(BATCH_AXIS)
-        var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
-        self._move_statistics(mean.mean(0), var.mean(0), count)
-        inverse = self.scale.get_value() * lax.rsqrt(var + self.epsilon)
-        shift = self.bias.get_value() - mean * inverse
-        y = grouped * inverse[:, None, None] + shift[:, None, None]
-        return y.reshape(x.shape).astype(x.dtype)
-
-    def _move_statistics(self, mean: jax.Array, var: jax.Array, count: int) -> None:
-        if self.unbiased_variance:
-            var = var * (count / max(count - 1, 1))
-        # set_raw_value: an ordinary assignment is checked against the whole trace, see the module's docstring.
-        self.mean.set_raw_value(self.momentum * self.mean.get_value() + (1 - self.momentum) * lax.stop_gradient(mean))
-        self.var.set_raw_value(self.momentum * self.var.get_value() + (1 - self.momentum) * lax.stop_gradient(var))
+        parts = (
+            x[:, i : i + span_y : self.stride, j : j + span_x : self.stride]
+            for i, j in itertools.product(range(self.window), repeat=2)
+        )
+        return functools.reduce(jnp.maximum, parts)
 
 
 def image_keys(rngs: nnx.Rngs | jax.Array | None, batch: int) -> jax.Array:

@@ -1,0 +1,161 @@
+"""The building blocks of the plain and residual networks: [H15] sections 3.3, 3.4 and 4.1, figures 2 and 5."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal
+
+
+class ConvolutionNorm(nnx.Module):
+    """A convolution without bias, then batch normalisation, before the activation. Source: [H15] section 3.4."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        norm: partial,
+        key: jax.Array,
+        **norm_options: Any,
+    ):
+        half = kernel_size // 2
+        self.conv = Convolution(
+            in_channels,
+            out_channels,
+            kernel_size,
+            strides=strides,
+            padding=(half, half),
+            kernel_init=he_normal(),
+            key=key,
+        )
+        self.norm = norm(out_channels, **norm_options)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Convolves and normalises."""
+        return self.norm(self.conv(x), train=train)
+
+
+class PlainBlock(nnx.Module):
+    """Two 3x3 convolutions, no shortcut: a pair of layers of the plain nets. Source: [H15] section 3.3."""
+
+    expansion = 1
+    default_shortcut = None
+    default_stride_in = None
+
+    def __init__(self, in_channels: int, width: int, *, strides: int, activation: str, norm: partial, key: jax.Array):
+        key1, key2 = jax.random.split(key)
+        self.conv1 = ConvolutionNorm(in_channels, width, 3, strides=strides, norm=norm, key=key1)
+        self.conv2 = ConvolutionNorm(width, width, 3, norm=norm, key=key2)
+        self.activation = activation
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Applies both layers."""
+        act = ACTIVATIONS[self.activation]
+        return act(self.conv2(act(self.conv1(x, train=train)), train=train))
+
+
+class Shortcut(nnx.Module):
+    """The shortcut of a residual block: identity where shapes agree, else by option. Source: [H15] sections 3.3, 4.1.
+
+    A pads with zero channels behind the strided identity and has no parameters, B projects by a 1x1 convolution only
+    where the shape changes, C projects everywhere.
+    """
+
+    def __init__(
+        self, option: str, in_channels: int, out_channels: int, *, strides: int, norm: partial, key: jax.Array
+    ):
+        changes = strides != 1 or in_channels != out_channels
+        project = option == "C" or (option == "B" and changes)
+        self.projection = (
+            ConvolutionNorm(in_channels, out_channels, 1, strides=strides, norm=norm, key=key) if project else None
+        )
+        self.strides = strides
+        self.new_channels = out_channels - in_channels
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """What is added to the residual function."""
+        if self.projection is not None:
+            return self.projection(x, train=train)
+        x = x[:, :: self.strides, :: self.strides]
+        return jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.new_channels)]) if self.new_channels else x
+
+
+class BasicBlock(nnx.Module):
+    """y = act(F(x) + shortcut(x)) with F two 3x3 convolutions. Source: [H15] figure 5, left."""
+
+    expansion = 1
+    default_shortcut = "A"
+    default_stride_in = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        strides: int,
+        activation: str,
+        shortcut: str,
+        zero_init_last_gamma: bool,
+        norm: partial,
+        key: jax.Array,
+    ):
+        key1, key2, key3 = jax.random.split(key, 3)
+        self.conv1 = ConvolutionNorm(in_channels, width, 3, strides=strides, norm=norm, key=key1)
+        self.conv2 = ConvolutionNorm(width, width, 3, norm=norm, zero_scale=zero_init_last_gamma, key=key2)
+        self.shortcut = Shortcut(shortcut, in_channels, width, strides=strides, norm=norm, key=key3)
+        self.activation = activation
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Adds the residual function to the shortcut; the last activation follows the addition."""
+        act = ACTIVATIONS[self.activation]
+        residual = self.conv2(act(self.conv1(x, train=train)), train=train)
+        return act(residual + self.shortcut(x, train=train))
+
+
+class Bottleneck(nnx.Module):
+    """F is 1x1, 3x3, 1x1 with four times as many channels at the end. Source: [H15] figure 5, right.
+
+    stride_in: "1x1" strides in the first convolution, as He's published nets; "3x3" in the second, as torchvision's.
+    """
+
+    expansion = 4
+    default_shortcut = "B"
+    default_stride_in = "1x1"
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        strides: int,
+        activation: str,
+        shortcut: str,
+        stride_in: str,
+        zero_init_last_gamma: bool,
+        norm: partial,
+        key: jax.Array,
+    ):
+        first, second = (strides, 1) if stride_in == "1x1" else (1, strides)
+        keys = jax.random.split(key, 4)
+        self.conv1 = ConvolutionNorm(in_channels, width, 1, strides=first, norm=norm, key=keys[0])
+        self.conv2 = ConvolutionNorm(width, width, 3, strides=second, norm=norm, key=keys[1])
+        self.conv3 = ConvolutionNorm(width, 4 * width, 1, norm=norm, zero_scale=zero_init_last_gamma, key=keys[2])
+        self.shortcut = Shortcut(shortcut, in_channels, 4 * width, strides=strides, norm=norm, key=keys[3])
+        self.activation = activation
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Adds the residual function to the shortcut; the last activation follows the addition."""
+        act = ACTIVATIONS[self.activation]
+        residual = act(self.conv1(x, train=train))
+        residual = act(self.conv2(residual, train=train))
+        residual = self.conv3(residual, train=train)
+        return act(residual + self.shortcut(x, train=train))
+
+
+Block = type[PlainBlock] | type[BasicBlock] | type[Bottleneck]

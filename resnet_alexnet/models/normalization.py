@@ -1,0 +1,115 @@
+"""Local response normalisation of [K12] and batch normalisation of [H15]; statistics are float32 in every dtype."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.layers import Layer
+
+BATCH_AXIS = "data"  # the mapped axis over which synchronised batch normalisation averages
+
+
+class LocalResponseNorm(Layer):
+    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centred, cut at the edges.
+
+    Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75). `alpha_over_size` divides alpha by n, as the author's
+    cuda-convnet, Caffe and torch do. With `groups` the channels fall into that many separate runs: the paper's two
+    towers exchange nothing before the third layer, so each normalises over its own kernel maps.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 5,
+        k: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        alpha_over_size: bool = False,
+        groups: int = 1,
+    ):
+        if size < 1 or size % 2 == 0:
+            raise InputError(f"lrn_size={size}: the window is centred, so its size must be odd and positive")
+        self.size, self.k, self.beta, self.groups = size, k, beta, groups
+        self.alpha = alpha / size if alpha_over_size else alpha
+
+    def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
+        """Normalises; the sum and the power are float32."""
+        a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
+        half, channels = self.size // 2, a.shape[-1]
+        padded = jnp.pad(jnp.square(a), [(0, 0)] * (a.ndim - 1) + [(half, half)])
+        total = sum(padded[..., j : j + channels] for j in range(self.size))
+        scale = self.k + self.alpha * total
+        if self.beta == 0.75:  # two roots are cheaper than a power
+            root = jnp.sqrt(scale)
+            b = a / (root * jnp.sqrt(root))
+        else:
+            b = a / scale**self.beta
+        return b.reshape(x.shape).astype(x.dtype)
+
+
+class BatchNorm(Layer):
+    """Batch normalisation over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
+
+    group: `n` normalises each run of n consecutive images of the global batch by its own statistics, as n images on
+        each GPU do in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the number of devices;
+        None takes all the images of this device, "sync" those of all devices.
+    momentum: running = momentum * running + (1 - momentum) * mean over the groups.
+    unbiased_variance: the running variance divides by n - 1 as torch's does; the batch's own never does.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        group: int | str | None = None,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        unbiased_variance: bool = False,
+        zero_scale: bool = False,
+    ):
+        if not (group in (None, "sync") or (isinstance(group, int) and group >= 1)):
+            raise InputError(
+                f"bn_group is {group!r} (allowed: a positive number of images, None for a device's, 'sync' for all)"
+            )
+        self.scale = nnx.Param((jnp.zeros if zero_scale else jnp.ones)((channels,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
+        self.group, self.momentum, self.epsilon = group, momentum, epsilon
+        self.unbiased_variance = unbiased_variance
+
+    def forward(
+        self, x: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch height width channels"]:
+        """Normalises by the groups' statistics in training, which also moves the running ones, else by those."""
+        if not train:
+            inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
+            return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)
+        batch, channels = x.shape[0], x.shape[-1]
+        size = self.group if isinstance(self.group, int) else batch
+        if batch % size:
+            fits = [n for n in range(1, batch + 1) if batch % n == 0]
+            raise InputError(f"bn_group={size} does not divide the {batch} images of a device; groups of {fits} do")
+        grouped = x.astype(jnp.float32).reshape(batch // size, size, -1, channels)
+        # Mean and mean square in one pass over the data; float32 whatever the compute dtype.
+        mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
+        count = grouped.shape[1] * grouped.shape[2]
+        if self.group == "sync":
+            mean, mean_square = lax.pmean((mean, mean_square), BATCH_AXIS)
+            count *= lax.axis_size(BATCH_AXIS)
+        var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
+        self._move_statistics(mean.mean(0), var.mean(0), count)
+        inverse = self.scale.get_value() * lax.rsqrt(var + self.epsilon)
+        shift = self.bias.get_value() - mean * inverse
+        y = grouped * inverse[:, None, None] + shift[:, None, None]
+        return y.reshape(x.shape).astype(x.dtype)
+
+    def _move_statistics(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+        if self.unbiased_variance:
+            var = var * (count / max(count - 1, 1))
+        # set_raw_value: an ordinary assignment is checked against the whole trace, see the module's docstring.
+        self.mean.set_raw_value(self.momentum * self.mean.get_value() + (1 - self.momentum) * lax.stop_gradient(mean))
+        self.var.set_raw_value(self.momentum * self.var.get_value() + (1 - self.momentum) * lax.stop_gradient(var))
