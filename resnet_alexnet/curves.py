@@ -68,7 +68,7 @@ def learning_rate_drops(records: Iterable[Record]) -> list[tuple[int, float]]:
     return [
         (steps[i], rates[i])
         for i in range(2, len(rates))
-        if rates[i] < 0.9 * rates[i - 1]
+        if rates[i] < 0.9 * rates[i - 1] and rates[i - 1] == rates[i - 2]
     ]
 
 

@@ -91,6 +91,13 @@ def test_logit_gradient_is_sigmoid_minus_label_over_the_count(reduction):
     np.testing.assert_allclose(gradient, (jax.nn.sigmoid(logits) - labels) / count, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+def test_gradient_by_the_label_is_minus_the_logit_over_the_count(name):
+    logits, labels = _example("soft")
+    gradient = jax.grad(losses.LOSSES[name], argnums=1)(logits, labels, reduction="mean")
+    np.testing.assert_allclose(gradient, -logits / logits.size, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("loss", BINARY)
 def test_sum_over_classes_is_classes_times_the_mean(loss):
     logits, labels = _example("multi_label")

@@ -135,5 +135,5 @@ def test_plateau_wants_its_state_once():
 )
 def test_bad_plateaus_are_refused(options):
     (name,) = options
-    with pytest.raises(InputError, match=f"plateau.{name} is"):
+    with pytest.raises(InputError, match=f"schedule.{name} is"):
         Plateau(**{"patience": 1, **options})

@@ -147,9 +147,11 @@ def test_events_hold_the_finite_values_of_the_lines(tmp_path):
     assert events_of(tmp_path) == {"train/loss": [(1, 2.5)], "epoch": [(1, 0.5), (2, 1.0)]}
 
 
-def test_opening_leaves_other_files_among_the_events_alone(tmp_path):
+def test_opening_replaces_older_event_files_and_leaves_other_files_alone(tmp_path):
     record_run(tmp_path, range(1, 3))
+    (event_file,) = (tmp_path / "events").iterdir()
+    event_file.rename(event_file.with_name("events.out.tfevents.1000000000.elsewhere"))
     (tmp_path / "events" / "notes.txt").write_text("mine")
     record_run(tmp_path, range(1, 3))
-    assert (tmp_path / "events" / "notes.txt").read_text() == "mine"
     assert len(list((tmp_path / "events").glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / "events" / "notes.txt").read_text() == "mine"

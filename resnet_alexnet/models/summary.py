@@ -7,15 +7,16 @@ import dataclasses
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from resnet_alexnet.errors import InputError, nearest
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import FAMILIES, create_model, option_types
 from resnet_alexnet.models.layers import Layer, observe
 
@@ -25,7 +26,7 @@ USAGE = f"""usage: python -m resnet_alexnet.models.summary MODEL [--num_classes=
 models: {FAMILIES}"""
 
 NUMBERS = {"num_classes": 1000, "image_size": 224, "channels": 3, "batch_size": 1, "activation_bytes": 4}
-WORDS = {"true": True, "false": False}
+BOOLEANS = {"true": True, "false": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def summarize(
     """
     rows: list[LayerSummary] = []
 
-    def forward(image: jax.Array) -> jax.Array:
+    def forward() -> jax.Array:
         model = create_model(
             name, num_classes=num_classes, image_size=image_size, channels=channels, rngs=nnx.Rngs(0), **options
         )
@@ -80,9 +81,9 @@ def summarize(
             rows.append(LayerSummary(paths[id(layer)], y.shape[1:], parameters, layer.multiply_adds(y.shape[1:])))
 
         with observe(add_row):
-            return model(image)
+            return model(jnp.zeros((1, image_size, image_size, channels)))
 
-    jax.eval_shape(forward, jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32))
+    jax.eval_shape(forward)
     return rows
 
 
@@ -96,9 +97,7 @@ def total_multiply_adds(rows: Sequence[LayerSummary]) -> int:
     return sum(row.multiply_adds for row in rows)
 
 
-def estimate_memory(
-    rows: Sequence[LayerSummary], *, batch_size: int, activation_bytes: int = 4
-) -> MemoryEstimate:
+def estimate_memory(rows: Sequence[LayerSummary], *, batch_size: int, activation_bytes: int = 4) -> MemoryEstimate:
     """Estimates the memory of training by SGD with momentum on one device.
 
     Parameters, gradients and momentum are exact, 4 bytes (float32) each. Activations are an estimate: the output of
@@ -113,3 +112,83 @@ def estimate_memory(
     weights = 4 * total_parameters(rows)
     activations = batch_size * activation_bytes * sum(math.prod(row.shape) for row in rows)
     return MemoryEstimate(parameters=weights, gradients=weights, momentum=weights, activations=activations)
+
+
+def print_summary(
+    rows: Sequence[LayerSummary], memory: MemoryEstimate, *, title: str, memory_title: str, file: TextIO | None = None
+) -> None:
+    """Prints the layers with totals, then the memory: ruled on a terminal, bare aligned columns elsewhere."""
+    # Wider than any row: a narrow terminal may fold a line but no number is cut.
+    console = Console(file=file, width=200, highlight=False, markup=False)
+    style = box.SIMPLE_HEAD if console.is_terminal else None
+    layers = Table(box=style, pad_edge=False, show_footer=True)
+    layers.add_column("layer", "total")
+    layers.add_column("output shape", justify="right")
+    layers.add_column("parameters", f"{total_parameters(rows):,}", justify="right")
+    layers.add_column("multiply-adds", f"{total_multiply_adds(rows):,}", justify="right")
+    for row in rows:
+        shape = " x ".join(map(str, row.shape))
+        layers.add_row(row.layer, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+    console.print(title, layers, "", memory_title, sep="\n")
+    table = Table(box=style, pad_edge=False, show_footer=True, show_header=False)
+    table.add_column("", "total")
+    table.add_column("", _mebibytes(memory.total), justify="right")
+    for field in dataclasses.fields(memory):
+        table.add_row(field.name, _mebibytes(getattr(memory, field.name)))
+    console.print(table)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def parse_value(flag: str, text: str, kinds: tuple[type, ...]) -> Any:
+    """The value that `text` is, of the first of `kinds` that it can be.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    for kind in (bool, int, float, str):
+        if kind in kinds:
+            try:
+                return BOOLEANS[text.lower()] if kind is bool else kind(text)
+            except (KeyError, ValueError):
+                continue
+    allowed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+    raise InputError(f"--{flag}={text} is not of type {allowed}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command: prints the summary of the model that the arguments name.
+
+    Raises:
+        InputError: no or an unknown model, an unknown flag or a bad value.
+    """
+    from resnet_alexnet import command  # a command may; the library above may not
+
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError(f"name a model first: {FAMILIES}")
+    name, *words = arguments
+    kinds = dict.fromkeys(NUMBERS, (int,)) | option_types(name)
+    given = command.parse_flags([name, *words], dict.fromkeys(kinds, f"see {name}"))
+    values = NUMBERS | {flag: parse_value(flag, text, kinds[flag]) for flag, text in given.items() if text}
+    batch_size, activation_bytes = values.pop("batch_size"), values.pop("activation_bytes")
+    for flag, value in (("batch_size", batch_size), ("activation_bytes", activation_bytes)):
+        if value < 1:
+            raise InputError(f"--{flag}={value}: needed is a whole number from 1 up")
+    rows = summarize(name, **values)
+    print_summary(
+        rows,
+        estimate_memory(rows, batch_size=batch_size, activation_bytes=activation_bytes),
+        title=f"{name}, one image of {values['image_size']} x {values['image_size']} x {values['channels']}",
+        memory_title=f"memory to train, an estimate, {batch_size} image{'s' * (batch_size > 1)} on a device",
+    )
+
+
+if __name__ == "__main__":
+    from resnet_alexnet.command import exit_with
+
+    exit_with(lambda: main(sys.argv[1:]))

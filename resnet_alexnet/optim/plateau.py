@@ -66,7 +66,7 @@ class Plateau:
         }
         for name, (good, what) in allowed.items():
             if not good:
-                raise InputError(f"plateau.{name} is {getattr(self, name)!r} (allowed: {what})")
+                raise InputError(f"schedule.{name} is {getattr(self, name)!r} (allowed: {what})")
 
     def _reduce_on_plateau(self) -> optax.GradientTransformationExtraArgs:
         """Optax's own transformation, which counts and multiplies in one."""

@@ -56,8 +56,8 @@ def sgd(
     The two agree while the rate is constant. After a drop by 10 the paper's buffer still holds steps of the
     old rate and runs out over about 1 / (1 - m) steps; the other shrinks its whole buffer at once.
 
-    The state's metric-driven parts change nothing unless driven: pass what `scales` read as extra arguments,
-    `tx.update(grads, opt_state, params, train_error=...)`.
+    What `scales` read is passed as extra arguments, `tx.update(grads, opt_state, params, train_error=...)`;
+    they are welcome, and ignored, where nothing reads them.
 
     Args:
       learning_rate: a number, or a function of the step.
@@ -89,5 +89,4 @@ def sgd(
     if momentum:
         buffer.append(optax.trace(momentum, nesterov=nesterov))
     order = gradient + rate + buffer if update_rule == "paper" else gradient + buffer + rate
-    # Callers pass train_error whether or not this chain reads it.
-    return optax.with_extra_args_support(optax.chain(*order))
+    return optax.chain(*order)

@@ -1,0 +1,65 @@
+"""Evaluation counts every image once, whatever the batch size and the number of devices."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from resnet_alexnet import build, models, parallel
+from resnet_alexnet.data.sources import ArraySource
+from resnet_alexnet.evaluate import evaluate
+from tests import tiny
+
+IMAGES = 37  # no multiple of any batch below
+
+
+@pytest.fixture(scope="module")
+def odd_source():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, 8, 8, 1), np.uint8)
+    labels = rng.integers(0, 10, IMAGES).astype(np.int32)
+    return ArraySource(images=images, labels=labels, classes=tuple("abcdefghij"), name="odd")
+
+
+@pytest.fixture(scope="module")
+def experiments():
+    return {n: build.create_experiment(tiny.config(), jax.devices()[:n]) for n in (1, 8)}
+
+
+@pytest.fixture(scope="module")
+def expected(experiments, odd_source):
+    """One image at a time, in numpy."""
+    experiment = experiments[1]
+    state = experiment.create_state()
+    model = models.create_model("cifar_resnet8", num_classes=10, image_size=8, channels=1, rngs=nnx.Rngs(0))
+    nnx.update(model, state.params, state.batch_stats)
+    record = experiment.preprocessing
+    logits = np.asarray(jax.jit(model)((odd_source.images - record.mean) / record.std), np.float64)
+    loss, top1, top5 = 0.0, 0, 0
+    for row, label in zip(logits, odd_source.labels, strict=True):
+        loss += np.log(np.exp(row - row.max()).sum()) + row.max() - row[label]
+        order = np.argsort(-row, kind="stable")
+        top1 += order[0] != label
+        top5 += label not in order[:5]
+    return {"loss": loss / IMAGES, "top1_error": 100 * top1 / IMAGES, "top5_error": 100 * top5 / IMAGES}
+
+
+@pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (1, 16), (1, 64), (8, 8), (8, 40)])
+def test_any_batch_size_and_device_count_gives_the_slow_loops_result(
+    experiments, odd_source, expected, devices, batch_size
+):
+    experiment = experiments[devices]
+    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    rates = evaluate(experiment.eval_step, state, odd_source, batch_size=batch_size, mesh=experiment.mesh)
+    assert rates == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_image_that_is_lost_is_noticed(experiments, odd_source):
+    experiment = experiments[1]
+    state = parallel.replicated(experiment.create_state, experiment.mesh)
+
+    def lossy(params, batch_stats, batch):
+        return experiment.eval_step(params, batch_stats, {**batch, "mask": batch["mask"].at[0].set(False)})
+
+    with pytest.raises(RuntimeError, match="37 images to evaluate, 34 counted"):
+        evaluate(lossy, state, odd_source, batch_size=16, mesh=experiment.mesh)
