@@ -1,7 +1,11 @@
 """Checkpoints by Orbax: the state, what it was trained with, and a digest that tells whether it came back whole."""
 
+import contextlib
 import hashlib
+import json
 import logging
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +16,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from resnet_alexnet.errors import TrainingError
 from resnet_alexnet.state import TrainState
 
 SET_ASIDE = "checkpoints_set_aside"
 Leaves = dict[str, np.ndarray]
 
 
-class DamagedCheckpointError(RuntimeError):
-    """A checkpoint whose arrays are not those that were saved."""
+class DamagedCheckpointError(TrainingError):
+    """A checkpoint that cannot be read, or is not what was saved."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,36 @@ def from_leaves(leaves: Leaves, like: TrainState) -> TrainState:
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_leaf_name(path)], like)
 
 
-def digest(leaves: Leaves) -> str:
-    """A hash of every leaf's name, type, shape and bits."""
-    hasher = hashlib.blake2b(digest_size=16)
+def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
+    """A hash of every leaf's name, type, shape and bits, and of the record's JSON."""
+    hasher = hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16)
     for name in sorted(leaves):
         leaf = leaves[name]
         hasher.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
-        hasher.update(np.ascontiguousarray(leaf).data)
+        hasher.update(np.ascontiguousarray(leaf).view(np.uint8).data)  # bytes: bfloat16 has no buffer of its own
     return hasher.hexdigest()
+
+
+@dataclass
+class _LatestAndBest(preservation_policy.PreservationPolicy):
+    """Keeps the last `keep` checkpoints and the first of those with the lowest error.
+
+    Orbax's own BestN forgets the errors of earlier processes, and keeps what it forgot for good.
+    """
+
+    keep: int
+    errors: dict[int, float]  # by step, percent
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[preservation_policy.PolicyCheckpointInfo],
+        *,
+        context: preservation_policy.PreservationContext,
+    ) -> Sequence[bool]:
+        steps = [info.step for info in checkpoints]
+        evaluated = [step for step in steps if step in self.errors]
+        kept = {*steps[-self.keep :], *sorted(evaluated, key=self.errors.__getitem__)[:1]}
+        return [step in kept for step in steps]
 
 
 class Checkpointer:
@@ -66,15 +93,15 @@ class Checkpointer:
         # Orbax reports every save and restore at the level of information, through absl's logger.
         logging.getLogger("absl").setLevel(logging.WARNING)
         self._directory = directory
-        policy = preservation_policy.AnyPreservationPolicy(
-            [
-                preservation_policy.LatestN(keep),
-                preservation_policy.BestN(get_metric_fn=lambda metrics: metrics["top1_error"], reverse=True, n=1),
-            ]
+        self._errors: dict[int, float] = {}
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_LatestAndBest(keep, self._errors),
+            cleanup_tmp_directories=True,  # what a killed process was writing
         )
-        self._manager = ocp.CheckpointManager(
-            directory.absolute(), options=ocp.CheckpointManagerOptions(preservation_policy=policy)
-        )
+        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        for step in self._manager.all_steps():
+            with contextlib.suppress(DamagedCheckpointError):  # it is reported where it is needed, by `restore`
+                self._note_error(step, self._read(step, record=ocp.args.JsonRestore())["record"])
 
     def save(self, state: TrainState, record: dict[str, Any], *, error: float | None) -> None:
         """Saves the state of its step in the background; nothing happens if that step is saved already.
@@ -88,12 +115,14 @@ class Checkpointer:
         step = int(leaves["step"])
         if step in self._manager.all_steps():
             return
+        record = {**record, "top1_error": error}
+        self._note_error(step, record)
         saved = self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(leaves), record=ocp.args.JsonSave({**record, "digest": digest(leaves)})
+                state=ocp.args.StandardSave(leaves),
+                record=ocp.args.JsonSave({**record, "digest": digest(leaves, record)}),
             ),
-            metrics={"top1_error": float("inf") if error is None else error},
             force=True,
         )
         if not saved:
@@ -102,22 +131,28 @@ class Checkpointer:
     def restore(self, like: TrainState) -> Restored | None:
         """The newest checkpoint that is whole, None where there is none at all.
 
-        Damaged ones on the way are moved out of the folder, beside it. If all are damaged nothing is moved and the
-        newest one's error is raised.
+        Damaged ones on the way are moved out of the folder, beside it.
 
         Args:
             like: a state with the structure, shapes and dtypes that are expected.
+
+        Raises:
+            DamagedCheckpointError: all are damaged; then none is moved.
         """
-        damaged: list[tuple[int, Exception]] = []
+        damaged: dict[int, DamagedCheckpointError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, record = self._restore_step(step, like)
-            except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
-                damaged.append((step, error))
+            except DamagedCheckpointError as error:
+                damaged[step] = error
                 continue
-            return Restored(state, record, tuple(self._set_aside(*bad) for bad in damaged))
+            return Restored(state, record, tuple(self._set_aside(*bad) for bad in damaged.items()))
         if damaged:
-            raise damaged[0][1]
+            reasons = "; ".join(f"{step}: {error}" for step, error in damaged.items())
+            raise DamagedCheckpointError(
+                f"every checkpoint in {self._directory} is damaged ({reasons}); none was moved: bring one back from a "
+                "copy, or start again in another folder"
+            )
         return None
 
     def _restore_step(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -125,16 +160,27 @@ class Checkpointer:
             _leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
             for path, leaf in jax.tree_util.tree_leaves_with_path(like)
         }
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(expected), record=ocp.args.JsonRestore()),
-        )
+        restored = self._read(step, state=ocp.args.StandardRestore(expected), record=ocp.args.JsonRestore())
         leaves = {name: np.asarray(leaf) for name, leaf in restored["state"].items()}
-        if digest(leaves) != restored["record"]["digest"]:
-            raise DamagedCheckpointError(f"checkpoint {step} in {self._directory}: its arrays are not those saved")
-        return from_leaves(leaves, like), restored["record"]
+        record = dict(restored["record"])
+        if record.pop("digest", None) != digest(leaves, record):
+            raise DamagedCheckpointError("its contents are not those that were saved")
+        return from_leaves(leaves, like), record
 
-    def _set_aside(self, step: int, error: Exception) -> str:
+    def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
+        """The named items of a checkpoint, as Orbax reads them."""
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
+            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+            raise DamagedCheckpointError(reason) from error
+
+    def _note_error(self, step: int, record: Mapping[str, Any]) -> None:
+        error = record.get("top1_error")
+        if error is not None:
+            self._errors[step] = error
+
+    def _set_aside(self, step: int, error: DamagedCheckpointError) -> str:
         target = self._directory.parent / SET_ASIDE / str(step)
         target.parent.mkdir(exist_ok=True)
         attempt = 0
@@ -143,8 +189,8 @@ class Checkpointer:
             target = target.with_name(f"{step}.{attempt}")
         (self._directory / str(step)).rename(target)
         self._manager.reload()
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        return f"checkpoint {step} is damaged and was moved to {target}: {reason}"
+        self._errors.pop(step, None)
+        return f"warning: checkpoint {step} is damaged and was moved to {target}: {error}"
 
     def wait(self) -> None:
         """Waits until every save is on disk."""

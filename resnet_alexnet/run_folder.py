@@ -36,22 +36,21 @@ def check(workdir: Path, config: ConfigDict) -> bool:
     """Whether `workdir` holds a run of this config to go on with; False for a folder to be made or filled.
 
     Raises:
-        InputError: it is no folder, holds something else, or a run whose config differs in what may not change.
+        InputError: it is no folder, holds something else, or a run that is further than num_steps or whose config
+            differs in what may not change.
     """
-    if not workdir.exists():
-        return False
-    if not workdir.is_dir():
-        raise InputError(f"--workdir={workdir} is not a folder")
-    file = workdir / CONFIG_FILE
-    if not file.exists():
-        if any(workdir.iterdir()):
-            raise InputError(f"--workdir={workdir} holds something else than a run: give an empty or a new folder")
-        return False
     try:
-        saved = flatten(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from None
-    given = flatten(to_json(config))
+        names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
+    if names <= {_temporary(workdir / CONFIG_FILE).name}:  # that of a run that was killed as it began
+        return False
+    file = workdir / CONFIG_FILE
+    if not file.is_file():
+        raise InputError(f"--workdir={workdir} holds something else than a run: give an empty or a new folder")
+    given, saved = flatten(to_json(config)), flatten(read_json(file))
+    if not saved.keys() & given.keys():
+        raise InputError(f"--workdir={workdir} is not a run's: its {CONFIG_FILE} is something else's")
     differing = [
         f"{name} is {given.get(name)!r}, was {saved.get(name)!r}"
         for name in sorted(saved.keys() | given.keys())
@@ -59,6 +58,9 @@ def check(workdir: Path, config: ConfigDict) -> bool:
     ]
     if differing:
         raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
+    done = max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
+    if done > config.num_steps:
+        raise InputError(f"num_steps={config.num_steps}: the run in --workdir={workdir} has done {done} (allowed: more)")
     return True
 
 
@@ -78,9 +80,28 @@ def create(workdir: Path, config: ConfigDict) -> None:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = _temporary(path)
     temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        InputError: it is not JSON, or not an object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return values
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 def environment() -> dict[str, Any]:

@@ -44,10 +44,10 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
         InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
     """
     started = time.monotonic()
-    experiment = build.create_experiment(config)
     if run_folder.check(workdir, config) and _is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
         return
+    experiment = build.create_experiment(config)
     run_folder.create(workdir, config)
     with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
         state, messages = _begin(experiment, config, checkpointer)
@@ -57,9 +57,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
                 progress.say(message)
             _Run(config, experiment, checkpointer, recorder, progress, interrupt).train(state, first_step)
             checkpointer.wait()
-            recorder.finish(config.num_steps)
-    lines = read_metrics(workdir / METRICS_FILE)
-    curves.draw(lines, workdir / "curves.png", title=_title(config))
+            lines = read_metrics(workdir / METRICS_FILE)
+            curves.draw(lines, workdir / "curves.png", title=_title(config))
+            recorder.finish(config.num_steps)  # last of all: a finished run lacks nothing
     print_summary(_title(config), _summary(config, lines, workdir, time.monotonic() - started))
 
 

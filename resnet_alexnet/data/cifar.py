@@ -29,7 +29,7 @@ def read_cifar10(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tupl
     Raises:
       InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
 
-    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the binary version of its archive.
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the archive's binary version.
     """
     if not data_dir:
         raise InputError(

@@ -43,7 +43,7 @@ Arrays = tuple[UInt8[np.ndarray, "num_examples height width 1"], Int32[np.ndarra
 def read_sample() -> tuple[Arrays, Arrays]:
     """Reads the embedded sample: (images, labels) of 5,000 training and 1,000 test images, balanced over classes."""
     with (
-        resources.files(__package__).joinpath("fashion_mnist_sample.npz").open("rb") as file,
+        resources.files("resnet_alexnet.data").joinpath("fashion_mnist_sample.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,
     ):
         train, test = (
@@ -57,7 +57,7 @@ def read_full(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
     """Reads (images, labels) of the full training and test sets from the four IDX files in `data_dir`, gz or plain.
 
     Raises:
-      InputError: a file is missing, damaged or not Fashion-MNIST's size; the message names it and says what belongs there.
+      InputError: a file is missing, damaged or not Fashion-MNIST's size; the message says what belongs there.
     """
     return _read_split(Path(data_dir), "train"), _read_split(Path(data_dir), "test")
 

@@ -69,9 +69,15 @@ def chunk_length(*, num_steps: int, steps_per_call: int, boundaries: Sequence[in
       num_steps: steps in the run.
       steps_per_call: the most steps that one call may take.
       boundaries: periods in steps at which a chunk must end (logging, evaluation, saving); 0 is never.
+
+    Raises:
+      InputError: steps_per_call below 1, or a negative period.
     """
     if steps_per_call < 1:
         raise InputError(f"steps_per_call={steps_per_call}: allowed are 1 and above")
+    for boundary in boundaries:
+        if boundary < 0:
+            raise InputError(f"a period of {boundary} steps: allowed are 0 (never) and above")
     period = math.gcd(num_steps, *boundaries)
     return max(length for length in range(1, steps_per_call + 1) if period % length == 0)
 
@@ -117,6 +123,8 @@ def train_chunks(
     """
     if not 0 <= start_step <= num_steps:
         raise InputError(f"start_step={start_step}: allowed are 0 to num_steps={num_steps}")
+    if prefetch < 0:
+        raise InputError(f"prefetch={prefetch}: allowed are 0 (read when asked) and above")
     batch_indices(start_step, len(source), batch_size=batch_size, seed=seed)  # for its checks
     chunks = _Chunks(
         source=source,
@@ -168,8 +176,8 @@ class _Chunks:
     def __len__(self) -> int:
         return self.num_steps // self.length - self.start_step // self.length
 
-    def __getitem__(self, number: int) -> tuple[int, Chunk]:
-        aligned = (self.start_step // self.length + number) * self.length
+    def __getitem__(self, index: int) -> tuple[int, Chunk]:
+        aligned = (self.start_step // self.length + index) * self.length
         next_step = aligned + self.length
         indices = self._indices(range(max(aligned, self.start_step), next_step))
         if self.resident:

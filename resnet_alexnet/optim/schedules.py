@@ -19,8 +19,8 @@ BATCH_SIZE_RULES = ("none", "linear", "sqrt")
 
 def _check_boundaries(boundaries: Sequence[int]) -> None:
     """Raises InputError unless the boundaries are positive and strictly increasing."""
-    increasing = all(a < b for a, b in itertools.pairwise(boundaries))
-    if not boundaries or boundaries[0] <= 0 or not increasing:
+    whole = bool(boundaries) and all(isinstance(step, int) for step in boundaries)
+    if not whole or boundaries[0] <= 0 or not all(a < b for a, b in itertools.pairwise(boundaries)):
         raise InputError(
             f"schedule.boundaries is {tuple(boundaries)} (allowed for 'steps': one step or more, each above 0 and "
             "above the one before)"

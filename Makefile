@@ -1,0 +1,20 @@
+# Set-up is part of every target: .venv is made from the PYTHON below and pyproject.toml, in the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint
+
+quickstart: .venv/base.stamp  ## train a ResNet-8 on real images, in about two minutes on two CPU cores
+	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
+
+test: .venv/all.stamp
+	$(BIN)/python -m pytest -m "not nightly"
+
+lint: .venv/all.stamp
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright
+
+.venv/base.stamp .venv/all.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make ... PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --editable '.$(if $(findstring all,$@),[all])' --constraint constraints.txt
+	touch $@
