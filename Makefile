@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: quickstart test lint
 
-quickstart: .venv/base.stamp  ## train a ResNet-8 on real images, in about two minutes on two CPU cores
+quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: .venv/all.stamp

@@ -118,7 +118,7 @@ def _dataset() -> ConfigDict:
         {
             "name": "cifar10",  # fashion_mnist, cifar10, imagenet2012, synthetic
             "data_dir": "",  # folder with the set's files; fashion_mnist has an embedded sample where empty
-            "validation_fraction": 0.1,  # of the training set held out for val/: 45k/5k in [H15] section 4.2
+            "validation_fraction": 0.1,  # of the training set, for val/ ([H15] section 4.2); ImageNet has its own
             "classes": (),  # names of the classes to keep, in this order; empty: all
             "on_device": "auto",  # keep the training set on the device: "yes", "no", "auto" (where it is small)
             # only of the synthetic set, which has no images of its own

@@ -108,6 +108,7 @@ def create_experiment(config: ConfigDict, devices: Sequence[jax.Device] | None =
 
 def check_numbers(config: ConfigDict) -> None:
     """Raises InputError for a count that is out of range or a choice that does not exist."""
+    most = 2**31 - 1  # what a step counter holds
     at_least = {
         "seed": 0,
         "batch_size": 1,
@@ -125,8 +126,8 @@ def check_numbers(config: ConfigDict) -> None:
         value = config
         for name in field.split("."):
             value = value[name]
-        if value < least:
-            raise InputError(f"{field} is {value} (allowed: {least} or more)")
+        if not least <= value <= most:
+            raise InputError(f"{field} is {value} (allowed: {least} to {most})")
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
@@ -179,6 +180,8 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
 def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     """model.num_classes, or the number of classes of the data; one logit stands for two classes."""
     logits = config.model.num_classes
+    if len(classes) < 2:
+        raise InputError(f"dataset {config.dataset.name!r} has {len(classes)} class (allowed: 2 or more)")
     if logits is None:
         return len(classes)
     if logits == 1 and len(classes) == 2 and config.loss.name == "softmax_cross_entropy":

@@ -1,8 +1,9 @@
 """What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
 
 import importlib.util
-import json
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from resnet_alexnet import run_folder
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
 
 USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.FIELD=VALUE ...]
@@ -22,6 +24,7 @@ USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --wo
 
 exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run again to go on · 130 saved after Ctrl-C
 """
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
@@ -56,10 +59,11 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
         InputError: anything that is not as USAGE says.
     """
     path, rest = _take_config(arguments)
-    workdir = parse_flags(["main", *(word for word in rest if not word.startswith("--config."))], {"workdir": "folder"})
-    if not workdir["workdir"]:
+    words = [word for word in rest if not word.startswith("--config.")]
+    workdir = parse_flags(["main", *words], {"workdir": "folder", "config": "recipe"})["workdir"]
+    if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
-    folder = Path(workdir["workdir"]).expanduser()
+    folder = _path("workdir", workdir)
     if not path:
         if not (folder / "config.json").exists():
             raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
@@ -80,6 +84,9 @@ def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, st
         flags.DEFINE_string(name, "", text, flag_values=values)
     try:
         words = values(list(arguments))[1:]
+    except flags.UnrecognizedFlagError as error:
+        allowed, hint = ", ".join(f"--{name}" for name in names), nearest(error.flagname, names)
+        raise InputError(f"unknown flag --{error.flagname}{hint} (allowed: {allowed})") from None
     except flags.Error as error:
         raise InputError(str(error)) from None
     if words:
@@ -108,18 +115,18 @@ def load_config(path: str) -> ConfigDict:
     """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
 
     Raises:
-        InputError: no such file, no get_config in it, or an argument it does not take.
+        InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
     """
     name, _, argument = path.partition(":")
-    file = Path(name).expanduser()
+    file = _path("config", name)
     if not file.is_file():
         known = sorted(str(other) for other in file.parent.glob("*.py"))
         raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
     if file.suffix == ".json":
-        try:
-            return ConfigDict(json.loads(file.read_text(encoding="utf-8"))).lock()
-        except ValueError as error:
-            raise InputError(f"--config={path} is not JSON: {error}") from None
+        values = run_folder.read_json(file)
+        if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
+            raise InputError(f"--config={path} is not the {run_folder.CONFIG_FILE} of a run folder")
+        return run_folder.from_json(values).lock()
     # Recipes import one another as `configs.default`, from wherever the command is called.
     root = str(file.resolve().parent.parent)
     if root not in sys.path:
@@ -128,13 +135,38 @@ def load_config(path: str) -> ConfigDict:
     if spec is None or spec.loader is None:
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise InputError(f"--config={path} defines no get_config()")
-    takes_argument = module.get_config.__code__.co_argcount > 0
-    if argument and not takes_argument:
-        raise InputError(f"--config={path}: {file.name} takes no argument after the colon")
-    return (module.get_config(argument) if argument else module.get_config()).lock()
+    try:
+        spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if get_config is None:
+            raise InputError(f"--config={path} defines no get_config()")
+        _check_argument(get_config, path, argument)
+        config = get_config(argument) if argument else get_config()
+    except InputError:
+        raise
+    # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
+    except (SyntaxError, ImportError, NameError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
+    return config.lock()
+
+
+def _check_argument(get_config: Callable[..., object], path: str, argument: str) -> None:
+    """Raises InputError unless get_config takes, or can do without, the argument that `path` gives it."""
+    parameters = list(inspect.signature(get_config).parameters.values())
+    if argument and not parameters:
+        raise InputError(f"--config={path}: this recipe takes no argument after the colon")
+    if not argument and parameters and parameters[0].default is inspect.Parameter.empty:
+        raise InputError(f"--config={path}: this recipe needs an argument, {path}:{parameters[0].name.upper()}")
+
+
+def _place(error: Exception, file: Path) -> str:
+    """Says in which line of `file` an error arose, as "line 7: "."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: "
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> None:
@@ -144,26 +176,40 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
         InputError: an unknown field (the nearest is named) or a value of another type.
     """
     for word in arguments:
-        _check_field(config, word.removeprefix("--config.").partition("=")[0])
-    values = flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(arguments))
-        values(["main", *arguments])
-    except (flags.Error, TypeError, ValueError) as error:
-        raise InputError(str(error)) from None
+        kind = _field_type(config, word.removeprefix("--config.").partition("=")[0])
+        values = flags.FlagValues()
+        try:
+            config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])
+            values(["main", word])
+        except (flags.Error, TypeError, ValueError):
+            raise InputError(f"{word} (allowed: {_KINDS.get(kind, kind.__name__)})") from None
 
 
-def _check_field(config: ConfigDict, field: str) -> None:
-    """Raises InputError, naming the nearest, unless `field` such as "optim.momentum" is in the config."""
-    group, known = "", config
+def _field_type(config: ConfigDict, field: str) -> type:
+    """The type of the values of a field such as "optim.momentum".
+
+    Raises:
+        InputError: there is no such field (the nearest is named), or it is a group of fields.
+    """
+    kind: type = ConfigDict
+    group, prefix = config, ""
     for name in field.split("."):
-        names = list(known) if isinstance(known, ConfigDict) else []
-        if name not in names:
-            hint = nearest(name, names)
-            raise InputError(f"unknown config field {field!r}{hint} (allowed: {', '.join(group + n for n in names)})")
-        group, known = f"{group}{name}.", known[name]
-    if isinstance(known, ConfigDict):
-        raise InputError(f"config field {field!r} is a group (allowed: {', '.join(group + n for n in known)})")
+        if kind is not ConfigDict:
+            raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
+        if name not in group:
+            allowed = ", ".join(prefix + other for other in group)
+            raise InputError(f"unknown config field {field!r}{nearest(name, group)} (allowed: {allowed})")
+        kind, group, prefix = group.get_type(name), group[name], f"{prefix}{name}."
+    if kind is ConfigDict:
+        raise InputError(f"config field {field!r} is a group (allowed: {', '.join(prefix + other for other in group)})")
+    return kind
+
+
+def _path(flag: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"--{flag}={text}: there is no such user's home") from None
 
 
 def _fail(message: str, code: int) -> NoReturn:

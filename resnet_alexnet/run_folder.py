@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError
 
@@ -30,6 +31,18 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The config as plain JSON values (tuples become lists, unset fields null)."""
     return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    """The config that `to_json` made these values of; what was unset takes a value of any type."""
+    config = ConfigDict()
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = from_json(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        config[name] = placeholder(object) if value is None else value
+    return config
 
 
 def check(workdir: Path, config: ConfigDict) -> bool:
@@ -60,7 +73,7 @@ def check(workdir: Path, config: ConfigDict) -> bool:
         raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
     done = max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
     if done > config.num_steps:
-        raise InputError(f"num_steps={config.num_steps}: the run in --workdir={workdir} has done {done} (allowed: more)")
+        raise InputError(f"num_steps={config.num_steps}, but the run in --workdir={workdir} has done {done}")
     return True
 
 

@@ -55,7 +55,7 @@ def value_and_pullback(layer, x, cotangent):
     return value, pull(cotangent)[0]
 
 
-@pytest.mark.parametrize(("kernel_size", "strides", "padding"), [(11, 4, 2), (7, 2, 3), (3, 2, 1), (1, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize(("kernel_size", "strides", "padding"), [(11, 4, 2), (7, 2, 3), (3, 2, 1), (1, 2, 0)])
 def test_convolution_is_torchs_in_value_and_gradient(kernel_size, strides, padding):
     layer = Convolution(
         3, 4, kernel_size, strides=strides, padding=(padding, padding), kernel_init=NORMAL, bias_init=NORMAL, key=KEY

@@ -1,5 +1,6 @@
-"""create_model: initialisers, options, image sizes, dtypes, randomness and errors."""
+"""create_model: initialisers, options, image sizes, dtypes and randomness."""
 
+import functools
 import subprocess
 import sys
 
@@ -9,16 +10,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import MODELS, check_model, create_model, model_options, option_types
 from resnet_alexnet.models.layers import observe
 
 
 def create(name, *, num_classes=10, image_size=63, **options):
-    """A model created under jit, which is several times faster than step by step."""
-    return nnx.jit(
-        lambda: create_model(name, num_classes=num_classes, image_size=image_size, rngs=nnx.Rngs(0), **options)
-    )()
+    """A model created under jit and with the generator that compiles fastest: half the time of these tests."""
+
+    def build():
+        rngs = nnx.Rngs(jax.random.key(0, impl="rbg"))
+        return create_model(name, num_classes=num_classes, image_size=image_size, rngs=rngs, **options)
+
+    return nnx.jit(build)()
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,19 @@ def parameters(model):
 
 def is_param(node):
     return isinstance(node, nnx.Param)
+
+
+@functools.partial(nnx.jit, static_argnames="train")
+def apply(model, image, train=False, rngs=None):
+    return model(image, train=train, rngs=rngs)
+
+
+@nnx.jit
+def observed(model, image):
+    """The logits and every layer's output by path."""
+    names, outputs = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(model)}, {}
+    with observe(lambda layer, x, y: outputs.update({names[id(layer)]: y})):
+        return model(image), outputs
 
 
 def assert_drawn(array, std, *, mean=0.0):
@@ -78,18 +94,12 @@ def test_alexnet_cifar_starts_as_cuda_convnets_layers():
         np.testing.assert_array_equal(found[f"{layer}.bias"], 0.0)
 
 
-def test_alexnet_owt_starts_as_torchs_layers():
-    found = parameters(create("alexnet_owt"))
-    fan_in = {"conv1": 363, "conv2": 1600, "conv3": 1728, "conv4": 3456, "conv5": 2304, "fc6": 9216}
-    for layer, inputs in (fan_in | {"fc7": 4096, "fc8": 4096}).items():
-        bound = inputs**-0.5
-        for kind in ("kernel", "bias"):
-            array = found[f"{layer}.{kind}"]
-            assert np.abs(array).max() <= bound
-            assert_drawn(array, bound / np.sqrt(3))
+def test_alexnet_cifar_normalises_as_cuda_convnet_does():
+    model = nnx.eval_shape(lambda: create("alexnet_cifar", image_size=32))
+    assert (model.norm1.size, model.norm1.k, model.norm1.alpha, model.norm1.beta) == (9, 1.0, 0.001 / 9, 0.75)
 
 
-@pytest.mark.parametrize(("name", "options"), [("resnet50", {"shortcut": "C"}), ("cifar_plain20", {})])
+@pytest.mark.parametrize(("name", "options"), [("cifar_resnet8", {"shortcut": "C"}), ("cifar_plain8", {})])
 def test_residual_and_plain_nets_start_as_he_says(name, options):
     for path, array in parameters(create(name, **options)).items():
         if path.endswith("kernel"):
@@ -102,10 +112,11 @@ def test_residual_and_plain_nets_start_as_he_says(name, options):
 
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 def test_zero_last_gamma_makes_residual_functions_start_at_zero(shortcut):
-    model = create("cifar_resnet14", image_size=32, shortcut=shortcut, zero_init_last_gamma=True)
+    model = create("cifar_resnet8", image_size=32, shortcut=shortcut, zero_init_last_gamma=True)
     block = model.stages[1][0]
     x = normal(2, 8, 8, 16)
-    np.testing.assert_array_equal(block(x, train=False), jax.nn.relu(block.shortcut(x, train=False)))
+    y, identity = nnx.jit(lambda block, x: (block(x, train=False), block.shortcut(x, train=False)))(block, x)
+    np.testing.assert_array_equal(y, jax.nn.relu(identity))
     assert not np.any(block.conv2.norm.scale.get_value())
     assert np.all(block.conv1.norm.scale.get_value() == 1)
     assert shortcut == "A" or np.all(block.shortcut.projection.norm.scale.get_value() == 1)
@@ -119,73 +130,58 @@ def test_shortcut_a_pads_zeros_behind_the_strided_identity():
     np.testing.assert_array_equal(y[..., 16:], np.zeros((2, 3, 3, 16)))
 
 
-def test_a_larger_image_gives_the_mean_logits_over_the_positions_of_the_last_map():
-    model = create("alexnet", image_size=127 - 32)
-    outputs = {}
-    with observe(lambda layer, x, y: outputs.setdefault(id(layer), y)):
-        logits = model(normal(1, 127, 127, 3, scale=30.0))
-    maps = outputs[id(model.pool5)]
-    kernel = model.fc6.kernel.get_value()
-    assert kernel.shape[:2] == (2, 2)
-    assert maps.shape == (1, 3, 3, 256)
+def test_a_larger_image_gives_the_mean_logits_over_the_positions_of_the_last_map(alexnet):
+    logits, outputs = observed(alexnet, normal(1, 95, 127, 3, scale=30.0))
+    maps = outputs["pool5"]
+    assert maps.shape == (1, 2, 3, 256)
+    kernel, bias = alexnet.fc6.kernel.get_value()[0, 0], alexnet.fc6.bias.get_value()
     expected = []
-    for i in range(2):
-        for j in range(2):
-            window = maps[0, i : i + 2, j : j + 2].reshape(-1)
-            hidden = jax.nn.relu(window @ kernel.reshape(-1, 4096) + model.fc6.bias.get_value())
-            expected.append(model.fc8(jax.nn.relu(model.fc7(hidden))))
+    for position in maps.reshape(-1, 256):
+        hidden = jax.nn.relu(alexnet.fc7(jax.nn.relu(position @ kernel + bias)))
+        expected.append(alexnet.fc8(hidden))
     assert np.std(expected, axis=0).max() > 1e-3
     np.testing.assert_allclose(logits[0], np.mean(expected, axis=0), rtol=1e-4, atol=1e-5)
 
 
-def test_lrn_stands_after_the_activation_or_before_it_and_stays_within_a_tower():
-    def order(**options):
-        model, calls = nnx.eval_shape(lambda: create("alexnet", **options)), {}
-        names = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(model)}
-        return model, names, calls
-
-    model = create("alexnet", lrn_order="before_activation", lrn_alpha=1.0)
-    seen = {}
-    with observe(lambda layer, x, y: seen.setdefault(id(layer), (x, y))):
-        model(normal(1, 63, 63, 3, scale=30.0))
-    conv, norm, pool = (seen[id(layer)] for layer in (model.conv1, model.norm1, model.pool1))
-    np.testing.assert_array_equal(norm[0], conv[1])
-    np.testing.assert_array_equal(pool[0], jax.nn.relu(norm[1]))
+@pytest.mark.parametrize("lrn_order", ["after_activation", "before_activation"])
+def test_lrn_stands_after_the_activation_or_before_it(lrn_order):
+    model = nnx.eval_shape(lambda: create("alexnet", lrn_order=lrn_order))
+    before = lrn_order == "before_activation"
+    x = normal(1, 2, 2, 96, scale=30.0)
+    y = model._activate(x, model.norm1)
+    np.testing.assert_array_equal(y, jax.nn.relu(model.norm1(x)) if before else model.norm1(jax.nn.relu(x)))
+    assert not np.array_equal(y, jax.nn.relu(x))
     assert model.norm1.groups == model.norm2.groups == 2
 
 
-def test_the_tower_exchange_is_in_conv3_and_the_fully_connected_layers_only(alexnet):
-    """A change of tower 0's conv1 reaches its own half of conv2, and all of conv3."""
-    image, seen = normal(1, 63, 63, 3, scale=30.0), []
+def test_the_towers_exchange_nothing_before_conv3(alexnet):
+    """A change of tower 0's conv1 reaches its own half of conv2 and its norms, and all of conv3."""
+    image = normal(1, 63, 63, 3, scale=30.0)
     changed = nnx.clone(alexnet)
     changed.conv1.kernel.set_raw_value(alexnet.conv1.kernel.get_value().at[0].multiply(2.0))
-    for model in (alexnet, changed):
-        outputs = {}
-        with observe(lambda layer, x, y, outputs=outputs: outputs.setdefault(id(layer), y)):
-            model(image)
-        seen.append([np.asarray(outputs[id(layer)]) for layer in (model.norm1, model.conv2, model.norm2, model.conv3)])
-    for before, after in zip(seen[0][:3], seen[1][:3], strict=True):
-        half = before.shape[-1] // 2
-        assert not np.array_equal(before[..., :half], after[..., :half])
-        np.testing.assert_array_equal(before[..., half:], after[..., half:])
-    half = seen[0][3].shape[-1] // 2
-    assert not np.array_equal(seen[0][3][..., half:], seen[1][3][..., half:])
+    before, after = observed(alexnet, image)[1], observed(changed, image)[1]
+    for layer in ("norm1", "conv2", "norm2"):
+        half = before[layer].shape[-1] // 2
+        assert not np.array_equal(before[layer][..., :half], after[layer][..., :half])
+        np.testing.assert_array_equal(before[layer][..., half:], after[layer][..., half:])
+    assert not np.array_equal(before["conv3"][..., 192:], after["conv3"][..., 192:])
 
 
 def test_dropout_in_training_depends_on_the_images_keys_alone(alexnet):
     image, keys = normal(4, 63, 63, 3), jax.random.split(jax.random.key(1), 4)
-    whole = alexnet(image, train=True, rngs=keys)
-    parts = [alexnet(image[i : i + 2], train=True, rngs=keys[i : i + 2]) for i in (0, 2)]
+    whole = apply(alexnet, image, train=True, rngs=keys)
+    parts = [apply(alexnet, image[i : i + 2], train=True, rngs=keys[i : i + 2]) for i in (0, 2)]
     np.testing.assert_allclose(whole, jnp.concatenate(parts), rtol=1e-4, atol=1e-5)
-    assert not np.allclose(whole, alexnet(image, train=True, rngs=keys[::-1]), rtol=1e-2)
-    assert not np.allclose(whole, alexnet(image), rtol=1e-2)
-    assert alexnet(image, train=True, rngs=nnx.Rngs(0)).shape == (4, 10)
+    assert not np.allclose(whole, apply(alexnet, image, train=True, rngs=keys[::-1]), rtol=1e-2)
+    assert not np.allclose(whole, apply(alexnet, image), rtol=1e-2)
+    assert apply(alexnet, image, train=True, rngs=nnx.Rngs(0)).shape == (4, 10)
 
 
 def test_a_net_without_dropout_needs_no_randomness_in_training():
-    model = create("alexnet", dropout=0.0)
-    image = normal(2, 63, 63, 3)
-    np.testing.assert_array_equal(model(image, train=True), model(image))
+    def forward(image):
+        return create_model("alexnet", num_classes=10, image_size=63, dropout=0.0, rngs=nnx.Rngs(0))(image, train=True)
+
+    assert jax.eval_shape(forward, jax.ShapeDtypeStruct((2, 63, 63, 3), jnp.float32)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_owt", "alexnet_cifar", "resnet50", "cifar_resnet8"])
@@ -204,9 +200,9 @@ def test_evaluation_moves_no_statistic_and_training_does():
     model = create("cifar_resnet8", image_size=16)
     image = normal(2, 16, 16, 3)
     before = jax.tree.leaves(nnx.state(model, nnx.BatchStat))
-    model(image)
+    apply(model, image)
     assert all(map(np.array_equal, before, jax.tree.leaves(nnx.state(model, nnx.BatchStat))))
-    model(image, train=True)
+    apply(model, image, train=True)
     assert not any(map(np.array_equal, before, jax.tree.leaves(nnx.state(model, nnx.BatchStat))))
 
 
@@ -225,75 +221,6 @@ def test_model_options_are_those_a_table_leaves_open():
     assert not {"num_classes", "key", "block", "stem"} & set(model_options("resnet50"))
     assert option_types("resnet50")["bn_group"] == (int, str, type(None))
     assert option_types("alexnet")["lrn"] == (bool,)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        ("resnet51", {}, "unknown model 'resnet51', did you mean 'resnet50'.*cifar_resnet{6n\\+2}"),
-        ("cifar_resnet21", {}, "unknown model"),
-        ("resnet50", {"shortcuts": "A"}, "option of resnet50 is 'shortcuts', did you mean 'shortcut'"),
-        ("alexnet_one_tower", {"towers": 2}, "option of alexnet_one_tower is 'towers'"),
-        ("resnet50", {"shortcut": "D"}, r"shortcut is 'D' \(allowed: A, B, C\)"),
-        ("resnet50", {"shortcut": ""}, "shortcut is ''"),
-        ("resnet50", {"stride_in": "2x2"}, "stride_in is '2x2'"),
-        ("resnet18", {"stride_in": "3x3"}, "stride_in='3x3': only bottleneck nets"),
-        ("plain34", {"shortcut": "A"}, "shortcut='A': a plain net"),
-        ("plain34", {"zero_init_last_gamma": True}, "zero_init_last_gamma=True: a plain net"),
-        ("cifar_resnet20", {"pool_padding": "torch"}, "pool_padding='torch': a CIFAR net"),
-        ("resnet18", {"pool_padding": "same"}, "pool_padding is 'same'"),
-        ("resnet18", {"activation": "rleu"}, "activation is 'rleu', did you mean 'relu'"),
-        ("resnet18", {"bn_group": 0}, "bn_group is 0"),
-        ("alexnet", {"lrn_order": "after"}, "lrn_order is 'after'"),
-        ("alexnet", {"lrn_size": 4}, "lrn_size=4"),
-        ("alexnet", {"pooling": "max"}, "pooling is 'max'"),
-        ("alexnet", {"dropout": 1.5}, "dropout is 1.5"),
-        ("alexnet", {"dropout_scaling": "train"}, "dropout_scaling is 'train'"),
-        ("alexnet", {"init": "torch"}, "init is 'torch'"),
-        ("alexnet", {"towers": 3}, "towers is 3"),
-        ("alexnet", {"image_size": 62}, "image_size=62 is too small for AlexNet, the smallest is 63"),
-        ("alexnet_owt", {"image_size": 62}, "image_size=62 is too small for alexnet_owt, the smallest is 63"),
-        ("resnet18", {"image_size": 0}, "image_size is 0"),
-        ("resnet18", {"num_classes": 0}, "num_classes is 0"),
-        ("resnet18", {"channels": 2.5}, "channels is 2.5"),
-    ],
-)
-def test_a_bad_model_is_named(name, arguments, message):
-    with pytest.raises(InputError, match=message):
-        nnx.eval_shape(lambda: create_model(name, **{"num_classes": 10, "rngs": nnx.Rngs(0), **arguments}))
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "message"),
-    [
-        ("alexnet", (1, 223, 224, 3), None),
-        ("alexnet", (1, 180, 224, 3), "image of 180x224 pixels is too small, the smallest is 191x191"),
-        ("alexnet", (1, 224, 224, 1), "image has shape .*3 channels"),
-        ("alexnet_cifar", (1, 33, 33, 3), "image of 33x33 pixels is too large, the largest is 32x32"),
-        ("resnet18", (224, 224, 3), r"image has shape \(224, 224, 3\)"),
-        ("resnet18", (1, 1, 1, 3), None),
-    ],
-)
-def test_a_bad_image_is_named(name, shape, message):
-    def forward(image):
-        size = 32 if "cifar" in name else 224
-        return create_model(name, num_classes=10, image_size=size, rngs=nnx.Rngs(0))(image)
-
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    if message is None:
-        assert jax.eval_shape(forward, image).shape == (1, 10)
-    else:
-        with pytest.raises(InputError, match=message):
-            jax.eval_shape(forward, image)
-
-
-def test_training_with_dropout_asks_for_randomness():
-    with pytest.raises(InputError, match="pass rngs="):
-        jax.eval_shape(
-            lambda: create_model("alexnet", num_classes=10, image_size=63, rngs=nnx.Rngs(0))(
-                jnp.zeros((1, 63, 63, 3)), train=True
-            )
-        )
 
 
 def test_every_published_depth_is_a_model():

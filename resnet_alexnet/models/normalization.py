@@ -74,6 +74,8 @@ class BatchNorm(Layer):
             raise InputError(
                 f"bn_group is {group!r} (allowed: a positive number of images, None for a device's, 'sync' for all)"
             )
+        if not 0 <= momentum < 1:
+            raise InputError(f"bn_momentum is {momentum!r} (allowed: 0 <= bn_momentum < 1)")
         self.scale = nnx.Param((jnp.zeros if zero_scale else jnp.ones)((channels,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))

@@ -1,0 +1,274 @@
+"""Every recipe loads, builds and says what the papers say; published values are typed here from the papers' tables."""
+
+import ast
+import functools
+import json
+import re
+import shlex
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from configs import default
+from resnet_alexnet import build, command, losses, models, run_folder
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+SHARED = {"default", "imagenet"}  # imported by recipes, no recipes themselves
+FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in SHARED)
+ARGUMENTS = {
+    "alexnet": ("paper", "author_code", "torchvision", "study_text"),
+    **dict.fromkeys(
+        ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), ("paper", "torchvision", "study_text")
+    ),
+    **dict.fromkeys(("plain18", "plain34"), ("paper", "study_text")),
+    "cifar_resnet": ("20", "32", "44", "56", "110", "1202"),
+    "cifar_plain": ("20", "32", "44", "56", "110"),
+}
+RECIPES = [name for file in FILES for name in (file, *(f"{file}:{x}" for x in ARGUMENTS.get(file, ())))]
+DATA = {"imagenet2012": (224, 3, 1000), "cifar10": (32, 3, 10), "fashion_mnist": (28, 1, 10)}  # size, channels, classes
+
+EPOCH_128, EPOCH_256 = 1_281_167 // 128, 1_281_167 // 256
+ALEXNET = {
+    "batch_size": 128,
+    "optim.learning_rate": 0.01,
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 5e-4,
+    "optim.update_rule": "paper",
+    "num_steps": 90 * EPOCH_128,
+    "schedule.name": "plateau",
+    "schedule.factor": 0.1,
+    "schedule.floor": 1e-3,
+    "model.name": "alexnet",
+    "model.dropout": 0.5,
+    "loss.name": "softmax_cross_entropy",
+}
+TORCHVISION = {
+    "batch_size": 256,
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 1e-4,
+    "optim.update_rule": "optax",
+    "num_steps": 90 * EPOCH_256,
+    "schedule.name": "steps",
+    "schedule.factor": 0.1,
+    "schedule.boundaries": (30 * EPOCH_256, 60 * EPOCH_256),
+    "augment.mean": "channel",
+    "augment.std": True,
+}
+IMAGENET = {
+    "batch_size": 256,
+    "optim.learning_rate": 0.1,
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 1e-4,
+    "optim.update_rule": "paper",
+    "num_steps": 600_000,
+    "schedule.name": "plateau",
+    "schedule.factor": 0.1,
+    "schedule.boundaries": (30 * EPOCH_256, 60 * EPOCH_256),
+    "model.bn_group": 32,
+    "augment.mean": "pixel",
+    "augment.flip": True,
+    "augment.pad": 0,
+}
+CIFAR = {
+    "batch_size": 128,
+    "optim.learning_rate": 0.1,
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 1e-4,
+    "optim.update_rule": "paper",
+    "num_steps": 64_000,
+    "schedule.name": "steps",
+    "schedule.boundaries": (32_000, 48_000),
+    "schedule.factor": 0.1,
+    "schedule.until_error": 0.0,
+    "model.bn_group": 64,
+    "augment.mean": "pixel",
+    "augment.pad": 4,
+    "augment.flip": True,
+    "dataset.validation_fraction": 0.1,
+}
+WARM_UP = {"schedule.until_error": 80.0, "schedule.until_error_scale": 0.1}
+TORCHVISION_RESNET = {
+    **TORCHVISION,
+    "optim.learning_rate": 0.1,
+    "model.shortcut": "B",
+    "model.pool_padding": "torch",
+    "model.bn_unbiased_variance": True,
+}
+RESNETS, PLAINS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), ("plain18", "plain34")
+PUBLISHED = {
+    "alexnet": ALEXNET,
+    "alexnet:paper": ALEXNET | {"model.dropout_scaling": "test"},
+    "alexnet:study_text": ALEXNET | {"model.lrn_order": "before_activation"},
+    "alexnet:author_code": ALEXNET
+    | {
+        "schedule.name": "steps",
+        "schedule.factor": 250 ** (-1 / 3),
+        "schedule.floor": 1e-3,
+        "schedule.boundaries": tuple(90 * EPOCH_128 * i // 4 for i in (1, 2, 3)),
+        "optim.bias_learning_rate": 2.0,
+        "optim.decay_mask": "kernels",
+        "model.init": "author_code",
+        "model.lrn_alpha_over_size": True,
+        "loss.name": "binary_cross_entropy_with_logits",
+        "loss.reduction": "sum_classes",
+    },
+    "alexnet:torchvision": TORCHVISION | {"model.name": "alexnet_owt", "optim.learning_rate": 0.01},
+    **{name: IMAGENET | {"model.name": name} for name in (*RESNETS, *PLAINS)},
+    **{f"{name}:study_text": IMAGENET | {"optim.weight_decay": 1e-3} for name in (*RESNETS, *PLAINS)},
+    **{f"{name}:torchvision": TORCHVISION_RESNET for name in RESNETS[:2]},
+    **{f"{name}:torchvision": TORCHVISION_RESNET | {"model.stride_in": "3x3"} for name in RESNETS[2:]},
+    **{f"cifar_resnet:{n}": CIFAR | {"model.name": f"cifar_resnet{n}"} for n in (20, 32, 44, 56)},
+    **{f"cifar_plain:{n}": CIFAR | {"model.name": f"cifar_plain{n}"} for n in (20, 32, 44, 56)},
+    "cifar_resnet:110": CIFAR | WARM_UP | {"model.name": "cifar_resnet110"},
+    "cifar_resnet": CIFAR | {"model.name": "cifar_resnet20"},
+}
+
+
+def load(recipe: str) -> ConfigDict:
+    """The config of "file" or "file:argument"."""
+    file, _, argument = recipe.partition(":")
+    return command.load_config(f"{ROOT}/configs/{file}.py" + (f":{argument}" if argument else ""))
+
+
+def fields(config: ConfigDict) -> dict:
+    return run_folder.flatten(config.to_dict())
+
+
+@functools.cache
+def parameters_of(json_model: str, size: int, channels: int, num_classes: int, batch_size: int):
+    """The shapes of a model's parameters, of the model group as JSON: recipes that share a model build it once."""
+    config = default.get_config()
+    config.model.update(json.loads(json_model))
+    preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
+    create = build.model_creator(config, preprocessing, num_classes, batch_size)
+    return nnx.to_pure_dict(nnx.state(nnx.eval_shape(create), nnx.Param))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_loads_locked_with_the_default_fields_and_survives_json(recipe, tmp_path):
+    config = load(recipe)
+    assert config.is_locked
+    with pytest.raises(AttributeError):
+        config.optim.lerning_rate = 0.1
+    assert fields(config).keys() == fields(default.get_config()).keys()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(run_folder.to_json(config)))
+    again = command.load_config(str(path))
+    assert again.is_locked
+    assert run_folder.to_json(again) == run_folder.to_json(config)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_builds_its_model_optimiser_and_loss(recipe):
+    config = load(recipe)
+    build.check_numbers(config)
+    size, channels, num_classes = DATA[config.dataset.name]
+    num_classes = build.count_logits(config, config.dataset.classes or ("",) * num_classes)
+    model = json.dumps({name: value for name, value in config.model.items() if value is not None})
+    params = parameters_of(model, size, channels, num_classes, config.batch_size)
+    optimizer = build.create_optimizer(config)
+    assert jax.tree.leaves(jax.eval_shape(optimizer.tx.init, params))  # the masks find their parameters
+    loss = losses.create_loss(config.loss.name, reduction=config.loss.reduction)
+    batch = (config.batch_size,)
+    value = jax.eval_shape(loss, jnp.zeros((*batch, num_classes)), jnp.zeros(batch, jnp.int32))
+    assert value.shape == batch
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_recipe_has_the_published_values(recipe):
+    ours = fields(load(recipe))
+    assert {name: ours[name] for name in PUBLISHED[recipe]} == PUBLISHED[recipe]
+
+
+def test_variants_change_nothing_but_what_they_state():
+    paper = fields(load("alexnet:paper"))
+    changed = {name for name, value in fields(load("alexnet:study_text")).items() if value != paper[name]}
+    assert changed == {"model.lrn_order"}
+    paper = fields(load("resnet50:paper"))
+    changed = {name for name, value in fields(load("resnet50:study_text")).items() if value != paper[name]}
+    assert changed == {"optim.weight_decay"}
+
+
+def test_author_code_divides_the_rate_by_250_over_the_run():
+    config = load("alexnet:author_code")
+    schedule = build.create_optimizer(config).schedule
+    rates = [float(schedule(config.num_steps * eighth // 8)) for eighth in (1, 3, 5, 7)]
+    np.testing.assert_allclose(rates, 0.01 / 250 ** (np.arange(4) / 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_docstring_opens_with_a_command_that_runs_the_file(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    summary, line, *_ = filter(None, (ast.get_docstring(parse(name)) or "").splitlines())
+    assert summary.endswith(".")
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "resnet_alexnet.main"]
+    assert re.match(rf"--config=configs/{name}\.py(:|$)", words[3])
+    config, workdir = command.parse_run(words[3:])
+    assert config.num_steps > 0
+    assert workdir.parent == Path("runs")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_docstring_states_hardware_time_and_result(name):
+    text = ast.get_docstring(parse(name)) or ""
+    ours = name in ("quickstart", "quickstart_alexnet", "binary")
+    for word in ("Hardware", "Time", "Measured" if ours else "Published"):
+        assert re.search(rf"^{word}  +\S", text, re.MULTILINE), word
+
+
+def parse(name: str) -> ast.Module:
+    return ast.parse((ROOT / "configs" / f"{name}.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted({*FILES, *SHARED}))
+def test_recipe_imports_no_jax(name):
+    nodes = list(ast.walk(parse(name)))
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {module.split(".")[0] for module in modules} <= {"configs", "ml_collections", "resnet_alexnet"}
+    assert {module for module in modules if module.startswith("resnet_alexnet")} <= {"resnet_alexnet.errors"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "allowed"),
+    [
+        ("alexnet:torch", "allowed: paper, author_code, torchvision, study_text"),
+        ("resnet50:torch", "allowed: paper, torchvision, study_text"),
+        ("plain34:torchvision", r"allowed: paper, study_text\)"),
+        ("cifar_resnet:21", r"allowed: 6n \+ 2"),
+        ("cifar_resnet:1208", "to 1202"),
+        ("cifar_plain:deep", "'deep'"),
+        ("quickstart:fast", "takes no argument"),
+        ("imagenet", "defines no get_config"),
+    ],
+)
+def test_unknown_argument_is_an_input_error_that_says_what_is_allowed(recipe, allowed):
+    with pytest.raises(InputError, match=allowed):
+        load(recipe)
+
+
+def test_default_lists_every_model_option_once_with_its_type():
+    known = {option: kinds for name in models.MODELS for option, kinds in models.option_types(name).items()}
+    model = default.get_config().model
+    assert set(model) - {"name", "num_classes"} == set(known)
+    for option, kinds in known.items():
+        kind = model.get_type(option)
+        assert kind in kinds or (kind is object and len(kinds) > 2), option
+
+
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet18", "plain18"])
+def test_synthetic_data_alone_makes_an_imagenet_recipe_a_dry_run(recipe):
+    config = load(recipe)
+    command.override(config, ["--config.dataset.name=synthetic", "--config.dataset.num_examples=300"])
+    experiment = build.create_experiment(config, jax.devices()[:1])
+    assert experiment.splits.train.image_shape == (224, 224, 3)
+    assert len(experiment.splits.train.classes) == 1000
+    assert experiment.splits.validation is not None  # the plateau reads it

@@ -1,0 +1,80 @@
+"""The wheel: what is in it, and that it works away from the checkout, without TensorFlow even where that exists."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from resnet_alexnet.record import read_metrics
+
+ROOT = Path(__file__).parents[1]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, for setuptools leaves its build folders in the source."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "resnet_alexnet", source / "resnet_alexnet", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([*PIP, "wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(target)], check=True)
+    return next(target.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def run_away(wheel, tmp_path_factory):
+    """Runs the Python of this environment with the installed wheel in front of it, from an empty folder."""
+    site, away = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("away")
+    subprocess.run([*PIP, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
+    (site / "tensorflow.py").write_text("import os; os._exit(99)  # nobody may import it, not even to try\n")
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment["PYTHONPATH"] = str(site)
+
+    def run(*arguments: str) -> str:
+        called = [sys.executable, *arguments]
+        result = subprocess.run(called, cwd=away, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, f"exit code {result.returncode}\n{result.stderr}"
+        return result.stdout
+
+    where = Path(run("-c", "import resnet_alexnet; print(resnet_alexnet.__file__)").strip())
+    assert where.is_relative_to(site), f"{where}: the checkout, not the wheel"
+    return run
+
+
+def test_the_wheel_holds_the_package_its_data_and_its_licences_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "resnet_alexnet").rglob("*.py")}
+    data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/fashion_mnist_sample.npz")}
+    assert sources | data <= names
+    licences = {name.partition(".dist-info/licenses/")[2] for name in names}
+    assert {"LICENSE", "resnet_alexnet/data/fashion_mnist_sample.LICENSE"} <= licences
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"resnet_alexnet"}
+    assert wheel.stat().st_size < 4 * 2**20
+
+
+def test_the_embedded_data_can_be_read_from_the_installed_wheel(run_away):
+    code = (
+        "from resnet_alexnet.data.sources import create_splits\n"
+        "splits = create_splits('fashion_mnist')\n"
+        "print(len(splits.train), len(splits.validation), len(splits.test))"
+    )
+    assert run_away("-c", code).split() == ["4500", "500", "1000"]
+
+
+def test_a_run_is_resumed_from_its_folder_without_the_checkout(run_away, tmp_path):
+    main, workdir = ("-m", "resnet_alexnet.main"), f"--workdir={tmp_path / 'run'}"
+    recipe = f"--config={ROOT / 'configs' / 'binary.py'}"
+    shorten = ("--config.schedule.warmup_steps=0", "--config.num_steps=2")
+    run_away(*main, recipe, workdir, *shorten)
+    output = run_away(*main, workdir, "--config.num_steps=3")
+    assert "resumed at step 2" in output
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert lines[-1] == {"step": 3, "finished": True}
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["num_steps"] == 3
