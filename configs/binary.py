@@ -1,6 +1,11 @@
 """One logit for two classes: ResNet-8 tells pullovers from coats, on the embedded sample of Fashion-MNIST.
 
 python -m resnet_alexnet.main --config=configs/binary.py --workdir=runs/binary
+
+Data       900 images to train on, 200 to test; another pair: --config.dataset.classes="('Shirt', 'T-shirt/top')"
+Hardware   two CPU cores
+Time       31 s of CPU time, compiling included; 34 to 61 s of wall time in three runs beside other jobs
+Measured   test error 11.5, 14.5 and 11.5 % with seeds 0, 1 and 2 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32)
 """
 
 from ml_collections import ConfigDict
@@ -18,9 +23,9 @@ def get_config() -> ConfigDict:
     config.batch_size = 50
     config.num_steps = 270  # 15 epochs of 900 images
     config.augment.pad = 0
+    config.optim.weight_decay = 2e-3
     config.schedule.name = "cosine"
-    config.schedule.warmup_steps = 18
     config.eval.every_steps = 54
-    config.checkpoint.every_steps = 270
+    config.checkpoint.every_steps = 54
     config.log.every_steps = 18
     return config

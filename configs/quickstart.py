@@ -1,6 +1,11 @@
 """ResNet-8 on the embedded sample of Fashion-MNIST: real images, nothing to download.
 
 python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
+
+Data       4,500 images to train on; --config.dataset.data_dir=DIR, the folder of its IDX files, takes the full set
+Hardware   two CPU cores
+Time       85 s of CPU time, compiling included; 79 to 104 s of wall time in three runs beside other jobs
+Measured   test error 12.6, 12.2 and 12.4 % with seeds 0, 1 and 2 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32)
 """
 
 from ml_collections import ConfigDict
@@ -13,10 +18,10 @@ def get_config() -> ConfigDict:
     config.model.name = "cifar_resnet8"
     config.dataset.name = "fashion_mnist"
     config.batch_size = 50
-    config.num_steps = 720  # 8 epochs of 4,500 images
-    config.augment.pad = 2
+    config.num_steps = 1080  # 12 epochs of 4,500 images
+    config.augment.pad = 0  # the garments are centred: crops cost more steps than a quick run has
+    config.optim.weight_decay = 4e-3  # few images; the best of 0.0001 to 0.004 on the validation split
     config.schedule.name = "cosine"
-    config.schedule.warmup_steps = 45
     config.eval.every_steps = 90
     config.checkpoint.every_steps = 90
     config.log.every_steps = 30

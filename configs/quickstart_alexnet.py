@@ -1,6 +1,11 @@
 """Krizhevsky's CIFAR-10 net on the embedded sample of Fashion-MNIST: real images, nothing to download.
 
 python -m resnet_alexnet.main --config=configs/quickstart_alexnet.py --workdir=runs/quickstart_alexnet
+
+Data       4,500 images to train on; --config.dataset.data_dir=DIR, the folder of its IDX files, takes the full set
+Hardware   two CPU cores
+Time       135 s of CPU time, compiling included; 196 s of wall time beside other jobs
+Measured   test error 13.5 % with seed 0 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32)
 """
 
 from ml_collections import ConfigDict
@@ -13,15 +18,14 @@ def get_config() -> ConfigDict:
     config.model.name = "alexnet_cifar"
     config.dataset.name = "fashion_mnist"
     config.batch_size = 50
-    config.num_steps = 900
+    config.num_steps = 540  # 6 epochs of 4,500 images
     config.augment.pad = 0
-    config.augment.std = True
-    config.optim.learning_rate = 0.02
+    config.augment.std = True  # unit variance: the first layer's small weights learn sooner
+    config.optim.learning_rate = 0.05
     config.optim.weight_decay = 1e-3
     config.optim.decay_mask = "kernels"
     config.schedule.name = "cosine"
-    config.schedule.warmup_steps = 45
     config.eval.every_steps = 90
-    config.checkpoint.every_steps = 900
+    config.checkpoint.every_steps = 90
     config.log.every_steps = 30
     return config

@@ -90,8 +90,10 @@ class Checkpointer:
     """
 
     def __init__(self, directory: Path, *, keep: int):
-        # Orbax reports every save and restore at the level of information, through absl's logger.
+        # Orbax reports every save and restore at the level of information, through absl's logger. Of a damaged
+        # checkpoint it raises the first error, and leaves those of the other arrays to asyncio's log.
         logging.getLogger("absl").setLevel(logging.WARNING)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._directory = directory
         self._errors: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
@@ -165,6 +167,9 @@ class Checkpointer:
         record = dict(restored["record"])
         if record.pop("digest", None) != digest(leaves, record):
             raise DamagedCheckpointError("its contents are not those that were saved")
+        for name, leaf in leaves.items():  # Orbax does not mind a shape that is not the expected one
+            if leaf.shape != expected[name].shape:
+                raise DamagedCheckpointError(f"{name} is of shape {leaf.shape}, expected is {expected[name].shape}")
         return from_leaves(leaves, like), record
 
     def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:

@@ -23,17 +23,14 @@ def test_the_first_signal_is_noted_and_nothing_else_happens(number, code):
         assert interrupt.exit_code == code
 
 
-def test_the_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.signal is signal.SIGINT
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_ctrl_c_after_sigterm_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), Interrupt():
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_acts_as_if_nobody_listened(first):
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), first)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.signal is first
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_after_it_ctrl_c_is_pythons_own_again():

@@ -114,7 +114,7 @@ def test_extra_arguments_are_welcome_where_nothing_reads_them():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"scale": 0.0}, "scale"), ({"threshold": 120.0}, "threshold"), ({"window": 0}, "window")],
+    [({"scale": 0.0}, "until_error_scale is"), ({"threshold": 120.0}, "until_error is"), ({"window": 0}, "window")],
 )
 def test_bad_warmups_are_refused(options, message):
     with pytest.raises(InputError, match=message):

@@ -77,7 +77,7 @@ def test_a_run_leaves_the_folder_of_the_contract(undisturbed):
 
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1] == {"step": 40, "finished": True}
-    assert [line["step"] for line in lines if "train/loss" in line] == [*range(3, 40, 3), 40]
+    assert [line["step"] for line in lines if "train/loss" in line] == list(range(4, 41, 4))
     assert [line["step"] for line in lines if "val/loss" in line] == list(range(5, 41, 5))
     assert [line["step"] for line in lines if "test/loss" in line] == [40]
     for split in ("train", "val", "test"):
@@ -101,6 +101,7 @@ def test_a_pipe_gets_plain_lines_and_no_warnings_and_tensorflow_stays_away(undis
     assert printed[-1] == "tensorflow imported: False"
 
 
+@pytest.mark.slow
 def test_events_hold_each_scalar_once(undisturbed):
     assert_events_follow_the_record(undisturbed[0])
 
@@ -196,7 +197,7 @@ def test_more_steps_go_on_with_a_finished_run_without_compiling_twice(undisturbe
     before, after = record(undisturbed[0]), record(workdir)
     assert after[: len(before) - 1] == before[:-1]
     new = after[len(before) - 1 :]
-    assert [line["step"] for line in new] == [42, 45, 45, 46, 46, 46, 46]
+    assert [line["step"] for line in new] == [44, 45, 46, 46, 46, 46]
     assert new[-1] == {"step": 46, "finished": True}
     assert json.loads((workdir / "config.json").read_text())["num_steps"] == 46
     assert steps_saved(workdir)[-1] == 46

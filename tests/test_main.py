@@ -1,0 +1,78 @@
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests import processes, tiny
+from tests.test_progress import run_on_a_terminal, screen
+
+IMPORT_ALL = """
+import json, os, pathlib, pkgutil, sys, importlib
+folder = pathlib.Path(".")
+# What these print or set is their own: ours is what comes on top.
+for name in ("jax", "flax.nnx", "optax", "orbax.checkpoint", "grain", "matplotlib", "rich", "absl.flags", "numpy"):
+    importlib.import_module(name)
+environment, files = dict(os.environ), set(folder.rglob("*"))
+import resnet_alexnet
+names = [module.name for module in pkgutil.walk_packages(resnet_alexnet.__path__, "resnet_alexnet.")]
+for name in names:
+    importlib.import_module(name)
+from jax._src import xla_bridge
+print(json.dumps({
+    "names": names,
+    "backends": list(xla_bridge._backends),
+    "environment": sorted(set(environment.items()) ^ set(os.environ.items())),
+    "files": [str(path) for path in set(folder.rglob("*")) - files],
+    "tensorflow": "tensorflow" in sys.modules,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_importing_any_module_starts_no_backend_and_leaves_the_environment_alone(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(processes.CHECKOUT)}
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert "resnet_alexnet.main" in found.pop("names")
+    assert found == {"backends": [], "environment": [], "files": [], "tensorflow": False}
+
+
+def test_help_tells_the_flags_an_example_and_the_exit_codes():
+    result = subprocess.run([sys.executable, *processes.MAIN, "--help"], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    for words in ("usage: python -m resnet_alexnet.main", "--config", "--workdir", "--config.batch_size=64"):
+        assert words in result.stdout
+    assert re.search(r"exit codes: 0 .* 1 .* 2 .* 75 .*SIGTERM.* 130 .*Ctrl-C", result.stdout)
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_one_bar_the_evaluations_above_it_and_a_table_below(tmp_path, monkeypatch):
+    config = tiny.config(num_steps=20, schedule__name="constant", eval__every_steps=10, log__every_steps=5)
+    words = [*processes.words(config), f"--workdir={tmp_path / 'run'}"]
+    for name, value in processes.environment(tmp_path / "compiled").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles faster
+    monkeypatch.chdir(processes.CHECKOUT)
+    lines = screen(
+        run_on_a_terminal(
+            "import runpy, sys\n"
+            f"sys.argv[1:] = {words!r}\n"
+            "runpy.run_module('resnet_alexnet.main', run_name='__main__', alter_sys=True)\n",
+            columns=100,
+        )
+    )
+    assert [line for line in lines if "━" in line] == [line for line in lines if line.startswith("20/20 ━")]
+    (bar,) = [number for number, line in enumerate(lines) if line.startswith("20/20 ━")]
+    assert re.search(r"━ +loss \d\.\d+  error \d+\.\d %  \d+ images/s  took 0:\d\d$", lines[bar])
+    steps = [re.match(r"step (\d+)  epoch [\d.]+  (val|test) loss", line) for line in lines[:bar]]
+    assert [found.groups() for found in steps if found] == [("10", "val"), ("20", "val"), ("20", "test")]
+    assert "75,002 parameters" in lines[0]
+    assert any(re.match(r"│ test error +│ \d+\.\d\d % +│$", line) for line in lines[bar + 1 :])
+    assert not any("Traceback" in line or "WARNING" in line for line in lines)
+    assert os.listdir(tmp_path / "run" / "checkpoints") != []
