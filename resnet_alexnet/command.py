@@ -91,7 +91,7 @@ def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, st
         raise InputError(str(error)) from None
     if words:
         raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
-    return {name: values[name].value for name in names}
+    return {name: values[name].value or "" for name in names}
 
 
 def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -162,7 +162,7 @@ class _Run:
 
     def _learning_rate(self, state: TrainState, step: int) -> float:
         """The rate of the update that counted `step` updates before it."""
-        return float(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step)))
+        return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
     def _check_finite(self, state: TrainState) -> None:
         bad = int(state.nonfinite_step)
