@@ -20,12 +20,12 @@ def get_config() -> ConfigDict:
     config.loss.name = "binary_cross_entropy_with_logits"
     config.dataset.name = "fashion_mnist"
     config.dataset.classes = ("Pullover", "Coat")
-    config.batch_size = 50
-    config.num_steps = 270  # 15 epochs of 900 images
+    config.batch_size = 64
+    config.num_steps = 210  # 15 epochs of 900 images
     config.augment.pad = 0
     config.optim.weight_decay = 2e-3
     config.schedule.name = "cosine"
-    config.eval.every_steps = 54
-    config.checkpoint.every_steps = 54
-    config.log.every_steps = 18
+    config.eval.every_steps = 42
+    config.checkpoint.every_steps = 42
+    config.log.every_steps = 14
     return config

@@ -17,15 +17,15 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.model.name = "alexnet_cifar"
     config.dataset.name = "fashion_mnist"
-    config.batch_size = 50
-    config.num_steps = 540  # 6 epochs of 4,500 images
+    config.batch_size = 64
+    config.num_steps = 420  # 6 epochs of 4,500 images
     config.augment.pad = 0
     config.augment.std = True  # unit variance: the first layer's small weights learn sooner
     config.optim.learning_rate = 0.05
     config.optim.weight_decay = 1e-3
     config.optim.decay_mask = "kernels"
     config.schedule.name = "cosine"
-    config.eval.every_steps = 90
-    config.checkpoint.every_steps = 90
-    config.log.every_steps = 30
+    config.eval.every_steps = 70
+    config.checkpoint.every_steps = 70
+    config.log.every_steps = 35
     return config
