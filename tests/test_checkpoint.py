@@ -1,5 +1,6 @@
 import gc
 import shutil
+import warnings
 from pathlib import Path
 
 import jax
@@ -51,6 +52,15 @@ def assert_same(state: TrainState, expected: TrainState) -> None:
     assert ours == theirs
 
 
+@pytest.fixture(autouse=True)
+def leftovers():
+    """Where a file is damaged, Orbax leaves coroutines that nothing awaits: they go here, not amid a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     """A folder with the checkpoints of steps 1 and 2; to be copied, not changed."""
@@ -81,7 +91,7 @@ def test_nothing_comes_back_from_an_empty_folder(tmp_path):
     assert restore(tmp_path) is None
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_every_type_and_shape_comes_back_bit_by_bit(tmp_path_factory, data):
     seed = data.draw(st.integers(0, 2**32 - 1))
@@ -244,7 +254,6 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert names(folder / SET_ASIDE) == ["2"]
     for item in ("state", "record"):
         assert fallbacks >= {f"{item}, {how}" for how in ("removed", "halved", "bit flipped")}
-    gc.collect()  # what they leave behind belongs to this test
 
 
 @pytest.mark.parametrize("damage", ["empty", "no record", "digest"])

@@ -71,7 +71,7 @@ def test_convolution_is_torchs_in_value_and_gradient(kernel_size, strides, paddi
     np.testing.assert_allclose(gradient, from_torch(theirs_in.grad), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), strides=st.integers(1, 3))
 def test_the_matrix_product_of_a_1x1_convolution_is_the_convolution(height, width, strides):
     x, kernel = jnp.asarray(normal(1, 2, height, width, 3)), jnp.asarray(normal(2, 1, 1, 3, 5))
@@ -140,7 +140,7 @@ def test_max_pool_is_torchs_in_value_and_gradient(height, width, window, stride,
     np.testing.assert_allclose(gradient, from_torch(theirs_in.grad), rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(height=st.integers(1, 14), width=st.integers(1, 14), size=st.sampled_from([1, 3, 6]))
 def test_adaptive_pooling_is_torchs(height, width, size):
     x = normal(10, 2, height, width, 3)

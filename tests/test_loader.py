@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_alexnet.data import loader
@@ -62,7 +62,6 @@ def indices_by_step(chunks):
     seed=st.integers(0, 2**32),
     num_steps=st.integers(1, 30),
 )
-@settings(deadline=None)
 def test_batches_are_those_of_a_plain_loop(num_examples, batch_size, seed, num_steps):
     batch_size = min(batch_size, num_examples)
     ours = [batch_indices(step, num_examples, batch_size=batch_size, seed=seed).tolist() for step in range(num_steps)]
@@ -160,7 +159,6 @@ def test_resumed_run_continues_the_undisturbed_one(resident, start_step):
     steps_per_call=st.integers(1, 12),
     data=st.data(),
 )
-@settings(deadline=None)
 def test_chunks_end_at_every_boundary_and_have_one_length(num_steps, boundaries, steps_per_call, data):
     start_step = data.draw(st.integers(0, num_steps))
     chunks = train_chunks(
@@ -309,7 +307,6 @@ def test_bad_arguments_are_refused_at_the_call(change, message):
 
 
 @given(num_examples=st.integers(1, 60), local=st.integers(1, 9), hosts=st.sampled_from([1, 2, 4]))
-@settings(deadline=None)
 def test_evaluation_sees_every_image_exactly_once_in_order(num_examples, local, hosts):
     source = make_source(num_examples)
     batch_size = hosts * local

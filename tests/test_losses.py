@@ -155,7 +155,7 @@ def test_bfloat16_inputs_are_computed_in_float32(loss):
     assert jax.grad(loss)(inputs, labels).dtype == jnp.bfloat16
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     logits=hnp.arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)),
     labels=hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)),

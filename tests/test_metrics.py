@@ -104,7 +104,7 @@ def _pad(array, size, value):
     return np.concatenate([array, np.full((size - len(array), *array.shape[1:]), value, array.dtype)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 23), max_size=6))
 def test_rates_do_not_depend_on_how_the_set_is_cut(seed, cuts):
     logits, labels, _, losses = _random_set(seed, 23, 6)

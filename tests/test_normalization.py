@@ -30,7 +30,7 @@ def lrn_loop(a, size, k, alpha, beta):
     return b
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     channels=st.integers(1, 9),
     size=st.sampled_from([1, 3, 5, 9]),

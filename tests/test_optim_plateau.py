@@ -44,7 +44,7 @@ def test_plateau_sequences_by_hand(options, errors, expected):
     assert _scales(Plateau(**options), errors) == pytest.approx(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     errors=st.lists(st.integers(0, 12).map(lambda n: n / 4), min_size=1, max_size=25),
     patience=st.integers(1, 3),

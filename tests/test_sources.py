@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_alexnet.data import cifar, fashion_mnist
@@ -295,7 +295,6 @@ def test_options_equal_to_the_data_are_accepted():
     labels=st.lists(st.integers(0, 2), min_size=10, max_size=60),
     percent=st.integers(0, 99),
 )
-@settings(deadline=None)
 def test_hold_out_takes_the_last_of_each_class(labels, percent):
     source = make_source(labels)
     counts = [labels.count(label) for label in range(3)]
