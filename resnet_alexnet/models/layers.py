@@ -186,16 +186,14 @@ class LocalConvolution(Layer):
         self.padding = padding
 
     def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch new_height new_width out"]:
-        """Applies each position's own kernel to its window."""
-        y = lax.conv_general_dilated_local(
-            x,
-            self.kernel.get_value().astype(x.dtype),
-            (1, 1),
-            [self.padding, self.padding],
-            (self.kernel_size, self.kernel_size),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + self.bias.get_value().astype(y.dtype)
+        """Applies each position's own kernel; XLA's `conv_general_dilated_local` is several times slower on a CPU."""
+        kernel = self.kernel.get_value().astype(x.dtype)
+        height, width = kernel.shape[:2]
+        padded = jnp.pad(x, [(0, 0), self.padding, self.padding, (0, 0)])
+        taps = itertools.product(range(self.kernel_size), repeat=2)
+        windows = [padded[:, i : i + height, j : j + width] for i, j in taps]
+        patches = jnp.stack(windows, axis=-1).reshape(x.shape[0], height, width, -1)
+        return jnp.einsum("bhwi,hwio->bhwo", patches, kernel) + self.bias.get_value().astype(x.dtype)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Every weight is used once."""

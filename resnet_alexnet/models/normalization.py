@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
@@ -38,9 +39,10 @@ class LocalResponseNorm(Layer):
     def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Normalises; the sum and the power are float32."""
         a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
-        half, channels = self.size // 2, a.shape[-1]
-        padded = jnp.pad(jnp.square(a), [(0, 0)] * (a.ndim - 1) + [(half, half)])
-        total = sum(padded[..., j : j + channels] for j in range(self.size))
+        # The windows' sums as a product with a band of ones: on a CPU several times faster than adding shifted slices.
+        channel = np.arange(a.shape[-1])
+        band = np.abs(channel[:, None] - channel) <= self.size // 2
+        total = jnp.matmul(jnp.square(a), band.astype(np.float32), precision="highest")
         scale = self.k + self.alpha * total
         if self.beta == 0.75:  # two roots are cheaper than a power
             root = jnp.sqrt(scale)
