@@ -16,6 +16,7 @@ from configs import default
 def get_config() -> ConfigDict:
     config = default.get_config()
     config.model.name = "cifar_resnet8"
+    config.model.bn_group = "sync"  # one result on any number of devices
     config.model.num_classes = 1  # class 1 where the logit is above 0
     config.loss.name = "binary_cross_entropy_with_logits"
     config.dataset.name = "fashion_mnist"

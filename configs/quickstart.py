@@ -16,6 +16,7 @@ from configs import default
 def get_config() -> ConfigDict:
     config = default.get_config()
     config.model.name = "cifar_resnet8"
+    config.model.bn_group = "sync"  # one result on any number of devices
     config.dataset.name = "fashion_mnist"
     config.batch_size = 64
     config.num_steps = 840  # 12 epochs of 4,500 images

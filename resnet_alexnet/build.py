@@ -72,6 +72,8 @@ def create_experiment(config: ConfigDict, devices: Sequence[jax.Device] | None =
     loader.steps_per_epoch(len(splits.train), config.batch_size)
     if optimizer.plateau is not None and splits.validation is None:
         raise InputError("schedule.name='plateau' needs val/top1_error: set dataset.validation_fraction above 0")
+    if optimizer.plateau is not None and not config.eval.every_steps:
+        raise InputError("schedule.name='plateau' needs val/top1_error again and again: set eval.every_steps above 0")
     preprocessing = create_preprocessing(splits.train, mean=config.augment.mean, std=config.augment.std)
     num_classes = count_logits(config, splits.train.classes)
     create_model = model_creator(config, preprocessing, num_classes, device_batch_size)

@@ -145,7 +145,16 @@ def load_config(path: str) -> ConfigDict:
     except InputError:
         raise
     # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
-    except (SyntaxError, ImportError, NameError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        SyntaxError,
+        ImportError,
+        NameError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")

@@ -149,8 +149,9 @@ def softmax_cross_entropy(
         _check_same_shape("logits", logits, labels)
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     if is_class_number:
-        # "fill" makes a class number past the last a NaN, where clamping would train on a wrong class.
-        picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1, mode="fill")
+        # "fill" makes a class number past the last a NaN, where clamping would train on a wrong class; so must -1 be.
+        index = jnp.where(labels < 0, logits.shape[-1], labels)
+        picked = jnp.take_along_axis(log_probabilities, index[:, None], axis=-1, mode="fill")
         losses = -picked[:, 0]
     else:
         losses = -(labels.astype(jnp.float32) * log_probabilities).sum(axis=-1)

@@ -86,8 +86,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     try:
         # "replace": a torn or corrupt line must reach the check below, which names it, and not fail in decoding.
         text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError as error:
-        raise InputError(f"no metrics at {path}: is it the {METRICS_FILE} of a run folder?") from error
+    except OSError as error:
+        reason = f"no metrics at {path} ({error.strerror})"
+        raise InputError(f"{reason}: is it the {METRICS_FILE} of a run folder?") from error
     *whole, torn = text.split("\n")
     lines = [_decode(line, path, number) for number, line in enumerate(whole, start=1)]
     if torn:

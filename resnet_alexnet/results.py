@@ -135,6 +135,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _hardware(environment: dict[str, Any]) -> str:
+    for later in environment.get("resumed_on", []):
+        if later["devices"] != environment["devices"] or later["cpu_count"] != environment["cpu_count"]:
+            raise InputError("a run that went on with other hardware has no place in the table")
     if environment["backend"] == "cpu":
         return f"{environment['cpu_count']} CPU cores"
     return f"{len(environment['devices'])} x {environment['devices'][0]}"

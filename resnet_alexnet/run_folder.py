@@ -15,6 +15,7 @@ from ml_collections.config_dict import placeholder
 from resnet_alexnet.errors import InputError
 
 CONFIG_FILE = "config.json"
+ENVIRONMENT_FILE = "environment.json"
 # What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
 MAY_CHANGE = ("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard.", "dataset.on_device")
 _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
@@ -86,9 +87,21 @@ def create(workdir: Path, config: ConfigDict) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(workdir / CONFIG_FILE, to_json(config))
-        write_json(workdir / "environment.json", environment())
+        _write_environment(workdir / ENVIRONMENT_FILE)
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+
+
+def _write_environment(file: Path) -> None:
+    """Writes what the run runs on; where that changes, the first stays and the later ones stand under "resumed_on"."""
+    now = environment()
+    if file.exists():
+        first = read_json(file)
+        later = first.pop("resumed_on", [])
+        if now in (first, *later):
+            return
+        now = {**first, "resumed_on": [*later, now]}
+    write_json(file, now)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

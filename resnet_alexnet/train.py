@@ -58,7 +58,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
             _Run(config, experiment, checkpointer, recorder, progress, interrupt).train(state, first_step)
             checkpointer.wait()
             lines = read_metrics(workdir / METRICS_FILE)
-            curves.draw(lines, workdir / "curves.png", title=_title(config))
+            if lines:  # none where somebody removed the record of a run that is over
+                curves.draw(lines, workdir / "curves.png", title=_title(config))
             recorder.finish(config.num_steps)  # last of all: a finished run lacks nothing
     print_summary(_title(config), _summary(config, lines, workdir, time.monotonic() - started))
 
@@ -144,8 +145,10 @@ class _Run:
         self._record(step, _prefixed("val", rates))
         error = jnp.float32(rates["top1_error"])
         best = bool(error < state.best_error)
-        plateau = self.experiment.optimizer.plateau
-        opt_state = state.opt_state if plateau is None else plateau.step(state.opt_state, error)
+        plateau, opt_state = self.experiment.optimizer.plateau, state.opt_state
+        # Not for an evaluation that is there only because the run ends: a longer run would not have had it.
+        if plateau is not None and _due(step, self.config.eval.every_steps):
+            opt_state = plateau.step(opt_state, error)
         state = state.replace(opt_state=opt_state, best_error=jnp.minimum(error, state.best_error))
         return parallel.replicate(state, self.experiment.mesh), float(error), best
 

@@ -52,6 +52,10 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"log__every_steps": 0}, "log.every_steps is 0"),
         ({"schedule__name": "plateau", "dataset__validation_fraction": 0.0}, "needs val/top1_error"),
         ({"model__num_classes": 1, "dataset__num_classes": 2}, "wants a binary loss"),
+        ({"schedule__name": "plateau", "eval__every_steps": 0}, "set eval.every_steps above 0"),
+        ({"model__bn_group": True}, "model.bn_group is True (allowed: int or str)"),
+        ({"optim__weight_decay": float("inf")}, "optim.weight_decay is inf"),
+        ({"schedule__factor": float("inf")}, "schedule.factor is inf"),
     ],
 )
 def test_what_does_not_fit_is_named(fields, message):

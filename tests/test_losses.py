@@ -217,3 +217,9 @@ def test_unknown_names_are_refused_with_the_nearest():
     for loss in losses.LOSSES.values():
         with pytest.raises(InputError, match="did you mean 'mean'"):
             loss(jnp.zeros((2, 3)), jnp.zeros((2, 3)), reduction="meen")
+
+
+def test_a_class_number_that_is_no_class_makes_the_loss_nan():
+    logits = jnp.zeros((3, 4))
+    losses_per_image = losses.softmax_cross_entropy(logits, jnp.array([-1, 3, 4]), reduction="none")
+    np.testing.assert_array_equal(jnp.isnan(losses_per_image), [True, False, True])

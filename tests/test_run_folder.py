@@ -179,3 +179,16 @@ def test_unset_fields_of_a_saved_config_take_any_value():
     config.model.dropout = 0.5
     config.model.bn_group = "sync"
     assert run_folder.to_json(config) == {"model": {"dropout": 0.5, "bn_group": "sync"}}
+
+
+def test_other_hardware_is_noted_beside_the_first(tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    run_folder.create(workdir, tiny.config())
+    file = workdir / run_folder.ENVIRONMENT_FILE
+    first = json.loads(file.read_text())
+    run_folder.create(workdir, tiny.config())
+    assert json.loads(file.read_text()) == first
+    for devices in (["other"], ["other"]):
+        monkeypatch.setattr(run_folder, "environment", lambda devices=devices: {**first, "devices": devices})
+        run_folder.create(workdir, tiny.config())
+    assert json.loads(file.read_text()) == {**first, "resumed_on": [{**first, "devices": ["other"]}]}

@@ -44,6 +44,15 @@ def option_types(name: str) -> dict[str, tuple[type, ...]]:
     return {p.name: get_args(p.annotation) or (p.annotation,) for p in options if p.name not in fixed}
 
 
+def _check_type(name: str, option: str, value: object) -> None:
+    """Raises InputError unless the value is of a type that the option has; a whole number also is a float."""
+    kinds = option_types(name)[option]
+    fits = bool in kinds if isinstance(value, bool) else isinstance(value, (*kinds, int) if float in kinds else kinds)
+    if not fits:
+        allowed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+        raise InputError(f"model.{option} is {value!r} (allowed: {allowed})")
+
+
 def create_model(
     name: str, *, num_classes: int, image_size: int = 224, channels: int = 3, rngs: nnx.Rngs, **options: Any
 ) -> nnx.Module:
@@ -63,6 +72,7 @@ def create_model(
     check_model(name)
     for option in options:
         check_name(f"option of {name}", option, model_options(name))
+        _check_type(name, option, options[option])
     for what, value in (("num_classes", num_classes), ("channels", channels), ("image_size", image_size)):
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{what} is {value!r}, needed is a whole number from 1 up")

@@ -63,8 +63,8 @@ def create_schedule(
         raise InputError(f"schedule.warmup_steps is {warmup_steps} (allowed: 0 or more)")
     if name == "steps":
         _check_boundaries(boundaries)
-        if not factor > 0.0:
-            raise InputError(f"schedule.factor is {factor!r} (allowed: above 0)")
+        if not 0.0 < factor < math.inf:
+            raise InputError(f"schedule.factor is {factor!r} (allowed: a finite number above 0)")
         schedule = optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(boundaries, factor))
     elif name == "cosine":
         if warmup_steps >= num_steps:

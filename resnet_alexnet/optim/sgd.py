@@ -1,5 +1,6 @@
 """Stochastic gradient descent with momentum and L2 decay, in the papers' form and in Optax's."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -31,9 +32,9 @@ def _check_settings(momentum: float, nesterov: bool, weight_decay: float, bias_l
         raise InputError(f"optim.momentum is {momentum!r} (allowed: 0 <= momentum < 1)")
     if nesterov and momentum == 0.0:
         raise InputError("optim.nesterov is True with optim.momentum 0 (allowed: a momentum above 0)")
-    if not weight_decay >= 0.0:
+    if not 0.0 <= weight_decay < math.inf:
         raise InputError(f"optim.weight_decay is {weight_decay!r} (allowed: 0 or more)")
-    if not bias_learning_rate >= 0.0:
+    if not 0.0 <= bias_learning_rate < math.inf:
         raise InputError(f"optim.bias_learning_rate is {bias_learning_rate!r} (allowed: 0 or more)")
 
 
