@@ -5,7 +5,7 @@ python -m resnet_alexnet.main --config=configs/quickstart_alexnet.py --workdir=r
 Data       4,500 images to train on; --config.dataset.data_dir=DIR, the folder of its IDX files, takes the full set
 Hardware   two CPU cores
 Time       143 s, compiling included (one run on a shared machine; 150 s of CPU time)
-Measured   test error 13.8 % with seed 0 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32); docs/results/quickstart_alexnet
+Measured   test error 13.8 %, seed 0 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32); docs/results/quickstart_alexnet
 """
 
 from ml_collections import ConfigDict
