@@ -109,7 +109,10 @@ def test_warmup_takes_extra_arguments_through_the_chain_and_is_read_back():
 
 def test_extra_arguments_are_welcome_where_nothing_reads_them():
     tx = sgd(0.1)
-    tx.update({"kernel": jnp.ones(1)}, tx.init({"kernel": jnp.ones(1)}), None, train_error=jnp.float32(1.0))
+    gradient = {"kernel": jnp.ones(1)}
+    with_error, _ = tx.update(gradient, tx.init(gradient), None, train_error=jnp.float32(1.0))
+    without, _ = tx.update(gradient, tx.init(gradient), None)
+    assert float(with_error["kernel"][0]) == float(without["kernel"][0]) == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize(
