@@ -34,6 +34,9 @@ def get_config(variant: str = "paper") -> ConfigDict:
 def paper() -> ConfigDict:
     config = imagenet.data_config()
     config.model.name = "alexnet"
+    config.augment.scale = (256, 256)  # [K12] section 2
+    config.augment.central_square = True  # [K12] section 2
+    config.augment.color = "pca"  # [K12] section 4.1
     config.model.dropout = 0.5  # [K12] section 4.2
     config.model.dropout_scaling = "test"  # outputs are halved at test time ([K12] section 4.2)
     config.batch_size = 128  # [K12] section 5
@@ -56,6 +59,7 @@ def author_code() -> ConfigDict:
     stands before the activation in the first layer only; here, as in the second, after it.
     """
     config = paper()
+    config.augment.color = "pca_std"  # convdata.py multiplies by the standard deviations
     config.model.init = "author_code"  # std 0.03 in conv3 to conv5; bias -7 before the logistic outputs
     config.model.lrn_alpha_over_size = True  # layer.py divides "scale" by "size"
     config.loss.name = "binary_cross_entropy_with_logits"  # "bce": 1,000 logistic units
@@ -74,6 +78,7 @@ def torchvision() -> ConfigDict:
     config.batch_size = 256
     config.optim.reference_batch_size = 256
     config.num_steps = 90 * imagenet.steps_per_epoch(256)
+    config.augment.geometry = "random_resized_crop"
     config.augment.mean = "channel"
     config.augment.std = True
     config.optim.learning_rate = 0.01

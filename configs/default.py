@@ -15,21 +15,17 @@ def get_config() -> ConfigDict:
     config.batch_size = 128  # images a step over all devices ([K12] section 5, [H15] section 4.2)
     config.num_steps = 64_000  # optimiser steps ([H15] section 4.2)
     config.precision = "float32"  # or bfloat16: compute; parameters, statistics and loss stay float32
-    config.steps_per_call = 0  # steps in one dispatch; 0: 1 on a CPU, 32 elsewhere. The result does not depend on it
+    config.steps_per_call = (
+        0  # steps in one dispatch; 0: 32 with the data on a GPU or TPU, else 1. No result depends on it
+    )
     config.model = _model()
     config.dataset = _dataset()
-    config.augment = ConfigDict(
-        {
-            "pad": 4,  # pixels: pad each side with the mean, crop back at random ([H15] section 4.2); 0: no crop
-            "flip": True,  # mirror left to right with probability 1/2 ([K12] section 4.1)
-            "mean": "pixel",  # subtract the training set's mean: per "pixel" ([K12], [H15]), per "channel", or "none"
-            "std": False,  # divide by the training set's standard deviation per channel (torchvision); else by 255
-        }
-    )
+    config.augment = _augment()
     config.loss = ConfigDict(
         {
             "name": "softmax_cross_entropy",  # binary_cross_entropy_with_logits, binary_cross_entropy (on sigmoids)
             "reduction": "mean",  # binary losses: "mean" over all elements, or "sum_classes" (then mean over images)
+            "label_smoothing": 0.0,  # share of a label spread over all classes, in training (Szegedy et al. 2016)
         }
     )
     config.optim = ConfigDict(
@@ -43,6 +39,8 @@ def get_config() -> ConfigDict:
             "decay_mask": "all",  # what decays: "all" parameters, or "kernels" only
             "update_rule": "paper",  # the rate inside the momentum buffer ([K12] section 5); "optax": outside
             "bias_learning_rate": 1.0,  # multiplies the rate of biases (cuda-convnet2: 2)
+            "clip_norm": 0.0,  # largest norm of the whole gradient (Pascanu et al. 2013); 0: no limit
+            "ema_decay": 0.0,  # of a moving average of the weights, a step; it is what evaluations see; 0: off
         }
     )
     config.schedule = ConfigDict(
@@ -78,6 +76,28 @@ def get_config() -> ConfigDict:
         }
     )
     return config.lock()
+
+
+def _augment() -> ConfigDict:
+    return ConfigDict(
+        {
+            "geometry": "none",  # crop photographs: "random_crop" ([K12], [H15]), "random_resized_crop" (Szegedy et al.
+            # 2015, torchvision); "none": images of one size as they are. Images in memory are never cropped
+            "scale": (256, 480),  # pixels: shorter side before a random_crop, drawn from here ([H15] section 3.4)
+            "central_square": False,  # random_crop from the central square alone ([K12] section 2)
+            "area": (0.08, 1.0),  # of a random_resized_crop, fractions of the photograph (Szegedy et al. 2015)
+            "aspect": (3 / 4, 4 / 3),  # of a random_resized_crop, width over height (Szegedy et al. 2015)
+            "pad": 4,  # pixels: pad each side with the mean, crop back at random ([H15] section 4.2); 0: no crop
+            "flip": True,  # mirror left to right with probability 1/2 ([K12] section 4.1)
+            "mean": "pixel",  # subtract the training set's mean: per "pixel" ([K12], [H15]), per "channel", or "none"
+            "std": False,  # divide by the training set's standard deviation per channel (torchvision); else by 255
+            "color": "none",  # shift the colour along its principal components: "pca" ([K12] section 4.1), "pca_std"
+            # (the author's code: by standard deviations), "pca_community" (the constants that circulate)
+            "color_std": 0.1,  # of the three draws that scale the components ([K12] section 4.1)
+            "mixup": 0.0,  # average pairs of images, the share from Beta(mixup, mixup) (Zhang et al. 2018); 0: off
+            "cutmix": 0.0,  # swap a box between pairs, of a share drawn likewise (Yun et al. 2019); 0: off
+        }
+    )
 
 
 def _model() -> ConfigDict:
@@ -116,13 +136,22 @@ def _model() -> ConfigDict:
 def _dataset() -> ConfigDict:
     return ConfigDict(
         {
-            "name": "cifar10",  # fashion_mnist, cifar10, imagenet2012, synthetic
+            # cifar10, cifar100, fashion_mnist, mnist; image_folder; npz; synthetic; or any set of TFDS, as imagenet2012
+            "name": "cifar10",
             "data_dir": "",  # folder with the set's files; fashion_mnist has an embedded sample where empty
-            "validation_fraction": 0.1,  # of the training set, for val/ ([H15] section 4.2); ImageNet has its own
+            "train_split": "",  # of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out
+            "validation_split": "",  # likewise, such as "train[45000:]"; empty: its own, or the held-out part
+            "test_split": "",  # likewise; empty: its own, if it has labels
+            "validation_fraction": 0.1,  # of the training set, for val/ ([H15] section 4.2), where a set has none
             "classes": (),  # names of the classes to keep, in this order; empty: all
+            "in_memory": "auto",  # keep images in memory that are taken as they are: "yes", "no", "auto" (up to 2 GiB)
             "on_device": "auto",  # keep the training set on the device: "yes", "no", "auto" (where it is small)
+            "workers": -1,  # processes that decode photographs; 0: threads; -1: one a core, threads on a small machine
+            "max_unreadable": 100,  # training photographs that may be unreadable and replaced by the next; more: stop
+            "shorter_side": 256,  # pixels to which photographs are resized before the test crop ([K12] section 2)
+            "interpolation": "bilinear",  # of their resizing: bilinear (OpenCV's, as in Caffe), area, bicubic
+            "image_size": placeholder(int),  # pixels: side of a photograph's crop, or of the synthetic images
             # only of the synthetic set, which has no images of its own
-            "image_size": placeholder(int),  # pixels
             "channels": placeholder(int),
             "num_classes": placeholder(int),
             "num_examples": placeholder(int),  # training images

@@ -1,7 +1,8 @@
 """What the ImageNet recipes share: the data, and the recipe of [H15] section 3.4 for its residual and plain nets.
 
-Not a recipe by itself. imagenet2012 cannot be read yet; a dry run of every recipe on made-up images of its shape is
---config.dataset.name=synthetic --config.num_steps=20 --config.batch_size=32
+Not a recipe by itself. The data is --config.dataset.data_dir=DIR, a folder of TFDS or one that
+python -m resnet_alexnet.data.prepare made; a dry run of every recipe on made-up images of its shape is
+--config.dataset.name=synthetic --config.num_steps=20 --config.batch_size=32 (imagenet_modern.py has its own)
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +25,7 @@ def data_config() -> ConfigDict:
     config.dataset.image_size = 224  # pixels
     config.dataset.channels = 3
     config.dataset.num_classes = 1000
+    config.augment.geometry = "random_crop"
     config.augment.pad = 0  # crops come from the larger photograph, not from padding
     return config
 
@@ -40,6 +42,7 @@ def he2015(model: str, variant: str) -> ConfigDict:
     config = data_config()
     config.model.name = model
     config.model.bn_group = 32  # images a GPU: 8 x 32 in He's published nets, as in torchvision's recipe
+    config.augment.color = "pca"  # AlexNet's, "the standard color augmentation" ([H15] section 3.4)
     config.batch_size = 256  # [H15] section 3.4
     config.optim.reference_batch_size = 256
     config.num_steps = 600_000  # "60 x 10^4", 120 epochs ([H15] section 3.4)
@@ -61,6 +64,8 @@ def _set_torchvision(config: ConfigDict) -> None:
     """The defaults of torchvision's references/classification. Departure: He's initialisation by fan-in stays."""
     config.num_steps = 90 * steps_per_epoch(256)
     config.schedule.name = "steps"  # by 10 every 30 epochs
+    config.augment.geometry = "random_resized_crop"
+    config.augment.color = "none"
     config.augment.mean = "channel"
     config.augment.std = True
     config.optim.update_rule = "optax"  # torch.optim.SGD keeps the rate outside the buffer

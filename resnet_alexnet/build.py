@@ -1,6 +1,8 @@
 """From a config to the parts of a run: the only room, with train.py, that reads config fields."""
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +15,10 @@ import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from resnet_alexnet import augment, losses, metrics, models, parallel, steps
-from resnet_alexnet.data import loader
-from resnet_alexnet.data.preprocessing import Preprocessing, create_preprocessing
-from resnet_alexnet.data.sources import ArraySource, Source, Splits, create_splits
+from resnet_alexnet import augment, inputs, losses, metrics, models, parallel, steps
+from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.data.sources import Source, Splits, Track, untracked
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.optim.plateau import Plateau
 from resnet_alexnet.optim.schedules import create_schedule, scale_until_error, scaled_learning_rate
@@ -55,8 +57,12 @@ class Experiment:
     eval_step: Callable[..., metrics.Sums]
 
 
-def create_experiment(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Experiment:
+def create_experiment(
+    config: ConfigDict, devices: Sequence[jax.Device] | None = None, *, track: Track = untracked
+) -> Experiment:
     """Builds the parts of the run that `config` describes, on all devices or those given.
+
+    `track` shows how far the reading of the data is.
 
     Raises:
         InputError: a field whose value is not allowed, does not fit another, or names data that is missing.
@@ -67,28 +73,32 @@ def create_experiment(config: ConfigDict, devices: Sequence[jax.Device] | None =
     device_batch_size = parallel.device_batch_size(config.batch_size, mesh, field="batch_size")
     optimizer = create_optimizer(config)
     models.check_model(config.model.name)
-    loss = losses.create_loss(config.loss.name, reduction=config.loss.reduction)
-    splits = create_splits(**{name: value for name, value in config.dataset.items() if name != "on_device"})
-    loader.steps_per_epoch(len(splits.train), config.batch_size)
+    create_loss = partial(losses.create_loss, config.loss.name, reduction=config.loss.reduction)
+    train_loss = create_loss(label_smoothing=config.loss.label_smoothing)
+    splits = inputs.read_splits(config, track=track)
     if optimizer.plateau is not None and splits.validation is None:
         raise InputError("schedule.name='plateau' needs val/top1_error: set dataset.validation_fraction above 0")
     if optimizer.plateau is not None and not config.eval.every_steps:
         raise InputError("schedule.name='plateau' needs val/top1_error again and again: set eval.every_steps above 0")
-    preprocessing = create_preprocessing(splits.train, mean=config.augment.mean, std=config.augment.std)
     num_classes = count_logits(config, splits.train.classes)
+    statistics = inputs.read_statistics(config, splits, track=track)
+    preprocessing = inputs.create_preprocessing(config, splits, statistics)
     create_model = model_creator(config, preprocessing, num_classes, device_batch_size)
     forward = {
         "graphdef": nnx.graphdef(nnx.eval_shape(create_model)),
-        "loss": loss,
         "normalize": partial(
             augment.normalize, mean=preprocessing.mean, std=preprocessing.std, dtype=DTYPES[config.precision]
         ),
         "axis_name": parallel.AXIS,
     }
+    resident = keep_on_device(config.dataset.on_device, splits.train)
     train_step = partial(
         steps.train_step,
         tx=optimizer.tx,
-        augment=partial(augment.augment, pad=config.augment.pad, flip=config.augment.flip),
+        loss=train_loss,
+        augment=create_augment(config, preprocessing, statistics.covariance),
+        mix=create_mix(config, num_classes, device_batch_size),
+        ema_decay=config.optim.ema_decay,
         seed=config.seed,
         **forward,
     )
@@ -98,18 +108,18 @@ def create_experiment(config: ConfigDict, devices: Sequence[jax.Device] | None =
         mesh=mesh,
         optimizer=optimizer,
         chance_loss=losses.chance_loss(config.loss.name, num_classes, reduction=config.loss.reduction),
-        resident=keep_on_device(config.dataset.on_device, splits.train),
-        steps_per_call=config.steps_per_call or (1 if on_cpu else 32),
+        resident=resident,
+        steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
         # Results do not depend on it: padded rows are masked.
         eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(_create_state, create_model, optimizer.tx, num_classes),
+        create_state=partial(_create_state, create_model, optimizer.tx, num_classes, ema=config.optim.ema_decay > 0),
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
-        eval_step=parallel.parallel_eval_step(partial(steps.eval_step, **forward), mesh),
+        eval_step=parallel.parallel_eval_step(partial(steps.eval_step, loss=create_loss(), **forward), mesh),
     )
 
 
 def check_numbers(config: ConfigDict) -> None:
-    """Raises InputError for a count that is out of range or a choice that does not exist."""
+    """Raises InputError for a number that is out of range or a choice that does not exist."""
     most = 2**31 - 1  # what a step counter holds
     at_least = {
         "seed": 0,
@@ -123,13 +133,19 @@ def check_numbers(config: ConfigDict) -> None:
         "checkpoint.keep": 1,
         "log.every_steps": 1,
         "guard.stuck_steps": 0,
+        "dataset.max_unreadable": 0,
     }
+    below = {"augment.color_std": math.inf, "augment.mixup": math.inf, "augment.cutmix": math.inf, "optim.ema_decay": 1}
+
+    def value(field: str) -> float:
+        return functools.reduce(operator.getitem, field.split("."), config)
+
     for field, least in at_least.items():
-        value = config
-        for name in field.split("."):
-            value = value[name]
-        if not least <= value <= most:
-            raise InputError(f"{field} is {value} (allowed: {least} to {most})")
+        if not least <= value(field) <= most:
+            raise InputError(f"{field} is {value(field)} (allowed: {least} to {most})")
+    for field, limit in below.items():
+        if not 0 <= value(field) < limit:
+            raise InputError(f"{field} is {value(field)} (allowed: 0 up to, not including, {limit})")
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
@@ -174,6 +190,7 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
         decay_mask=config.optim.decay_mask,
         update_rule=config.optim.update_rule,
         bias_learning_rate=config.optim.bias_learning_rate,
+        clip_norm=config.optim.clip_norm,
         scales=scales,
     )
     return Optimizer(tx=tx, learning_rate=rate, schedule=schedule, plateau=plateau)
@@ -223,6 +240,31 @@ def model_creator(
     return create_model
 
 
+def create_augment(config: ConfigDict, preprocessing: Preprocessing, covariance: np.ndarray) -> steps.Augment:
+    """The training views: random crop, flip and colour; the covariance is of the training set's channels."""
+    basis = augment.color_basis(config.augment.color, covariance)
+    if basis is not None:
+        basis = config.augment.color_std * basis / preprocessing.std[:, np.newaxis]
+    return partial(augment.augment, pad=config.augment.pad, flip=config.augment.flip, basis=basis)
+
+
+def create_mix(config: ConfigDict, num_classes: int, device_batch_size: int) -> steps.Mix | None:
+    """Mixup and CutMix of neighbours in the batch; None where both are off."""
+    alphas = {"mixup": config.augment.mixup, "cutmix": config.augment.cutmix}
+    if not any(alphas.values()):
+        return None
+    if device_batch_size % 2:
+        raise InputError(
+            f"augment.mixup and augment.cutmix mix pairs of images, but each device has {device_batch_size} of a step: "
+            f"choose a batch_size that gives it an even number, such as {config.batch_size * 2}, or set both to 0"
+        )
+
+    def mix(image: jax.Array, label: jax.Array, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return augment.mix(image, losses.targets(label, num_classes), keys, **alphas)
+
+    return mix
+
+
 def keep_on_device(choice: str, source: Source) -> bool:
     """Whether the training set lives on the device: dataset.on_device, or by its size for "auto"."""
     small = isinstance(source, ArraySource) and source.images.nbytes <= DEVICE_BYTES
@@ -237,9 +279,9 @@ def resident_data(source: Source) -> dict[str, np.ndarray]:
 
 
 def _create_state(
-    create_model: Callable[[], nnx.Module], tx: optax.GradientTransformationExtraArgs, num_classes: int
+    create_model: Callable[[], nnx.Module], tx: optax.GradientTransformationExtraArgs, num_classes: int, *, ema: bool
 ) -> TrainState:
     model = create_model()
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-    return create_state(params, batch_stats, tx.init(params), metrics.zero_sums(num_classes))
+    return create_state(params, batch_stats, tx.init(params), metrics.zero_sums(num_classes), ema=ema)

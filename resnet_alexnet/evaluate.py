@@ -17,7 +17,7 @@ def evaluate(
 
     Args:
         eval_step: as `parallel.parallel_eval_step` gives it.
-        state: its parameters and running statistics are used.
+        state: its parameters and running statistics are used, or their moving average where it keeps one.
         source: the images.
         batch_size: images a step over all devices; the last batch is padded and masked.
         mesh: the devices.
@@ -25,9 +25,10 @@ def evaluate(
     Returns:
         "loss", "top1_error" and, with five classes or more, "top5_error"; errors in percent.
     """
+    params, batch_stats = state.evaluated()
     sums = None
     for batch in loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size)):
-        part = eval_step(state.params, state.batch_stats, parallel.split_batch(batch, mesh))
+        part = eval_step(params, batch_stats, parallel.split_batch(batch, mesh))
         sums = part if sums is None else metrics.add_sums(sums, part)
     sums = jax.device_get(sums)
     if sums is None or int(sums["count"]) != len(source):

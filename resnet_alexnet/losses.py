@@ -185,7 +185,9 @@ LOSSES: dict[str, Callable[..., Float[Array, "..."]]] = {
 }
 
 
-def create_loss(name: str, *, reduction: str = "mean") -> Callable[[Array, Array], Float[Array, "batch"]]:
+def create_loss(
+    name: str, *, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Callable[[Array, Array], Float[Array, "batch"]]:
     """A function of (logits, labels) that gives one float32 loss an image.
 
     The plain mean of its result over images is the named loss under `reduction`, so a training step takes a
@@ -195,11 +197,32 @@ def create_loss(name: str, *, reduction: str = "mean") -> Callable[[Array, Array
     Args:
       name: one of `LOSSES`; "binary_cross_entropy" sees sigmoid(logits).
       reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (classes times larger).
+      label_smoothing: how much of each label is spread evenly over the classes, in [0, 1): y becomes
+        (1 - s) y + s / K, for softmax and for K logistic units alike; a single logit stands for two classes.
 
     Raises:
-      InputError: name or reduction is unknown; when called, labels and logits do not fit together.
+      InputError: name or reduction is unknown, or the smoothing out of its range; when called, labels and logits do
+        not fit together.
+
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7.
     """
     check_name("loss.name", name, LOSSES)
+    if not 0.0 <= label_smoothing < 1.0:
+        raise InputError(f"loss.label_smoothing is {label_smoothing!r} (allowed: 0, for none, up to, not including, 1)")
+    loss = _create_plain_loss(name, reduction)
+    if not label_smoothing:
+        return loss
+
+    def smoothed_loss(logits: Array, labels: Array) -> Float[Array, "batch"]:
+        # Every one of these losses is linear in the label.
+        evenly = jnp.full(logits.shape, 1.0 / max(logits.shape[-1], 2))
+        return (1.0 - label_smoothing) * loss(logits, labels) + label_smoothing * loss(logits, evenly)
+
+    return smoothed_loss
+
+
+def _create_plain_loss(name: str, reduction: str) -> Callable[[Array, Array], Float[Array, "batch"]]:
+    """What `create_loss` gives without smoothing."""
     if name == "softmax_cross_entropy":
         check_name(f"loss.reduction of {name}", reduction, ("mean",))
         return functools.partial(softmax_cross_entropy, reduction="none")
@@ -219,6 +242,7 @@ def chance_loss(name: str, num_classes: int, *, reduction: str = "mean") -> floa
     """The loss of the best constant answer on balanced classes, in nats: ln(num_classes) for softmax.
 
     Each of K logistic units answers 1/K; a single logit answers 1/2. A training loss that sits here has learnt nothing.
+    Neither smoothed nor mixed labels change it: on average over the images they are 1/K each all the same.
     """
     if name == "softmax_cross_entropy":
         return math.log(num_classes)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -23,9 +23,11 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "test/top1_error": lambda error: f"test error {error:.1f} %",
     "test/top5_error": lambda error: f"test top-5 error {error:.1f} %",
     "learning_rate": lambda rate: f"lr {rate:.3g}",
-    "images_per_second": lambda speed: f"{speed:.0f} images/s" if speed >= 10 else f"{speed:.2g} images/s",
+    "images_per_second": lambda speed: f"{_rate(speed)} images/s",
+    "step_images_per_second": lambda speed: f"device needs {_rate(speed)}",
+    "input_wait_percent": lambda percent: f"waits for input {percent:.0f} %",
 }
-_ON_THE_BAR = ("train/loss", "train/top1_error", "images_per_second")
+_ON_THE_BAR = ("train/loss", "train/top1_error", "images_per_second", "input_wait_percent")
 
 
 class Progress:
@@ -139,6 +141,21 @@ class _StatusColumn(progress.ProgressColumn):
         return Text(self._ask())
 
 
+def track(items: Iterable, length: int, description: str) -> Iterator:
+    """Passes items on, with a bar that shows how many of `length` are done; on a terminal only."""
+    if not _is_live():
+        yield from items
+        return
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(file=sys.stdout), transient=True) as bar:
+        yield from bar.track(items, total=length, description=description)
+
+
 def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
     """Prints a run's summary: a table on a terminal, a heading and aligned lines anywhere else.
 
@@ -167,6 +184,10 @@ def _is_live() -> bool:
 
 def _phrases(values: Mapping[str, float]) -> list[str]:
     return [phrase(values[key]) for key, phrase in _PHRASES.items() if key in values]
+
+
+def _rate(speed: float) -> str:
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.2g}"
 
 
 def _loss(value: float) -> str:

@@ -17,7 +17,10 @@ from resnet_alexnet.errors import InputError
 CONFIG_FILE = "config.json"
 ENVIRONMENT_FILE = "environment.json"
 # What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
-MAY_CHANGE = ("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard.", "dataset.on_device")
+MAY_CHANGE = (
+    *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
+    *("dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
+)
 _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
 
 

@@ -19,6 +19,8 @@ from resnet_alexnet.state import NEVER, TrainState, Tree
 Batch = dict[str, jax.Array]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised images in the compute dtype
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalised images, one key an image -> training views
+# training views, labels, one key an image -> mixed views, rows of class weights
+Mix = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
 
 
@@ -27,6 +29,18 @@ def image_keys(key: Key[Array, ""], step: Int[Array, ""], images: int, axis_name
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
     step_key = jax.random.fold_in(key, step)
     return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(rows)
+
+
+def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: float) -> Tree:
+    """The moving average with one more set of values: decay * average + (1 - decay) * values, at `step` from 0.
+
+    Early on the decay is less, (1 + step) / (10 + step), so that the initial values are soon forgotten.
+
+    Source: Polyak and Juditsky 1992, averaging; TensorFlow's ExponentialMovingAverage, the smaller decay early on.
+    """
+    rate = jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
+    # Not decay * a + rate * v: 1 - decay is so small that the rounding of decay would pull the average away.
+    return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
 
 
 def train_step(
@@ -40,19 +54,23 @@ def train_step(
     augment: Augment,
     seed: int,
     axis_name: str,
+    mix: Mix | None = None,
+    ema_decay: float = 0.0,
 ) -> TrainState:
     """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out."""
     images = batch["image"].shape[0]
     keys = image_keys(jax.random.key(seed), state.step, images, axis_name)
-    augment_keys, model_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    image = augment(normalize(batch["image"]), augment_keys)
+    augment_keys, model_keys, mix_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
+    image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
+    if mix is not None:
+        image, label = mix(image, label, mix_keys)
 
     def objective(params: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
         model = nnx.merge(graphdef, params, state.batch_stats, copy=True)
         logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
-        losses = loss(logits, batch["label"])
+        losses = loss(logits, label)
         batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-        sums = metrics.batch_sums(logits, batch["label"], jnp.ones(images, bool), losses)
+        sums = metrics.batch_sums(logits, label, jnp.ones(images, bool), losses)
         return jnp.mean(losses), (batch_stats, sums)
 
     # The step's one collective. Differentiating with respect to a device-varying copy keeps each device's gradient its
@@ -64,12 +82,17 @@ def train_step(
 
     train_error = 100 * sums["top1_errors"] / sums["count"]
     updates, opt_state = tx.update(grads, state.opt_state, state.params, train_error=train_error)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if ema_decay:
+        ema = moving_average(ema, {"params": params, "batch_stats": batch_stats}, state.step, ema_decay)
     first_nonfinite = (state.nonfinite_step == NEVER) & ~jnp.isfinite(value)
     return state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
+        ema=ema,
         sums=metrics.add_sums(state.sums, sums),
         nonfinite_step=jnp.where(first_nonfinite, state.step, state.nonfinite_step),
     )

@@ -5,11 +5,9 @@ step the plateau, note a new best; on the last step evaluate on the test split; 
 All lines of a step are on disk before its checkpoint, so a run that is killed and resumed holds each line once.
 """
 
-import collections
 import contextlib
-import math
+import dataclasses
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,11 @@ from resnet_alexnet.errors import InterruptedRunError, TrainingError
 from resnet_alexnet.evaluate import evaluate
 from resnet_alexnet.interrupt import Interrupt
 from resnet_alexnet.optim.schedules import current_learning_rate
-from resnet_alexnet.progress import Progress, print_summary
+from resnet_alexnet.pace import Pace
+from resnet_alexnet.progress import Progress, print_summary, track
 from resnet_alexnet.record import METRICS_FILE, Recorder, read_metrics
 from resnet_alexnet.state import NEVER, TrainState
 
-STEPS_IN_FLIGHT = 8  # dispatched but not done: enough to hide the host, few enough to bound the memory of their batches
 STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has not begun to fall
 
 CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalisation or labels, bfloat16 overflow"
@@ -47,7 +45,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
     if run_folder.check(workdir, config) and _is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
         return
-    experiment = build.create_experiment(config)
+    experiment = build.create_experiment(config, track=track)
     run_folder.create(workdir, config)
     with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
         state, messages = _begin(experiment, config, checkpointer)
@@ -64,7 +62,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
     print_summary(_title(config), _summary(config, lines, workdir, time.monotonic() - started))
 
 
-@dataclass
+@dataclasses.dataclass
 class _Run:
     """The loop and what it writes to."""
 
@@ -89,20 +87,21 @@ class _Run:
             boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
             rows=parallel.process_rows(config.batch_size),
             resident=experiment.resident,
+            workers=config.dataset.workers,
+            max_unreadable=config.dataset.max_unreadable,
+            report=self.progress.say,
         )
         data = parallel.replicate(build.resident_data(source), mesh) if experiment.resident else {}
-        pace = _Pace(config.batch_size, first_step)
-        in_flight: collections.deque[jax.Array] = collections.deque()
-        with contextlib.closing(chunks):
+        with Pace(config.batch_size, first_step) as pace, contextlib.closing(chunks):
             for step, chunk in chunks:
-                state, done = experiment.train_chunk(state, data, parallel.split_batch(chunk, mesh, axis=1))
-                in_flight.append(done)
-                if len(in_flight) > STEPS_IN_FLIGHT:
-                    in_flight.popleft().block_until_ready()
+                batch = parallel.split_batch(chunk, mesh, axis=1)
+                pace.begin_step()
+                state, done = experiment.train_chunk(state, data, batch)
+                pace.end_step(step, done)
                 self.progress.advance(step)
                 state = self._end_step(state, step, pace)
 
-    def _end_step(self, state: TrainState, step: int, pace: "_Pace") -> TrainState:
+    def _end_step(self, state: TrainState, step: int, pace: Pace) -> TrainState:
         """What is due once `step` steps are done, in the order that this module states."""
         config, last, stop = self.config, step == self.config.num_steps, self.interrupt.signal is not None
         log_due = last or _due(step, config.log.every_steps)
@@ -124,17 +123,21 @@ class _Run:
             self.checkpointer.save(state, record, error=error)
         if stop and not last:
             self._stop(step)
-        pace.restart(step)
+        pace.restart()
         return state
 
-    def _log(self, state: TrainState, step: int, pace: "_Pace") -> TrainState:
+    def _log(self, state: TrainState, step: int, pace: Pace) -> TrainState:
         """Records the training metrics since the last log and empties their sums."""
         rates = metrics.error_rates(jax.device_get(state.sums))
         learning_rate = self._learning_rate(state, step - 1)
         self._check_falling(rates["loss"], step)
-        speed = pace.images_per_second(step)
         values = {**_prefixed("train", rates), "learning_rate": learning_rate}
-        self._record(step, values | ({} if speed is None else {"images_per_second": speed}))
+        speed = pace.rates()
+        if speed is not None and self.experiment.resident:
+            values["images_per_second"] = speed.images_per_second
+        elif speed is not None:
+            values |= dataclasses.asdict(speed)
+        self._record(step, values)
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
 
@@ -192,23 +195,6 @@ class _Run:
             f"{self.interrupt.signal.name}: saved at step {step}; the same command goes on from there",
             self.interrupt.exit_code,
         )
-
-
-class _Pace:
-    """Images a second between two marks; the first mark is set after the first steps, for they are compiled."""
-
-    def __init__(self, batch_size: int, step: int):
-        self._batch_size = batch_size
-        self._step, self._time = step, math.inf
-
-    def restart(self, step: int) -> None:
-        """Measures from here."""
-        self._step, self._time = step, time.monotonic()
-
-    def images_per_second(self, step: int) -> float | None:
-        """The rate since the last mark, None before there is one."""
-        seconds = time.monotonic() - self._time
-        return (step - self._step) * self._batch_size / seconds if seconds > 0 else None
 
 
 def _due(step: int, every_steps: int) -> bool:

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from resnet_alexnet import augment
+from resnet_alexnet.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,180 @@ def test_an_image_is_augmented_by_its_own_key_whatever_its_batch(keys):
 def test_nothing_asked_for_changes_nothing(keys):
     images = jnp.ones((8, 4, 4, 1))
     np.testing.assert_array_equal(augment.augment(images, keys[:8]), images)
+
+
+# Colour
+
+BASIS = np.array([[5.0, 1.0, -0.5], [4.0, -1.0, 1.0], [3.0, 0.5, 2.0]])
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Correlated colours, (pixels, 3), from 0 to 255."""
+    rng = np.random.default_rng(3)
+    return np.clip(rng.normal(120, 60, (500, 1)) + rng.normal(0, [20, 10, 30], (500, 3)), 0, 255)
+
+
+def test_random_color_shifts_all_of_an_image_alike_with_the_covariance_of_the_basis(keys):
+    out = np.asarray(augment.random_color(jnp.zeros((len(keys), 2, 3, 3)), keys, BASIS), np.float64)
+    shifts = out[:, 0, 0]
+    np.testing.assert_array_equal(out, np.broadcast_to(shifts[:, None, None], out.shape))
+    draws = shifts @ np.linalg.inv(BASIS).T  # standard normal, if the covariance is basis basis^T
+    np.testing.assert_allclose(draws.mean(0), 0, atol=4 / len(keys) ** 0.5)
+    np.testing.assert_allclose(np.cov(draws.T), np.eye(3), atol=5 / len(keys) ** 0.5)
+    for component in draws.T:
+        assert scipy.stats.kstest(component, "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_random_color_is_the_papers_formula_pixel_by_pixel(keys, dtype):
+    image = jnp.asarray(np.random.default_rng(2).normal(size=(4, 3, 2, 3)), dtype)
+    out = augment.random_color(image, keys[:4], BASIS)
+    assert out.dtype == dtype
+    expected = np.asarray(image, np.float64)
+    for n in range(4):
+        alpha = np.asarray(jax.random.normal(keys[n], (3,)))
+        for y in range(3):
+            for x in range(2):
+                for channel in range(3):
+                    expected[n, y, x, channel] += sum(BASIS[channel, i] * alpha[i] for i in range(3))
+    np.testing.assert_allclose(np.asarray(out, np.float64), expected, rtol=1e-5 if dtype == jnp.float32 else 1e-2)
+
+
+def test_color_basis_is_eigenvectors_times_eigenvalues_of_pixels_from_0_to_1(pixels):
+    basis = augment.color_basis("pca", np.cov(pixels.T, bias=True))
+    values, vectors = np.linalg.eig(np.cov(pixels.T / 255, bias=True))
+    for value, vector in zip(values, vectors.T, strict=True):
+        shift = vector * value * 255
+        assert min(np.abs(column - sign * shift).max() for column in basis.T for sign in (-1, 1)) < 1e-9
+
+
+def test_the_authors_code_shifts_by_standard_deviations(pixels):
+    covariance = np.cov(pixels.T, bias=True)
+    basis = augment.color_basis("pca_std", covariance)
+    np.testing.assert_allclose(basis @ basis.T, covariance, rtol=1e-9)  # a draw of 1 gives pixels' own covariance
+    for seed in range(20):  # of images with one colour, eigenvalues are 0 but for rounding
+        color = np.random.default_rng(seed).random(3)
+        assert np.isfinite(augment.color_basis("pca_std", np.outer(color, color))).all()
+
+
+def test_the_communitys_first_component_is_grey_and_does_not_hang_on_the_data(pixels):
+    basis = augment.color_basis("pca_community", np.cov(pixels.T))
+    np.testing.assert_allclose(basis[:, 0] / 255, [-0.5675 * 0.2175, -0.5808 * 0.2175, -0.5836 * 0.2175])
+    np.testing.assert_allclose(np.linalg.norm(basis, axis=0) / 255, [0.2175, 0.0188, 0.0045], rtol=1e-3)
+
+
+def test_no_color_has_no_basis_and_what_is_not_offered_is_refused(pixels):
+    assert augment.color_basis("none", np.eye(1)) is None
+    with pytest.raises(InputError, match=r"augment.color is 'pca_community_', did you mean 'pca_community'"):
+        augment.color_basis("pca_community_", np.eye(3))
+    for name in augment.COLORS[1:]:
+        with pytest.raises(InputError, match=rf"augment.color='{name}' is for images of 3 channels, these have 1"):
+            augment.color_basis(name, np.eye(1))
+
+
+def test_color_leaves_the_draws_of_crop_and_flip_alone(keys):
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(8, 6, 6, 3)), jnp.float32)
+    crop_keys, flip_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys[:8]), 1, 0)  # as if there were only these two
+    without = augment.random_flip(augment.random_crop(images, crop_keys, 2), flip_keys)
+    np.testing.assert_array_equal(augment.augment(images, keys[:8], pad=2, flip=True), without)
+    colored = augment.augment(images, keys[:8], pad=2, flip=True, basis=BASIS)
+    shift = np.asarray(colored - without)
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[:, :1, :1], shift.shape), atol=1e-5)
+    assert np.abs(shift).min() > 0
+
+
+# Mixing: the image of an even row is all 1, that of an odd row all 0, so that an even row's pixels are its weights.
+
+
+def mixed(keys, height=6, width=10, **alphas):
+    """(weights of each pair's first image, its label share) by pair."""
+    rows = jnp.arange(len(keys)) % 2
+    image = jnp.broadcast_to(1.0 - rows[:, None, None, None], (len(keys), height, width, 2))
+    image, label = jax.jit(lambda *args: augment.mix(*args, **alphas))(image, jax.nn.one_hot(rows, 2), keys)
+    np.testing.assert_allclose(image[::2] + image[1::2], 1, atol=1e-6)  # what one gives the other takes
+    np.testing.assert_allclose(label[::2], label[1::2, ::-1], atol=1e-6)
+    assert (image[..., 0] == image[..., 1]).all()
+    return np.asarray(image[::2, :, :, 0]), np.asarray(label[::2, 0])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_mixup_averages_with_a_share_from_beta(keys, alpha):
+    weights, share = mixed(keys, mixup=alpha)
+    np.testing.assert_allclose(weights, np.broadcast_to(share[:, None, None], weights.shape), atol=1e-5)
+    assert scipy.stats.kstest(share, scipy.stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+
+
+def test_cutmix_swaps_a_box_whose_clipped_area_is_the_others_share(keys):
+    weights, share = mixed(keys, cutmix=1.0)
+    assert set(np.unique(weights)) == {0.0, 1.0}
+    np.testing.assert_allclose(weights.mean((1, 2)), share, atol=1e-6)
+    rows, columns = (weights == 0).any(2), (weights == 0).any(1)
+    np.testing.assert_array_equal(weights == 0, rows[:, :, None] & columns[:, None])  # one box
+    for line in (*rows, *columns):
+        assert np.count_nonzero(np.diff(line.astype(int), prepend=0, append=0)) in (0, 2)  # without holes
+    assert 0.05 < (rows[:, 0] | rows[:, -1]).mean() < 0.95  # some are clipped, some are not
+
+
+def test_cutmix_is_the_papers_box_pixel_by_pixel(keys):
+    height, width = 7, 12
+    weights, _ = mixed(keys[:200], height, width, cutmix=0.7)
+    for pair in range(100):
+        # The draws, by the rule of the pair's key; the rest as in the paper's code.
+        _, share_key, box_key = jax.random.split(keys[2 * pair], 3)
+        share = np.float32(jax.random.beta(share_key, 0.7, 0.7))
+        expected, sides = np.ones((height, width)), []
+        for size, key in zip((height, width), jax.random.split(box_key), strict=True):
+            cut, centre = int(size * np.sqrt(1 - share)), int(jax.random.randint(key, (), 0, size))
+            sides.append((max(centre - cut // 2, 0), min(centre + cut // 2, size)))
+        for y in range(*sides[0]):
+            for x in range(*sides[1]):
+                expected[y, x] = 0
+        np.testing.assert_array_equal(weights[pair], expected)
+
+
+def test_with_both_half_of_the_pairs_take_a_box(keys):
+    weights, share = mixed(keys, mixup=2.0, cutmix=1.0)
+    averaged = (weights.min((1, 2)) > 0) & (weights.max((1, 2)) < 1)
+    assert abs(averaged.mean() - 0.5) < 4 * 0.5 / len(weights) ** 0.5
+    assert scipy.stats.kstest(share[averaged], scipy.stats.beta(2, 2).cdf).pvalue > 1e-3
+    np.testing.assert_allclose(weights.mean((1, 2)), share, atol=1e-5)
+
+
+@pytest.mark.parametrize("alphas", [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}, {"mixup": 1e-3}])
+def test_labels_are_shared_with_the_neighbour_alone_and_sum_to_one(keys, alphas):
+    n = 32
+    image, label = augment.mix(jnp.ones((n, 4, 4, 1)), jnp.eye(n), keys[:n], **alphas)
+    np.testing.assert_allclose(image, 1, atol=1e-6)
+    label = np.array(label)
+    np.testing.assert_allclose(label.sum(1), 1, atol=1e-6)
+    rows = np.arange(n)
+    assert ((label[rows, rows] >= 0) & (label[rows, rows ^ 1] >= 0)).all()
+    label[rows, rows] = label[rows, rows ^ 1] = 0
+    assert not label.any()
+
+
+def test_pairs_are_mixed_by_their_own_key_wherever_the_batch_is_divided(keys):
+    rng = np.random.default_rng(1)
+    images, labels = (
+        jnp.asarray(rng.normal(size=(8, 6, 6, 3)), jnp.float32),
+        jnp.asarray(rng.random((8, 5)), jnp.float32),
+    )
+    mix = jax.jit(lambda *args: augment.mix(*args, mixup=0.5, cutmix=0.5))
+    whole = mix(images, labels, keys[:8])
+    parts = [mix(images[i : i + 2], labels[i : i + 2], keys[i : i + 2]) for i in range(0, 8, 2)]
+    for one, many in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(one, jnp.concatenate(many))
+
+
+def test_mixing_keeps_bfloat16_and_mixes_single_columns(keys):
+    rng = np.random.default_rng(1)
+    images, labels = rng.normal(size=(16, 6, 6, 3)), np.float32(rng.integers(0, 2, (16, 1)))
+    for alphas in ({"mixup": 1.0}, {"cutmix": 1.0}):
+        image, label = augment.mix(jnp.asarray(images, jnp.bfloat16), jnp.asarray(labels), keys[:16], **alphas)
+        assert (image.dtype, label.dtype) == (jnp.bfloat16, jnp.float32)
+        precise, rows = augment.mix(
+            jnp.asarray(images, jnp.float32), jnp.concatenate([labels, 1 - labels], 1), keys[:16], **alphas
+        )
+        np.testing.assert_allclose(np.asarray(image, np.float32), precise, atol=0.03)
+        np.testing.assert_allclose(label, rows[:, :1], atol=1e-6)

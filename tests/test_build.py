@@ -1,10 +1,12 @@
 """From config fields to the parts of a run."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from resnet_alexnet import build
+from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Splits
 from resnet_alexnet.errors import InputError
 from tests import tiny
@@ -56,6 +58,15 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"model__bn_group": True}, "model.bn_group is True (allowed: int or str)"),
         ({"optim__weight_decay": float("inf")}, "optim.weight_decay is inf"),
         ({"schedule__factor": float("inf")}, "schedule.factor is inf"),
+        ({"augment__color": "pca"}, "augment.color='pca' is for images of 3 channels, these have 1"),
+        ({"augment__color": "rgb"}, "augment.color is 'rgb'"),
+        ({"augment__color_std": -0.1}, "augment.color_std is -0.1 (allowed: 0 up to, not including, inf)"),
+        ({"augment__mixup": float("nan")}, "augment.mixup is nan"),
+        ({"augment__cutmix": float("inf")}, "augment.cutmix is inf"),
+        ({"augment__cutmix": 1.0, "batch_size": 8}, "each device has 1 of a step: choose a batch_size"),
+        ({"loss__label_smoothing": 1.0}, "loss.label_smoothing is 1.0"),
+        ({"optim__ema_decay": 1.0}, "optim.ema_decay is 1.0 (allowed: 0 up to, not including, 1)"),
+        ({"optim__clip_norm": -1.0}, "optim.clip_norm is -1.0"),
     ],
 )
 def test_what_does_not_fit_is_named(fields, message):
@@ -78,3 +89,41 @@ def test_small_sets_live_on_the_device_unless_told_otherwise():
     assert isinstance(Splits(source, None, None).train, type(source))
     assert build.keep_on_device("auto", source)
     assert not build.keep_on_device("no", source)
+
+
+def test_colour_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values():
+    config = tiny.config(augment__color="pca_std", augment__color_std=0.3, augment__pad=0)
+    covariance = np.array([[900.0, 500, 200], [500, 800, 100], [200, 100, 400]])
+    record = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
+    images, keys = jnp.zeros((4000, 2, 2, 3)), jax.random.split(jax.random.key(0), 4000)
+    shifts = np.asarray(build.create_augment(config, record, covariance)(images, keys))[:, 0, 0] * record.std
+    np.testing.assert_allclose(np.cov(shifts.T), 0.3**2 * covariance, atol=0.1 * 0.3**2 * 900)
+
+
+def test_a_single_logit_is_mixed_and_smoothed():
+    config = tiny.config(
+        model__num_classes=1,
+        dataset__num_classes=2,
+        loss__name="binary_cross_entropy_with_logits",
+        loss__label_smoothing=0.1,
+        augment__mixup=1.0,
+        augment__cutmix=1.0,
+    )
+    mix = build.create_mix(config, 1, 16)
+    assert mix is not None
+    labels = jnp.arange(16) % 2
+    _, label = mix(jnp.zeros((16, 4, 4, 1)), labels, jax.random.split(jax.random.key(0), 16))
+    assert label.shape == (16, 1)
+    np.testing.assert_allclose(label[::2] + label[1::2], 1, atol=1e-6)
+    experiment = build.create_experiment(config, jax.devices()[:1])
+    state = jax.eval_shape(experiment.create_state)
+    data = jax.eval_shape(lambda: build.resident_data(experiment.splits.train))
+    chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
+    after, _ = jax.eval_shape(experiment.train_chunk, state, data, chunk)
+    assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, state)
+
+
+def test_without_mixing_and_averaging_there_is_neither():
+    assert build.create_mix(tiny.config(), 10, 15) is None
+    experiment = build.create_experiment(tiny.config(), jax.devices()[:1])
+    assert jax.eval_shape(experiment.create_state).ema == {}

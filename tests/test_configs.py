@@ -48,6 +48,8 @@ ALEXNET = {
     "model.name": "alexnet",
     "model.dropout": 0.5,
     "loss.name": "softmax_cross_entropy",
+    "augment.color": "pca",
+    "augment.color_std": 0.1,
 }
 TORCHVISION = {
     "batch_size": 256,
@@ -60,6 +62,7 @@ TORCHVISION = {
     "schedule.boundaries": (30 * EPOCH_256, 60 * EPOCH_256),
     "augment.mean": "channel",
     "augment.std": True,
+    "augment.color": "none",
 }
 IMAGENET = {
     "batch_size": 256,
@@ -75,6 +78,8 @@ IMAGENET = {
     "augment.mean": "pixel",
     "augment.flip": True,
     "augment.pad": 0,
+    "augment.color": "pca",
+    "augment.color_std": 0.1,
 }
 CIFAR = {
     "batch_size": 128,
@@ -118,6 +123,7 @@ PUBLISHED = {
         "model.lrn_alpha_over_size": True,
         "loss.name": "binary_cross_entropy_with_logits",
         "loss.reduction": "sum_classes",
+        "augment.color": "pca_std",
     },
     "alexnet:torchvision": TORCHVISION | {"model.name": "alexnet_owt", "optim.learning_rate": 0.01},
     **{name: IMAGENET | {"model.name": name} for name in (*RESNETS, *PLAINS)},
@@ -128,6 +134,30 @@ PUBLISHED = {
     **{f"cifar_plain:{n}": CIFAR | {"model.name": f"cifar_plain{n}"} for n in (20, 32, 44, 56)},
     "cifar_resnet:110": CIFAR | WARM_UP | {"model.name": "cifar_resnet110"},
     "cifar_resnet": CIFAR | {"model.name": "cifar_resnet20"},
+    "imagenet_modern": {
+        "model.name": "resnet50",
+        "model.stride_in": "3x3",
+        "model.bn_group": 128,
+        "batch_size": 1024,
+        "num_steps": 600 * 1251,
+        "augment.geometry": "random_resized_crop",
+        "augment.flip": True,
+        "augment.pad": 0,
+        "augment.color": "none",
+        "augment.mixup": 0.2,
+        "augment.cutmix": 1.0,
+        "loss.label_smoothing": 0.1,
+        "optim.learning_rate": 0.5,
+        "optim.momentum": 0.9,
+        "optim.weight_decay": 2e-5,
+        "optim.decay_mask": "kernels",
+        "optim.update_rule": "optax",
+        "optim.clip_norm": 1.0,
+        "schedule.name": "cosine",
+        "schedule.warmup_steps": 5 * 1251,
+        "dataset.shorter_side": 232,
+        "precision": "bfloat16",
+    },
 }
 
 
@@ -194,6 +224,12 @@ def test_variants_change_nothing_but_what_they_state():
     paper = fields(load("resnet50:paper"))
     changed = {name for name, value in fields(load("resnet50:study_text")).items() if value != paper[name]}
     assert changed == {"optim.weight_decay"}
+
+
+def test_the_modern_average_forgets_as_torchvisions_does():
+    # Its --model-ema-decay 0.99998 is for every 32 steps, times batch and steps over epochs.
+    every_32_steps = 1 - (1 - 0.99998) * 1024 * 32 / 600
+    assert load("imagenet_modern").optim.ema_decay ** 32 == pytest.approx(every_32_steps, abs=1e-6)
 
 
 def test_author_code_divides_the_rate_by_250_over_the_run():
@@ -264,10 +300,13 @@ def test_default_lists_every_model_option_once_with_its_type():
         assert kind in kinds or (kind is object and len(kinds) > 2), option
 
 
-@pytest.mark.parametrize("recipe", ["alexnet", "resnet18", "plain18"])
+@pytest.mark.parametrize("recipe", ["alexnet", "resnet18", "plain18", "imagenet_modern"])
 def test_synthetic_data_alone_makes_an_imagenet_recipe_a_dry_run(recipe):
     config = load(recipe)
-    command.override(config, ["--config.dataset.name=synthetic", "--config.dataset.num_examples=300"])
+    words = ["--config.dataset.name=synthetic", "--config.dataset.num_examples=300"]
+    if recipe == "imagenet_modern":
+        words.append("--config.batch_size=128")
+    command.override(config, words)
     experiment = build.create_experiment(config, jax.devices()[:1])
     assert experiment.splits.train.image_shape == (224, 224, 3)
     assert len(experiment.splits.train.classes) == 1000

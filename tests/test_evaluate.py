@@ -63,3 +63,24 @@ def test_an_image_that_is_lost_is_noticed(experiments, odd_source):
 
     with pytest.raises(RuntimeError, match="37 images to evaluate, 34 counted"):
         evaluate(lossy, state, odd_source, batch_size=16, mesh=experiment.mesh)
+
+
+def test_where_a_moving_average_is_kept_it_is_evaluated(experiments, odd_source, expected):
+    experiment = experiments[1]
+    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    noise = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), state)
+    averaged = noise.replace(ema={"params": state.params, "batch_stats": state.batch_stats})
+    rates = [
+        evaluate(experiment.eval_step, each, odd_source, batch_size=16, mesh=experiment.mesh)
+        for each in (averaged, noise)
+    ]
+    assert rates[0] == pytest.approx(expected, rel=1e-5)
+    assert rates[1]["loss"] != pytest.approx(expected["loss"], rel=1e-3)
+
+
+def test_the_loss_is_that_of_the_labels_as_they_are_though_training_smooths_them(odd_source, expected):
+    config = tiny.config(loss__label_smoothing=0.5, augment__mixup=1.0)
+    experiment = build.create_experiment(config, jax.devices()[:1])
+    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    rates = evaluate(experiment.eval_step, state, odd_source, batch_size=16, mesh=experiment.mesh)
+    assert rates == pytest.approx(expected, rel=1e-5)

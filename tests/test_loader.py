@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_alexnet.data import loader
+from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loader import (
     batch_indices,
     chunk_length,
@@ -18,7 +19,6 @@ from resnet_alexnet.data.loader import (
     steps_per_epoch,
     train_chunks,
 )
-from resnet_alexnet.data.sources import ArraySource
 from resnet_alexnet.errors import InputError
 
 
@@ -245,7 +245,7 @@ def test_chunks_are_picklable_and_random_access_for_worker_processes():
 
 
 class BrokenSource(ArraySource):
-    def gather(self, indices):
+    def gather(self, indices, draw=None):
         raise InputError("the disk is gone")
 
 

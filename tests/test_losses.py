@@ -223,3 +223,57 @@ def test_a_class_number_that_is_no_class_makes_the_loss_nan():
     logits = jnp.zeros((3, 4))
     losses_per_image = losses.softmax_cross_entropy(logits, jnp.array([-1, 3, 4]), reduction="none")
     np.testing.assert_array_equal(jnp.isnan(losses_per_image), [True, False, True])
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+@pytest.mark.parametrize("labels", ["numbers", "one_hot", "soft"])
+def test_smoothed_softmax_equals_torch(torch, smoothing, labels):
+    logits, rows = _example("soft" if labels == "soft" else "one_hot")
+    given = rows.argmax(-1) if labels == "numbers" else rows
+    tensor = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(tensor, torch.tensor(given), label_smoothing=smoothing)
+    expected.backward()
+    loss = losses.create_loss("softmax_cross_entropy", label_smoothing=smoothing)
+    value, gradient = jax.value_and_grad(lambda z: loss(z, jnp.asarray(given)).mean())(jnp.asarray(logits))
+    assert float(value) == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("columns", [1, 7])
+def test_smoothed_binary_loss_is_that_of_the_label_mixed_with_chance(name, columns):
+    logits, _ = _example("soft", classes=columns)
+    labels = np.arange(len(logits)) % max(columns, 2)
+    rows = labels[:, None].astype(float) if columns == 1 else np.eye(columns)[labels]
+    rows = 0.8 * rows + 0.2 / max(columns, 2)
+    z = logits.astype(np.float64)
+    expected = (rows * np.log1p(np.exp(-z)) + (1 - rows) * np.log1p(np.exp(z))).sum(1)
+    smoothed = losses.create_loss(name, reduction="sum_classes", label_smoothing=0.2)
+    np.testing.assert_allclose(smoothed(logits, jnp.asarray(labels)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_smoothing_and_mixing_leave_the_loss_of_a_constant_answer(name, columns):
+    if name == "softmax_cross_entropy" and columns == 1:
+        return
+    classes = max(columns, 2)
+    rows = losses.targets(jnp.arange(classes), columns)
+    mixed = 0.3 * rows + 0.7 * jnp.roll(rows, 1, 0)
+    answer = np.log(1 / classes) - (0 if name == "softmax_cross_entropy" else np.log(1 - 1 / classes))
+    logits = jnp.full((classes, columns), answer)
+    chance = losses.chance_loss(name, columns)
+    for smoothing, labels in ((0.0, rows), (0.3, rows), (0.3, mixed)):
+        value = losses.create_loss(name, label_smoothing=smoothing)(logits, labels).mean()
+        assert float(value) == pytest.approx(chance, rel=1e-5)
+
+
+def test_smoothing_does_not_hide_a_class_number_past_the_last():
+    loss = losses.create_loss("softmax_cross_entropy", label_smoothing=0.1)
+    assert np.isnan(loss(jnp.zeros((1, 10)), jnp.array([10])))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+def test_smoothing_out_of_its_range_is_refused(smoothing):
+    with pytest.raises(InputError, match=rf"loss.label_smoothing is {smoothing} \(allowed: 0"):
+        losses.create_loss("softmax_cross_entropy", label_smoothing=smoothing)

@@ -128,8 +128,8 @@ def test_chain_holds_only_what_is_asked_for():
     params = {"kernel": jnp.ones(2)}
     assert len(sgd(0.1, momentum=0.0).init(params)) == 1
     assert len(sgd(0.1).init(params)) == 2
-    full = sgd(0.1, weight_decay=0.1, scales=[Plateau(patience=1).transformation()])
-    assert len(full.init(params)) == 4
+    full = sgd(0.1, weight_decay=0.1, clip_norm=1.0, scales=[Plateau(patience=1).transformation()])
+    assert len(full.init(params)) == 5
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,32 @@ def test_chain_holds_only_what_is_asked_for():
         ({"momentum": 0.0, "nesterov": True}, "nesterov"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"bias_learning_rate": float("nan")}, "bias_learning_rate"),
+        ({"clip_norm": -1.0}, r"optim.clip_norm is -1\.0"),
+        ({"clip_norm": float("inf")}, "optim.clip_norm is inf"),
     ],
 )
 def test_bad_options_of_the_rule_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         sgd(0.1, **options)
+
+
+@pytest.mark.parametrize("update_rule", ["paper", "optax"])
+def test_the_whole_gradient_is_clipped_before_the_decay_as_by_torch(update_rule):
+    torch = pytest.importorskip("torch")
+    shapes, rng = {"bias": (4,), "kernel": (3, 4)}, np.random.default_rng(0)
+    params = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
+    peers = [torch.nn.Parameter(torch.tensor(np.asarray(leaf))) for leaf in params.values()]
+    peer = torch.optim.SGD(peers, lr=0.1, momentum=0.9, weight_decay=0.5)
+    tx = sgd(0.1, weight_decay=0.5, clip_norm=2.0, update_rule=update_rule)
+    opt_state, norms = tx.init(params), []
+    for size in (0.1, 3.0, 0.3, 1.0, 100.0):
+        gradients = {name: np.float32(size * rng.normal(size=shape)) for name, shape in shapes.items()}
+        for tensor, gradient in zip(peers, gradients.values(), strict=True):
+            tensor.grad = torch.tensor(gradient)
+        norms.append(float(torch.nn.utils.clip_grad_norm_(peers, 2.0)))
+        peer.step()
+        updates, opt_state = tx.update(jax.tree.map(jnp.asarray, gradients), opt_state, params)
+        params = optax.apply_updates(params, updates)
+        for tensor, leaf in zip(peers, params.values(), strict=True):
+            np.testing.assert_allclose(leaf, tensor.detach(), rtol=1e-5, atol=1e-6)
+    assert min(norms) < 2.0 < max(norms)

@@ -1,223 +1,29 @@
-import gzip
 import subprocess
 import sys
-import time
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import tensorflow_datasets as tfds
 
-from resnet_alexnet.data import cifar, fashion_mnist
-from resnet_alexnet.data.idx import read_idx
-from resnet_alexnet.data.sources import ArraySource, create_splits, hold_out, select_classes
+from resnet_alexnet.data import sources
+from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.geometry import central_view
+from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.preprocessing import measure
+from resnet_alexnet.data.sources import Views, create_splits
+from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
-
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-needs_debian = pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
-
-
-def make_source(labels, num_classes=3):
-    labels = np.asarray(labels, np.int32)
-    images = np.zeros((len(labels), 2, 2, 1), np.uint8)
-    images[:, 0, 0, 0] = np.arange(len(labels)) % 256  # so that an image tells its index
-    return ArraySource(images, labels, tuple("abcdefghij"[:num_classes]))
-
-
-def idx_bytes(array):
-    """An IDX file written out by the format's description, byte by byte."""
-    header = bytes([0, 0, 8, array.ndim])
-    return header + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
-
-
-def write_fashion_mnist(folder, num_train=20, num_test=10, suffix=""):
-    rng = np.random.default_rng(0)
-    written = {}
-    for prefix, count in (("train", num_train), ("t10k", num_test)):
-        images = rng.integers(256, size=(count, 28, 28), dtype=np.uint8)
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
-            data = idx_bytes(array)
-            (folder / f"{prefix}-{name}-ubyte{suffix}").write_bytes(gzip.compress(data) if suffix else data)
-        written[prefix] = images, labels
-    return written
-
+from tests import tfds_sets
+from tests.photo_sets import damage, write_folder
+from tests.test_decode import encode, photograph
 
 # The embedded sample
-
-
-def test_sample_has_the_stated_counts_and_is_balanced():
-    splits = create_splits("fashion_mnist", validation_fraction=0)
-    assert splits.validation is None
-    assert splits.train.images.shape == (5000, 28, 28, 1)
-    assert splits.test.images.shape == (1000, 28, 28, 1)
-    assert np.bincount(splits.train.labels).tolist() == [500] * 10
-    assert np.bincount(splits.test.labels).tolist() == [100] * 10
-    assert len(np.unique(splits.train.images.reshape(5000, -1), axis=0)) > 4990
 
 
 def test_sample_is_held_out_4500_500():
     splits = create_splits("fashion_mnist")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (4500, 500, 1000)
     assert np.bincount(splits.validation.labels).tolist() == [50] * 10
-
-
-def test_sample_is_small_and_carries_its_licence():
-    folder = resources.files("resnet_alexnet.data")
-    assert len(folder.joinpath("fashion_mnist_sample.npz").read_bytes()) <= 3_000_000
-    notice = folder.joinpath("fashion_mnist_sample.LICENSE").read_text()
-    assert "Zalando SE" in notice
-    assert "Permission is hereby granted, free of charge" in notice
-
-
-def test_sample_loads_quickly():
-    start = time.perf_counter()
-    fashion_mnist.read_sample()
-    assert time.perf_counter() - start < 2
-
-
-@needs_debian
-def test_sample_is_the_first_of_each_class_of_the_published_files():
-    with gzip.open(DEBIAN / "train-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
-    with gzip.open(DEBIAN / "train-labels-idx1-ubyte.gz") as file:
-        labels = file.read()[8:]
-    seen, chosen = [0] * 10, []
-    for index, label in enumerate(labels):
-        if seen[label] < 500:
-            seen[label] += 1
-            chosen.append(index)
-    (sample_images, sample_labels), _ = fashion_mnist.read_sample()
-    np.testing.assert_array_equal(sample_images[..., 0], images[chosen])
-    assert sample_labels.tolist() == [labels[index] for index in chosen]
-
-
-@needs_debian
-def test_sample_is_made_again_to_the_same_arrays(tmp_path):
-    fashion_mnist.make_sample(DEBIAN, tmp_path / "sample.npz")
-    embedded = resources.files("resnet_alexnet.data").joinpath("fashion_mnist_sample.npz")
-    with embedded.open("rb") as file, np.load(file) as ours, np.load(tmp_path / "sample.npz") as again:
-        assert sorted(ours) == sorted(again)
-        for key in ours:
-            np.testing.assert_array_equal(ours[key], again[key])
-
-
-# Fashion-MNIST's own files
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_full_fashion_mnist_reads_idx_files(tmp_path, suffix):
-    written = write_fashion_mnist(tmp_path, suffix=suffix)
-    splits = create_splits("fashion_mnist", data_dir=str(tmp_path), validation_fraction=0)
-    for source, prefix in ((splits.train, "train"), (splits.test, "t10k")):
-        images, labels = written[prefix]
-        np.testing.assert_array_equal(source.images[..., 0], images)
-        np.testing.assert_array_equal(source.labels, labels)
-
-
-def test_missing_idx_file_is_named(tmp_path):
-    write_fashion_mnist(tmp_path)
-    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\[.gz\] is missing.*four IDX files"):
-        create_splits("fashion_mnist", data_dir=str(tmp_path))
-
-
-def test_images_and_labels_of_different_counts_are_refused(tmp_path):
-    write_fashion_mnist(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(19, np.uint8)))
-    with pytest.raises(InputError, match=r"holds 20 images but .*train-labels-idx1-ubyte 19 labels"):
-        create_splits("fashion_mnist", data_dir=str(tmp_path))
-
-
-def test_images_of_another_size_are_refused(tmp_path):
-    write_fashion_mnist(tmp_path)
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((20, 32, 32), np.uint8)))
-    with pytest.raises(InputError, match="32x32 pixels; Fashion-MNIST's are 28x28"):
-        create_splits("fashion_mnist", data_dir=str(tmp_path))
-
-
-@pytest.mark.parametrize("change", ["truncated", "long", "header", "empty", "magic", "labels", "gzip"])
-def test_damaged_idx_file_is_refused_with_its_name(tmp_path, change):
-    data = idx_bytes(np.ones((3, 4, 5), np.uint8))
-    damaged, message = {
-        "truncated": (data[:-1], "cut off"),
-        "long": (data + b"\0", "longer than it should be"),
-        "header": (data[:10], "cut off inside its header"),
-        "empty": (b"", "not an IDX file"),
-        "magic": (b"\0\0\x0d\x03" + data[4:], "begins with 0x00000d03"),
-        "labels": (idx_bytes(np.ones(3, np.uint8)), "not an IDX file of 3-dimensional bytes"),
-        "gzip": (gzip.compress(data)[:-9], "damaged gzip"),
-    }[change]
-    path = tmp_path / "train-images-idx3-ubyte"
-    path.write_bytes(damaged)
-    with pytest.raises(InputError, match=message) as error:
-        read_idx(path, ndim=3)
-    assert str(path) in str(error.value)
-
-
-# CIFAR-10
-
-
-def write_cifar10(folder, records):
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    written = {}
-    for name in (*cifar.TRAIN_FILES, *cifar.TEST_FILES):
-        images = rng.integers(256, size=(records, 32, 32, 3), dtype=np.uint8)
-        labels = rng.integers(10, size=records)
-        with (folder / name).open("wb") as file:
-            for image, label in zip(images, labels, strict=True):
-                planes = [image[:, :, channel].tobytes() for channel in range(3)]
-                file.write(bytes([label]) + b"".join(planes))
-        written[name] = images, labels
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    (folder / "batches.meta.txt").write_text("\n".join(names) + "\n\n")  # the archive's ends with an empty line
-    return written
-
-
-@pytest.mark.parametrize("data_dir", [".", "cifar-10-batches-bin"])
-def test_cifar10_reads_the_binary_archive(tmp_path, monkeypatch, data_dir):
-    monkeypatch.setattr(cifar, "RECORDS_PER_FILE", 20)
-    written = write_cifar10(tmp_path / "cifar-10-batches-bin", records=20)
-    splits = create_splits("cifar10", data_dir=str(tmp_path / data_dir), validation_fraction=0)
-    assert splits.train.classes[:4] == ("airplane", "automobile", "bird", "cat")
-    for source, files in ((splits.train, cifar.TRAIN_FILES), (splits.test, cifar.TEST_FILES)):
-        np.testing.assert_array_equal(source.images, np.concatenate([written[name][0] for name in files]))
-        np.testing.assert_array_equal(source.labels, np.concatenate([written[name][1] for name in files]))
-
-
-def test_cifar10_record_has_the_published_size():
-    assert (cifar.RECORD_BYTES, cifar.RECORDS_PER_FILE) == (3073, 10_000)
-
-
-def test_cifar10_errors_name_file_and_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "RECORDS_PER_FILE", 4)
-    folder = tmp_path / "cifar-10-batches-bin"
-    with pytest.raises(InputError, match=r"needs data_dir.*cifar-10-batches-bin"):
-        create_splits("cifar10")
-    with pytest.raises(InputError, match=r"batches.meta.txt cannot be read .*must be the folder"):
-        create_splits("cifar10", data_dir=str(tmp_path))
-    write_cifar10(folder, records=4)
-    batch = folder / "data_batch_3.bin"
-    batch.write_bytes(batch.read_bytes()[:-3073])
-    with pytest.raises(InputError, match=r"data_batch_3.bin has 9,219 bytes, not 12,292"):
-        create_splits("cifar10", data_dir=str(folder))
-    batch.unlink()
-    with pytest.raises(InputError, match=r"data_batch_3.bin cannot be read"):
-        create_splits("cifar10", data_dir=str(folder))
-
-
-def test_label_out_of_range_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "RECORDS_PER_FILE", 4)
-    folder = tmp_path / "cifar-10-batches-bin"
-    write_cifar10(folder, records=4)
-    data = bytearray((folder / "data_batch_2.bin").read_bytes())
-    data[3073] = 10
-    (folder / "data_batch_2.bin").write_bytes(data)
-    with pytest.raises(InputError, match="cifar10 train: the label of example 5 is 10; allowed are 0 to 9"):
-        create_splits("cifar10", data_dir=str(folder))
 
 
 # Synthetic
@@ -229,7 +35,7 @@ def test_synthetic_has_the_sizes_asked_for_and_is_deterministic():
     assert splits.train.images.shape == (45, 9, 9, 2)
     assert (len(splits.validation), len(splits.test)) == (5, 10)
     assert len(splits.train.classes) == 5
-    for one, other in zip(vars(splits).values(), vars(again).values(), strict=True):
+    for one, other in ((splits.train, again.train), (splits.validation, again.validation), (splits.test, again.test)):
         np.testing.assert_array_equal(one.images, other.images)
         np.testing.assert_array_equal(one.labels, other.labels)
 
@@ -250,7 +56,9 @@ def test_synthetic_can_be_learnt_by_nearest_class_mean():
 
 def test_synthetic_splits_share_no_image():
     splits = create_splits("synthetic", image_size=8, num_examples=60)
-    images = np.concatenate([source.images.reshape(len(source), -1) for source in vars(splits).values()])
+    images = np.concatenate(
+        [source.images.reshape(len(source), -1) for source in (splits.train, splits.validation, splits.test)]
+    )
     assert len(np.unique(images, axis=0)) == len(images)
 
 
@@ -261,7 +69,10 @@ def test_synthetic_splits_share_no_image():
     ("name", "options", "message"),
     [
         ("fashion_minst", {}, "did you mean 'fashion_mnist'"),
-        ("imagenet2012", {}, "not there yet; dataset.name=synthetic gives a dry run"),
+        ("imagenet2012", {}, "to read it as a TFDS set, set data_dir"),
+        ("image_folder", {"data_dir": "nowhere"}, "nowhere does not exist"),
+        ("cifar10", {"data_dir": "x", "train_split": "train[:9]"}, "train_split='train.:9.' is for the sets of TFDS"),
+        ("fashion_mnist", {"in_memory": "maybe"}, "dataset.in_memory is 'maybe'"),
         ("fashion_mnist", {"image_size": 32}, "image_size=32: fashion_mnist has 28"),
         ("fashion_mnist", {"channels": 3}, "channels=3: fashion_mnist has 1"),
         ("fashion_mnist", {"num_classes": 5}, "num_classes=5: fashion_mnist has 10"),
@@ -288,49 +99,6 @@ def test_options_equal_to_the_data_are_accepted():
     assert splits.train.image_shape == (28, 28, 1)
 
 
-# Hold-out and classes
-
-
-@given(
-    labels=st.lists(st.integers(0, 2), min_size=10, max_size=60),
-    percent=st.integers(0, 99),
-)
-def test_hold_out_takes_the_last_of_each_class(labels, percent):
-    source = make_source(labels)
-    counts = [labels.count(label) for label in range(3)]
-    expected, left = [], [count * percent // 100 for count in counts]
-    for index in reversed(range(len(labels))):
-        if left[labels[index]]:
-            left[labels[index]] -= 1
-            expected.insert(0, index)
-    if percent and not expected:
-        with pytest.raises(InputError, match="holds out no example"):
-            hold_out(source, percent / 100)
-        return
-    train, validation = hold_out(source, percent / 100)
-    rest = [index for index in range(len(labels)) if index not in expected]
-    assert train.images[:, 0, 0, 0].tolist() == rest
-    assert train.labels.tolist() == [labels[index] for index in rest]
-    if not percent:
-        assert validation is None
-    else:
-        assert validation.images[:, 0, 0, 0].tolist() == expected
-        assert validation.labels.tolist() == [labels[index] for index in expected]
-
-
-def test_hold_out_counts_what_binary_fractions_round_down():
-    assert 0.29 * 100 < 29
-    _, validation = hold_out(make_source([0] * 100), 0.29)
-    assert len(validation) == 29
-
-
-def test_classes_are_selected_by_name_and_relabelled_in_the_given_order():
-    selected = select_classes(make_source([0, 1, 2, 2, 0, 1]), ("c", "a"))
-    assert selected.classes == ("c", "a")
-    assert selected.labels.tolist() == [1, 0, 0, 1]
-    assert selected.images[:, 0, 0, 0].tolist() == [0, 2, 3, 4]
-
-
 def test_binary_task_of_the_sample():
     splits = create_splits("fashion_mnist", classes=("Sneaker", "Ankle boot"))
     sizes = [np.bincount(source.labels).tolist() for source in (splits.train, splits.validation, splits.test)]
@@ -353,33 +121,156 @@ def test_bad_classes_are_refused(classes, message):
         create_splits("fashion_mnist", classes=classes)
 
 
-# ArraySource
-
-
-def test_gather_gives_the_examples_at_the_indices():
-    batch = make_source([0, 1, 2, 2]).gather(np.array([3, 0, 3]))
-    assert batch["image"][:, 0, 0, 0].tolist() == [3, 0, 3]
-    assert batch["label"].tolist() == [2, 0, 2]
-    assert (batch["image"].dtype, batch["label"].dtype) == (np.uint8, np.int32)
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (np.zeros((3, 2, 2, 1), np.float32), np.zeros(3, np.int32), "images are float32"),
-        (np.zeros((3, 2, 2), np.uint8), np.zeros(3, np.int32), r"shape \(3, 2, 2\)"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int64), "labels are int64"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(2, np.int32), r"must be int32 of shape \(3,\)"),
-        (np.zeros((0, 2, 2, 1), np.uint8), np.zeros(0, np.int32), "holds no images"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 2, -1], np.int32), "example 1 is 2; allowed are 0 to 1"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, -1], np.int32), "example 2 is -1"),
-    ],
-)
-def test_bad_arrays_are_refused_when_the_source_is_made(images, labels, message):
-    with pytest.raises(InputError, match=message):
-        ArraySource(images, labels, ("a", "b"))
-
-
 def test_data_imports_no_jax():
     code = "import sys, resnet_alexnet.data.loader; sys.exit('jax' in sys.modules or 'grain' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+# Sets of files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """36 training photographs and 9 test photographs of 16 x 20 pixels, in three classes."""
+    write_folder(tmp_path, size=(16, 20))
+    return write_folder(tmp_path, split="test", per_class=3, size=(16, 20))
+
+
+@pytest.fixture
+def tfds_root(tmp_path):
+    """The TFDS set "animals": 40 training and 6 test images of 12 x 14 pixels."""
+
+    def example(split, number):
+        image = photograph(12, 14, seed=number + 1000 * (split == "test"))
+        return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
+
+    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=example)
+    return tmp_path
+
+
+VIEWS = Views(
+    10,
+    train=lambda image, rng: central_view(image, rng, size=10, shorter_side=11, interpolation="bilinear"),
+    test=lambda image, rng: central_view(image, rng, size=10, shorter_side=12, interpolation="bilinear"),
+)
+
+
+def all_of(source):
+    return source.gather(np.arange(len(source)))
+
+
+def assert_same_splits(ours, theirs):
+    for one, other in ((ours.train, theirs.train), (ours.validation, theirs.validation), (ours.test, theirs.test)):
+        assert one.classes == other.classes
+        assert one.image_shape == other.image_shape
+        for key, value in all_of(one).items():
+            np.testing.assert_array_equal(value, all_of(other)[key])
+
+
+@pytest.mark.parametrize("classes", [(), ("cat", "ant")])
+def test_an_image_folder_is_the_same_in_memory_and_streamed(folder, classes):
+    options = {"data_dir": str(folder), "validation_fraction": 0.25, "classes": classes}
+    held, streamed = (create_splits("image_folder", in_memory=choice, **options) for choice in ("auto", "no"))
+    assert isinstance(held.train, ArraySource)
+    assert isinstance(streamed.train, PhotoSource)
+    assert (len(held.train), len(held.validation), len(held.test)) == ((27, 9, 9) if not classes else (18, 6, 6))
+    assert_same_splits(held, streamed)
+    for ours, theirs in zip(
+        (measure(held.train).pixel_mean, measure(held.train).covariance),
+        (measure(streamed.train).pixel_mean, measure(streamed.train).covariance),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_damaged_file_makes_no_difference_between_memory_and_streaming(folder):
+    damage(folder, "ant/04.jpg", "cat/11.jpg")
+    options = {"data_dir": str(folder), "validation_fraction": 0.0}
+    lines = []
+    held = create_splits("image_folder", in_memory="yes", report=lines.append, **options)
+    streamed = create_splits("image_folder", in_memory="no", **options)
+    assert len(lines) == 2
+    shown = streamed.train.gather(np.arange(36), (0, 0))
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(all_of(held.train)[key], shown[key])
+    np.testing.assert_array_equal(measure(held.train).pixel_mean, measure(streamed.train).pixel_mean)
+
+
+def test_a_tfds_set_is_the_same_in_memory_and_streamed(tfds_root):
+    held, streamed = (create_splits("animals", data_dir=str(tfds_root), in_memory=choice) for choice in ("yes", "no"))
+    assert isinstance(held.train, ArraySource)
+    assert (len(held.train), len(held.validation), len(held.test)) == (36, 4, 6)
+    assert held.train.classes == ("ant", "bee", "cat")
+    np.testing.assert_array_equal(all_of(held.train)["image"][7], photograph(12, 14, seed=7))
+    assert_same_splits(held, streamed)
+
+
+def test_tfds_splits_in_its_own_syntax(tfds_root):
+    splits = create_splits(
+        "animals",
+        data_dir=str(tfds_root),
+        train_split="train[:30]",
+        validation_split="train[30:36]",
+        test_split="train[36:]",
+    )
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 6, 4)
+    np.testing.assert_array_equal(all_of(splits.validation)["image"][0], photograph(12, 14, seed=30))
+
+
+def test_classes_of_a_tfds_set_can_be_chosen_in_memory_only(tfds_root):
+    options = {"data_dir": str(tfds_root), "classes": ("cat", "ant")}
+    splits = create_splits("animals", **options)
+    assert set(splits.train.labels.tolist()) == {0, 1}
+    np.testing.assert_array_equal(splits.train.images[0], photograph(12, 14, seed=0))  # an ant
+    assert splits.train.labels[0] == 1
+    with pytest.raises(InputError, match=r"streamed, and its labels are known only as its records are read"):
+        create_splits("animals", in_memory="no", **options)
+
+
+@pytest.mark.parametrize("name", ["image_folder", "animals"])
+def test_photographs_are_cropped_when_they_are_read(tmp_path, tfds_root, name):
+    if name == "image_folder":
+        write_folder(tmp_path)  # of many sizes
+    splits = create_splits(name, data_dir=str(tmp_path), views=VIEWS)
+    assert splits.train.image_shape == (10, 10, 3)
+    with pytest.raises(InputError, match="in_memory='yes' is for images that are taken as they are"):
+        create_splits(name, data_dir=str(tmp_path), views=VIEWS, in_memory="yes")
+
+
+def test_photographs_of_many_sizes_need_a_geometry(tmp_path):
+    with pytest.raises(InputError, match=r"augment\.geometry='random_crop' takes photographs of any size"):
+        create_splits("image_folder", data_dir=str(write_folder(tmp_path)))
+
+
+def test_large_sets_stay_on_disk(folder, monkeypatch):
+    monkeypatch.setattr(sources, "MEMORY_BYTES", 27 * 16 * 20 * 3 - 1)
+    splits = create_splits("image_folder", data_dir=str(folder), validation_fraction=0.25)
+    assert isinstance(splits.train, PhotoSource)
+    assert isinstance(splits.validation, ArraySource)
+
+
+def test_stored_statistics_are_used_for_the_whole_training_set_alone(tfds_root):
+    options = {"data_dir": str(tfds_root), "validation_fraction": 0.0}
+    whole = create_splits("animals", **options)
+    assert whole.statistics is None
+    statistics = measure(whole.train)
+    save_statistics(tfds_root / "animals" / "1.0.0" / "statistics.npz", statistics)
+    stored = create_splits("animals", **options).statistics
+    np.testing.assert_array_equal(stored.pixel_mean, statistics.pixel_mean)
+    assert create_splits("animals", data_dir=str(tfds_root)).statistics is None  # a tenth is held out
+
+
+def test_published_files_and_a_tfds_set_share_a_name(tmp_path):
+    tfds_sets.write_set(
+        tmp_path,
+        {"train": [9], "test": [3]},
+        name="mnist",
+        features={"image": tfds.features.Image(shape=(4, 4, 1)), "label": tfds.features.ClassLabel(num_classes=10)},
+        example=lambda split, number: {"image": encode(photograph(4, 4, 1, seed=number), "PNG"), "label": number},
+    )
+    splits = create_splits("mnist", data_dir=str(tmp_path), validation_fraction=0.0)
+    assert splits.train.image_shape == (4, 4, 1)
+    assert splits.train.labels.tolist() == list(range(9))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="train-images-idx3-ubyte"):
+        create_splits("mnist", data_dir=str(tmp_path / "empty"))

@@ -58,7 +58,7 @@ class EvaluationModeNorm(nnx.Module):
         return self.net(image, train=False)
 
 
-def step_of(create, tx=None, *, pad=1, flip=True, dtype=jnp.float32):
+def step_of(create, tx=None, *, pad=1, flip=True, dtype=jnp.float32, **options):
     """(init, train_step) of a network, with the tiny recipe's other parts."""
     tx = tx or sgd(0.1, momentum=0.9, weight_decay=1e-4)
 
@@ -76,6 +76,7 @@ def step_of(create, tx=None, *, pad=1, flip=True, dtype=jnp.float32):
         augment=partial(augment.augment, pad=pad, flip=flip),
         seed=3,
         axis_name=parallel.AXIS,
+        **options,
     )
     return init, step
 
@@ -268,3 +269,91 @@ def test_the_optimiser_is_given_the_error_of_the_global_batch(batches):
     one, eight = (run_steps(init, step, devices, batches[:1]) for devices in (ONE, EIGHT))
     assert float(one.opt_state) == pytest.approx(100 * float(one.sums["top1_errors"]) / 16)
     assert float(eight.opt_state) == pytest.approx(float(one.opt_state))
+
+
+@pytest.fixture(scope="module")
+def modern():
+    """The tiny run with all that came after the papers, on one device and on eight."""
+    config = tiny.config(
+        model__bn_group=2,
+        dataset__channels=3,
+        augment__color="pca",
+        augment__mixup=0.2,
+        augment__cutmix=1.0,
+        loss__label_smoothing=0.1,
+        optim__clip_norm=1.0,
+        optim__ema_decay=0.25,
+    )
+    return config, {n: build.create_experiment(config, jax.devices()[:n]) for n in (ONE, EIGHT)}
+
+
+def test_eight_devices_give_the_state_of_one_with_colour_mixing_smoothing_clipping_and_averages(modern):
+    config, experiments = modern
+    one, eight = (tiny.train(experiments[n], config, steps=3) for n in (ONE, EIGHT))
+    for name in ("params", "batch_stats", "opt_state", "ema"):
+        assert_trees_close(getattr(one, name), getattr(eight, name), rtol=1e-5)
+    assert_trees_close(one.sums, eight.sums, rtol=1e-5)
+    for leaf in jax.tree.leaves(eight.ema):
+        copies = [np.asarray(shard.data).tobytes() for shard in leaf.addressable_shards]
+        assert len(copies) == EIGHT
+        assert len(set(copies)) == 1
+
+
+def test_they_add_no_collective(modern):
+    config, experiments = modern
+    state = jax.eval_shape(experiments[EIGHT].create_state)
+    least = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.batch_stats)))
+    ((computation, size),) = all_reduces(compiled_text(experiments[EIGHT], config))
+    assert computation == "ENTRY"
+    assert least <= size <= 1.01 * least
+
+
+def test_the_moving_average_is_that_of_a_slow_loop_over_the_steps(modern):
+    config, experiments = modern
+    state = parallel.replicated(experiments[ONE].create_state, experiments[ONE].mesh)
+    values = lambda state: jax.device_get({"params": state.params, "batch_stats": state.batch_stats})  # noqa: E731
+    expected = jax.tree.map(lambda leaf: leaf.astype(np.float64), values(state))
+    assert_trees_equal(state.ema, values(state))
+    for step in range(5):
+        state = tiny.train(experiments[ONE], config, steps=step + 1, state=state)
+        decay = [1 / 10, 2 / 11, 0.25, 0.25, 0.25][step]  # the early ones are less than 0.25
+        expected = jax.tree.map(lambda a, v, d=decay: d * a + (1 - d) * v, expected, values(state))
+        assert_trees_close(expected, state.ema, rtol=1e-5)
+
+
+def test_the_moving_average_of_a_constant_is_the_constant():
+    # decay * a + rate * a, each rounded, would shrink it by 0.03 % here.
+    state = jnp.linspace(0.1, 1.0, 100)
+    average = jax.jit(lambda a, step: steps.moving_average(a, state, step, 0.99997))
+    moved = state
+    for step in range(1_000_000, 1_000_200):
+        moved = average(moved, step)
+    np.testing.assert_array_equal(moved, state)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_mixed_steps_loss_and_errors_worked_by_hand(batches, dtype):
+    create = partial(DropoutNet, jax.random.key(0))
+
+    def mix(image, label, keys):
+        return augment.mix(image, losses.targets(label, 10), keys, mixup=1.0)
+
+    init, step = step_of(create, pad=0, flip=False, dtype=dtype, mix=mix)
+    sums = run_steps(init, step, ONE, batches[:1]).sums
+    step_key = jax.random.fold_in(jax.random.key(3), 0)
+    keys = [jax.random.split(jax.random.fold_in(step_key, row), 3) for row in range(16)]
+    image = (batches[0]["image"].astype(np.float32) - 100) / 50
+    mixed, labels = np.empty_like(image), np.zeros((16, 10), np.float32)
+    for row in range(16):
+        _, share_key, _ = jax.random.split(keys[row - row % 2][2], 3)
+        share = float(jax.random.beta(share_key, 1.0, 1.0))
+        for source, weight in ((row, share), (row ^ 1, 1 - share)):
+            labels[row, batches[0]["label"][source]] += weight
+        mixed[row] = share * image[row] + (1 - share) * image[row ^ 1]
+    logits = create()(jnp.asarray(mixed, dtype), train=True, rngs=jnp.stack([key[1] for key in keys]))
+    log_probabilities = np.asarray(jax.nn.log_softmax(logits.astype(jnp.float32)))
+    tolerance = 1e-5 if dtype == jnp.float32 else 1e-2
+    assert float(sums["loss"]) == pytest.approx(-(labels * log_probabilities).sum(), rel=tolerance)
+    if dtype == jnp.float32:
+        wrong = log_probabilities.argmax(1) != labels.argmax(1)
+        assert float(sums["top1_errors"]) == wrong.sum()

@@ -51,7 +51,7 @@ def start_in_process(config, workdir) -> int:
 def compiled_quickly(monkeypatch):
     """Runs in this process take one of its devices and slower programs, in half the time to compile."""
     create = build.create_experiment
-    monkeypatch.setattr(build, "create_experiment", lambda config, _=None: create(config, jax.devices()[:1]))
+    monkeypatch.setattr(build, "create_experiment", lambda config, **_: create(config, jax.devices()[:1]))
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

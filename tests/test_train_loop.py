@@ -1,44 +1,50 @@
 """The loop against the device: how far the host runs ahead, and that nothing is read back between records."""
 
 import dataclasses
+import time
 
 import jax
 
 from resnet_alexnet import build, train
+from resnet_alexnet.pace import STEPS_IN_FLIGHT
 from tests import tiny
 from tests.processes import saved_leaves
 
 
 class Watched:
-    """Stands in for a step's result and notes when the loop waits for it."""
+    """Stands in for a step's result on a slow device: it is there only when the host has run ahead as far as it may."""
 
-    def __init__(self, step, dispatched, waits):
-        self._step, self._dispatched, self._waits = step, dispatched, waits
+    def __init__(self, step, dispatched, ahead, every):
+        self._step, self._dispatched, self._ahead, self._every = step, dispatched, ahead, every
 
     def block_until_ready(self):
-        self._waits.append((self._step, len(self._dispatched)))
+        deadline = time.monotonic() + 60
+        while len(self._dispatched) < self._step + STEPS_IN_FLIGHT - 1 and len(self._dispatched) % self._every:
+            assert time.monotonic() < deadline, "the host waits for a step that it has just dispatched"
+            time.sleep(0.001)
+        self._ahead.append(len(self._dispatched) - self._step)
 
 
 def test_the_host_waits_only_for_steps_long_dispatched_and_reads_only_at_records(tmp_path, monkeypatch):
     every = 15
     config = tiny.config(num_steps=30, log__every_steps=every, eval__every_steps=every, checkpoint__every_steps=every)
     experiment = build.create_experiment(config, jax.devices()[:1])
-    dispatched, waits, reads = [], [], []
+    dispatched, ahead, reads = [], [], []
 
     def train_chunk(state, data, chunk):
         state, _ = experiment.train_chunk(state, data, chunk)
         dispatched.append(None)
-        return state, Watched(len(dispatched), dispatched, waits)
+        return state, Watched(len(dispatched), dispatched, ahead, every)
 
     def check_finite(self, state):
         reads.append(len(dispatched))
 
     watched = dataclasses.replace(experiment, train_chunk=train_chunk)
-    monkeypatch.setattr(build, "create_experiment", lambda config: watched)
+    monkeypatch.setattr(build, "create_experiment", lambda config, track: watched)
     monkeypatch.setattr(train._Run, "_check_finite", check_finite)
     train.train_and_evaluate(config, tmp_path / "run")
-    assert len(waits) == 30 - train.STEPS_IN_FLIGHT
-    assert all(sent - step == train.STEPS_IN_FLIGHT for step, sent in waits)
+    assert len(ahead) == 30
+    assert max(ahead) == STEPS_IN_FLIGHT - 1
     assert reads == [every, 2 * every]
 
 
@@ -61,3 +67,27 @@ def test_a_finished_run_whose_record_is_gone_is_finished_again(tmp_path):
     (tmp_path / "run" / "metrics.jsonl").unlink()
     train.train_and_evaluate(config, tmp_path / "run")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 2, "finished": true}\n'
+
+
+def test_a_run_with_averages_and_mixing_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    fields = {
+        "schedule__name": "constant",
+        "augment__mixup": 0.2,
+        "augment__cutmix": 1.0,
+        "optim__ema_decay": 0.9,
+        "optim__clip_norm": 1.0,
+        "eval__every_steps": 3,
+        "checkpoint__every_steps": 3,
+    }
+    config = tiny.config(num_steps=7, **fields)
+    experiment = build.create_experiment(config, jax.devices()[:1])
+    monkeypatch.setattr(build, "create_experiment", lambda *_, **__: experiment)
+    for num_steps, workdir in ((4, "resumed"), (7, "resumed"), (7, "straight")):
+        train.train_and_evaluate(tiny.config(num_steps=num_steps, **fields), tmp_path / workdir)
+    # best_error aside: the run that was to end at step 4 was evaluated there.
+    resumed, straight = (saved_leaves(tmp_path / name, config) for name in ("resumed", "straight"))
+    assert resumed.keys() == straight.keys()
+    averages = [name for name in straight if name.startswith("ema/")]
+    assert len(averages) == sum(name.startswith(("params/", "batch_stats/")) for name in straight)
+    assert any(straight[name].tobytes() != straight[name.removeprefix("ema/")].tobytes() for name in averages)
+    assert [name for name in straight if straight[name].tobytes() != resumed[name].tobytes()] in ([], ["best_error"])

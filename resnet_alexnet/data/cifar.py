@@ -1,6 +1,10 @@
-"""Reads CIFAR-10 from its published binary archive."""
+"""Reads CIFAR-10 and CIFAR-100 from their published binary archives, extracted or as downloaded."""
 
+import dataclasses
+import gzip
 import os
+import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,63 +14,169 @@ from resnet_alexnet.errors import InputError
 
 IMAGE_SIZE = 32  # pixels
 CHANNELS = 3
-NUM_CLASSES = 10
-RECORDS_PER_FILE = 10_000
-RECORD_BYTES = 1 + CHANNELS * IMAGE_SIZE * IMAGE_SIZE  # a label, then the red, green and blue planes
-FOLDER = "cifar-10-batches-bin"
-TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-TEST_FILES = ("test_batch.bin",)
+IMAGE_BYTES = CHANNELS * IMAGE_SIZE * IMAGE_SIZE  # the red, green and blue planes
 
 Arrays = tuple[UInt8[np.ndarray, "num_examples 32 32 3"], Int32[np.ndarray, "num_examples"]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """How a binary archive is laid out.
+
+    Attributes:
+      name: the data set's.
+      file: the archive's file name.
+      folder: what it extracts to.
+      train: the files of the training set, and how many records each has.
+      test: those of the test set.
+      classes: the text file that names the classes.
+      label_bytes: what a record begins with, and how many values each may have. The last is the class.
+    """
+
+    name: str
+    file: str
+    folder: str
+    train: dict[str, int]
+    test: dict[str, int]
+    classes: str
+    label_bytes: dict[str, int]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return list(self.label_bytes.values())[-1]
+
+    @property
+    def record_bytes(self) -> int:
+        """Size of a record: labels and image."""
+        return len(self.label_bytes) + IMAGE_BYTES
+
+
+CIFAR10 = Archive(
+    name="cifar10",
+    file="cifar-10-binary.tar.gz",
+    folder="cifar-10-batches-bin",
+    train={f"data_batch_{number}.bin": 10_000 for number in range(1, 6)},
+    test={"test_batch.bin": 10_000},
+    classes="batches.meta.txt",
+    label_bytes={"label": 10},
+)
+CIFAR100 = Archive(
+    name="cifar100",
+    file="cifar-100-binary.tar.gz",
+    folder="cifar-100-binary",
+    train={"train.bin": 50_000},
+    test={"test.bin": 10_000},
+    classes="fine_label_names.txt",
+    label_bytes={"coarse label": 20, "fine label": 100},
+)
+
+
 def read_cifar10(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[str, ...]]:
-    """Reads (images, labels) of the 50,000 training and 10,000 test images, and the class names.
+    """Reads (images, labels) of the 50,000 training and 10,000 test images, and the names of the 10 classes.
 
     Args:
-      data_dir: the extracted folder `cifar-10-batches-bin`, or the folder that holds it.
+      data_dir: the archive `cifar-10-binary.tar.gz`, the folder `cifar-10-batches-bin` that it extracts to, or the
+        folder that holds one of them.
 
     Raises:
       InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the archive's binary version.
     """
-    if not data_dir:
+    return _read(data_dir, CIFAR10)
+
+
+def read_cifar100(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[str, ...]]:
+    """Reads (images, fine labels) of the 50,000 training and 10,000 test images, and the names of the 100 classes.
+
+    Args:
+      data_dir: the archive `cifar-100-binary.tar.gz`, the folder `cifar-100-binary` that it extracts to, or the
+        folder that holds one of them.
+
+    Raises:
+      InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
+
+    Source: as for CIFAR-10.
+    """
+    return _read(data_dir, CIFAR100)
+
+
+def _read(data_dir: str | os.PathLike[str], archive: Archive) -> tuple[Arrays, Arrays, tuple[str, ...]]:
+    """(images, labels) of both splits, and the class names."""
+    place, files = _read_files(data_dir, archive)
+    names = files[archive.classes].decode("utf-8", errors="replace").split()
+    if len(names) != archive.num_classes:
         raise InputError(
-            f"cifar10 needs data_dir: extract cifar-10-binary.tar.gz and set data_dir to its folder {FOLDER}"
+            f"{place / archive.classes} names {len(names)} classes, not {archive.num_classes}; "
+            f"extract or download {archive.file} again"
         )
-    folder = Path(data_dir)
-    if (folder / FOLDER).is_dir():
-        folder /= FOLDER
-    names = _read_bytes(folder / "batches.meta.txt").decode("utf-8", errors="replace").split()
-    if len(names) != NUM_CLASSES:
-        raise InputError(
-            f"{folder / 'batches.meta.txt'} names {len(names)} classes, not {NUM_CLASSES}; extract the archive again"
+    splits = []
+    for sizes in (archive.train, archive.test):
+        records = np.concatenate(
+            [_records(files[name], count, archive, path=place / name) for name, count in sizes.items()]
         )
-    return _read_files(folder, TRAIN_FILES), _read_files(folder, TEST_FILES), tuple(names)
+        planes = records[:, -IMAGE_BYTES:].reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        labels = records[:, len(archive.label_bytes) - 1].astype(np.int32)
+        splits.append((np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels))
+    return *splits, tuple(names)
 
 
-def _read_files(folder: Path, names: tuple[str, ...]) -> Arrays:
-    """(images, labels) of the records in these files, one after the other."""
-    records = np.concatenate([_read_records(folder / name) for name in names])
-    planes = records[:, 1:].reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int32)
-
-
-def _read_records(path: Path) -> UInt8[np.ndarray, "records bytes"]:
-    """The 3,073-byte records of one file."""
-    data = _read_bytes(path)
-    expected = RECORDS_PER_FILE * RECORD_BYTES
+def _records(data: bytes, count: int, archive: Archive, *, path: Path) -> UInt8[np.ndarray, "records bytes"]:
+    """The records of one file, each its labels and then its image."""
+    expected = count * archive.record_bytes
     if len(data) != expected:
-        raise InputError(f"{path} has {len(data):,} bytes, not {expected:,}; extract the archive again")
-    return np.frombuffer(data, np.uint8).reshape(RECORDS_PER_FILE, RECORD_BYTES)
+        raise InputError(f"{path} has {len(data):,} bytes, not {expected:,}; extract or download {archive.file} again")
+    records = np.frombuffer(data, np.uint8).reshape(count, archive.record_bytes)
+    for column, (label, values) in enumerate(archive.label_bytes.items()):
+        bad = np.flatnonzero(records[:, column] >= values)
+        if len(bad):
+            raise InputError(
+                f"{path} is damaged: the {label} of record {bad[0]} is {records[bad[0], column]}, allowed are 0 to "
+                f"{values - 1}; extract or download {archive.file} again"
+            )
+    return records
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_files(data_dir: str | os.PathLike[str], archive: Archive) -> tuple[Path, dict[str, bytes]]:
+    """Where the files of the archive are, for messages, and their content by name."""
+    remedy = (
+        f"data_dir must be {archive.file}, the folder {archive.folder} that it extracts to, or the folder that "
+        "holds one of them"
+    )
+    if not data_dir:
+        raise InputError(f"{archive.name} needs data_dir: {remedy}")
+    given = Path(data_dir)
+    names = [archive.classes, *archive.train, *archive.test]
+    for packed in (given, given / archive.file):
+        if packed.is_file() and not (given / archive.folder).is_dir():
+            return packed / archive.folder, _unpack(packed, archive.folder, names)
+    folder = given / archive.folder if (given / archive.folder).is_dir() else given
+    files = {}
+    for name in names:
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise InputError(f"{folder / name} cannot be read ({error.strerror}): {remedy}") from error
+    return folder, files
+
+
+def _unpack(path: Path, folder: str, names: list[str]) -> dict[str, bytes]:
+    """The content of the files `names` in `folder` of a `.tar.gz`, by name. Nothing is written to disk."""
+    files = {}
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): data_dir must be the folder {FOLDER} that "
-            "cifar-10-binary.tar.gz extracts to"
-        ) from error
+        # In the archive's order, because to go back would unpack it anew.
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as members:
+            for member in members:
+                inside, _, name = member.name.removeprefix("./").rpartition("/")
+                content = members.extractfile(member) if inside == folder and name in names else None
+                if content is not None:
+                    files[name] = content.read()
+            while stream.read(2**20):  # its checksum is at the end
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(f"{path} cannot be unpacked ({error}); download it again") from error
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise InputError(f"{path} lacks {folder}/{missing[0]}: it is not the published archive; download it again")
+    return files

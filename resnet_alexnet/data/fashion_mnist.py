@@ -14,10 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt8
 
-from resnet_alexnet.data.idx import read_idx
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.data.mnist import Arrays, read_split
 
 CLASSES = (
     "T-shirt/top",
@@ -31,13 +29,8 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-IMAGE_SIZE = 28  # pixels
 SAMPLE_TRAIN_PER_CLASS = 500
 SAMPLE_TEST_PER_CLASS = 100
-
-_FILE_PREFIXES = {"train": "train", "test": "t10k"}
-
-Arrays = tuple[UInt8[np.ndarray, "num_examples height width 1"], Int32[np.ndarray, "num_examples"]]
 
 
 def read_sample() -> tuple[Arrays, Arrays]:
@@ -53,13 +46,17 @@ def read_sample() -> tuple[Arrays, Arrays]:
     return train, test
 
 
-def read_full(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
-    """Reads (images, labels) of the full training and test sets from the four IDX files in `data_dir`, gz or plain.
+def read_fashion_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[str, ...]]:
+    """Reads (images, labels) of the training and test images of the embedded sample or the full set, and the classes.
+
+    Args:
+      data_dir: folder of the four IDX files of the full set, gz or plain; empty for the embedded sample.
 
     Raises:
       InputError: a file is missing, damaged or not Fashion-MNIST's size; the message says what belongs there.
     """
-    return _read_split(Path(data_dir), "train"), _read_split(Path(data_dir), "test")
+    train, test = (_read_split(Path(data_dir), split) for split in ("train", "test")) if data_dir else read_sample()
+    return train, test, CLASSES
 
 
 def make_sample(data_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
@@ -82,28 +79,4 @@ def make_sample(data_dir: str | os.PathLike[str], output: str | os.PathLike[str]
 
 def _read_split(folder: Path, split: str) -> Arrays:
     """(images, labels) of one split of the full set."""
-    images_path = _find(folder, f"{_FILE_PREFIXES[split]}-images-idx3-ubyte")
-    labels_path = _find(folder, f"{_FILE_PREFIXES[split]}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
-    if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise InputError(
-            f"{images_path} holds images of {images.shape[1]}x{images.shape[2]} pixels; "
-            f"Fashion-MNIST's are {IMAGE_SIZE}x{IMAGE_SIZE}: put its own file there"
-        )
-    if len(images) != len(labels):
-        raise InputError(
-            f"{images_path} holds {len(images):,} images but {labels_path} {len(labels):,} labels; "
-            "put two files of the same release there"
-        )
-    return images[..., np.newaxis], labels.astype(np.int32)
-
-
-def _find(folder: Path, name: str) -> Path:
-    """The path of IDX file `name` in `folder`, plain or with `.gz`."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise InputError(
-        f"{folder / name}[.gz] is missing: data_dir must be the folder of Fashion-MNIST's four IDX files "
-        "({train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]); leave data_dir empty for the embedded sample"
-    )
+    return read_split(folder, split, title="Fashion-MNIST", otherwise="; leave data_dir empty for the embedded sample")

@@ -8,16 +8,21 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Int64
 
+from resnet_alexnet.data.geometry import resize_with_one_thread
+from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
 from resnet_alexnet.data.sources import Source
+from resnet_alexnet.data.workers import count_threads, count_workers, read_with_workers
 from resnet_alexnet.errors import InputError
 
 ALL_ROWS = slice(None)
 Chunk = dict[str, np.ndarray]
+Item = TypeVar("Item", covariant=True)
 
 
 # Kept: the current epoch and the one that prefetching threads may have begun.
@@ -94,6 +99,9 @@ def train_chunks(
     rows: slice = ALL_ROWS,
     resident: bool = False,
     prefetch: int = 2,
+    workers: int = 0,
+    max_unreadable: int = 0,
+    report: Callable[[str], None] = print,
 ) -> Generator[tuple[int, Chunk], None, None]:
     """Yields (next_step, chunk): the batches of the steps from `start_step` to `num_steps`, some steps at a time.
 
@@ -110,7 +118,12 @@ def train_chunks(
       boundaries: periods in steps at which a chunk must end; 0 is never.
       rows: this process's rows of the global batch.
       resident: give indices only, for data that is on the device.
-      prefetch: chunks read ahead, each by a thread of its own; 0 reads when asked. Unused when resident.
+      prefetch: chunks read ahead, each by a thread of its own; 0 reads when asked. Of photographs, at least one a core
+        is read ahead. Unused when resident.
+      workers: processes that read photographs ahead instead of threads; see `workers.count_workers`. For other
+        sources, whose images only have to be copied, none are started.
+      max_unreadable: training photographs that may turn out to be unreadable; see `PhotoSource.gather`.
+      report: called with a line for each of them.
 
     Yields:
       next_step: steps done once this chunk is.
@@ -136,11 +149,17 @@ def train_chunks(
         rows=rows,
         resident=resident,
     )
-    return _in_turn(chunks) if resident else _read_ahead(chunks, prefetch)
+    if not isinstance(source, PhotoSource):
+        return _read_ahead(chunks, 0 if resident else prefetch)
+    workers = count_workers(workers)
+    ahead = read_with_workers(chunks, workers) if workers else _read_ahead(chunks, max(prefetch, count_threads()))
+    return watch_unreadable(ahead, source, most=max_unreadable, report=report)
 
 
-def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> Iterator[Chunk]:
+def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> Generator[Chunk, None, None]:
     """Yields every example once, in order; the last batch is filled up with zeros to the full size.
+
+    Photographs are decoded by one thread a core, up to eight, a batch each.
 
     Args:
       source: the data to evaluate on.
@@ -155,9 +174,8 @@ def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> 
       InputError: batch_size is below 1; at the call.
     """
     _check_batch_size(batch_size)
-    return (
-        _eval_batch(source, np.arange(first, first + batch_size)[rows]) for first in range(0, len(source), batch_size)
-    )
+    batches = _EvalBatches(source, batch_size, rows)
+    return _read_ahead(batches, count_threads() if isinstance(source, PhotoSource) else 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,45 +194,70 @@ class _Chunks:
     def __len__(self) -> int:
         return self.num_steps // self.length - self.start_step // self.length
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays of the largest chunk that is not resident: image, label, unreadable."""
+        num_rows = len(range(*self.rows.indices(self.batch_size)))
+        return self.length * num_rows * (math.prod(self.source.image_shape) + 4 + 4)
+
     def __getitem__(self, index: int) -> tuple[int, Chunk]:
         aligned = (self.start_step // self.length + index) * self.length
         next_step = aligned + self.length
-        indices = self._indices(range(max(aligned, self.start_step), next_step))
+        batches = [self._batch(step) for step in range(max(aligned, self.start_step), next_step)]
+        if len(batches) == 1:  # no copy
+            return next_step, {key: value[np.newaxis] for key, value in batches[0].items()}
+        return next_step, {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
+
+    def _batch(self, step: int) -> Chunk:
+        """This process's rows of the batch at `step`."""
+        num_examples = len(self.source)
+        indices = batch_indices(step, num_examples, batch_size=self.batch_size, seed=self.seed)[self.rows]
         if self.resident:
-            return next_step, {"index": indices}
-        batch = self.source.gather(indices.reshape(-1))
-        return next_step, {key: value.reshape(indices.shape + value.shape[1:]) for key, value in batch.items()}
-
-    def _indices(self, steps: range) -> Int32[np.ndarray, "steps local_batch"]:
-        of_step = functools.partial(
-            batch_indices, num_examples=len(self.source), batch_size=self.batch_size, seed=self.seed
-        )
-        return np.stack([of_step(step)[self.rows] for step in steps]).astype(np.int32)
+            return {"index": indices.astype(np.int32)}
+        return self.source.gather(indices, (self.seed, step // steps_per_epoch(num_examples, self.batch_size)))
 
 
-def _in_turn(chunks: _Chunks) -> Generator[tuple[int, Chunk], None, None]:
-    for number in range(len(chunks)):
-        yield chunks[number]
+@dataclasses.dataclass(frozen=True, eq=False)
+class _EvalBatches:
+    """The batches of an evaluation by number."""
+
+    source: Source
+    batch_size: int
+    rows: slice
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Chunk:
+        """The examples of a batch, zeros where it reaches past the end."""
+        first = number * self.batch_size
+        indices = np.arange(first, first + self.batch_size)[self.rows]
+        mask = indices < len(self.source)
+        padded = {"mask": mask}
+        for key, value in self.source.gather(indices[mask]).items():
+            padded[key] = np.zeros((len(indices), *value.shape[1:]), value.dtype)
+            padded[key][mask] = value
+        return padded
 
 
-def _read_ahead(chunks: _Chunks, prefetch: int) -> Generator[tuple[int, Chunk], None, None]:
-    """The chunks in turn, the next `prefetch` being read meanwhile by Grain's threads."""
+class _ByNumber(Protocol[Item]):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Item: ...
+
+
+def _read_ahead(items: _ByNumber[Item], threads: int) -> Generator[Item, None, None]:
+    """The items in turn, the next `threads` being read meanwhile by as many of Grain's threads."""
+    if not threads:
+        for number in range(len(items)):
+            yield items[number]
+        return
     import grain  # here, because it takes seconds to import and brings jax with it; resident data needs neither
 
-    options = grain.ReadOptions(num_threads=prefetch, prefetch_buffer_size=prefetch)
-    dataset = grain.MapDataset.source(chunks).to_iter_dataset(options)
-    with contextlib.closing(iter(dataset)) as iterator:
+    resize_with_one_thread()  # the threads are the parallelism
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    with contextlib.closing(iter(grain.MapDataset.source(items).to_iter_dataset(options))) as iterator:
         yield from iterator
-
-
-def _eval_batch(source: Source, indices: np.ndarray) -> Chunk:
-    """The examples at `indices`, zeros where an index is past the end."""
-    mask = indices < len(source)
-    padded = {"mask": mask}
-    for key, value in source.gather(indices[mask]).items():
-        padded[key] = np.zeros((len(indices), *value.shape[1:]), value.dtype)
-        padded[key][mask] = value
-    return padded
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -1,17 +1,31 @@
 """Sources: labelled images with random access by index, and the training, validation and test splits made of them."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int
 
-from resnet_alexnet.data import cifar, fashion_mnist, synthetic
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.data import cifar, fashion_mnist, image_folder, mnist, npz, synthetic, tfds
+from resnet_alexnet.data.arrays import ArraySource, Draw
+from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.data.geometry import whole_view
+from resnet_alexnet.data.photos import Photos, PhotoSource, View, load
+from resnet_alexnet.data.selection import Images, check_fraction, hold_out, select_classes
+from resnet_alexnet.data.statistics import Statistics, load_statistics
+from resnet_alexnet.errors import InputError, check_name, nearest
 
-SOURCES = ("fashion_mnist", "cifar10", "synthetic", "imagenet2012")
+# Sets with a reader of their own for the files as they are published; any other name is looked up in TFDS's folders.
+PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist")
+OWN_NAMES = (*PUBLISHED, "image_folder", "npz", "synthetic")
+STATISTICS_FILE = "statistics.npz"  # beside the files of a prepared set
+IN_MEMORY = ("auto", "yes", "no")
+MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
+
+Track = Callable[[Iterable, int, str], Iterable]  # (items, how many, description) -> the items, showing how far it is
 
 
 class Source(Protocol):
@@ -29,194 +43,219 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def gather(self, indices: Int[np.ndarray, "batch"]) -> dict[str, np.ndarray]:
-        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,)."""
+    def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
+        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+
+        draw: what random views depend on, besides the index; None gives the views for testing.
+        """
         ...
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ArraySource:
-    """A source held in memory, checked when it is made.
-
-    Attributes:
-      images: all images.
-      labels: the class index of each image.
-      classes: class names.
-      name: what to call this data in an error.
-
-    Raises:
-      InputError: no images; arrays of another type or shape; a label that is no index into `classes`.
-    """
-
-    images: UInt8[np.ndarray, "num_examples height width channels"]
-    labels: Int32[np.ndarray, "num_examples"]
-    classes: tuple[str, ...]
-    name: str = "source"
-
-    def __post_init__(self):
-        images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise InputError(
-                f"{self.name}: images are {images.dtype} of shape {images.shape}; "
-                "they must be uint8 (num_examples, height, width, channels)"
-            )
-        if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
-            raise InputError(
-                f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
-                f"they must be int32 of shape {images.shape[:1]}, one for each image"
-            )
-        if not len(images):
-            raise InputError(f"{self.name}: holds no images")
-        bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
-        if len(bad):
-            raise InputError(
-                f"{self.name}: the label of example {bad[0]} is {labels[bad[0]]}; "
-                f"allowed are 0 to {len(self.classes) - 1}, one for each class"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image, pixels."""
-        _, height, width, channels = self.images.shape
-        return height, width, channels
-
-    def gather(self, indices: Int[np.ndarray, "batch"]) -> dict[str, np.ndarray]:
-        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,)."""
-        return {"image": self.images[indices], "label": self.labels[indices]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The parts of one data set; `validation` and `test` are None where there is none."""
+    """The parts of one data set; `validation` and `test` are None where there is none.
 
-    train: ArraySource
-    validation: ArraySource | None
-    test: ArraySource | None
+    statistics: those of the whole training set, where they were stored with it.
+    """
+
+    train: Source
+    validation: Source | None
+    test: Source | None
+    statistics: Statistics | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How photographs of any size are cropped to squares of `size` pixels; see data/geometry.py."""
+
+    size: int
+    train: View
+    test: View
+
+
+def untracked(items: Iterable, length: int, description: str) -> Iterable:
+    """A `Track` that shows nothing."""
+    return items
 
 
 def create_splits(
     name: str,
     *,
     data_dir: str = "",
+    train_split: str = "",
+    validation_split: str = "",
+    test_split: str = "",
     validation_fraction: float = 0.1,
     classes: Sequence[str] = (),
+    views: Views | None = None,
+    in_memory: str = "auto",
     image_size: int | None = None,
     channels: int | None = None,
     num_classes: int | None = None,
     num_examples: int | None = None,
+    track: Track = untracked,
+    report: Callable[[str], None] = print,
 ) -> Splits:
     """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
 
     Args:
-      name: "fashion_mnist" (the embedded sample, or the full set of `data_dir`), "cifar10" or "synthetic".
-      data_dir: folder of the published files; empty for what needs none.
-      validation_fraction: part of the training set held out, in [0, 1); see `hold_out`.
+      name: one of OWN_NAMES, or a TFDS image classification set.
+      data_dir: folder (for "npz", file) of the set; empty for what needs none.
+      train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
+      validation_split: likewise; empty: its own, or what is held out.
+      test_split: likewise; empty: its own, if it has labels.
+      validation_fraction: part of the training set held out, in [0, 1), where the set has no validation split.
       classes: names of the classes to keep, relabelled in this order; empty keeps all.
+      views: crops of photographs; None takes images as they are, which must then all have one size.
+      in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
       image_size: height and width in pixels. Chosen here for "synthetic" (default 32); for data that is read, None
-        or what the data has. So are the next three.
+        or what the data (or the views) have. So are the next three.
       channels: colour channels (synthetic: 3).
       num_classes: classes before `classes` selects (synthetic: 10).
       num_examples: training examples before the split and the selection (synthetic: 1000).
+      track: shows how far the decoding of a set that goes into memory is.
+      report: called with a line for each image that could not be read and was replaced on the way into memory.
 
     Raises:
       InputError: unknown name; missing or damaged files; an option out of range or in conflict with the data.
     """
-    check_name("dataset name", name, SOURCES)
     check_fraction(validation_fraction)
-    if name == "imagenet2012":
-        raise InputError(
-            "reading imagenet2012 is not there yet; dataset.name=synthetic gives a dry run of the same recipe"
-        )
+    check_name("dataset.in_memory", in_memory, IN_MEMORY)
+    asked = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
     if name == "synthetic":
         if data_dir:
             raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
-        return _synthetic_splits(
-            validation_fraction=validation_fraction,
-            classes=classes,
-            num_examples=1000 if num_examples is None else num_examples,
-            image_size=32 if image_size is None else image_size,
-            channels=3 if channels is None else channels,
-            num_classes=10 if num_classes is None else num_classes,
-        )
-    if name == "cifar10":
-        train, test, own_classes = cifar.read_cifar10(data_dir)
-    else:
-        train, test = fashion_mnist.read_full(data_dir) if data_dir else fashion_mnist.read_sample()
-        own_classes = fashion_mnist.CLASSES
-    train = ArraySource(*train, own_classes, name=f"{name} train")
-    test = ArraySource(*test, own_classes, name=f"{name} test")
-    height, _, own_channels = train.image_shape
+        return _synthetic_splits(validation_fraction=validation_fraction, classes=classes, **_with_defaults(asked))
+    chosen = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
+    images = _read(name, data_dir, validation_fraction=validation_fraction, splits=chosen)
+    _check_conflict(name, "num_classes", num_classes, len(images["train"].classes))
+    _check_conflict(name, "num_examples", num_examples, len(images["train"]))
+    statistics = _stored_statistics(images["train"])
+    images, classes = _divide(images, validation_fraction, classes, name=name)
+    opened = {split: _open(part, views, in_memory, f"{name} {split}", track, report) for split, part in images.items()}
+    height, _, own_channels = opened["train"].image_shape
     _check_conflict(name, "image_size", image_size, height)
     _check_conflict(name, "channels", channels, own_channels)
-    _check_conflict(name, "num_classes", num_classes, len(own_classes))
-    _check_conflict(name, "num_examples", num_examples, len(train))
     if classes:
-        train, test = select_classes(train, classes), select_classes(test, classes)
-    return Splits(*hold_out(train, validation_fraction), test)
+        opened = {split: _select_loaded(source, classes, f"{name} {split}") for split, source in opened.items()}
+    return Splits(opened["train"], opened.get("validation"), opened.get("test"), statistics)
 
 
-def hold_out(source: ArraySource, fraction: float) -> tuple[ArraySource, ArraySource | None]:
-    """Splits a training set into (train, validation), class by class, without randomness.
-
-    The last floor(fraction * count) examples of every class, in file order, are the validation set: 4,500/500 of the
-    embedded sample, 45k/5k of CIFAR-10 for 0.1. Both parts keep the file order. Fraction 0 holds nothing out.
-
-    Raises:
-      InputError: fraction outside [0, 1), or so small that no class gives an example.
-
-    Source: He 2015, section 4.2 (45k/5k). Departure: the paper does not say which 5k; this choice is reproducible.
-    """
-    check_fraction(fraction)
-    if not fraction:
-        return source, None
-    held = np.zeros(len(source), bool)
-    for label in range(len(source.classes)):
-        examples = np.flatnonzero(source.labels == label)
-        # The small term keeps 0.29 * 100 = 28.999999999999996 from losing an example.
-        held[examples[len(examples) - math.floor(fraction * len(examples) + 1e-9) :]] = True
-    if not held.any():
+def _read(name: str, data_dir: str, *, validation_fraction: float, splits: Mapping[str, str]) -> Mapping[str, Images]:
+    """The splits of the set `name` as its files have them, in memory or as encoded photographs."""
+    if name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir)):
+        for option, value in splits.items():
+            if value:
+                raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
+        return _OWN_READERS[name](data_dir)
+    if not data_dir:
         raise InputError(
-            f"validation_fraction={fraction} holds out no example of {source.name}: its largest class has "
-            f"{np.bincount(source.labels).max()}; raise it, or set 0 for no validation set"
+            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
+            "a TFDS set, set data_dir to the folder that holds it"
         )
-    return _subset(source, ~held), _subset(source, held)
+    return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
 
 
-def select_classes(source: ArraySource, classes: Sequence[str]) -> ArraySource:
-    """The examples of the named classes, in file order, relabelled 0, 1, ... in the order of `classes`.
+def _read_arrays(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, ArraySource]]:
+    """A reader of training and test arrays, as a reader of splits."""
 
-    Raises:
-      InputError: an unknown or repeated name, or fewer than two.
+    def read_splits(data_dir: str) -> dict[str, ArraySource]:
+        train, test, classes = read(data_dir)
+        return {
+            split: ArraySource(images, labels, classes, name=f"{name} {split}")
+            for split, (images, labels) in (("train", train), ("test", test))
+        }
+
+    return read_splits
+
+
+_OWN_READERS: dict[str, Callable[[str], Mapping[str, Images]]] = {
+    "cifar10": _read_arrays("cifar10", cifar.read_cifar10),
+    "cifar100": _read_arrays("cifar100", cifar.read_cifar100),
+    "fashion_mnist": _read_arrays("fashion_mnist", fashion_mnist.read_fashion_mnist),
+    "mnist": _read_arrays("mnist", mnist.read_mnist),
+    "image_folder": image_folder.read_image_folder,
+    "npz": npz.read_npz,
+}
+
+
+def _divide(
+    images: Mapping[str, Images], validation_fraction: float, classes: Sequence[str], *, name: str
+) -> tuple[dict[str, Images], Sequence[str]]:
+    """Holds the validation set out and selects the classes, as far as the labels are known before the images are read.
+
+    Returns:
+      The splits, and the classes that are still to be selected.
     """
-    classes = tuple(classes)
-    for name in classes:
-        check_name("class", name, source.classes)
-    if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise InputError(f"classes={classes}: give at least two names, each once")
-    new_labels = np.full(len(source.classes), -1, np.int32)
-    new_labels[[source.classes.index(name) for name in classes]] = np.arange(len(classes))
-    labels = new_labels[source.labels]
-    keep = labels >= 0
-    return ArraySource(source.images[keep], labels[keep], classes, name=f"{source.name}, selected classes")
+    divided = dict(images)
+    if classes and all(part.labels is not None for part in divided.values()):
+        divided = {split: select_classes(part, classes, name=f"{name} {split}") for split, part in divided.items()}
+        classes = ()
+    if "validation" not in divided:
+        train, validation = hold_out(divided["train"], validation_fraction, name=f"{name} train")
+        divided |= {"train": train} if validation is None else {"train": train, "validation": validation}
+    return divided, classes
 
 
-def check_fraction(fraction: float) -> None:
-    """Raises InputError unless `fraction` is in [0, 1)."""
-    if not 0 <= fraction < 1:
-        raise InputError(f"validation_fraction={fraction}: allowed are 0 (none) up to, not including, 1")
+def _open(
+    images: Images, views: Views | None, in_memory: str, name: str, track: Track, report: Callable[[str], None]
+) -> Source:
+    """The source of these images: cropped photographs, or images as they are, and then in memory or not."""
+    if isinstance(images, ArraySource):
+        return images
+    if views is not None:
+        if in_memory == "yes":
+            raise InputError(
+                "dataset.in_memory='yes' is for images that are taken as they are (augment.geometry='none'); "
+                "photographs are cropped as they are read"
+            )
+        return PhotoSource(images, (views.size, views.size, images.channels), views.train, views.test)
+    source = PhotoSource(images, _first_shape(images, name), whole_view, whole_view)
+    fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
+    if in_memory == "no" or (in_memory == "auto" and not fits):
+        return source
+    return load(source, name=name, strict=not name.endswith(" train"), track=track, report=report)
 
 
-def _subset(source: ArraySource, keep: np.ndarray) -> ArraySource:
-    return dataclasses.replace(source, images=source.images[keep], labels=source.labels[keep])
+def _first_shape(photos: Photos, name: str) -> tuple[int, int, int]:
+    """The shape of the first image that can be read."""
+    for index in range(len(photos)):
+        with contextlib.suppress(UnreadableImageError):
+            return decode(photos.read(index)[0], channels=photos.channels).shape
+    raise InputError(f"{name}: none of {len(photos)} images can be read")
+
+
+def _select_loaded(source: Source, classes: Sequence[str], name: str) -> ArraySource:
+    """Some classes of a set whose labels stand beside its images, once they are in memory."""
+    if not isinstance(source, ArraySource):
+        raise InputError(
+            f"{name} is streamed, and its labels are known only as its records are read: no classes can be chosen "
+            "(allowed: an image folder, or a set that fits into memory)"
+        )
+    selected = select_classes(source, classes, name=name)
+    assert isinstance(selected, ArraySource)
+    return selected
+
+
+def _stored_statistics(train: Images) -> Statistics | None:
+    """The statistics that lie beside the files of a prepared set, if they are those of just this training set."""
+    if not isinstance(train, tfds.TfdsPhotos):
+        return None
+    path = train.folder / STATISTICS_FILE
+    statistics = load_statistics(path) if path.exists() else None
+    return statistics if statistics is not None and statistics.count == len(train) else None
 
 
 def _check_conflict(name: str, option: str, value: int | None, own: int) -> None:
     """Raises InputError when the user asks for another value than the data has."""
     if value not in (None, own):
         raise InputError(f"{option}={value}: {name} has {own}, and it cannot be changed; leave it unset")
+
+
+def _with_defaults(asked: Mapping[str, int | None]) -> dict[str, int]:
+    """The sizes of synthetic data that were asked for, and for the others what they are by default."""
+    defaults = {"image_size": 32, "channels": 3, "num_classes": 10, "num_examples": 1000}
+    return defaults | {option: value for option, value in asked.items() if value is not None}
 
 
 def _synthetic_splits(
@@ -240,5 +279,5 @@ def _synthetic_splits(
     for split, size in sizes.items():
         arrays = synthetic.make_images(split, num_examples=size, num_classes=num_classes, **shape)
         source = ArraySource(*arrays, names, name=f"synthetic {split}")
-        splits[split] = select_classes(source, classes) if classes else source
+        splits[split] = select_classes(source, classes, name=f"synthetic {split}") if classes else source
     return Splits(splits["train"], splits.get("validation"), splits["test"])

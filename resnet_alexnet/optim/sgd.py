@@ -26,7 +26,9 @@ def _named(name: str) -> Callable[[PyTree], PyTree]:
     return mask
 
 
-def _check_settings(momentum: float, nesterov: bool, weight_decay: float, bias_learning_rate: float) -> None:
+def _check_settings(
+    momentum: float, nesterov: bool, weight_decay: float, bias_learning_rate: float, clip_norm: float
+) -> None:
     """Raises InputError for numbers with which the rule would diverge or mean nothing."""
     if not 0.0 <= momentum < 1.0:
         raise InputError(f"optim.momentum is {momentum!r} (allowed: 0 <= momentum < 1)")
@@ -36,6 +38,8 @@ def _check_settings(momentum: float, nesterov: bool, weight_decay: float, bias_l
         raise InputError(f"optim.weight_decay is {weight_decay!r} (allowed: 0 or more)")
     if not 0.0 <= bias_learning_rate < math.inf:
         raise InputError(f"optim.bias_learning_rate is {bias_learning_rate!r} (allowed: 0 or more)")
+    if not 0.0 <= clip_norm < math.inf:
+        raise InputError(f"optim.clip_norm is {clip_norm!r} (allowed: 0, for none, or more)")
 
 
 def sgd(
@@ -47,6 +51,7 @@ def sgd(
     decay_mask: str = "all",
     update_rule: str = "paper",
     bias_learning_rate: float = 1.0,
+    clip_norm: float = 0.0,
     scales: Sequence[optax.GradientTransformation] = (),
 ) -> optax.GradientTransformationExtraArgs:
     """SGD with momentum; for g the gradient, w a parameter, m the momentum, lr the rate and wd the decay.
@@ -69,6 +74,8 @@ def sgd(
       update_rule: "paper" or "optax".
       bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
         shifts of normalisations among them; cuda-convnet2 has 2.
+      clip_norm: the largest norm of the gradient over all parameters, before the decay is added: one that is
+        longer is scaled to it; 0 for no limit.
       scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
 
     Raises:
@@ -79,8 +86,10 @@ def sgd(
     """
     check_name("optim.update_rule", update_rule, UPDATE_RULES)
     check_name("optim.decay_mask", decay_mask, DECAY_MASKS)
-    _check_settings(momentum, nesterov, weight_decay, bias_learning_rate)
+    _check_settings(momentum, nesterov, weight_decay, bias_learning_rate, clip_norm)
     gradient, rate, buffer = [], [], []
+    if clip_norm:
+        gradient.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay:
         mask = _named("kernel") if decay_mask == "kernels" else None
         gradient.append(optax.add_decayed_weights(weight_decay, mask=mask))

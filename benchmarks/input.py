@@ -1,0 +1,220 @@
+"""How many photographs a second become batches: ours, torchvision's and tf.data's; and what of it the loop keeps.
+
+The last line of the output is one JSON object. See benchmarks/README.md.
+"""
+
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import input_lines
+import numpy as np
+import simplejpeg
+from rich.console import Console
+from rich.progress import Progress
+from rounds import Line, Measured, interleave
+from table import comparisons_rows, lines_rows, print_tables, to_markdown
+
+from resnet_alexnet import command
+from resnet_alexnet.errors import InputError, check_name
+
+USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
+       python benchmarks/input.py --markdown=RECORD.json     (prints the tables of a record)
+
+  --photos        JPEG photographs: a folder, searched with all below it, or a zip archive
+  --size          side of the crops, pixels (224)
+  --batch_size    images in a batch (64)
+  --images        images of a line in a round; four times as many for loaders and loops (512)
+  --rounds        rounds, in each of which every line has its turn (10)
+  --workers       worker processes or threads of the lines with several, and cores that they may use (2)
+  --parts         what to measure, of core, loaders and loop (core,loaders,loop)
+  --torch_python  interpreter of an environment with benchmarks/requirements-torch.txt; empty: that peer is left out
+  --tf_python     likewise with benchmarks/requirements-tf.txt
+  --output        file for the record that is also the last line printed
+
+exit codes: 0 done · 1 failed · 2 bad input
+"""
+NUMBERS = {"size": 224, "batch_size": 64, "images": 512, "rounds": 10, "workers": 2}
+TEXTS = {
+    "photos": "photographs",
+    "parts": "what to measure",
+    "torch_python": "interpreter",
+    "tf_python": "interpreter",
+    "output": "file",
+    "markdown": "record",
+}
+PARTS = ("core", "loaders", "loop")
+SUFFIXES = (".jpg", ".jpeg")
+PEERS = {"torch_python": "torch", "tf_python": "tf"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    given = command.parse_flags(["input", *arguments], TEXTS | dict.fromkeys(NUMBERS, "number"))
+    if given["markdown"]:
+        record = _read_record(Path(given["markdown"]))
+        print(to_markdown(comparisons_rows(record)), to_markdown(lines_rows(record)), sep="\n", end="")
+        return
+    numbers = {name: _number(name, given[name] or str(default)) for name, default in NUMBERS.items()}
+    parts = given["parts"].split(",") if given["parts"] else PARTS
+    for part in parts:
+        check_name("--parts", part, PARTS)
+    if numbers["images"] % numbers["batch_size"]:
+        raise InputError(f"--images={numbers['images']} is no multiple of --batch_size={numbers['batch_size']}")
+    console = Console(stderr=True)
+    for flag, name in PEERS.items():
+        if given[flag] and not Path(given[flag]).is_file():
+            raise InputError(f"--{flag}={given[flag]} is no file: the interpreter of an environment for this peer")
+        if not given[flag]:
+            console.print(f"left out: {name}; to have it, see benchmarks/requirements-{name}.txt and --{flag}")
+    with tempfile.TemporaryDirectory() as folder:
+        photos = _gather_photos(given["photos"], Path(folder), numbers["batch_size"])
+        setting = input_lines.Setting(
+            folder=folder,
+            cores=_cores(numbers["workers"]),
+            torch_python=given["torch_python"],
+            tf_python=given["tf_python"],
+            **{name: numbers[name] for name in ("size", "batch_size", "workers")},
+        )
+        load = os.getloadavg()[0]
+        measured = _measure(setting, parts, numbers, console)
+    record = _record(setting, numbers, photos, measured)
+    record["hardware"]["load_before"] = round(load, 2)
+    if given["output"]:
+        Path(given["output"]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print_tables(Console(), lines_rows(record), comparisons_rows(record))
+    print(json.dumps(record))
+
+
+def _measure(
+    setting: input_lines.Setting, parts: Sequence[str], numbers: dict[str, int], console: Console
+) -> dict[str, Measured]:
+    """Every line of the chosen parts; a part's lines are interleaved."""
+    rounds, many = numbers["rounds"], input_lines.LOOP_IMAGES * numbers["images"]
+    measured: dict[str, Measured] = {}
+    with Progress(console=console) as progress:
+
+        def part(name: str, lines: list[Line], images: int, rounds: int = rounds) -> dict[str, Measured]:
+            task = progress.add_task(name, total=len(lines) * (rounds + 1))
+            return interleave(lines, images=images, rounds=rounds, tick=lambda: progress.advance(task))
+
+        if "core" in parts:
+            measured |= part("one core", input_lines.core_lines(setting), numbers["images"])
+        if "loaders" in parts:
+            measured |= part("loaders", input_lines.loader_lines(setting), many)
+        if "loop" in parts:
+            alone = part("input alone, for the stand-in's step", [input_lines.input_alone(setting)], many, rounds=3)
+            (rate,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
+            measured |= part("the loop", input_lines.loop_lines(setting, rate), many)
+    return measured
+
+
+def _record(
+    setting: input_lines.Setting, numbers: dict[str, int], photos: dict[str, Any], measured: dict[str, Measured]
+) -> dict[str, Any]:
+    found = [row for comparison in input_lines.comparisons(setting) if (row := comparison.of(measured))]
+    first = found[0] if found else {"ours": None, "peer": None, "ratio": {"median": None}}
+    versions = {"python": platform.python_version()}
+    for line in measured.values():
+        versions |= line.side["versions"]
+    return {
+        "benchmark": "input",
+        "date": datetime.date.today().isoformat(),
+        "ours": first["ours"],
+        "peer": first["peer"],
+        "ratio": first["ratio"]["median"],
+        "n": numbers["rounds"],
+        "settings": numbers,
+        "photos": photos,
+        "comparisons": found,
+        "lines": [line.summary() for line in measured.values()],
+        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "platform": platform.platform()},
+        "versions": versions,
+    }
+
+
+def _gather_photos(photos: str, folder: Path, batch_size: int) -> dict[str, Any]:
+    """Lays the JPEG files of a folder or an archive out as the image folder `folder`; says what they are like.
+
+    Raises:
+        InputError: no photographs, too few, or one that is no JPEG.
+    """
+    if not photos:
+        raise InputError("--photos is missing: a folder or a zip archive of JPEG photographs")
+    files = list(_files(Path(photos)))
+    if len(files) < batch_size:
+        raise InputError(f"--photos={photos} holds {len(files)} JPEG photographs, fewer than --batch_size={batch_size}")
+    shapes = []
+    for number, (name, data) in enumerate(files):
+        try:
+            shapes.append(simplejpeg.decode_jpeg_header(data))
+        except ValueError as error:
+            raise InputError(f"--photos={photos}: {name} is no JPEG ({error})") from None
+        path = folder / "train" / str(number % 2) / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return {
+        "count": len(files),
+        "mean_bytes": round(np.mean([len(data) for _, data in files])),
+        "mean_pixels": round(np.mean([height * width for height, width, *_ in shapes])),
+        "subsampling": dict(Counter(subsampling for *_, subsampling in shapes).most_common()),
+    }
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each JPEG file in a folder or a zip archive."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES and file.is_file():
+                yield file.name, file.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if name.lower().endswith(SUFFIXES):
+                    yield name, archive.read(name)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"--photos={path} is neither a folder nor a zip archive: {error}") from None
+
+
+def _cores(count: int) -> tuple[int, ...]:
+    """The last cores that this process may use, as many as asked for or as there are."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return tuple(cores)[-count:]
+
+
+def _number(flag: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 on)")
+    return int(text)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--markdown={path} is not a record of this benchmark: {error}") from None
+
+
+def _processor() -> str:
+    """The processor's name, as Linux gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(USAGE, end="")
+        sys.exit(0)
+    command.exit_with(lambda: main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""The lines of benchmarks/input.py: what is measured, and which lines are compared with which."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rounds import Comparison, Line
+
+LOOP_IMAGES = 4  # times as many in a round: a pipeline is longer in getting steady than one thread
+STEP_FACTORS = (0.8, 1.0, 1.25)  # of the stand-in's step to the time that a batch takes to read
+LEAD_IN = 12  # batches: what a loop may have under way, read and dispatched
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all lines have in common.
+
+    Attributes:
+        folder: photographs, as an image folder.
+        size: side of the crops, pixels.
+        batch_size: images in a batch.
+        workers: processes or threads of the lines with several.
+        cores: those that the lines with several may use.
+        torch_python: interpreter of PyTorch's side; empty: it is left out.
+        tf_python: interpreter of tf.data's side; empty: it is left out.
+    """
+
+    folder: str
+    size: int
+    batch_size: int
+    workers: int
+    cores: tuple[int, ...]
+    torch_python: str = ""
+    tf_python: str = ""
+
+    def line(self, name: str, script: str, about: str, *, cores: Sequence[int] = (), lead_in: int = 0, **options: Any):
+        """A line; on one core unless others are given."""
+        python = {"input_torch.py": self.torch_python, "input_tf.py": self.tf_python}.get(script, sys.executable)
+        common = {"folder": self.folder, "size": self.size, "batch_size": self.batch_size}
+        return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], lead_in, about)
+
+
+def core_lines(setting: Setting) -> list[Line]:
+    """One thread on one core, from encoded photographs in memory."""
+    ours = [
+        setting.line(f"ours, {name}", "input_ours.py", about, kind="core", interpolation=name)
+        for name, about in (
+            ("bilinear", "OpenCV, 2x2 pixels"),
+            ("area", "OpenCV, mean of all pixels: equal to PIL's antialiasing"),
+            ("bicubic", "OpenCV, 4x4 pixels: equal to tf.image's"),
+        )
+    ]
+    raw = setting.line("ours, raw cache", "input_ours.py", "uncompressed 256 x 256, random crop", kind="raw")
+    pil = setting.line("torchvision", "input_torch.py", "PIL, RandomResizedCrop, bilinear, antialiased", kind="core")
+    tf = setting.line("tf.data", "input_tf.py", "decode the crop, bicubic 4x4, normalise in float32", threads=1)
+    return _installed([*ours, raw, pil, tf])
+
+
+def loader_lines(setting: Setting) -> list[Line]:
+    """From files to batches in the process that trains, by threads or worker processes."""
+    lines = []
+    for count in sorted({1, setting.workers}):
+        threads = "1 thread" if count == 1 else f"{count} threads"
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        ours = {"kind": "loader", "interpolation": "bilinear", "cores": setting.cores}
+        lines += [
+            setting.line(f"ours, {threads}", "input_ours.py", "bilinear", workers=0, prefetch=count, **ours),
+            setting.line(f"ours, {workers}", "input_ours.py", "bilinear", workers=count, prefetch=2, **ours),
+            setting.line(
+                f"DataLoader, {workers}",
+                "input_torch.py",
+                "PIL, RandomResizedCrop, uint8, no copy to a tensor of floats",
+                kind="loader",
+                workers=count,
+                cores=setting.cores,
+            ),
+            setting.line(f"tf.data, {threads}", "input_tf.py", "as above", threads=count, cores=setting.cores),
+        ]
+    return _installed(lines)
+
+
+def input_alone(setting: Setting) -> Line:
+    """The images as the loop reads them, for nobody."""
+    return _loop_line(setting, "input alone", "bilinear", kind="input", device="stand_in")
+
+
+def loop_lines(setting: Setting, images_per_second: float) -> list[Line]:
+    """The training loop and its two sides alone: on a stand-in of given speed, and on the real device."""
+    lines = [input_alone(setting)]
+    for factor in STEP_FACTORS:
+        seconds = factor * setting.batch_size / images_per_second
+        about = f"a stand-in for a device, {1000 * seconds:.0f} ms for a step and none of the CPU's time"
+        for kind in ("step", "loop"):
+            name = f"{kind}, step {factor:g}x"
+            lines.append(_loop_line(setting, name, about, kind=kind, device="stand_in", step_seconds=seconds))
+    if len(setting.cores) < 2:
+        return lines
+    half = len(setting.cores) // 2
+    step_cores, input_cores = setting.cores[:half], setting.cores[half:]
+    for kind, name in (("input", "input alone"), ("step", "step"), ("loop", "loop")):
+        lines.append(
+            setting.line(
+                f"{name}, real step",
+                "input_loop.py",
+                f"ResNet-8 on 32 x 32 crops; {half} core for the step, {len(input_cores)} for the images",
+                kind=kind,
+                device="real",
+                cores=step_cores,
+                input_cores=input_cores,
+                threads=len(input_cores),
+                lead_in=LEAD_IN * setting.batch_size,
+                size=32,
+            )
+        )
+    return lines
+
+
+def comparisons(setting: Setting) -> list[Comparison]:
+    """What is compared; those of which a line was not measured are left out by who measures."""
+    several, one = f"{setting.workers} workers", "1 worker"
+    threads = f"{setting.workers} threads"
+    found = [
+        Comparison("a core, torchvision", "ours, bilinear", ("torchvision",), goal=2.0, by_cpu=True),
+        Comparison("a core, torchvision, equal resampling", "ours, area", ("torchvision",), goal=1.4, by_cpu=True),
+        Comparison("a core, tf.data", "ours, bilinear", ("tf.data",), goal=2.2, by_cpu=True),
+        Comparison("a core, tf.data, equal resampling", "ours, bicubic", ("tf.data",), by_cpu=True),
+        Comparison("a core, raw cache for JPEG", "ours, raw cache", ("ours, bilinear",), by_cpu=True),
+    ]
+    for name, goal in (("ours", 0.85), ("DataLoader", None)):
+        found.append(
+            Comparison(
+                f"{name}, {several} for {setting.workers} times 1",
+                f"{name}, {several}",
+                (f"{name}, {one}",),
+                times=setting.workers,
+                goal=goal,
+            )
+        )
+    found += [
+        Comparison(
+            f"ours, {threads} for {setting.workers} times 1",
+            f"ours, {threads}",
+            ("ours, 1 thread",),
+            times=setting.workers,
+            goal=0.85,
+        ),
+        Comparison(f"loader, {several}, DataLoader", f"ours, {several}", (f"DataLoader, {several}",)),
+        Comparison(f"loader, {threads}, DataLoader's {several}", f"ours, {threads}", (f"DataLoader, {several}",)),
+        Comparison(f"loader, {threads}, tf.data", f"ours, {threads}", (f"tf.data, {threads}",)),
+    ]
+    for factor in STEP_FACTORS:
+        name = f"step {factor:g}x"
+        found.append(
+            Comparison(f"loop, {name}, the slower side", f"loop, {name}", ("input alone", f"step, {name}"), goal=0.97)
+        )
+    slower = ("input alone, real step", "step, real step")
+    return [*found, Comparison("loop, real step, the slower side", "loop, real step", slower, goal=0.97)]
+
+
+def _loop_line(setting: Setting, name: str, about: str, **options: Any) -> Line:
+    return setting.line(
+        name,
+        "input_loop.py",
+        about,
+        cores=setting.cores,
+        input_cores=setting.cores,
+        threads=setting.workers,
+        lead_in=LEAD_IN * setting.batch_size,
+        **options,
+    )
+
+
+def _installed(lines: list[Line]) -> list[Line]:
+    return [line for line in lines if line.python]

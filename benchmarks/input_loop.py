@@ -1,0 +1,131 @@
+"""The training loop's side of benchmarks/input.py: the images alone, the step alone, and both in the loop.
+
+Two devices. "stand_in" takes a given time for each step and none of the CPU's, as an accelerator does: what is
+measured is the loop itself, the loader, the host's part of a step and the bound on steps in flight. "real" is the
+package's own training step of a small network on jax's device. Where that is the CPU, step and input get cores of their
+own, because on shared ones the sum of their times is all that a loop can reach.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from input_ours import AREA, ASPECT, loader_batches
+from serve import Run, serve
+
+from resnet_alexnet import build, command, parallel
+from resnet_alexnet.data.image_folder import read_image_folder
+from resnet_alexnet.pace import Pace
+
+DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
+MODEL = "cifar_resnet8"
+Step = Callable[[Any], Any]  # dispatches the step on a batch; what it returns can be waited for
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step of the stand-in: over at a time on the monotonic clock."""
+
+    at: float
+
+    def block_until_ready(self) -> None:
+        """Returns at that time."""
+        time.sleep(max(0.0, self.at - time.monotonic()))
+
+
+def create(
+    kind: str,
+    device: str,
+    folder: str,
+    size: int,
+    batch_size: int,
+    threads: int,
+    input_cores: Sequence[int],
+    step_seconds: float = 0.0,
+) -> tuple[Run, dict[str, Any]]:
+    """The line `kind`, "input", "step" or "loop", on the `device` "stand_in" or "real"."""
+    about = {"versions": {"jax": jax.__version__}, "device": jax.devices()[0].device_kind}
+    if kind == "input":
+        step = None
+    else:
+        step = stand_in(step_seconds) if device == "stand_in" else real_step(folder, size, batch_size)
+    # From here on for this thread and those it starts, which read the images; XLA's have begun and stay where they are.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, input_cores)
+    batches = loader_batches(
+        read_image_folder(folder)["train"], size, batch_size, interpolation="bilinear", workers=0, prefetch=threads
+    )
+    if kind == "step":
+        first = next(batches)
+        batches.close()
+        batches = itertools.repeat(first)
+    return loop(batches, step, batch_size), about
+
+
+def loop(batches: Iterator[tuple[int, Any]], step: Step | None, batch_size: int) -> Run:
+    """The training loop as train.py has it, between two logs. Without a step it only takes the batches."""
+    mesh, numbers = parallel.create_mesh(), itertools.count(1)
+
+    def run(images: int) -> None:
+        for _, chunk in itertools.islice(batches, images // batch_size):
+            if step is None:
+                continue
+            batch = parallel.split_batch(chunk, mesh, axis=1)
+            pace.begin_step()
+            done = step(batch)
+            pace.end_step(next(numbers), done)
+
+    pace = Pace(batch_size, 0)
+    pace.__enter__()  # its thread ends with this process
+    return run
+
+
+def stand_in(seconds: float) -> Step:
+    """A device that takes one step after the other, `seconds` for each."""
+    free_at = 0.0
+
+    def step(batch: Any) -> Done:
+        nonlocal free_at
+        jax.block_until_ready(batch)  # the transfer, which on a CPU is a copy
+        free_at = max(free_at, time.monotonic()) + seconds
+        return Done(free_at)
+
+    return step
+
+
+def real_step(folder: str, size: int, batch_size: int) -> Step:
+    """The package's training step on the photographs' two halves as classes."""
+    config = command.load_config(str(DEFAULTS))
+    config.update_from_flattened_dict(
+        {
+            "batch_size": batch_size,
+            "steps_per_call": 1,
+            "model.name": MODEL,
+            "dataset.name": "image_folder",
+            "dataset.data_dir": folder,
+            "dataset.image_size": size,
+            "dataset.validation_fraction": 0.0,
+            "augment.geometry": "random_resized_crop",
+            "augment.area": AREA,
+            "augment.aspect": ASPECT,
+            "augment.pad": 0,
+        }
+    )
+    experiment = build.create_experiment(config)
+    state = parallel.replicated(experiment.create_state, experiment.mesh)
+
+    def step(batch: Any) -> jax.Array:
+        nonlocal state
+        state, done = experiment.train_chunk(state, {}, batch)
+        return done
+
+    return step
+
+
+if __name__ == "__main__":
+    serve(create)

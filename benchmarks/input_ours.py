@@ -1,0 +1,119 @@
+"""The project's side of benchmarks/input.py: photographs to batches, on one core or through the loader."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serve import Run, serve
+
+from resnet_alexnet.data import geometry, loader
+from resnet_alexnet.data.decode import decode
+from resnet_alexnet.data.image_folder import read_image_folder
+from resnet_alexnet.data.photos import PhotoSource
+
+AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+RAW = 256  # pixels, side of a photograph in the raw cache
+FOREVER = 2**40  # steps
+PACKAGES = ("numpy", "opencv-python-headless", "simplejpeg", "pillow", "grain")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Photographs in memory."""
+
+    files: Sequence[bytes]
+    classes = ("photograph",)
+    labels = None
+    channels = 3
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The encoded bytes, and the only label."""
+        return self.files[index], 0
+
+    def where(self, index: int) -> str:
+        """What to call it in an error."""
+        return f"photograph {index}"
+
+
+def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
+    """The line `kind`: "core", "raw" or "loader"."""
+    photos = read_image_folder(folder)["train"]
+    if kind == "loader":
+        batches = loader_batches(photos, size, batch_size, **options)
+    else:
+        geometry.resize_with_one_thread()
+        files = [Path(photos.where(index)).read_bytes() for index in range(len(photos))]
+        if kind == "raw":
+            files = [raw(data) for data in files]
+            train_view = partial(
+                geometry.random_crop_view,
+                size=size,
+                scale=(RAW, RAW),
+                central_square=True,
+                interpolation="bilinear",
+            )
+        else:
+            train_view = random_resized(size, options["interpolation"])
+        batches = core_batches(Encoded(files), train_view, size, batch_size)
+    return count(batches, batch_size), {"versions": {name: version(name) for name in PACKAGES}}
+
+
+def count(batches: Iterator[object], batch_size: int) -> Run:
+    """Takes as many batches as make up that many images."""
+
+    def run(images: int) -> None:
+        for _ in itertools.islice(batches, images // batch_size):
+            pass
+
+    return run
+
+
+def random_resized(size: int, interpolation: str) -> Any:
+    """The view that all sides of this benchmark draw."""
+    return partial(geometry.random_resized_crop_view, size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
+
+
+def source_of(photos: Any, train_view: Any, size: int) -> PhotoSource:
+    """A source of these photographs."""
+    return PhotoSource(photos, (size, size, 3), train_view, geometry.whole_view)
+
+
+def core_batches(photos: Encoded, train_view: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Batch after batch, made when it is asked for, by this thread."""
+    source = source_of(photos, train_view, size)
+    for step in itertools.count():
+        indices = loader.batch_indices(step, len(source), batch_size=batch_size, seed=0)
+        yield source.gather(indices, (0, step * batch_size // len(source)))
+
+
+def loader_batches(
+    photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int, prefetch: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """What the training loop reads: from files, ahead, by threads or by worker processes."""
+    return loader.train_chunks(
+        source_of(photos, random_resized(size, interpolation), size),
+        batch_size=batch_size,
+        seed=0,
+        start_step=0,
+        num_steps=FOREVER,
+        workers=workers,
+        prefetch=prefetch,
+    )
+
+
+def raw(data: bytes) -> bytes:
+    """A photograph as the raw cache has it: the central square, uncompressed."""
+    image = geometry.resize_shorter_side(decode(data), RAW, "area")
+    return b"P6\n%d %d\n255\n" % (RAW, RAW) + geometry.center_crop(image, RAW, RAW).tobytes()
+
+
+if __name__ == "__main__":
+    serve(create)

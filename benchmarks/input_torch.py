@@ -1,0 +1,91 @@
+"""PyTorch's side of benchmarks/input.py: torchvision's RandomResizedCrop of PIL images, alone or in a DataLoader."""
+
+import io
+import itertools
+import random
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# torchvision registers operators with torch that nothing here needs and that a torch of another build may lack.
+sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
+
+import numpy as np  # noqa: E402
+import PIL  # noqa: E402
+import torch  # noqa: E402
+import torchvision  # noqa: E402
+from PIL import Image, features  # noqa: E402
+from serve import Run, serve  # noqa: E402
+from torchvision.transforms import RandomResizedCrop  # noqa: E402
+
+
+class Photographs(torch.utils.data.Dataset):
+    """Random crops of the photographs in a folder, as uint8."""
+
+    def __init__(self, paths: list[Path], size: int):
+        self._paths = paths
+        self._crop = RandomResizedCrop(size)  # bilinear with antialiasing, area and aspect as ours
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Height, width, channels: the layout that costs least."""
+        with open(self._paths[index], "rb") as file:
+            image = Image.open(file).convert("RGB")
+        return torch.from_numpy(np.array(self._crop(image)))
+
+
+class Forever(torch.utils.data.Sampler):
+    """Random indices without end, so that no epoch ends within a measurement."""
+
+    def __init__(self, length: int):
+        self._length = length
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(self._length))
+        while True:
+            random.shuffle(order)
+            yield from order
+
+
+def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
+    """The line `kind`: "core" or "loader"."""
+    torch.set_num_threads(1)
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    create_batches = core_batches if kind == "core" else loader_batches
+    batches = create_batches(paths, size, batch_size, **options)
+
+    def run(images: int) -> None:
+        for _ in itertools.islice(batches, images // batch_size):
+            pass
+
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
+    return run, {"versions": {**versions, "libjpeg-turbo of pillow": features.version("libjpeg_turbo")}}
+
+
+def core_batches(paths: list[Path], size: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Batch after batch from photographs in memory, by this thread."""
+    files = [path.read_bytes() for path in paths]
+    crop = RandomResizedCrop(size)
+    order = iter(Forever(len(files)))
+    while True:
+        batch = np.empty((batch_size, size, size, 3), np.uint8)
+        for row in range(batch_size):
+            batch[row] = crop(Image.open(io.BytesIO(files[next(order)])).convert("RGB"))
+        yield batch
+
+
+def loader_batches(paths: list[Path], size: int, batch_size: int, *, workers: int) -> Iterator[torch.Tensor]:
+    """What a DataLoader with its default settings gives."""
+    return iter(
+        torch.utils.data.DataLoader(
+            Photographs(paths, size), batch_size=batch_size, sampler=Forever(len(paths)), num_workers=workers
+        )
+    )
+
+
+if __name__ == "__main__":
+    serve(create)

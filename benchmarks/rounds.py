@@ -1,0 +1,219 @@
+"""Sides of a benchmark, each a process, measured in turn so that what else the machine does hits all of them alike."""
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from resnet_alexnet.errors import InputError
+
+PATIENCE = 10  # seconds for a side to end by itself
+# One thread for whatever would start one a core; what a side may use beyond that it sets itself.
+SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        name: what to call it.
+        script: file of the side, in this folder.
+        python: interpreter that runs it.
+        options: what the side's `create` takes.
+        cores: those that the side may use.
+        lead_in: images before each timed run.
+        about: what it does, for the table.
+    """
+
+    name: str
+    script: str
+    python: str
+    options: Mapping[str, Any]
+    cores: tuple[int, ...]
+    lead_in: int = 0
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a line came to: images/s in each round, by the clock and by the CPU time of all its processes."""
+
+    line: Line
+    rates: tuple[float, ...]
+    core_rates: tuple[float, ...]
+    side: Mapping[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """For the record."""
+        return {
+            "name": self.line.name,
+            "about": self.line.about,
+            "cores": len(self.line.cores),
+            "images_per_second": spread(self.rates),
+            "images_per_cpu_second": spread(self.core_rates),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line for another.
+
+    Attributes:
+        name: what is compared.
+        ours: name of a line.
+        peers: names of lines, of which in each round the slower counts.
+        times: what the peer's rate is multiplied by.
+        goal: what the ratio should reach.
+        by_cpu: compare images per second of CPU time, not by the clock.
+    """
+
+    name: str
+    ours: str
+    peers: tuple[str, ...]
+    times: float = 1
+    goal: float | None = None
+    by_cpu: bool = False
+
+    def of(self, measured: Mapping[str, Measured]) -> dict[str, Any] | None:
+        """What it came to, the ratio taken round by round; None where a line was not measured."""
+        if not {self.ours, *self.peers} <= measured.keys():
+            return None
+        ours, *peers = (
+            measured[name].core_rates if self.by_cpu else measured[name].rates for name in (self.ours, *self.peers)
+        )
+        peer = [self.times * min(rates) for rates in zip(*peers, strict=True)]
+        ratio = spread([mine / theirs for mine, theirs in zip(ours, peer, strict=True)])
+        return {
+            "name": self.name,
+            "ours": spread(ours)["median"],
+            "peer": spread(peer)["median"],
+            "ratio": ratio,
+            "goal": self.goal,
+            "met": None if self.goal is None else ratio["median"] >= self.goal,
+        }
+
+
+class Side:
+    """A process that waits, stopped, until it is told to do some images. A context manager."""
+
+    def __init__(self, line: Line, warm_up: int):
+        options = {**line.options, "warm_up": warm_up, "lead_in": line.lead_in}
+        self._line = line
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, closed in __exit__
+        with _confined(line.cores):
+            # A group of its own, to be stopped as one; in our session, so that the kernel ends it if we are killed.
+            self._process = subprocess.Popen(
+                [line.python, str(Path(__file__).with_name(line.script)), json.dumps(options)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                process_group=0,
+                env={**os.environ, **SINGLE},
+            )
+
+    def wait(self) -> dict[str, Any]:
+        """Waits until it is ready, stops it, and returns what it says of itself."""
+        about = self._read()
+        self._signal(signal.SIGSTOP)
+        return about
+
+    def run(self, images: int) -> tuple[float, float]:
+        """Does that many images while nobody else runs; returns images/s and images per second of CPU time."""
+        before = self._children_seconds()
+        self._signal(signal.SIGCONT)
+        print(images, file=self._process.stdin, flush=True)
+        answer = self._read()
+        self._signal(signal.SIGSTOP)
+        # The lead-in's share of the children's time is taken out; a process without children has none.
+        children = (self._children_seconds() - before) * images / (images + self._line.lead_in)
+        return images / answer["seconds"], images / (answer["cpu_seconds"] + children)
+
+    def _read(self) -> dict[str, Any]:
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._process.wait()
+            self._errors.seek(0)
+            reason = (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise InputError(f"{self._line.name} ended with code {self._process.returncode}: {reason}")
+        return json.loads(answer)
+
+    def _children_seconds(self) -> float:
+        """CPU seconds of the processes that the side has started."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return sum(sum(child.cpu_times()[:2]) for child in children)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._signal(signal.SIGCONT)
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+
+@contextlib.contextmanager
+def _confined(cores: Sequence[int]) -> Iterator[None]:
+    """Processes started within may use these cores only, and so may their threads, from the first on."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def interleave(
+    lines: Sequence[Line], *, images: int, rounds: int, tick: Callable[[], object] = lambda: None
+) -> dict[str, Measured]:
+    """Starts a side for each line and measures `rounds` times all in turn, `images` each, the first one unrecorded.
+
+    Args:
+        lines: what to measure.
+        images: images of a line in a round.
+        rounds: rounds to record.
+        tick: called after each line's turn.
+    """
+    with contextlib.ExitStack() as stack:
+        sides, said = {}, {}
+        for line in lines:  # one after the other: those that are ready are stopped
+            sides[line.name] = stack.enter_context(Side(line, images))
+            said[line.name] = sides[line.name].wait()
+        rates = {name: [] for name in sides}
+        for number in range(rounds + 1):
+            for name, side in sides.items():
+                rate = side.run(images)
+                tick()
+                if number:
+                    rates[name].append(rate)
+    return {line.name: Measured(line, *zip(*rates[line.name], strict=True), said[line.name]) for line in lines}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest, to four digits."""
+    return {
+        name: float(f"{function(values):.4g}")
+        for name, function in (("median", statistics.median), ("min", min), ("max", max))
+    }

@@ -1,0 +1,67 @@
+"""A source held in memory."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from resnet_alexnet.errors import InputError
+
+Draw = tuple[int, int]  # (seed, epoch): what, with the example's index, determines a random view
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A source held in memory, checked when it is made.
+
+    Attributes:
+      images: all images.
+      labels: the class index of each image.
+      classes: class names.
+      name: what to call this data in an error.
+
+    Raises:
+      InputError: no images; arrays of another type or shape; a label that is no index into `classes`.
+    """
+
+    images: UInt8[np.ndarray, "num_examples height width channels"]
+    labels: Int32[np.ndarray, "num_examples"]
+    classes: tuple[str, ...]
+    name: str = "source"
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(
+                f"{self.name}: images are {images.dtype} of shape {images.shape}; "
+                "they must be uint8 (num_examples, height, width, channels)"
+            )
+        if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+            raise InputError(
+                f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
+                f"they must be int32 of shape {images.shape[:1]}, one for each image"
+            )
+        if not len(images):
+            raise InputError(f"{self.name}: holds no images")
+        bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        if len(bad):
+            raise InputError(
+                f"{self.name}: the label of example {bad[0]} is {labels[bad[0]]}; "
+                f"allowed are 0 to {len(self.classes) - 1}, one for each class"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image, pixels."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
+        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+
+        A draw is welcome and makes no difference: what is random about images in memory is drawn on the device.
+        """
+        return {"image": self.images[indices], "label": self.labels[indices]}

@@ -1,0 +1,133 @@
+"""The geometry of the views that a network sees of a photograph: resized, then cropped. On the host, in uint8.
+
+A view is a function of an image and a random generator, which the view for testing leaves alone.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import UInt8
+
+from resnet_alexnet.data.decode import UnreadableImageError
+
+INTERPOLATIONS = ("bilinear", "area", "bicubic")
+MAX_ASPECT = 100
+_TRIES = 10  # of a random-resized crop, as in Szegedy et al.'s and torchvision's code
+
+Pixels = UInt8[np.ndarray, "height width channels"]
+
+
+def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinear") -> Pixels:
+    """Resizes to (height, width) pixels.
+
+    "bilinear" and "bicubic" look at 2x2 and 4x4 pixels however much they shrink, as OpenCV in Caffe did; "area" takes
+    the mean of all pixels that fall into one when it shrinks.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    import cv2  # here, because it writes into the environment when it is imported
+
+    flags = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
+    resized = cv2.resize(image, (width, height), interpolation=flags[interpolation])
+    return resized.reshape(height, width, image.shape[2])  # OpenCV drops a single channel's axis
+
+
+def resize_with_one_thread() -> None:
+    """Lets each resizing of this process use one thread, where many are under way anyhow."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear") -> Pixels:
+    """Resizes so that the shorter side has `size` pixels; the longer side keeps the proportion, rounded down.
+
+    Raises:
+        UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
+    """
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    if max(height, width) >= MAX_ASPECT * shorter:
+        raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
+    return resize(image, height * size // shorter, width * size // shorter, interpolation)
+
+
+def center_crop(image: Pixels, height: int, width: int) -> Pixels:
+    """The central (height, width) pixels; an odd margin is one pixel larger below and to the right."""
+    y, x = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[y : y + height, x : x + width]
+
+
+def central_view(
+    image: Pixels, rng: np.random.Generator | None, *, size: int, shorter_side: int, interpolation: str
+) -> Pixels:
+    """The view for testing with one crop: the centre of the resized photograph. Source: [K12] section 2."""
+    return center_crop(resize_shorter_side(image, shorter_side, interpolation), size, size)
+
+
+def random_crop_view(
+    image: Pixels,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    scale: tuple[int, int],
+    central_square: bool,
+    interpolation: str,
+) -> Pixels:
+    """A random crop of the photograph whose shorter side has been resized to a random number of pixels.
+
+    Args:
+        image: the photograph.
+        rng: draws the shorter side, then the crop's row and column.
+        size: side of the crop, pixels.
+        scale: least and greatest shorter side, pixels.
+        central_square: crop from the central square only, not from the whole width.
+        interpolation: one of INTERPOLATIONS.
+
+    Source: [H15] section 3.4, shorter side in [256, 480]; [K12] sections 2 and 4.1, the central square of 256.
+    """
+    shorter_side = int(rng.integers(scale[0], scale[1] + 1))
+    image = resize_shorter_side(image, shorter_side, interpolation)
+    if central_square:
+        image = center_crop(image, shorter_side, shorter_side)
+    y, x = rng.integers(0, image.shape[0] - size + 1), rng.integers(0, image.shape[1] - size + 1)
+    return image[y : y + size, x : x + size]
+
+
+def random_resized_crop_view(
+    image: Pixels,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    interpolation: str,
+) -> Pixels:
+    """A crop of random area and aspect ratio, resized to a square of `size` pixels.
+
+    Args:
+        image: the photograph.
+        rng: draws area, aspect, row and column.
+        size: side of the result, pixels.
+        area: least and greatest area of the crop, fractions of the photograph.
+        aspect: least and greatest width over height, drawn uniformly in its logarithm.
+        interpolation: one of INTERPOLATIONS.
+
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
+    its fallback, the largest central crop whose aspect is allowed.
+    """
+    height, width = image.shape[:2]
+    for _ in range(_TRIES):
+        target = height * width * rng.uniform(*area)
+        ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+            return resize(image[y : y + h, x : x + w], size, size, interpolation)
+    w, h = min(width, round(height * aspect[1])), min(height, round(width / aspect[0]))
+    return resize(center_crop(image, h, w), size, size, interpolation)
+
+
+def whole_view(image: Pixels, rng: np.random.Generator | None) -> Pixels:
+    """The image as it is, for sets whose images all have the network's size."""
+    return image

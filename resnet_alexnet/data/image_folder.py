@@ -1,0 +1,197 @@
+"""Reads a folder of photographs: DIR/train/CLASS/*.jpg, and the same for validation and test."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from resnet_alexnet.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # in any case
+TRAIN, TEST = "train", "test"
+VALIDATION_FOLDERS = ("val", "valid", "validation")  # one of them
+
+_LAYOUT = f"the layout is train/CLASS/PHOTO, and {'|'.join(VALIDATION_FOLDERS)}/CLASS/PHOTO, {TEST}/CLASS/PHOTO if any"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FolderPhotos:
+    """The photographs of one split, class after class, each class in the order of its file names.
+
+    File names are kept as one string of bytes: a list of 1.28 million paths would be copied into every worker process
+    at ten times the memory.
+
+    Attributes:
+      folder: the split's folder, which holds a folder for each class.
+      classes: names of the class folders, sorted; a label is an index into them.
+      labels: the class index of each photograph.
+      names: all file names, as the file system has them, one after the other.
+      starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
+      channels: colour channels to decode to.
+    """
+
+    folder: str
+    classes: tuple[str, ...]
+    labels: Int32[np.ndarray, "num_photos"]
+    names: bytes
+    starts: Int64[np.ndarray, "num_photos+1"]
+    channels: int = 3
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The content of photograph `index`, as its file has it, and its label.
+
+        Raises:
+          InputError: the file cannot be read, for example because it was deleted after it was listed.
+        """
+        try:
+            with open(self._path(index), "rb") as file:
+                return file.read(), int(self.labels[index])
+        except OSError as error:
+            raise InputError(
+                f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; "
+                "put it back, or start again without it"
+            ) from error
+
+    def where(self, index: int) -> str:
+        """The path of photograph `index`, for messages."""
+        return _printable(self._path(index))
+
+    def _path(self, index: int) -> bytes:
+        name = self.names[self.starts[index] : self.starts[index + 1]]
+        return os.path.join(os.fsencode(self.folder), os.fsencode(self.classes[self.labels[index]]), name)
+
+
+def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhotos]:
+    """Lists the photographs of `data_dir`: "train", and "validation" and "test" where there are such folders.
+
+    A photograph is a file directly in a class folder with one of `SUFFIXES`. Hidden files and folders are passed over,
+    and so are other files. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names that differ in
+    nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
+
+    Raises:
+      InputError: data_dir is empty, no such folder, or has another layout; a class without photographs; classes that
+        differ between splits; names that differ only in case.
+    """
+    if not data_dir:
+        raise InputError(f"image_folder needs data_dir: {_LAYOUT}")
+    folders = _split_folders(Path(data_dir))
+    splits = {split: _list_split(folder) for split, folder in folders.items()}
+    classes = splits[TRAIN].classes
+    for split, photos in splits.items():
+        missing = sorted(set(classes) - set(photos.classes))
+        unknown = sorted(set(photos.classes) - set(classes))
+        if missing or unknown:
+            parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has also {_listed(unknown)}"] * bool(unknown)
+            raise InputError(
+                f"{folders[split]} {' and '.join(parts)}: it must have the same class folders as {folders[TRAIN]}; "
+                "add or remove them"
+            )
+    return splits
+
+
+def _split_folders(data_dir: Path) -> dict[str, Path]:
+    """The folder of each split that is there."""
+    if not data_dir.is_dir():
+        state = "is a file" if data_dir.exists() else "does not exist"
+        raise InputError(f"data_dir {data_dir} {state}: it must be a folder of photographs ({_LAYOUT})")
+    validation = [name for name in VALIDATION_FOLDERS if (data_dir / name).is_dir()]
+    if len(validation) > 1:
+        raise InputError(f"{data_dir} holds {_listed(validation)}: keep one folder for the validation photographs")
+    if not (data_dir / TRAIN).is_dir():
+        raise InputError(f"{data_dir} has no folder {TRAIN}: {_remedy(data_dir)}")
+    names = {TRAIN: TRAIN, "validation": (validation or [""])[0], TEST: TEST}
+    return {split: data_dir / name for split, name in names.items() if name and (data_dir / name).is_dir()}
+
+
+def _remedy(data_dir: Path) -> str:
+    """What to do about a data_dir without a train folder."""
+    folders = [data_dir / name for name in _folders(data_dir)]
+    inner = [folder for folder in folders if (folder / TRAIN).is_dir()]
+    if inner:
+        return f"it is one level down; set data_dir to {inner[0]}"
+    if any(_photo_names(folder) for folder in folders[:10]):
+        return f"put the class folders into {data_dir / TRAIN}"
+    return f"{_LAYOUT}; it holds {_listed([folder.name for folder in folders]) or 'no folder'}"
+
+
+def _list_split(folder: Path) -> FolderPhotos:
+    """The photographs of one split."""
+    classes = _folders(folder)
+    if not classes:
+        raise InputError(f"{folder} holds no class folder: {_LAYOUT}")
+    _check_case(folder, [os.fsencode(name) for name in classes])
+    counts, names, lengths = [], [], [np.zeros(1, np.int64)]
+    for name in classes:
+        found = _photo_names(folder / name)
+        if not found:
+            raise InputError(
+                f"{folder / name} holds no photograph ({', '.join(SUFFIXES)}): add some, or remove the folder from "
+                "every split"
+            )
+        _check_case(folder / name, found)
+        counts.append(len(found))
+        names.append(b"".join(found))
+        lengths.append(np.array([len(photo) for photo in found]))
+    return FolderPhotos(
+        folder=str(folder),
+        classes=tuple(classes),
+        labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts),
+        names=b"".join(names),
+        starts=np.cumsum(np.concatenate(lengths)),
+    )
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, sorted, without the hidden ones."""
+    names = sorted(entry.name for entry in _scan(folder) if entry.is_dir())
+    for name in names:
+        if name != _printable(os.fsencode(name)):
+            raise InputError(f"{_printable(os.fsencode(folder / name))} is not named in UTF-8: rename the folder")
+    return names
+
+
+def _photo_names(folder: Path) -> list[bytes]:
+    """Names of the photographs in `folder`, sorted. A link that leads nowhere counts: reading it will name it."""
+    # Sorted as bytes: code points, whatever the locale.
+    return sorted(
+        os.fsencode(entry.name)
+        for entry in _scan(folder)
+        if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+    )
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of `folder`, without the hidden ones."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _check_case(folder: Path, names: list[bytes]) -> None:
+    """Raises InputError where two names in `folder` differ in nothing but case."""
+    if len({name.lower() for name in names}) == len(names):
+        return
+    seen: dict[bytes, bytes] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(
+                f"{folder} holds both {_printable(other)} and {_printable(name)}, which are one file on disks that "
+                "ignore case: rename or remove one"
+            )
+
+
+def _listed(names: list[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _printable(name: bytes) -> str:
+    return name.decode("utf-8", errors="backslashreplace")

@@ -1,0 +1,229 @@
+"""Encoded photographs with random access, and the source that decodes and crops them when a batch asks for them."""
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from resnet_alexnet.data.arrays import ArraySource, Draw
+from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.errors import InputError
+
+View = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
+READABLE = -1  # in a batch's `unreadable`, where nothing was replaced
+MOST_IN_A_ROW = 100  # unreadable photographs one after the other; more is no accident
+# Keeps the stream of an example's draws apart from that of an epoch's order, which has the same seed.
+_VIEW_STREAM = 1
+
+Chunks = Iterable[tuple[int, dict[str, np.ndarray]]]
+
+
+class Photos(Protocol):
+    """Encoded photographs with random access; picklable, for worker processes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        ...
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "num_photos"] | None:
+        """All labels, where they are known without reading the photographs."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Colour channels to decode to: 3, or 1 for a set of grey images."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The encoded bytes of a photograph, and its label."""
+        ...
+
+    def where(self, index: int) -> str:
+        """What to call a photograph in an error, such as its path."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhotoSubset:
+    """Some photographs of others, perhaps with other labels and classes."""
+
+    photos: Photos
+    indices: Int[np.ndarray, "num_photos"]
+    labels: Int32[np.ndarray, "num_photos"]
+    classes: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        """Colour channels to decode to."""
+        return self.photos.channels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The encoded bytes of a photograph, and its label here."""
+        return self.photos.read(int(self.indices[index]))[0], int(self.labels[index])
+
+    def where(self, index: int) -> str:
+        """What to call a photograph in an error."""
+        return self.photos.where(int(self.indices[index]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhotoSource:
+    """A source that reads, decodes and crops photographs as they are asked for.
+
+    Attributes:
+      photos: the encoded photographs.
+      image_shape: (height, width, channels) of a view, pixels.
+      train_view: makes the view for training, with the draws of one (seed, epoch, photograph).
+      test_view: makes the view for testing and measuring.
+    """
+
+    photos: Photos
+    image_shape: tuple[int, int, int]
+    train_view: View
+    test_view: View
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        return self.photos.classes
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
+        """The views at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+
+        With a draw these are training views, and where a photograph cannot be read the next one that can is in its
+        place, with its own label; `unreadable` Int32 (batch,) then has the index of the one that could not, else
+        READABLE. What stands in the other rows does not depend on it.
+
+        Raises:
+          InputError: without a draw, a photograph cannot be read; or very many in a row cannot.
+        """
+        batch = {
+            "image": np.empty((len(indices), *self.image_shape), np.uint8),
+            "label": np.empty(len(indices), np.int32),
+        }
+        if draw is not None:
+            batch["unreadable"] = np.full(len(indices), READABLE, np.int32)
+        for row, index in enumerate(map(int, indices)):
+            if draw is None:
+                batch["image"][row], batch["label"][row] = self._test_example(index)
+                continue
+            rng = np.random.default_rng([*draw, index, _VIEW_STREAM])
+            shown, batch["image"][row], batch["label"][row] = self.next_readable(index, self.train_view, rng)
+            if shown != index:
+                batch["unreadable"][row] = index
+        return batch
+
+    def _test_example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+        try:
+            return self._example(index, self.test_view, None)
+        except UnreadableImageError as error:
+            raise InputError(
+                f"{self.photos.where(index)} cannot be read: {error}; repair or remove it, or let "
+                "python -m resnet_alexnet.data.prepare make a set without it"
+            ) from None
+
+    def why_unreadable(self, index: int) -> str:
+        """Reads a photograph that could not be read again, to tell why."""
+        try:
+            self._example(index, self.test_view, None)
+        except UnreadableImageError as error:
+            return f"{self.photos.where(index)} cannot be read: {error}"
+        return f"{self.photos.where(index)} could not be read a while ago"
+
+    def next_readable(
+        self, index: int, view: View, rng: np.random.Generator | None
+    ) -> tuple[int, UInt8[np.ndarray, "height width channels"], int]:
+        """Index, view and label of the photograph at `index`, or of the first after it that can be read.
+
+        Raises:
+          InputError: very many in a row cannot.
+        """
+        for other in range(index, index + min(MOST_IN_A_ROW, len(self))):
+            other %= len(self)
+            try:
+                return other, *self._example(other, view, rng)
+            except UnreadableImageError as error:
+                reason = error
+        raise InputError(
+            f"{self.photos.where(index)} and all {min(MOST_IN_A_ROW, len(self)) - 1} after it cannot be read, "
+            f"the last because {reason}: is this a set of photographs?"
+        )
+
+    def _example(self, index: int, view: View, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
+        data, label = self.photos.read(index)
+        image = view(decode(data, channels=self.image_shape[2]), rng)
+        if image.shape != self.image_shape:
+            height, width, _ = image.shape
+            raise InputError(
+                f"{self.photos.where(index)} has {width} x {height} pixels, others {self.image_shape[1]} x "
+                f"{self.image_shape[0]}: augment.geometry='random_crop' takes photographs of any size"
+            )
+        return image, label
+
+
+def load(
+    source: PhotoSource, *, name: str, strict: bool, track: Callable, report: Callable[[str], None]
+) -> ArraySource:
+    """Decodes a whole source into memory.
+
+    Args:
+      source: photographs that are used as they are (`geometry.whole_view`).
+      name: what to call the set in an error.
+      strict: an unreadable photograph is an error; else the next readable one is in its place, as in `gather`.
+      track: called with (an iterable, its length, a description); shows how far it is and gives it back.
+      report: called with a line for each photograph that was replaced.
+
+    Raises:
+      InputError: see `gather`.
+    """
+
+    def example(index: int) -> dict[str, np.ndarray]:
+        return source.gather(np.array([index]), None if strict else (0, 0))
+
+    images = np.empty((len(source), *source.image_shape), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    with ThreadPoolExecutor() as threads:
+        examples = track(threads.map(example, range(len(source))), len(source), f"decoding {name}")
+        for index, batch in enumerate(examples):
+            images[index], labels[index] = batch["image"][0], batch["label"][0]
+            if not strict and batch["unreadable"][0] != READABLE:
+                report(f"{source.why_unreadable(index)}; the next one is used in its place")
+    return ArraySource(images, labels, source.classes, name=name)
+
+
+def watch_unreadable(
+    chunks: Chunks, source: PhotoSource, *, most: int, report: Callable[[str], None]
+) -> Generator[tuple[int, dict[str, np.ndarray]], None, None]:
+    """Passes chunks on without `unreadable`; reports each photograph that was replaced once, and counts them.
+
+    Raises:
+      InputError: more than `most` different photographs could not be read.
+    """
+    seen: set[int] = set()
+    for step, chunk in chunks:
+        replaced = chunk.pop("unreadable")
+        for index in np.unique(replaced[replaced != READABLE]).tolist():
+            if index in seen:
+                continue
+            seen.add(index)
+            reason = source.why_unreadable(index)
+            if len(seen) > most:
+                raise InputError(
+                    f"{reason}; with it {len(seen)} training photographs could not be read, more than "
+                    f"dataset.max_unreadable={most}: repair the set, or raise the limit"
+                )
+            report(f"warning: {reason}; the next one is used in its place ({len(seen)} so far)")
+        yield step, chunk

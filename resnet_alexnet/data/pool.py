@@ -1,0 +1,140 @@
+"""Tasks for worker processes, which end with this process whatever ends it."""
+
+import contextlib
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.resource_tracker
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing.connection import Connection
+from typing import TypeVar, cast
+
+import cv2
+
+from resnet_alexnet.errors import InputError, TrainingError
+
+_SECONDS = 0.2  # between two reports of a worker
+
+Shared = TypeVar("Shared")
+Task = TypeVar("Task")
+# Does a task; yields counts of what it has done since the last yield.
+Work = Callable[[Shared, Task], Iterator[int]]
+
+
+def run_tasks(
+    work: Work[Shared, Task], shared: Shared, tasks: Iterable[Task], *, workers: int
+) -> Generator[int, None, None]:
+    """Does every task once, in processes, and yields what `work` yields, added up a few times a second.
+
+    Close the generator to end the processes before all is done. Each is told what to do by a pipe of its own, so that
+    killing it at any moment leaves no lock behind.
+
+    Args:
+        work: a function of a module, which the processes import.
+        shared: what every task needs; sent to each process once.
+        tasks: sent one at a time.
+        workers: processes.
+
+    Raises:
+        InputError: `work` raised it; all processes are ended.
+        TrainingError: a process was killed.
+        RuntimeError: `work` raised anything else; the message is its traceback.
+    """
+    context = multiprocessing.get_context("spawn")
+    # Now, because when it starts it would unblock the signals that the workers are not to get.
+    multiprocessing.resource_tracker.ensure_running()
+    tasks = iter(tasks)
+    processes = []
+    busy: list[Connection] = []
+    try:
+        first = list(itertools.islice(tasks, workers))
+        for _ in first:
+            ours, theirs = context.Pipe()
+            busy.append(ours)
+            process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+            with _signals_blocked():
+                process.start()
+                processes.append(process)
+            theirs.close()
+        # Not with the arguments above: a process that dies as it starts would never read them, and block this one.
+        data = pickle.dumps(shared)
+        for connection, task in zip(busy, first, strict=True):
+            connection.send_bytes(data)
+            connection.send(task)
+        while busy:
+            for connection in cast(list[Connection], multiprocessing.connection.wait(busy.copy())):
+                message = connection.recv()
+                if isinstance(message, Exception):
+                    raise message
+                if message is not None:
+                    yield message
+                    continue
+                try:
+                    connection.send(next(tasks))
+                except StopIteration:
+                    busy.remove(connection)
+                    connection.close()
+    except (EOFError, ConnectionError):
+        raise TrainingError(
+            "a worker process was killed, perhaps because memory ran out: run the same command again to go on, "
+            "with fewer --workers"
+        ) from None
+    finally:
+        for process in processes:
+            pass
+        for process in processes:
+            process.join()
+        for connection in busy:
+            connection.close()
+
+
+def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
+    """The life of a worker process: reports counts (int), the end of a task (None), or what went wrong.
+
+    It ends when nobody is there to report to.
+    """
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    try:
+        shared = connection.recv()
+        while True:
+            task = connection.recv()
+            try:
+                for count in _a_few_times_a_second(work(shared, task)):
+                    connection.send(count)
+                connection.send(None)
+            except InputError as error:
+                connection.send(error)
+            except ConnectionError:
+                raise
+            except Exception:
+                connection.send(RuntimeError(traceback.format_exc()))
+    except (EOFError, ConnectionError):
+        return
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Generator[None, None, None]:
+    """Blocks Ctrl-C and SIGTERM here and, for good, in processes started meanwhile. Here they come when the block ends.
+
+    A terminal sends Ctrl-C to all processes of a command, but only the first is to react and end the others.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _a_few_times_a_second(counts: Iterable[int]) -> Iterator[int]:
+    """Yields the same total less often."""
+    total, last = 0, time.monotonic()
+    for count in counts:
+        total += count
+        if time.monotonic() - last > _SECONDS:
+            yield total
+            total, last = 0, time.monotonic()
+    yield total

@@ -1,0 +1,292 @@
+"""Prepares a data set once, so that training reads it fast: see USAGE.
+
+As a command: python -m resnet_alexnet.data.prepare --images=photographs --output=data
+"""
+
+import contextlib
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich import progress
+from rich.console import Console
+
+from resnet_alexnet.data import preparation
+from resnet_alexnet.data.archive import ArchivePhotos
+from resnet_alexnet.data.image_folder import FolderPhotos, read_image_folder
+from resnet_alexnet.data.imagenet import read_imagenet
+from resnet_alexnet.data.pool import run_tasks
+from resnet_alexnet.data.recode import ENCODINGS, SIDE, Recoding
+from resnet_alexnet.data.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
+from resnet_alexnet.data.workers import count_cores
+from resnet_alexnet.errors import InputError, InterruptedRunError, check_name
+
+USAGE = """usage: python -m resnet_alexnet.data.prepare INPUT --output=DIR [OPTIONS]
+
+Checks every photograph and packs them into array_record files that TFDS and Grain read, DIR/NAME/VERSION, with their
+statistics and a manifest. A preparation that was stopped goes on when it is started again.
+
+INPUT, ImageNet's official archives, which are not unpacked:
+  --train=FILE           ILSVRC2012_img_train.tar
+  --val=FILE             ILSVRC2012_img_val.tar, with the devkit
+  --devkit=FILE          ILSVRC2012_devkit_t12.tar.gz
+  --allow_incomplete     a part of ImageNet: numbers of classes and photographs are not checked
+INPUT, any photographs:
+  --images=FOLDER        train/CLASS/PHOTO and, if any, val/CLASS/PHOTO and test/CLASS/PHOTO; jpg, png, webp, bmp
+
+OPTIONS:
+  --output=DIR           where the set goes; a folder that holds several sets
+  --name=NAME            default imagenet2012 (version 5.1.0, as TFDS has it), or the name of the folder of photographs
+  --resize=PIXELS        reduce a longer shorter side to this: 256 for AlexNet, 480 for ResNet; default 0, do not
+  --quality=1..100       of the JPEGs that are written, 4:2:0; default 95. RGB JPEGs that need no resizing stay as they
+                         are, everything else becomes one
+  --encoding=jpeg|raw    raw: the central 256 x 256 of shorter side 256, not compressed: fastest, 197 kB a photograph
+  --skip_unreadable      list what cannot be read in the manifest and leave it out; default: stop
+  --workers=N            processes; default one for each core
+  --photos_per_shard=N   default 1252, which makes 1,024 files of ImageNet's training set, as TFDS does
+
+Photographs are read in random order: the archives are best on a solid-state disk.
+exit codes: 0 done · 1 failed · 2 bad input or no room · 75 stopped by SIGTERM · 130 stopped by Ctrl-C
+"""
+SWITCHES = ("--allow_incomplete", "--skip_unreadable")
+FLAGS = (
+    *("train", "val", "devkit", "images", "output", "name", "resize", "quality", "encoding", "workers"),
+    *("photos_per_shard", "allow_incomplete", "skip_unreadable"),
+)
+_EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
+_LINE_SECONDS = 10.0  # between two lines where there is no terminal
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line: see USAGE."""
+
+    train: str
+    val: str
+    devkit: str
+    images: str
+    output: Path
+    name: str
+    version: str
+    recoding: Recoding
+    workers: int
+    photos_per_shard: int
+    allow_incomplete: bool
+    skip_unreadable: bool
+
+
+def parse_options(given: Mapping[str, str]) -> Options:
+    """The options that the flags ask for; a flag that is not given is empty.
+
+    Raises:
+        InputError: something is missing, or a value is not allowed.
+    """
+    archives = bool(given["train"] or given["val"] or given["devkit"])
+    if archives == bool(given["images"]):
+        raise InputError("give ImageNet's archives (--train, --val, --devkit) or --images=FOLDER, one of the two")
+    if not given["output"]:
+        raise InputError("--output is missing: the folder to put the set in, such as --output=data")
+    encoding = given["encoding"] or "jpeg"
+    check_name("--encoding", encoding, ENCODINGS)
+    if encoding == "raw" and (given["resize"] or given["quality"]):
+        raise InputError(
+            f"--encoding=raw is always {SIDE} x {SIDE} pixels without loss: leave out --resize and --quality"
+        )
+    name = given["name"] or "imagenet2012"
+    if not archives and not given["name"]:
+        name = re.sub(r"\W+", "_", Path(given["images"]).resolve().name).lower()
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"--name={name}: allowed are small letters, digits and _, a letter first")
+    return Options(
+        train=given["train"],
+        val=given["val"],
+        devkit=given["devkit"],
+        images=given["images"],
+        output=Path(given["output"]),
+        name=name,
+        version="5.1.0" if archives else "1.0.0",
+        recoding=Recoding(encoding, _number(given, "resize", 0, 0), _number(given, "quality", 95, 1, 100)),
+        workers=_number(given, "workers", count_cores(), 1),
+        photos_per_shard=_number(given, "photos_per_shard", 1252, 1, 1_000_000),
+        allow_incomplete=_switch(given, "allow_incomplete"),
+        skip_unreadable=_switch(given, "skip_unreadable"),
+    )
+
+
+def _number(given: Mapping[str, str], flag: str, default: int, least: int, most: int | None = None) -> int:
+    text = given[flag] or str(default)
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        raise InputError(f"--{flag}={text}: needed is a whole number from {least}" + (f" to {most}" if most else " up"))
+    return int(text)
+
+
+def _switch(given: Mapping[str, str], flag: str) -> bool:
+    check_name(f"--{flag}", given[flag] or "false", ("true", "false"))
+    return given[flag] == "true"
+
+
+def prepare(options: Options) -> None:
+    """Prepares a set, or goes on with it.
+
+    Raises:
+        InputError: bad input, no room, or a set that was prepared otherwise in the way.
+        InterruptedRunError: Ctrl-C or SIGTERM.
+    """
+    splits, words = read_input(options)
+    names = {split: photo_names(photos) for split, photos in splits.items()}
+    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names)
+    final = options.output / options.name / options.version
+    folder = final.with_name(f"{final.name}.incomplete")
+    if preparation.is_prepared(final, wanted):
+        shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed at the very end
+        print(f"{final} is prepared already, as asked")
+        return
+    prepared = Set(folder, options.name, splits, options.recoding, options.skip_unreadable)
+    shards = [
+        shard
+        for split in splits
+        for shard in create_shards(split, names[split], photos_per_shard=options.photos_per_shard)
+    ]
+    try:
+        with preparation.opened(folder, wanted):
+            print(preparation.check_room(prepared, shards), flush=True)
+            write_shards(prepared, shards, workers=options.workers)
+            manifest = preparation.finish(prepared, shards, final, wanted=wanted, words=words)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}): {GO_ON}") from None
+    print("\n".join(_result(final, manifest)))
+
+
+def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPhotos], dict[str, str]]:
+    """The photographs of each split, and words for the classes where there are any."""
+    if options.images:
+        splits, words = read_image_folder(options.images), {}
+    else:
+        print("reading what the archives hold", flush=True)
+        splits, words = read_imagenet(
+            train=options.train,
+            validation=options.val,
+            devkit=options.devkit,
+            allow_incomplete=options.allow_incomplete,
+        )
+    for split, photos in splits.items():
+        print(f"{split}: {len(photos):,} photographs of {len(photos.classes):,} classes", flush=True)
+    return splits, words
+
+
+def photo_names(photos: ArchivePhotos | FolderPhotos) -> list[str]:
+    """The name of each photograph in its split: ImageNet's file name, or CLASS/FILE."""
+    if isinstance(photos, ArchivePhotos):
+        return [photos.name(index) for index in range(len(photos))]
+    start = len(str(photos.folder)) + 1
+    return [photos.where(index)[start:] for index in range(len(photos))]
+
+
+def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> None:
+    """Writes the shards in processes and shows how far they are.
+
+    Raises:
+        InputError: see `write_shard`.
+        InterruptedRunError: Ctrl-C or SIGTERM. No process is left.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        done = count_records(prepared)
+        raise InterruptedRunError(
+            f"stopped: {done} of {len(shards)} files are complete; run the same command again to go on",
+            _EXIT_CODES[signal.Signals(number)],
+        )
+
+    total = sum(len(shard.indices) for shard in shards)
+    previous = {number: signal.signal(number, stop) for number in _EXIT_CODES}
+    try:
+        with (
+            contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
+            _bar(total) if _is_live() else _lines(total) as advance,
+        ):
+            for count in counts:
+                advance(count)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _is_live() -> bool:
+    return sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A live bar; gives the function that counts photographs."""
+    columns = (
+        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} photographs"),
+        progress.BarColumn(bar_width=None),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(file=sys.stdout), expand=True) as bar:
+        task = bar.add_task("", total=total, rate="")
+
+        def advance(count: int) -> None:
+            bar.update(task, advance=count, rate=f"{bar.tasks[0].speed or 0:,.0f}/s")
+
+        yield advance
+
+
+@contextlib.contextmanager
+def _lines(total: int) -> Iterator[Callable[[int], None]]:
+    """A plain line every few seconds; gives the function that counts photographs."""
+    done, counted, last = 0, 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, counted, last
+        done += count
+        seconds = time.monotonic() - last
+        if seconds > _LINE_SECONDS:
+            rate = (done - counted) / seconds
+            left = (total - done) / rate / 60 if rate else 0
+            print(f"{done:,} of {total:,} photographs  {rate:,.0f}/s  {left:,.0f} minutes left", flush=True)
+            counted, last = done, time.monotonic()
+
+    yield advance
+
+
+def _result(final: Path, manifest: dict[str, Any]) -> Iterator[str]:
+    """What a person wants to know of a finished set, line by line."""
+    for split, summary in manifest["splits"].items():
+        counts = [f"{reason} {kind['photographs']:,}" for reason, kind in summary["encoded_anew"].items()]
+        counts += [f"left out as unreadable {len(summary['unreadable']):,}"] * bool(summary["unreadable"])
+        yield f"{split}: {summary['records']:,} photographs, {summary['as_published']:,} as they were" + (
+            f"; {', '.join(counts)}" if counts else ""
+        )
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    yield f"{final} is complete: {len(manifest['files'])} files, {preparation.in_words(size)}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: see `parse_options` and `prepare`.
+        InterruptedRunError: Ctrl-C or SIGTERM.
+    """
+    from resnet_alexnet import command  # a command may; the library above may not
+
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE, end="")
+        return
+    words = [f"{word}=true" if word in SWITCHES else word for word in arguments]
+    prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
+
+
+if __name__ == "__main__":
+    from resnet_alexnet.command import exit_with
+
+    exit_with(lambda: main(sys.argv[1:]))

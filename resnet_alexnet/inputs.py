@@ -1,0 +1,99 @@
+"""From a config to what a network is fed: the splits of a data set, their views, and their preprocessing."""
+
+from functools import partial
+
+from ml_collections import ConfigDict
+
+from resnet_alexnet.data import geometry, loader, preprocessing, sources
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.data.sources import Splits, Track, Views, untracked
+from resnet_alexnet.data.statistics import Statistics
+from resnet_alexnet.data.workers import AUTO
+from resnet_alexnet.errors import InputError, check_name
+
+GEOMETRIES = ("none", "random_crop", "random_resized_crop")
+# Of the group `dataset`, what is not the data's own.
+_NOT_OF_THE_SET = ("on_device", "shorter_side", "interpolation", "workers", "max_unreadable")
+
+
+def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
+    """Reads the data that `config` names.
+
+    Raises:
+        InputError: a field whose value is not allowed, or data that is missing, damaged or does not fit.
+    """
+    if config.dataset.workers < AUTO:
+        raise InputError(f"dataset.workers is {config.dataset.workers} (allowed: 0 and above, or {AUTO}: by the cores)")
+    of_the_set = {name: value for name, value in config.dataset.items() if name not in _NOT_OF_THE_SET}
+    splits = sources.create_splits(**of_the_set, views=create_views(config), track=track)
+    loader.steps_per_epoch(len(splits.train), config.batch_size)
+    return splits
+
+
+def read_statistics(config: ConfigDict, splits: Splits, *, track: Track = untracked) -> Statistics:
+    """The statistics of the training set in its views for testing: those stored with it, or measured now."""
+    size, statistics = splits.train.image_shape[0], splits.statistics
+    measured_at = size if config.augment.geometry == "none" else config.dataset.shorter_side
+    if statistics is None or statistics.pixel_mean.shape[:2] != (measured_at, measured_at):
+        statistics = preprocessing.measure(splits.train, track=track)
+    return statistics.central(size)
+
+
+def create_preprocessing(config: ConfigDict, splits: Splits, statistics: Statistics) -> Preprocessing:
+    """The record of how the splits' images become the network's input."""
+    return preprocessing.create_preprocessing(
+        statistics,
+        mean=config.augment.mean,
+        std=config.augment.std,
+        classes=splits.train.classes,
+        shorter_side=None if config.augment.geometry == "none" else config.dataset.shorter_side,
+        interpolation=config.dataset.interpolation,
+    )
+
+
+def create_views(config: ConfigDict) -> Views | None:
+    """How photographs become squares of dataset.image_size pixels; None where images are taken as they are.
+
+    Raises:
+        InputError: a field whose value is not allowed.
+    """
+    augment, dataset = config.augment, config.dataset
+    check_name("augment.geometry", augment.geometry, GEOMETRIES)
+    check_name("dataset.interpolation", dataset.interpolation, geometry.INTERPOLATIONS)
+    if augment.geometry == "none":
+        return None
+    size, shorter_side = dataset.image_size, dataset.shorter_side
+    if size is None:
+        raise InputError(
+            f"augment.geometry={augment.geometry!r} needs dataset.image_size, the side of the crops in pixels"
+        )
+    if not 1 <= size <= shorter_side:
+        raise InputError(
+            f"dataset.image_size={size}: the test crop does not fit into dataset.shorter_side={shorter_side} pixels"
+        )
+    test = partial(geometry.central_view, size=size, shorter_side=shorter_side, interpolation=dataset.interpolation)
+    if augment.geometry == "random_crop":
+        scale = tuple(augment.scale)
+        if len(scale) != 2 or not size <= scale[0] <= scale[1]:
+            raise InputError(
+                f"augment.scale={scale} (allowed: least and greatest shorter side, from dataset.image_size={size} on)"
+            )
+        train = partial(
+            geometry.random_crop_view,
+            size=size,
+            scale=scale,
+            central_square=augment.central_square,
+            interpolation=dataset.interpolation,
+        )
+        return Views(size, train, test)
+    for field, (least, greatest), most in (("area", augment.area, 1.0), ("aspect", augment.aspect, 100.0)):
+        if not 0 < least <= greatest <= most:
+            raise InputError(f"augment.{field}=({least}, {greatest}) (allowed: above 0, rising, up to {most:g})")
+    train = partial(
+        geometry.random_resized_crop_view,
+        size=size,
+        area=tuple(augment.area),
+        aspect=tuple(augment.aspect),
+        interpolation=dataset.interpolation,
+    )
+    return Views(size, train, test)

@@ -1,0 +1,123 @@
+import io
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image, ImageOps
+
+from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.data.recode import Recoding, central_square, recode
+from tests.archives import encode, photograph
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+
+
+@pytest.mark.parametrize("resize", [0, 280, 1000])
+def test_a_plain_rgb_jpeg_that_needs_no_resizing_stays_byte_for_byte(resize):
+    data = encode(photograph(1, 280, 360))
+    recoded = recode(data, Recoding(resize=resize))
+    assert recoded.data is data
+    assert recoded.changes == ()
+    assert recoded.image.shape == (280, 360, 3)
+
+
+ODD = {
+    "CMYK": "CMYK",
+    "grey": "grey",
+    "PNG": "PNG",
+    "palette": "PNG",
+    "rotated": "rotated by EXIF",
+}
+
+
+@pytest.mark.parametrize(("kind", "reason"), ODD.items(), ids=ODD)
+def test_whatever_is_no_plain_rgb_jpeg_becomes_one(kind, reason):
+    data = encode(photograph(2), kind)
+    recoded = recode(data, Recoding())
+    assert recoded.changes == (reason,)
+    height, width, colours, chroma = simplejpeg.decode_jpeg_header(recoded.data)
+    assert (colours, chroma) == ("YCbCr", "420")
+    assert (height, width) == ((360, 280) if kind == "rotated" else (280, 360))
+    assert psnr(simplejpeg.decode_jpeg(recoded.data, strict=True), by_pillow(data)) > 31
+    again = recode(recoded.data, Recoding())
+    assert again.changes == ()
+
+
+def test_of_16_bits_the_upper_8_are_kept():
+    image = photograph(3)
+    recoded = recode(encode(image, "16-bit"), Recoding())
+    assert recoded.changes == ("PNG",)
+    assert psnr(decode(recoded.data), np.repeat(image[..., :1], 3, axis=-1)) > 33
+
+
+def test_a_flaw_that_only_pillow_forgives_is_not_passed_on():
+    data = encode(photograph(4))
+    flawed = data[:-2] + bytes(range(20)) + data[-2:]  # bytes that belong to nothing
+    with pytest.raises(ValueError, match="JPEG"):
+        simplejpeg.decode_jpeg(flawed, strict=True)
+    recoded = recode(flawed, Recoding())
+    assert recoded.changes == ("flawed JPEG",)
+    assert psnr(simplejpeg.decode_jpeg(recoded.data, strict=True), by_pillow(data)) > 31
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [(300, 451, (256, 384)), (400, 300, (341, 256))])
+def test_resizing_takes_the_shorter_side_down_by_the_mean_of_areas(height, width, expected):
+    data = encode(photograph(5, height, width))
+    recoded = recode(data, Recoding(resize=256))
+    assert recoded.changes == ("resized",)
+    pixels = decode(recoded.data)
+    assert pixels.shape[:2] == expected
+    box = Image.fromarray(by_pillow(data)).resize(expected[::-1], Image.Resampling.BOX)
+    assert psnr(pixels, np.asarray(box)) > 33
+    assert recoded.image.shape == (height, width, 3)
+
+
+def test_quality_is_that_of_the_jpeg():
+    data = encode(photograph(6, 400, 500))
+    sizes = [len(recode(data, Recoding(resize=256, quality=quality)).data) for quality in (50, 80, 95)]
+    assert sizes == sorted(sizes)
+    coarse, fine = (Image.open(io.BytesIO(recode(data, Recoding(resize=256, quality=q)).data)) for q in (50, 95))
+    reference = Image.fromarray(photograph(6))
+    for image, quality in ((coarse, 50), (fine, 95)):
+        file = io.BytesIO()
+        reference.save(file, "JPEG", quality=quality)
+        assert image.quantization == Image.open(file).quantization
+
+
+@pytest.mark.parametrize("size", [(280, 360), (360, 280), (100, 130), (256, 256), (3, 700)])
+def test_raw_is_the_central_square_as_a_ppm(size):
+    data = encode(photograph(7, *size), "PNG")
+    recoded = recode(data, Recoding(encoding="raw"))
+    assert recoded.changes == ("PNG", "raw")
+    assert recoded.data.startswith(b"P6\n256 256\n255\n")
+    assert len(recoded.data) == 15 + 256 * 256 * 3
+    pixels = decode(recoded.data)
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(recoded.data))))
+    np.testing.assert_array_equal(pixels, central_square(recoded.image))
+
+
+def test_the_central_square_is_that_of_shorter_side_256():
+    image = photograph(8, 410, 520)
+    resized = Image.fromarray(image).resize((520 * 256 // 410, 256), Image.Resampling.BOX)
+    left = (resized.width - 256) // 2
+    assert psnr(central_square(image), np.asarray(resized)[:, left : left + 256]) > 30
+    exact = photograph(8, 256, 256)
+    np.testing.assert_array_equal(central_square(exact), exact)
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+@pytest.mark.parametrize("data", [b"", b"no image at all", encode(photograph(9), "truncated")], ids=len)
+def test_what_cannot_be_decoded(data, encoding):
+    with pytest.raises(UnreadableImageError):
+        recode(data, Recoding(encoding=encoding))
+
+
+def test_what_is_too_long_for_a_jpeg():
+    with pytest.raises(UnreadableImageError, match="70000 x 1 pixels make no JPEG"):
+        recode(encode(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
