@@ -9,7 +9,6 @@ from rounds import Comparison, Line
 
 LOOP_IMAGES = 4  # times as many in a round: a pipeline is longer in getting steady than one thread
 STEP_FACTORS = (0.8, 1.0, 1.25)  # of the stand-in's step to the time that a batch takes to read
-LEAD_IN = 12  # batches: what a loop may have under way, read and dispatched
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,11 @@ class Setting:
     torch_python: str = ""
     tf_python: str = ""
 
-    def line(self, name: str, script: str, about: str, *, cores: Sequence[int] = (), lead_in: int = 0, **options: Any):
+    def line(self, name: str, script: str, about: str, *, cores: Sequence[int] = (), **options: Any):
         """A line; on one core unless others are given."""
         python = {"input_torch.py": self.torch_python, "input_tf.py": self.tf_python}.get(script, sys.executable)
         common = {"folder": self.folder, "size": self.size, "batch_size": self.batch_size}
-        return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], lead_in, about)
+        return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], about)
 
 
 def core_lines(setting: Setting) -> list[Line]:
@@ -61,22 +60,21 @@ def loader_lines(setting: Setting) -> list[Line]:
     """From files to batches in the process that trains, by threads or worker processes."""
     lines = []
     for count in sorted({1, setting.workers}):
-        threads = "1 thread" if count == 1 else f"{count} threads"
-        workers = "1 worker" if count == 1 else f"{count} workers"
-        ours = {"kind": "loader", "interpolation": "bilinear", "cores": setting.cores}
+        plural = "" if count == 1 else "s"
+        threads, workers = f"{count} thread{plural}", f"{count} worker{plural}"
+        cores = setting.cores
+        own = {"kind": "loader", "interpolation": "bilinear"}
+        torch = "PIL, RandomResizedCrop, uint8, no floats"
         lines += [
-            setting.line(f"ours, {threads}", "input_ours.py", "bilinear", workers=0, prefetch=count, **ours),
-            setting.line(f"ours, {workers}", "input_ours.py", "bilinear", workers=count, prefetch=2, **ours),
-            setting.line(
-                f"DataLoader, {workers}",
-                "input_torch.py",
-                "PIL, RandomResizedCrop, uint8, no copy to a tensor of floats",
-                kind="loader",
-                workers=count,
-                cores=setting.cores,
-            ),
-            setting.line(f"tf.data, {threads}", "input_tf.py", "as above", threads=count, cores=setting.cores),
+            # Threads are as many as there are cores.
+            setting.line(f"ours, {threads}", "input_ours.py", "bilinear", cores=cores[-count:], workers=0, **own),
+            setting.line(f"ours, {workers}", "input_ours.py", "bilinear", cores=cores, workers=count, **own),
+            setting.line(f"DataLoader, {workers}", "input_torch.py", torch, cores=cores, kind="loader", workers=count),
+            setting.line(f"tf.data, {threads}", "input_tf.py", "as above", cores=cores[-count:], threads=count),
         ]
+    many = setting.workers
+    apart = {"kind": "apart", "interpolation": "bilinear", "cores": setting.cores, "processes": many}
+    lines.append(setting.line(f"{many} processes apart", "input_ours.py", "bilinear, for nobody", **apart))
     return _installed(lines)
 
 
@@ -108,8 +106,7 @@ def loop_lines(setting: Setting, images_per_second: float) -> list[Line]:
                 device="real",
                 cores=step_cores,
                 input_cores=input_cores,
-                threads=len(input_cores),
-                lead_in=LEAD_IN * setting.batch_size,
+                workers=0,
                 size=32,
             )
         )
@@ -145,6 +142,13 @@ def comparisons(setting: Setting) -> list[Comparison]:
             times=setting.workers,
             goal=0.85,
         ),
+        Comparison(f"ours, {several} for 1, by CPU time", f"ours, {several}", (f"ours, {one}",), by_cpu=True),
+        Comparison(
+            f"{several} apart for {setting.workers} times 1",
+            f"{setting.workers} processes apart",
+            ("ours, 1 thread",),
+            times=setting.workers,
+        ),
         Comparison(f"loader, {several}, DataLoader", f"ours, {several}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, DataLoader's {several}", f"ours, {threads}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, tf.data", f"ours, {threads}", (f"tf.data, {threads}",)),
@@ -165,8 +169,7 @@ def _loop_line(setting: Setting, name: str, about: str, **options: Any) -> Line:
         about,
         cores=setting.cores,
         input_cores=setting.cores,
-        threads=setting.workers,
-        lead_in=LEAD_IN * setting.batch_size,
+        workers=0,
         **options,
     )
 

@@ -20,11 +20,25 @@ from serve import Run, serve
 
 from resnet_alexnet import build, command, parallel
 from resnet_alexnet.data.image_folder import read_image_folder
-from resnet_alexnet.pace import Pace
+from resnet_alexnet.pace import Pace, Result
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
 MODEL = "cifar_resnet8"
-Step = Callable[[Any], Any]  # dispatches the step on a batch; what it returns can be waited for
+LEAD_IN = 16  # steps: more than what is read ahead and in flight
+Step = Callable[[Any], Result]  # dispatches the step on a batch
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A step of any device, whose end is noted."""
+
+    step: Result
+    ends: list[float]
+
+    def block_until_ready(self) -> None:
+        """Returns when it is over."""
+        self.step.block_until_ready()
+        self.ends.append(time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ def create(
     folder: str,
     size: int,
     batch_size: int,
-    threads: int,
+    workers: int,
     input_cores: Sequence[int],
     step_seconds: float = 0.0,
 ) -> tuple[Run, dict[str, Any]]:
@@ -58,7 +72,7 @@ def create(
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, input_cores)
     batches = loader_batches(
-        read_image_folder(folder)["train"], size, batch_size, interpolation="bilinear", workers=0, prefetch=threads
+        read_image_folder(folder)["train"], size, batch_size, interpolation="bilinear", workers=workers
     )
     if kind == "step":
         first = next(batches)
@@ -68,20 +82,27 @@ def create(
 
 
 def loop(batches: Iterator[tuple[int, Any]], step: Step | None, batch_size: int) -> Run:
-    """The training loop as train.py has it, between two logs. Without a step it only takes the batches."""
-    mesh, numbers = parallel.create_mesh(), itertools.count(1)
+    """The training loop as train.py has it, between two logs. Without a step it only takes the batches.
 
-    def run(images: int) -> None:
-        for _, chunk in itertools.islice(batches, images // batch_size):
+    What counts is the time from the end of one step to the end of another, both with the loop in full swing: from the
+    end of the LEAD_IN-th one on, not from when batches lay ready and the device had nothing to do.
+    """
+    mesh, numbers = parallel.create_mesh(), itertools.count(1)
+    pace = Pace(batch_size, 0)
+    pace.__enter__()  # its thread ends with this process
+
+    def run(images: int) -> float:
+        ends: list[float] = []
+        for _, chunk in itertools.islice(batches, LEAD_IN + images // batch_size):
             if step is None:
+                ends.append(time.monotonic())
                 continue
             batch = parallel.split_batch(chunk, mesh, axis=1)
             pace.begin_step()
-            done = step(batch)
-            pace.end_step(next(numbers), done)
+            pace.end_step(next(numbers), Timed(step(batch), ends))
+        pace.restart()  # waits for all steps
+        return ends[-1] - ends[LEAD_IN - 1]
 
-    pace = Pace(batch_size, 0)
-    pace.__enter__()  # its thread ends with this process
     return run
 
 

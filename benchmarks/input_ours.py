@@ -1,10 +1,12 @@
 """The project's side of benchmarks/input.py: photographs to batches, on one core or through the loader."""
 
 import itertools
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,11 @@ class Encoded:
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`: "core", "raw" or "loader"."""
+    """The line `kind`: "core", "raw", "apart" or "loader"."""
     photos = read_image_folder(folder)["train"]
+    about = {"versions": {name: version(name) for name in PACKAGES}}
+    if kind == "apart":
+        return apart(photos, size, batch_size, **options), about
     if kind == "loader":
         batches = loader_batches(photos, size, batch_size, **options)
     else:
@@ -63,7 +68,7 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
         else:
             train_view = random_resized(size, options["interpolation"])
         batches = core_batches(Encoded(files), train_view, size, batch_size)
-    return count(batches, batch_size), {"versions": {name: version(name) for name in PACKAGES}}
+    return count(batches, batch_size), about
 
 
 def count(batches: Iterator[object], batch_size: int) -> Run:
@@ -86,16 +91,43 @@ def source_of(photos: Any, train_view: Any, size: int) -> PhotoSource:
     return PhotoSource(photos, (size, size, 3), train_view, geometry.whole_view)
 
 
-def core_batches(photos: Encoded, train_view: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def core_batches(photos: Any, train_view: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Batch after batch, made when it is asked for, by this thread."""
     source = source_of(photos, train_view, size)
     for step in itertools.count():
         indices = loader.batch_indices(step, len(source), batch_size=batch_size, seed=0)
-        yield source.gather(indices, (0, step * batch_size // len(source)))
+        yield source.gather(indices, (0, step))
+
+
+def apart(photos: Any, size: int, batch_size: int, *, interpolation: str, processes: int) -> Run:
+    """Processes that share nothing, each making batches for nobody: what as many cores of this machine can do."""
+    fork = multiprocessing.get_context("fork")
+    pipes = []
+
+    def work(orders: Connection) -> None:
+        geometry.resize_with_one_thread()
+        run = count(core_batches(photos, random_resized(size, interpolation), size, batch_size), batch_size)
+        while True:
+            run(orders.recv())
+            orders.send(None)
+
+    for _ in range(processes):
+        ours, theirs = fork.Pipe()
+        fork.Process(target=work, args=(theirs,), daemon=True).start()
+        pipes.append(ours)
+
+    def run(images: int) -> None:
+        batches = images // batch_size
+        for number, pipe in enumerate(pipes):
+            pipe.send((batches + number) // processes * batch_size)
+        for pipe in pipes:
+            pipe.recv()
+
+    return run
 
 
 def loader_batches(
-    photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int, prefetch: int
+    photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """What the training loop reads: from files, ahead, by threads or by worker processes."""
     return loader.train_chunks(
@@ -105,7 +137,6 @@ def loader_batches(
         start_step=0,
         num_steps=FOREVER,
         workers=workers,
-        prefetch=prefetch,
     )
 
 

@@ -31,7 +31,6 @@ class Line:
         python: interpreter that runs it.
         options: what the side's `create` takes.
         cores: those that the side may use.
-        lead_in: images before each timed run.
         about: what it does, for the table.
     """
 
@@ -40,7 +39,6 @@ class Line:
     python: str
     options: Mapping[str, Any]
     cores: tuple[int, ...]
-    lead_in: int = 0
     about: str = ""
 
 
@@ -50,7 +48,7 @@ class Measured:
 
     line: Line
     rates: tuple[float, ...]
-    core_rates: tuple[float, ...]
+    cpu_rates: tuple[float, ...]
     side: Mapping[str, Any]
 
     def summary(self) -> dict[str, Any]:
@@ -60,7 +58,7 @@ class Measured:
             "about": self.line.about,
             "cores": len(self.line.cores),
             "images_per_second": spread(self.rates),
-            "images_per_cpu_second": spread(self.core_rates),
+            "images_per_cpu_second": spread(self.cpu_rates),
         }
 
 
@@ -89,7 +87,7 @@ class Comparison:
         if not {self.ours, *self.peers} <= measured.keys():
             return None
         ours, *peers = (
-            measured[name].core_rates if self.by_cpu else measured[name].rates for name in (self.ours, *self.peers)
+            measured[name].cpu_rates if self.by_cpu else measured[name].rates for name in (self.ours, *self.peers)
         )
         peer = [self.times * min(rates) for rates in zip(*peers, strict=True)]
         ratio = spread([mine / theirs for mine, theirs in zip(ours, peer, strict=True)])
@@ -107,7 +105,7 @@ class Side:
     """A process that waits, stopped, until it is told to do some images. A context manager."""
 
     def __init__(self, line: Line, warm_up: int):
-        options = {**line.options, "warm_up": warm_up, "lead_in": line.lead_in}
+        options = {**line.options, "warm_up": warm_up}
         self._line = line
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, closed in __exit__
         with _confined(line.cores):
@@ -135,9 +133,8 @@ class Side:
         print(images, file=self._process.stdin, flush=True)
         answer = self._read()
         self._signal(signal.SIGSTOP)
-        # The lead-in's share of the children's time is taken out; a process without children has none.
-        children = (self._children_seconds() - before) * images / (images + self._line.lead_in)
-        return images / answer["seconds"], images / (answer["cpu_seconds"] + children)
+        cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
+        return images / answer["seconds"], images / cpu_seconds
 
     def _read(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()

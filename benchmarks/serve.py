@@ -10,28 +10,26 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Run = Callable[[int], None]  # does that many images
+Run = Callable[[int], float | None]  # does that many images; may say how many seconds counted
 
 
 def serve(create: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
     """Calls `create` with the options of the command line, then answers each number on standard input by doing it.
 
-    The options are one JSON object. Of them, `warm_up` are the images to do before the first answer, and `lead_in`
-    those to do, untimed, before each timed run, where a pipeline empties in between. `create` gets the others; it
-    returns what does the images, and what is to be recorded: versions and the like.
+    The options are one JSON object. Of them, `warm_up` are the images to do before the first answer; `create` gets the
+    others. It returns what does the images, and what is to be recorded: versions and the like.
     """
     options = json.loads(sys.argv[1])
-    warm_up, lead_in = options.pop("warm_up"), options.pop("lead_in")
+    warm_up = options.pop("warm_up")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     run, about = create(**options)
     run(warm_up)
     _answer(answers, about)
     for line in sys.stdin:
-        run(lead_in)
         started, started_cpu = time.perf_counter(), time.process_time()
-        run(int(line))
-        _answer(answers, {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - started_cpu})
+        seconds = run(int(line)) or time.perf_counter() - started
+        _answer(answers, {"seconds": seconds, "cpu_seconds": time.process_time() - started_cpu})
 
 
 def _answer(answers: Any, values: dict[str, Any]) -> None:

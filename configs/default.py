@@ -151,8 +151,8 @@ def _dataset() -> ConfigDict:
             "shorter_side": 256,  # pixels to which photographs are resized before the test crop ([K12] section 2)
             "interpolation": "bilinear",  # of their resizing: bilinear (OpenCV's, as in Caffe), area, bicubic
             "image_size": placeholder(int),  # pixels: side of a photograph's crop, or of the synthetic images
-            # only of the synthetic set, which has no images of its own
-            "channels": placeholder(int),
+            "channels": placeholder(int),  # what the data has, or of the synthetic images
+            # only of the synthetic set; data that is read has its own
             "num_classes": placeholder(int),
             "num_examples": placeholder(int),  # training images
         }

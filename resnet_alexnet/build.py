@@ -53,6 +53,7 @@ class Experiment:
     steps_per_call: int
     eval_batch_size: int
     create_state: Callable[[], TrainState]
+    training_views: steps.Views
     train_chunk: Callable[..., Any]
     eval_step: Callable[..., metrics.Sums]
 
@@ -86,18 +87,23 @@ def create_experiment(
     create_model = model_creator(config, preprocessing, num_classes, device_batch_size)
     forward = {
         "graphdef": nnx.graphdef(nnx.eval_shape(create_model)),
-        "normalize": partial(
-            augment.normalize, mean=preprocessing.mean, std=preprocessing.std, dtype=DTYPES[config.precision]
-        ),
         "axis_name": parallel.AXIS,
     }
+    normalize = partial(
+        augment.normalize, mean=preprocessing.mean, std=preprocessing.std, dtype=DTYPES[config.precision]
+    )
+    training_views = partial(
+        steps.training_views,
+        normalize=normalize,
+        augment=create_augment(config, preprocessing, statistics.covariance),
+        mix=create_mix(config, num_classes, device_batch_size),
+    )
     resident = keep_on_device(config.dataset.on_device, splits.train)
     train_step = partial(
         steps.train_step,
         tx=optimizer.tx,
         loss=train_loss,
-        augment=create_augment(config, preprocessing, statistics.covariance),
-        mix=create_mix(config, num_classes, device_batch_size),
+        views=training_views,
         ema_decay=config.optim.ema_decay,
         seed=config.seed,
         **forward,
@@ -113,8 +119,11 @@ def create_experiment(
         # Results do not depend on it: padded rows are masked.
         eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
         create_state=partial(_create_state, create_model, optimizer.tx, num_classes, ema=config.optim.ema_decay > 0),
+        training_views=training_views,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
-        eval_step=parallel.parallel_eval_step(partial(steps.eval_step, loss=create_loss(), **forward), mesh),
+        eval_step=parallel.parallel_eval_step(
+            partial(steps.eval_step, loss=create_loss(), normalize=normalize, **forward), mesh
+        ),
     )
 
 

@@ -59,18 +59,38 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
         InputError: anything that is not as USAGE says.
     """
     path, rest = _take_config(arguments)
-    words = [word for word in rest if not word.startswith("--config.")]
-    workdir = parse_flags(["main", *words], {"workdir": "folder", "config": "recipe"})["workdir"]
+    workdir = _parse_others(rest, {"workdir": "folder"})["workdir"]
     if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
     folder = _path("workdir", workdir)
-    if not path:
-        if not (folder / "config.json").exists():
-            raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
+    if not path and (folder / "config.json").exists():
         path = str(folder / "config.json")
+    return _load(path, rest), folder
+
+
+def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[ConfigDict, dict[str, str]]:
+    """The config with its overrides, locked, and the values of other flags; see `parse_flags`.
+
+    Raises:
+        InputError: no config, or something that is wrong with it or with a flag.
+    """
+    path, rest = _take_config(arguments)
+    return _load(path, rest), _parse_others(rest, names)
+
+
+def _load(path: str, words: Sequence[str]) -> ConfigDict:
+    """The config at `path`, with the overrides among `words`."""
+    if not path:
+        raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
     config = load_config(path)
-    override(config, [word for word in rest if word.startswith("--config.")])
-    return config, folder
+    override(config, [word for word in words if word.startswith("--config.")])
+    return config
+
+
+def _parse_others(words: Sequence[str], names: dict[str, str]) -> dict[str, str]:
+    """The values of the flags among `words` that are not the config's."""
+    others = [word for word in words if not word.startswith("--config.")]
+    return parse_flags(["", *others], {**names, "config": "recipe"})
 
 
 def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def draw(records: Sequence[Record], path: Path, *, title: str) -> None:
         _draw_drops(axes, records)
         _dress(axes, records)
     _draw_legend(figure, (error, loss))
-    _write_png(figure, path)
+    write_png(figure, path)
 
 
 def series(records: Iterable[Record], key: str) -> tuple[list[int], list[float]]:
@@ -167,7 +167,8 @@ def _steps_per_epoch(records: Sequence[Record]) -> float | None:
     return None
 
 
-def _write_png(figure: Figure, path: Path) -> None:
+def write_png(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG, whole or not at all."""
     image = io.BytesIO()
     # No software name and version in the file: the same run gives the same bytes.
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})

@@ -21,14 +21,29 @@ Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised image
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalised images, one key an image -> training views
 # training views, labels, one key an image -> mixed views, rows of class weights
 Mix = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Views = Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # `training_views` of a batch and keys
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
 
 
-def image_keys(key: Key[Array, ""], step: Int[Array, ""], images: int, axis_name: str) -> Key[Array, " images"]:
-    """One key for each of this device's images, from the step and the row in the global batch alone."""
-    rows = lax.axis_index(axis_name) * images + jnp.arange(images)
-    step_key = jax.random.fold_in(key, step)
-    return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(rows)
+def image_keys(seed: int, step: Int[Array, ""], rows: Int[Array, " images"]) -> Key[Array, "purposes images"]:
+    """Keys to augment, to run the model and to mix with, one an image: of the step and the row in the global batch."""
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(step_key, row), 3))(rows)
+    return jnp.moveaxis(keys, 1, 0)
+
+
+def training_views(
+    batch: Batch,
+    augment_keys: Key[Array, " images"],
+    mix_keys: Key[Array, " images"],
+    *,
+    normalize: Normalize,
+    augment: Augment,
+    mix: Mix | None,
+) -> tuple[Num[Array, "images height width channels"], Num[Array, "images ..."]]:
+    """What the network is trained on: normalised, augmented and mixed images, and their labels or class weights."""
+    image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
+    return (image, label) if mix is None else mix(image, label, mix_keys)
 
 
 def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: float) -> Tree:
@@ -39,7 +54,6 @@ def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: flo
     Source: Polyak and Juditsky 1992, averaging; TensorFlow's ExponentialMovingAverage, the smaller decay early on.
     """
     rate = jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
-    # Not decay * a + rate * v: 1 - decay is so small that the rounding of decay would pull the average away.
     return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
 
 
@@ -50,20 +64,16 @@ def train_step(
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformationExtraArgs,
     loss: Loss,
-    normalize: Normalize,
-    augment: Augment,
+    views: Views,
     seed: int,
     axis_name: str,
-    mix: Mix | None = None,
     ema_decay: float = 0.0,
 ) -> TrainState:
     """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out."""
     images = batch["image"].shape[0]
-    keys = image_keys(jax.random.key(seed), state.step, images, axis_name)
-    augment_keys, model_keys, mix_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
-    image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
-    if mix is not None:
-        image, label = mix(image, label, mix_keys)
+    rows = lax.axis_index(axis_name) * images + jnp.arange(images)
+    augment_keys, model_keys, mix_keys = image_keys(seed, state.step, rows)
+    image, label = views(batch, augment_keys, mix_keys)
 
     def objective(params: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
         model = nnx.merge(graphdef, params, state.batch_stats, copy=True)

@@ -5,8 +5,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from resnet_alexnet.data import imagenet
-from resnet_alexnet.data.imagenet import read_devkit, read_imagenet
+from resnet_alexnet.data.prepare import imagenet
+from resnet_alexnet.data.prepare.imagenet import read_devkit, read_imagenet
 from resnet_alexnet.errors import InputError
 from tests import archives as made
 from tests.archives import WNIDS, Archives

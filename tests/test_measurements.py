@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_alexnet.data.measurements import Measurements
-from resnet_alexnet.data.recode import central_square
+from resnet_alexnet.data.prepare.measurements import Measurements
+from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.errors import InputError
 from tests.archives import photograph
 
@@ -19,7 +19,7 @@ def measure(images: list[np.ndarray]) -> Measurements:
 
 
 def test_photographs_are_measured_by_their_central_squares():
-    images = [photograph(seed, 260 + seed, 300) for seed in range(5)]
+    images = [photograph(seed, 260 + seed, 300) for seed in range(4)]
     statistics = measure(images).finish()
     squares = np.stack([central_square(image) for image in images]).astype(np.float64)
     np.testing.assert_allclose(statistics.pixel_mean, squares.mean(0))
@@ -30,6 +30,10 @@ def test_small_images_of_one_size_are_measured_as_they_are():
     images = [photograph(seed, 32, 32) for seed in range(5)]
     statistics = measure(images).finish()
     np.testing.assert_allclose(statistics.pixel_mean, np.stack(images).astype(np.float64).mean(0))
+
+
+def test_large_images_of_one_size_are_measured_by_their_squares_too():
+    assert measure([photograph(seed, 270, 256) for seed in range(2)]).finish().pixel_mean.shape == (256, 256, 3)
 
 
 @pytest.mark.parametrize("odd", [(32, 33), (256, 256), (300, 32)])

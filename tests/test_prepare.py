@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from resnet_alexnet.data import preparation, prepare
 from resnet_alexnet.data.decode import decode
-from resnet_alexnet.data.recode import central_square
+from resnet_alexnet.data.prepare import __main__ as prepare
+from resnet_alexnet.data.prepare import preparation
+from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.errors import InputError
 from tests import archives as made
@@ -32,7 +33,13 @@ VERSION = "imagenet2012/5.1.0"
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory) -> Archives:
-    return made.write_archives(tmp_path_factory.mktemp("archives"))
+    """Enough photographs that there is time to stop in the middle."""
+    return made.write_archives(tmp_path_factory.mktemp("archives"), train_per_class=30)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Archives:
+    return made.write_archives(tmp_path_factory.mktemp("few"))
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +49,18 @@ def undisturbed(archives, tmp_path_factory) -> Path:
     with started(*archives.flags(), f"--output={output}", "--photos_per_shard=3", "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert "train: 24 photographs, 19 as they were; CMYK 1, PNG 2, grey 1, rotated by EXIF 1\n" in out
+    assert "train: 120 photographs, 95 as they were; CMYK 5, PNG 10, grey 5, rotated by EXIF 5\n" in out
     return output
+
+
+def serial(work, shared, tasks: Sequence, workers: int) -> Iterator[int]:
+    for task in tasks:
+        yield from work(shared, task)
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Does the work of the processes here, for tests that are not about them."""
-
-    def serial(work, shared, tasks: Sequence, workers: int) -> Iterator[int]:
-        for task in tasks:
-            yield from work(shared, task)
-
     monkeypatch.setattr(prepare, "run_tasks", serial)
 
 
@@ -87,6 +94,16 @@ def group_is_gone(process: subprocess.Popen) -> bool:
     return False
 
 
+def worker_of(process: subprocess.Popen) -> int:
+    """The process that does the work, of a command with one worker."""
+    lines = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    found = [line.split() for line in lines.splitlines() if "spawn_main" in line]
+    (worker,) = (int(pid) for pid, parent, *_ in found if int(parent) == process.pid)
+    return worker
+
+
 def shards_done(output: Path, count: int) -> Callable[[], bool]:
     return lambda: len(list((output / f"{VERSION}.incomplete" / "records").glob("[!.]*"))) >= count
 
@@ -105,7 +122,7 @@ def tree_of(output: Path) -> set[str]:
 def test_every_photograph_is_there_with_its_label_and_name(archives, undisturbed):
     builder = tfds.builder_from_directory(undisturbed / VERSION)
     assert builder.info.features["label"].names == list(WNIDS)
-    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {"train": 24, "validation": 8}
+    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {"train": 120, "validation": 8}
     for split, photos in (("train", archives.train_photos), ("validation", archives.validation_photos)):
         records = list(builder.as_data_source(split, decoders=SKIP_DECODING))
         assert {record["file_name"].decode() for record in records} == photos.keys()
@@ -121,18 +138,18 @@ def test_every_photograph_is_there_with_its_label_and_name(archives, undisturbed
 def test_tfds_reads_it_by_name_decodes_it_and_cuts_it_into_sub_splits(undisturbed):
     builder = tfds.builder("imagenet2012", data_dir=undisturbed)
     first, rest = builder.as_data_source(["train[:75%]", "train[75%:]"])
-    assert (len(first), len(rest)) == (18, 6)
+    assert (len(first), len(rest)) == (90, 30)
     assert first[0]["image"].shape[2] == 3
     names = [record["file_name"] for part in (first, rest) for record in part]
-    assert len(set(names)) == 24
+    assert len(set(names)) == 120
     assert names != sorted(names)
 
 
 def test_grain_reads_its_files(undisturbed):
     files = sorted(map(str, (undisturbed / VERSION).glob("imagenet2012-train.array_record-*")))
-    assert len(files) == 8
+    assert len(files) == 40
     source = grain.sources.ArrayRecordDataSource(files)
-    assert len(source) == 24
+    assert len(source) == 120
     features = tfds.builder_from_directory(undisturbed / VERSION).info.features
     assert {features.deserialize_example_np(record)["label"] for record in source} == {0, 1, 2, 3}
 
@@ -147,20 +164,21 @@ def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
     assert manifest["settings"]["quality"] == 95
     assert manifest["settings"]["chroma"] == "420"
     train = manifest["splits"]["train"]
-    assert (train["records"], train["as_published"], train["unreadable"]) == (24, 19, {})
-    assert train["encoded_anew"]["CMYK"] == {"photographs": 1, "first": ["n01440764_2.JPEG"]}
+    assert (train["records"], train["as_published"], train["unreadable"]) == (120, 95, {})
+    cmyk = [f"n01440764_{number * 37 + 2}.JPEG" for number in range(0, 30, 6)]
+    assert sorted(train["encoded_anew"]["CMYK"]["first"]) == sorted(cmyk)
     assert {reason: kind["photographs"] for reason, kind in train["encoded_anew"].items()} == {
-        "CMYK": 1,
-        "PNG": 2,
-        "grey": 1,
-        "rotated by EXIF": 1,
+        "CMYK": 5,
+        "PNG": 10,
+        "grey": 5,
+        "rotated by EXIF": 5,
     }
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert manifest["files"].keys() | {"manifest.json"} == files.keys()
     for name, entry in manifest["files"].items():
         assert entry["bytes"] == len(files[name])
         assert entry["sha256"] == hashlib.sha256(files[name]).hexdigest()
-    assert sum(entry.get("records", 0) for entry in manifest["files"].values()) == 32
+    assert sum(entry.get("records", 0) for entry in manifest["files"].values()) == 128
     assert not any(str(CHECKOUT).encode() in data for data in files.values())
 
 
@@ -172,14 +190,14 @@ def test_classes_have_their_words_beside_their_names(undisturbed):
 def test_statistics_are_those_of_the_training_photographs(archives, undisturbed):
     statistics = load_statistics(undisturbed / VERSION / "statistics.npz")
     squares = np.stack([central_square(decode(data)) for data in archives.train_photos.values()]).astype(np.float64)
-    assert statistics.count == 24
+    assert statistics.count == 120
     np.testing.assert_allclose(statistics.pixel_mean, squares.mean(0), rtol=1e-12)
     np.testing.assert_allclose(statistics.covariance, np.cov(squares.reshape(-1, 3).T, bias=True), rtol=1e-9)
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_resizing(archives, tmp_path, capsys):
-    prepare.main([*archives.flags(), f"--output={tmp_path}", "--resize=200", "--quality=80", "--name=small"])
+def test_resizing(few, tmp_path, capsys):
+    prepare.main([*few.flags(), f"--output={tmp_path}", "--resize=200", "--quality=80", "--name=small"])
     assert "resized 18" in capsys.readouterr().out
     builder = tfds.builder_from_directory(tmp_path / "small/5.1.0")
     for record in builder.as_data_source("train"):
@@ -188,14 +206,14 @@ def test_resizing(archives, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_raw(archives, tmp_path):
-    prepare.main([*archives.flags(), f"--output={tmp_path}", "--encoding=raw"])
+def test_raw(few, tmp_path):
+    prepare.main([*few.flags(), f"--output={tmp_path}", "--encoding=raw"])
     source = tfds.builder("imagenet2012", data_dir=tmp_path).as_data_source("train", decoders=SKIP_DECODING)
     assert len(source) == 24
     for record in source:
         pixels = decode(record["image"])
         assert pixels.base is not None  # a view
-        original = archives.train_photos[record["file_name"].decode()]
+        original = few.train_photos[record["file_name"].decode()]
         np.testing.assert_array_equal(pixels, central_square(decode(original)))
     decoded = tfds.builder_from_directory(tmp_path / VERSION).as_data_source("train")[0]["image"]
     np.testing.assert_array_equal(decoded, decode(source[0]["image"]))
@@ -232,6 +250,7 @@ def test_a_folder_of_small_images(small_images, tmp_path):
 # Stopped and started again.
 
 
+@pytest.mark.slow
 def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturbed, tmp_path):
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3"]
     for count, workers in ((1, 2), (5, 1)):
@@ -244,7 +263,7 @@ def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturb
     with started(*flags, "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert re.search(r"\([5-9] of 11 files are there\)", out)
+    assert re.search(r"\(\d+ of 43 files are there\)", out)
     assert content(tmp_path) == content(undisturbed)
 
 
@@ -256,25 +275,37 @@ def test_a_signal_stops_it_in_order(archives, undisturbed, tmp_path, number, cod
         os.killpg(process.pid, number)  # as a terminal does: to every process of the command
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == code, errors
-    assert re.fullmatch(r"stopped: \d+ of 11 files are complete; run the same command again to go on\n", errors)
+    assert re.fullmatch(r"stopped: \d+ of 43 files are complete; run the same command again to go on\n", errors)
     wait_until(lambda: group_is_gone(process))
     assert not [name for name in tree_of(tmp_path) if name.endswith(".tmp")]
     for path in (tmp_path / f"{VERSION}.incomplete/data").iterdir():
         assert path.read_bytes() == (undisturbed / VERSION / path.name).read_bytes()
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_signals_are_as_before_when_it_is_done(small_images, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_a_worker_that_is_killed(archives, tmp_path):
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=1", "--workers=1"]
     with started(*flags) as process:
         wait_until(shards_done(tmp_path, 1), process)
-        children = subprocess.run(["pgrep", "-f", "spawn_main", "-P", str(process.pid)], capture_output=True, text=True)
-        os.kill(int(children.stdout), signal.SIGKILL)
+        worker = worker_of(process)
+        # What a terminal sends to all processes is not for the workers.
+        blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{worker}/status").read_text())
+        assert blocked
+        assert {number for number in range(1, 64) if int(blocked[1], 16) >> (number - 1) & 1} == {2, 15}
+        os.kill(worker, signal.SIGKILL)
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert re.fullmatch(r"error: a worker process was killed, .*run the same command again to go on.*\n", errors)
     wait_until(lambda: group_is_gone(process))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_disk_that_fills(archives, undisturbed, tmp_path):
     """The limit on the size of a file stands for a disk without room: both fail in the same call."""
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3", "--workers=2"]
@@ -282,11 +313,10 @@ def test_a_disk_that_fills(archives, undisturbed, tmp_path):
     with started(*flags, under=limited) as process:
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: \S+-of-0000\d cannot be written \(.*File too large\): make room, then run.*\n", errors)
+    assert re.fullmatch(r"error: \S+-of-00040 cannot be written \(.*File too large\): make room, then run.*\n", errors)
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
     assert not (tmp_path / VERSION).exists()
-    with started(*flags) as process:
-        process.communicate(timeout=SECONDS)
+    prepare.main(flags)
     assert content(tmp_path) == content(undisturbed)
 
 
@@ -307,17 +337,23 @@ def test_a_disk_that_fills_at_the_very_end(archives, undisturbed, tmp_path, monk
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_too_little_room_is_told_before_anything_is_written(archives, tmp_path, monkeypatch):
+def test_too_little_room_is_told_before_anything_is_written(few, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12_345_678))
     expected = r"needs about \d+\.\d MB more, going by \d+ photographs, but its disk has 12.3 MB free: make room"
     with pytest.raises(InputError, match=expected):
-        prepare.main([*archives.flags(), f"--output={tmp_path}", "--encoding=raw", "--photos_per_shard=3"])
+        prepare.main([*few.flags(), f"--output={tmp_path}", "--encoding=raw", "--photos_per_shard=3"])
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
+    # Other settings, as the message advises, are no conflict while no shard is finished.
+    (tmp_path / f"{VERSION}.incomplete/data/imagenet2012-train.array_record-00000-of-00099").touch()
+    monkeypatch.undo()
+    monkeypatch.setattr(prepare, "run_tasks", serial)
+    prepare.main([*few.flags(), f"--output={tmp_path}"])
+    assert len(list((tmp_path / VERSION).glob("*.array_record-*"))) == 2
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_the_room_needed_is_estimated_well(archives, tmp_path, capsys):
-    prepare.main([*archives.flags(), f"--output={tmp_path}", "--encoding=raw"])
+def test_the_room_needed_is_estimated_well(few, tmp_path, capsys):
+    prepare.main([*few.flags(), f"--output={tmp_path}", "--encoding=raw"])
     estimated = re.search(r"about ([\d.]+) MB to write, [\d,.]+ [MGT]B free", capsys.readouterr().out)
     assert estimated
     written = sum(map(len, content(tmp_path).values()))
@@ -343,8 +379,8 @@ def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, 
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_other_settings_do_not_go_on_with_what_was_begun(archives, tmp_path, monkeypatch):
-    flags = [*archives.flags(), f"--output={tmp_path}"]
+def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypatch):
+    flags = [*few.flags(), f"--output={tmp_path}"]
     with monkeypatch.context() as patch:
         patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
         with pytest.raises(SystemExit):
@@ -354,7 +390,7 @@ def test_other_settings_do_not_go_on_with_what_was_begun(archives, tmp_path, mon
     ):
         prepare.main([*flags, "--resize=256"])
     with pytest.raises(InputError, match=r"was begun with .*photographs_sha256 .*: give the same settings to go on"):
-        prepare.main([f"--train={archives.train}", "--allow_incomplete", f"--output={tmp_path}"])
+        prepare.main([f"--train={few.train}", "--allow_incomplete", f"--output={tmp_path}"])
     with (
         preparation.opened(tmp_path / f"{VERSION}.incomplete", json.loads(settings_of(tmp_path))),
         pytest.raises(InputError, match="is being written by another process"),
@@ -380,7 +416,8 @@ def with_unreadable(tmp_path_factory) -> Archives:
     return archives
 
 
-def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_unreadable, tmp_path):
+@pytest.mark.usefixtures("in_this_process")
+def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_unreadable, tmp_path, capsys):
     flags = [*with_unreadable.flags(), f"--output={tmp_path}", "--photos_per_shard=2", "--workers=2"]
     name = f"{WNIDS[2]}_1.JPEG"
     with started(*flags) as process:
@@ -389,10 +426,8 @@ def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_u
     assert re.fullmatch(rf"error: {with_unreadable.train}: {name} cannot be read: .*--skip_unreadable.*\n", errors)
     wait_until(lambda: group_is_gone(process))
     assert not [file for file in tree_of(tmp_path) if file.endswith(".tmp")]
-    with started(*flags, "--skip_unreadable") as process:
-        out, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (0, "")
-    assert "train: 11 photographs, 11 as they were; left out as unreadable 1\n" in out
+    prepare.main([*flags, "--skip_unreadable"])
+    assert "train: 11 photographs, 11 as they were; left out as unreadable 1\n" in capsys.readouterr().out
     manifest = json.loads((tmp_path / VERSION / "manifest.json").read_text())
     assert manifest["splits"]["train"]["unreadable"].keys() == {name}
     builder = tfds.builder_from_directory(tmp_path / VERSION)
@@ -432,10 +467,10 @@ def test_bad_flags(flags, message):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_an_output_that_is_a_file(archives, tmp_path):
+def test_an_output_that_is_a_file(few, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"incomplete cannot be written \(Not a directory\): choose another --output"):
-        prepare.main([*archives.flags(), f"--output={tmp_path / 'file'}"])
+        prepare.main([*few.flags(), f"--output={tmp_path / 'file'}"])
 
 
 def test_help_names_every_flag(capsys):
@@ -460,6 +495,6 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
         advance(100)
         assert capsys.readouterr().out == ""
         advance(1000)
-        assert capsys.readouterr().out == "1,100 of 100,000 photographs  100/s  16 minutes left\n"
+        assert capsys.readouterr().out == "1,100 of 100,000 photographs  100/s  17 min left\n"
         advance(2200)
-        assert capsys.readouterr().out == "3,300 of 100,000 photographs  200/s  8 minutes left\n"
+        assert capsys.readouterr().out == "3,300 of 100,000 photographs  200/s  9 min left\n"

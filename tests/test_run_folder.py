@@ -14,6 +14,9 @@ from resnet_alexnet.errors import InputError
 from tests import tiny
 from tests.processes import snapshot
 
+# How a run reads its data, not which data.
+OF_THE_MACHINE = [f"dataset.{name}" for name in ("on_device", "in_memory", "workers", "max_unreadable")]
+
 NAMES = st.text("abc_", min_size=1, max_size=3)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)
 TREES = st.recursive(
@@ -83,7 +86,7 @@ def test_each_field_may_or_may_not_differ_when_a_run_goes_on(tmp_path, field):
         place = place[group]
     old, place[name] = place[name], 123_456 if isinstance(place[name], int) else "other"
     new = run_folder.from_json(values)
-    free = field in ("num_steps", "steps_per_call", "dataset.on_device") or groups in (
+    free = field in ("num_steps", "steps_per_call", *OF_THE_MACHINE) or groups in (
         ["log"],
         ["eval"],
         ["checkpoint"],

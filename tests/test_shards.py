@@ -8,10 +8,18 @@ from array_record.python import array_record_module
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_alexnet.data import shards
-from resnet_alexnet.data.archive import ArchivePhotos, to_photos
-from resnet_alexnet.data.recode import Recoding
-from resnet_alexnet.data.shards import Set, Shard, count_records, create_shards, load_records, shuffled, write_shard
+from resnet_alexnet.data.prepare import shards
+from resnet_alexnet.data.prepare.archive import ArchivePhotos, to_photos
+from resnet_alexnet.data.prepare.recode import Recoding
+from resnet_alexnet.data.prepare.shards import (
+    Set,
+    Shard,
+    count_records,
+    create_shards,
+    load_records,
+    shuffled,
+    write_shard,
+)
 from resnet_alexnet.errors import InputError
 from tests.archives import encode, photograph, tar
 

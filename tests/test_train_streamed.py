@@ -23,8 +23,6 @@ def folder_config(folder, **fields):
         dataset__data_dir=str(folder),
         dataset__image_size=8,
         dataset__channels=3,
-        dataset__num_classes=3,
-        dataset__num_examples=60,
         dataset__validation_fraction=0.15,
         schedule__until_error=60.0,
         **fields,

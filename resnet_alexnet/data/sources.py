@@ -108,11 +108,11 @@ def create_splits(
       classes: names of the classes to keep, relabelled in this order; empty keeps all.
       views: crops of photographs; None takes images as they are, which must then all have one size.
       in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
-      image_size: height and width in pixels. Chosen here for "synthetic" (default 32); for data that is read, None
-        or what the data (or the views) have. So are the next three.
-      channels: colour channels (synthetic: 3).
-      num_classes: classes before `classes` selects (synthetic: 10).
-      num_examples: training examples before the split and the selection (synthetic: 1000).
+      image_size: height and width in pixels, of "synthetic" (default 32); for data that is read, None or what the data
+        (or the views) have.
+      channels: colour channels, likewise (synthetic: 3).
+      num_classes: of "synthetic" alone, before `classes` selects (10).
+      num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
       track: shows how far the decoding of a set that goes into memory is.
       report: called with a line for each image that could not be read and was replaced on the way into memory.
 
@@ -128,8 +128,6 @@ def create_splits(
         return _synthetic_splits(validation_fraction=validation_fraction, classes=classes, **_with_defaults(asked))
     chosen = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     images = _read(name, data_dir, validation_fraction=validation_fraction, splits=chosen)
-    _check_conflict(name, "num_classes", num_classes, len(images["train"].classes))
-    _check_conflict(name, "num_examples", num_examples, len(images["train"]))
     statistics = _stored_statistics(images["train"])
     images, classes = _divide(images, validation_fraction, classes, name=name)
     opened = {split: _open(part, views, in_memory, f"{name} {split}", track, report) for split, part in images.items()}

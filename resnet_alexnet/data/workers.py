@@ -8,15 +8,12 @@ they ever wait for is a pipe to it.
 
 import contextlib
 import mmap
-import multiprocessing
-import multiprocessing.connection
 import multiprocessing.reduction
 import os
-import signal
+import pickle
 import tempfile
 import traceback
 from collections.abc import Generator
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -24,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from resnet_alexnet.data.geometry import resize_with_one_thread
+from resnet_alexnet.data.processes import end_process, start_process
 from resnet_alexnet.errors import InputError
 
 AUTO = -1
@@ -80,17 +78,14 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
         memory = _SharedMemory(max(workers, 1) * BLOCKS * block_bytes)
         stack.callback(memory.close)
         pool = []
-        with _signals_blocked():
-            for worker in range(workers):
-                # Of both ends, each process keeps one: a wait on it ends when the other process does.
-                ours, theirs = multiprocessing.Pipe()
-                arguments = (chunks, worker, workers, memory.to_child(), block_bytes, theirs)
-                process = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
-                process.start()
-                theirs.close()
-                stack.callback(_end, process, ours)
-                pool.append((process, ours))
+        for worker in range(workers):
+            process, connection = start_process(_work, worker, workers, memory.to_child(), block_bytes)
+            stack.callback(end_process, process, connection)
+            pool.append((process, connection))
+        data = pickle.dumps(chunks)
         for worker, (_, connection) in enumerate(pool):
+            with contextlib.suppress(ConnectionError):  # one that has ended is noticed when its first chunk is due
+                connection.send_bytes(data)
             for block in range(BLOCKS):
                 _hand_over(connection, worker * BLOCKS + block)
         for number in range(len(chunks)):
@@ -101,10 +96,11 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
             yield step, chunk
 
 
-def _work(chunks: Chunks, worker: int, workers: int, memory: Any, block_bytes: int, run: Connection) -> None:
+def _work(run: Connection, worker: int, workers: int, memory: "_InChild", block_bytes: int) -> None:
     """The life of a worker process: for each of its chunks, takes a free block and hands it back full."""
     resize_with_one_thread()  # the workers are the parallelism
     with contextlib.suppress(EOFError, ConnectionError), memory.attach() as blocks:
+        chunks: Chunks = run.recv()
         for number in range(worker, len(chunks), workers):
             block = run.recv()
             try:
@@ -135,13 +131,6 @@ def _receive(process: BaseProcess, connection: Connection) -> tuple[int, int, La
 def _hand_over(connection: Connection, block: int) -> None:
     with contextlib.suppress(ConnectionError):  # one that has ended is noticed when its next chunk is due
         connection.send(block)
-
-
-def _end(process: BaseProcess, connection: Connection) -> None:
-    """Ends a worker. It holds nothing that would have to be put in order."""
-    connection.close()
-    process.kill()
-    process.join()
 
 
 def _write_block(memory: mmap.mmap, start: int, chunk: Chunk) -> Layout:
@@ -201,18 +190,3 @@ class _InChild:
     def attach(self) -> mmap.mmap:
         """Maps the memory in the child."""
         return mmap.mmap(self._descriptor, self._size)
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Generator[None, None, None]:
-    """Blocks Ctrl-C and SIGTERM in this thread and, for good, in all processes that are started meanwhile.
-
-    A terminal and a scheduler send them to the whole group of processes, but only the run itself should react, and end
-    its workers when it has saved. To the run they come as soon as the block ends.
-    """
-    resource_tracker.ensure_running()  # the first process would start it, and Python unblocks both signals when it does
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

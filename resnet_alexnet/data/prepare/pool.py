@@ -1,20 +1,16 @@
 """Tasks for worker processes, which end with this process whatever ends it."""
 
-import contextlib
 import itertools
-import multiprocessing
 import multiprocessing.connection
-import multiprocessing.resource_tracker
 import pickle
-import signal
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar, cast
 
-import cv2
-
+from resnet_alexnet.data.geometry import resize_with_one_thread
+from resnet_alexnet.data.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
 
 _SECONDS = 0.2  # between two reports of a worker
@@ -44,23 +40,15 @@ def run_tasks(
         TrainingError: a process was killed.
         RuntimeError: `work` raised anything else; the message is its traceback.
     """
-    context = multiprocessing.get_context("spawn")
-    # Now, because when it starts it would unblock the signals that the workers are not to get.
-    multiprocessing.resource_tracker.ensure_running()
     tasks = iter(tasks)
     processes = []
     busy: list[Connection] = []
     try:
         first = list(itertools.islice(tasks, workers))
         for _ in first:
-            ours, theirs = context.Pipe()
-            busy.append(ours)
-            process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-            with _signals_blocked():
-                process.start()
-                processes.append(process)
-            theirs.close()
-        # Not with the arguments above: a process that dies as it starts would never read them, and block this one.
+            process, connection = start_process(_serve, work)
+            processes.append((process, connection))
+            busy.append(connection)
         data = pickle.dumps(shared)
         for connection, task in zip(busy, first, strict=True):
             connection.send_bytes(data)
@@ -77,19 +65,14 @@ def run_tasks(
                     connection.send(next(tasks))
                 except StopIteration:
                     busy.remove(connection)
-                    connection.close()
     except (EOFError, ConnectionError):
         raise TrainingError(
             "a worker process was killed, perhaps because memory ran out: run the same command again to go on, "
             "with fewer --workers"
         ) from None
     finally:
-        for process in processes:
-            pass
-        for process in processes:
-            process.join()
-        for connection in busy:
-            connection.close()
+        for process, connection in processes:
+            end_process(process, connection)
 
 
 def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
@@ -97,7 +80,7 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
 
     It ends when nobody is there to report to.
     """
-    cv2.setNumThreads(1)  # the processes are the parallelism
+    resize_with_one_thread()  # the processes are the parallelism
     try:
         shared = connection.recv()
         while True:
@@ -114,19 +97,6 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
                 connection.send(RuntimeError(traceback.format_exc()))
     except (EOFError, ConnectionError):
         return
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Generator[None, None, None]:
-    """Blocks Ctrl-C and SIGTERM here and, for good, in processes started meanwhile. Here they come when the block ends.
-
-    A terminal sends Ctrl-C to all processes of a command, but only the first is to react and end the others.
-    """
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _a_few_times_a_second(counts: Iterable[int]) -> Iterator[int]:

@@ -38,7 +38,7 @@ class Recoded:
     """A photograph as it is stored.
 
     data: the file's bytes.
-    image: the pixels of the original, upright.
+    image: the pixels of these bytes, before they were encoded anew.
     changes: why `data` are not the original's bytes, such as ("CMYK", "resized"); empty where they are.
     """
 
@@ -60,17 +60,15 @@ def recode(data: bytes, recoding: Recoding) -> Recoded:
     image, oddity = _decode(data)
     changes = (oddity,) if oddity else ()
     if recoding.encoding == "raw":
-        return Recoded(_PPM_HEADER + central_square(image).tobytes(), image, (*changes, "raw"))
-    smaller = image
+        square = central_square(image)
+        return Recoded(_PPM_HEADER + square.tobytes(), square, (*changes, "raw"))
     if 0 < recoding.resize < min(image.shape[:2]):
-        smaller = resize_shorter_side(image, recoding.resize, "area")
+        image = resize_shorter_side(image, recoding.resize, "area")
         changes += ("resized",)
     if not changes:
         return Recoded(data, image, ())
     try:
-        encoded = simplejpeg.encode_jpeg(
-            np.ascontiguousarray(smaller), quality=recoding.quality, colorsubsampling=CHROMA
-        )
+        encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=recoding.quality, colorsubsampling=CHROMA)
     except ValueError as error:  # more than 65,535 pixels long
         raise UnreadableImageError(f"{image.shape[1]} x {image.shape[0]} pixels make no JPEG: {error}") from None
     return Recoded(encoded, image, changes)

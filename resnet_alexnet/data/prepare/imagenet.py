@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.io
 
-from resnet_alexnet.data.archive import ArchivePhotos, Entry, open_tar, plain_files, tar_errors, to_photos
+from resnet_alexnet.data.prepare.archive import ArchivePhotos, Entry, open_tar, plain_files, tar_errors, to_photos
 from resnet_alexnet.errors import InputError
 
 NUM_CLASSES = 1000

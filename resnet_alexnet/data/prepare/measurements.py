@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from resnet_alexnet.data.recode import SIDE, central_square
+from resnet_alexnet.data.prepare.recode import SIDE, central_square
 from resnet_alexnet.data.statistics import Moments, Statistics
 from resnet_alexnet.errors import InputError
 

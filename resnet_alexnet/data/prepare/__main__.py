@@ -4,6 +4,7 @@ As a command: python -m resnet_alexnet.data.prepare --images=photographs --outpu
 """
 
 import contextlib
+import math
 import re
 import shutil
 import signal
@@ -18,13 +19,13 @@ from typing import Any, NoReturn
 from rich import progress
 from rich.console import Console
 
-from resnet_alexnet.data import preparation
-from resnet_alexnet.data.archive import ArchivePhotos
 from resnet_alexnet.data.image_folder import FolderPhotos, read_image_folder
-from resnet_alexnet.data.imagenet import read_imagenet
-from resnet_alexnet.data.pool import run_tasks
-from resnet_alexnet.data.recode import ENCODINGS, SIDE, Recoding
-from resnet_alexnet.data.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
+from resnet_alexnet.data.prepare import preparation
+from resnet_alexnet.data.prepare.archive import ArchivePhotos
+from resnet_alexnet.data.prepare.imagenet import read_imagenet
+from resnet_alexnet.data.prepare.pool import run_tasks
+from resnet_alexnet.data.prepare.recode import ENCODINGS, SIDE, Recoding
+from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
 from resnet_alexnet.data.workers import count_cores
 from resnet_alexnet.errors import InputError, InterruptedRunError, check_name
 
@@ -169,7 +170,7 @@ def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPho
     if options.images:
         splits, words = read_image_folder(options.images), {}
     else:
-        print("reading what the archives hold", flush=True)
+        print("reading what the archives hold, a minute for all of ImageNet", flush=True)
         splits, words = read_imagenet(
             train=options.train,
             validation=options.val,
@@ -252,7 +253,7 @@ def _lines(total: int) -> Iterator[Callable[[int], None]]:
         if seconds > _LINE_SECONDS:
             rate = (done - counted) / seconds
             left = (total - done) / rate / 60 if rate else 0
-            print(f"{done:,} of {total:,} photographs  {rate:,.0f}/s  {left:,.0f} minutes left", flush=True)
+            print(f"{done:,} of {total:,} photographs  {rate:,.0f}/s  {math.ceil(left):,} min left", flush=True)
             counted, last = done, time.monotonic()
 
     yield advance

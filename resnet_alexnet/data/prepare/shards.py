@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from jaxtyping import Int64
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from resnet_alexnet.data.decode import UnreadableImageError
-from resnet_alexnet.data.measurements import Measurements
 from resnet_alexnet.data.photos import Photos
-from resnet_alexnet.data.recode import Recoding, recode
+from resnet_alexnet.data.prepare.measurements import Measurements
+from resnet_alexnet.data.prepare.recode import Recoding, recode
 from resnet_alexnet.errors import InputError
 
 # One photograph a chunk, as it is: random access reads no more than it needs, and JPEGs do not compress.
@@ -114,8 +112,10 @@ def create_shards(split: str, names: Sequence[str], *, photos_per_shard: int) ->
     ]
 
 
-def features(classes: Sequence[str], encoding: str) -> tfds.features.FeaturesDict:
-    """What a record holds; TFDS's own for imagenet2012."""
+def features(classes: Sequence[str], encoding: str) -> Any:
+    """What a record holds, as TFDS's FeaturesDict; its own for imagenet2012."""
+    import tensorflow_datasets as tfds  # here: it takes long to import, and writes into the environment
+
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg" if encoding == "jpeg" else None),
@@ -148,6 +148,8 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
 
 def _write(prepared: Set, shard: Shard, path: Path, temporary: Path, record_path: Path) -> Iterator[int]:
     """Writes a shard under a temporary name, then renames it and writes its record."""
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
     photos = prepared.splits[shard.split]
     serializer = ExampleSerializer(features(prepared.classes, prepared.recoding.encoding).get_serialized_info())
     measurements = Measurements()
@@ -251,6 +253,8 @@ def load_records(prepared: Set, shards: Sequence[Shard]) -> tuple[list[Record], 
 
 def write_metadata(prepared: Set, version: str, records: Mapping[str, Sequence[Record]]) -> None:
     """Writes what TFDS needs beside the shards: dataset_info.json, features.json, label.labels.txt."""
+    import tensorflow_datasets as tfds
+
     template = tfds.core.ShardedFileTemplate(
         data_dir=prepared.data,
         template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",

@@ -18,8 +18,8 @@ from typing import Any
 
 from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.data.photos import Photos
-from resnet_alexnet.data.recode import CHROMA, SIDE, Recoding, recode
-from resnet_alexnet.data.shards import Record, Set, Shard, count_records, load_records, write_metadata
+from resnet_alexnet.data.prepare.recode import CHROMA, SIDE, Recoding, recode
+from resnet_alexnet.data.prepare.shards import Record, Set, Shard, count_records, load_records, write_metadata
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 
@@ -106,18 +106,21 @@ def _remove_half_written(folder: Path) -> None:
 
 
 def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Writes the settings, or compares them with those that are there."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Compares the settings with those that are there; where no shard is finished yet, writes them."""
+    folder = path.parent
+    if not any((folder / "records").glob("[!.]*")):
+        for shard in (folder / "data").iterdir():  # without a record, and perhaps of other settings
+            shard.unlink()
         _write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): remove {path.parent}, then begin anew") from None
+        raise InputError(f"{path} cannot be read ({error}): remove {folder}, then begin anew") from None
     if found != wanted:
         raise InputError(
-            f"{path.parent} was begun with {_difference(found, wanted)}: give the same settings to go on, or remove it "
-            "to begin anew"
+            f"{folder} was begun with {_difference(found, wanted)}: give the same settings to go on, or remove it to "
+            "begin anew"
         )
 
 
