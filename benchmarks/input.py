@@ -20,14 +20,14 @@ import numpy as np
 import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, interleave
-from table import comparisons_rows, lines_rows, print_tables, to_markdown
+from rounds import Line, Measured, interleave, weigh
+from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, write_markdown
 
 from resnet_alexnet import command
 from resnet_alexnet.errors import InputError, check_name
 
 USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
-       python benchmarks/input.py --markdown=RECORD.json     (prints the tables of a record)
+       python benchmarks/input.py --record=FILE.json --markdown=FILE.md     (writes its tables there, measures nothing)
 
   --photos        JPEG photographs: a folder, searched with all below it, or a zip archive
   --size          side of the crops, pixels (224)
@@ -35,10 +35,10 @@ USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
   --images        images of a line in a round; four times as many for loaders and loops (512)
   --rounds        rounds, in each of which every line has its turn (10)
   --workers       worker processes or threads of the lines with several, and cores that they may use (2)
-  --parts         what to measure, of core, loaders and loop (core,loaders,loop)
+  --parts         what to measure (core,loaders,loop,memory)
   --torch_python  interpreter of an environment with benchmarks/requirements-torch.txt; empty: that peer is left out
   --tf_python     likewise with benchmarks/requirements-tf.txt
-  --output        file for the record that is also the last line printed
+  --record        file for the record that is also the last line printed
 
 exit codes: 0 done · 1 failed · 2 bad input
 """
@@ -48,10 +48,10 @@ TEXTS = {
     "parts": "what to measure",
     "torch_python": "interpreter",
     "tf_python": "interpreter",
-    "output": "file",
-    "markdown": "record",
+    "record": "file",
+    "markdown": "file",
 }
-PARTS = ("core", "loaders", "loop")
+PARTS = ("core", "loaders", "loop", "memory")
 SUFFIXES = (".jpg", ".jpeg")
 PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
@@ -60,8 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     """The command."""
     given = command.parse_flags(["input", *arguments], TEXTS | dict.fromkeys(NUMBERS, "number"))
     if given["markdown"]:
-        record = _read_record(Path(given["markdown"]))
-        print(to_markdown(comparisons_rows(record)), to_markdown(lines_rows(record)), sep="\n", end="")
+        write_markdown(Path(given["markdown"]), _tables(_read_record(Path(given["record"]))))
         return
     numbers = {name: _number(name, given[name] or str(default)) for name, default in NUMBERS.items()}
     parts = given["parts"].split(",") if given["parts"] else PARTS
@@ -69,6 +68,8 @@ def main(arguments: Sequence[str]) -> None:
         check_name("--parts", part, PARTS)
     if numbers["images"] % numbers["batch_size"]:
         raise InputError(f"--images={numbers['images']} is no multiple of --batch_size={numbers['batch_size']}")
+    if given["record"] and not Path(given["record"]).parent.is_dir():
+        raise InputError(f"--record={given['record']}: there is no such folder")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
         if given[flag] and not Path(given[flag]).is_file():
@@ -86,11 +87,12 @@ def main(arguments: Sequence[str]) -> None:
         )
         load = os.getloadavg()[0]
         measured = _measure(setting, parts, numbers, console)
-    record = _record(setting, numbers, photos, measured)
+        memory = _weigh(setting, numbers) if "memory" in parts else []
+    record = _record(setting, numbers, photos, measured) | {"memory": memory}
     record["hardware"]["load_before"] = round(load, 2)
-    if given["output"]:
-        Path(given["output"]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print_tables(Console(), lines_rows(record), comparisons_rows(record))
+    if given["record"]:
+        Path(given["record"]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print_tables(Console(), *_tables(record))
     print(json.dumps(record))
 
 
@@ -115,6 +117,21 @@ def _measure(
             (rate,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
             measured |= part("the loop", input_lines.loop_lines(setting, rate), many)
     return measured
+
+
+def _weigh(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
+    """Start and memory of loaders with many worker processes."""
+    batch = numbers["batch_size"]
+    images = input_lines.MANY * batch  # a batch of each worker's
+    return [
+        weigh(line, batch=batch, images=images, rounds=numbers["rounds"]) for line in input_lines.memory_lines(setting)
+    ]
+
+
+def _tables(record: dict[str, Any]) -> list[Rows]:
+    """Those of the parts that were measured."""
+    tables = [comparisons_rows(record), lines_rows(record), memory_rows(record)]
+    return [table for table in tables if len(table) > 1]
 
 
 def _record(
@@ -201,7 +218,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"--markdown={path} is not a record of this benchmark: {error}") from None
+        raise InputError(f"--record={path} is not a record of this benchmark: {error}") from None
 
 
 def _processor() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rounds import Comparison, Line
 
 LOOP_IMAGES = 4  # times as many in a round: a pipeline is longer in getting steady than one thread
+MANY = 8  # worker processes whose memory is measured
 STEP_FACTORS = (0.8, 1.0, 1.25)  # of the stand-in's step to the time that a batch takes to read
 
 
@@ -33,11 +34,13 @@ class Setting:
     torch_python: str = ""
     tf_python: str = ""
 
-    def line(self, name: str, script: str, about: str, *, cores: Sequence[int] = (), **options: Any):
+    def line(
+        self, name: str, script: str, about: str, *, cores: Sequence[int] = (), busy: bool = True, **options: Any
+    ) -> Line:
         """A line; on one core unless others are given."""
         python = {"input_torch.py": self.torch_python, "input_tf.py": self.tf_python}.get(script, sys.executable)
         common = {"folder": self.folder, "size": self.size, "batch_size": self.batch_size}
-        return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], about)
+        return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], about, busy)
 
 
 def core_lines(setting: Setting) -> list[Line]:
@@ -50,10 +53,12 @@ def core_lines(setting: Setting) -> list[Line]:
             ("bicubic", "OpenCV, 4x4 pixels: equal to tf.image's"),
         )
     ]
+    decode = setting.line("ours, decoding alone", "input_ours.py", "whole photographs, simplejpeg", kind="decode")
     raw = setting.line("ours, raw cache", "input_ours.py", "uncompressed 256 x 256, random crop", kind="raw")
     pil = setting.line("torchvision", "input_torch.py", "PIL, RandomResizedCrop, bilinear, antialiased", kind="core")
+    pil_decode = setting.line("PIL, decoding alone", "input_torch.py", "whole photographs", kind="decode")
     tf = setting.line("tf.data", "input_tf.py", "decode the crop, bicubic 4x4, normalise in float32", threads=1)
-    return _installed([*ours, raw, pil, tf])
+    return _installed([*ours, decode, raw, pil, pil_decode, tf])
 
 
 def loader_lines(setting: Setting) -> list[Line]:
@@ -76,6 +81,17 @@ def loader_lines(setting: Setting) -> list[Line]:
     apart = {"kind": "apart", "interpolation": "bilinear", "cores": setting.cores, "processes": many}
     lines.append(setting.line(f"{many} processes apart", "input_ours.py", "bilinear, for nobody", **apart))
     return _installed(lines)
+
+
+def memory_lines(setting: Setting) -> list[Line]:
+    """Loaders with many worker processes, for their memory."""
+    name, common = f"{MANY} workers", {"kind": "loader", "workers": MANY, "cores": setting.cores}
+    return _installed(
+        [
+            setting.line(f"ours, {name}", "input_ours.py", "", interpolation="bilinear", **common),
+            setting.line(f"DataLoader, {name}", "input_torch.py", "", **common),
+        ]
+    )
 
 
 def input_alone(setting: Setting) -> Line:
@@ -102,6 +118,7 @@ def loop_lines(setting: Setting, images_per_second: float) -> list[Line]:
                 f"{name}, real step",
                 "input_loop.py",
                 f"ResNet-8 on 32 x 32 crops; {half} core for the step, {len(input_cores)} for the images",
+                busy=False,
                 kind=kind,
                 device="real",
                 cores=step_cores,
@@ -122,6 +139,8 @@ def comparisons(setting: Setting) -> list[Comparison]:
         Comparison("a core, torchvision, equal resampling", "ours, area", ("torchvision",), goal=1.4, by_cpu=True),
         Comparison("a core, tf.data", "ours, bilinear", ("tf.data",), goal=2.2, by_cpu=True),
         Comparison("a core, tf.data, equal resampling", "ours, bicubic", ("tf.data",), by_cpu=True),
+        Comparison("a core, decoding alone, PIL", "ours, decoding alone", ("PIL, decoding alone",), by_cpu=True),
+        Comparison("a core, all for decoding alone", "ours, bilinear", ("ours, decoding alone",), by_cpu=True),
         Comparison("a core, raw cache for JPEG", "ours, raw cache", ("ours, bilinear",), by_cpu=True),
     ]
     for name, goal in (("ours", 0.85), ("DataLoader", None)):
@@ -168,6 +187,7 @@ def _loop_line(setting: Setting, name: str, about: str, **options: Any) -> Line:
         "input_loop.py",
         about,
         cores=setting.cores,
+        busy=False,
         input_cores=setting.cores,
         workers=0,
         **options,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ class Encoded:
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`: "core", "raw", "apart" or "loader"."""
+    """The line `kind`: "core", "decode", "raw", "apart" or "loader"."""
     photos = read_image_folder(folder)["train"]
     about = {"versions": {name: version(name) for name in PACKAGES}}
     if kind == "apart":
@@ -55,7 +54,10 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
         batches = loader_batches(photos, size, batch_size, **options)
     else:
         geometry.resize_with_one_thread()
-        files = [Path(photos.where(index)).read_bytes() for index in range(len(photos))]
+        files = [photos.read(index)[0] for index in range(len(photos))]
+        if kind == "decode":
+            pixels = map(decode, itertools.cycle(files))
+            return count(pixels, 1), about
         if kind == "raw":
             files = [raw(data) for data in files]
             train_view = partial(

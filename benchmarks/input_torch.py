@@ -52,11 +52,14 @@ class Forever(torch.utils.data.Sampler):
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`: "core" or "loader"."""
+    """The line `kind`: "core", "decode" or "loader"."""
     torch.set_num_threads(1)
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    create_batches = core_batches if kind == "core" else loader_batches
-    batches = create_batches(paths, size, batch_size, **options)
+    if kind == "decode":
+        batches, batch_size = decoded(paths), 1
+    else:
+        create_batches = core_batches if kind == "core" else loader_batches
+        batches = create_batches(paths, size, batch_size, **options)
 
     def run(images: int) -> None:
         for _ in itertools.islice(batches, images // batch_size):
@@ -64,6 +67,12 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
 
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
     return run, {"versions": {**versions, "libjpeg-turbo of pillow": features.version("libjpeg_turbo")}}
+
+
+def decoded(paths: list[Path]) -> Iterator[Image.Image]:
+    """The pixels of photographs in memory."""
+    for data in itertools.cycle([path.read_bytes() for path in paths]):
+        yield Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def core_batches(paths: list[Path], size: int, batch_size: int) -> Iterator[np.ndarray]:

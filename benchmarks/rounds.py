@@ -32,6 +32,7 @@ class Line:
         options: what the side's `create` takes.
         cores: those that the side may use.
         about: what it does, for the table.
+        busy: whether it is the CPU's work; where it is not, CPU time says nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Line:
     options: Mapping[str, Any]
     cores: tuple[int, ...]
     about: str = ""
+    busy: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Measured:
             "about": self.line.about,
             "cores": len(self.line.cores),
             "images_per_second": spread(self.rates),
-            "images_per_cpu_second": spread(self.cpu_rates),
+            "images_per_cpu_second": spread(self.cpu_rates) if self.line.busy else None,
         }
 
 
@@ -136,6 +138,12 @@ class Side:
         cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
         return images / answer["seconds"], images / cpu_seconds
 
+    def megabytes(self) -> tuple[float, float]:
+        """Memory of it with all processes it has started, and of the largest of these; shared pages in equal parts."""
+        process = psutil.Process(self._process.pid)
+        sizes = [each.memory_full_info().pss / 1e6 for each in (process, *process.children(recursive=True))]
+        return sum(sizes), max(sizes[1:], default=0.0)
+
     def _read(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()
         if not answer:
@@ -206,6 +214,24 @@ def interleave(
                 if number:
                     rates[name].append(rate)
     return {line.name: Measured(line, *zip(*rates[line.name], strict=True), said[line.name]) for line in lines}
+
+
+def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:
+    """Starts a side and measures how long its first batch takes and how much memory it holds, round after round."""
+    with Side(line, batch) as side:
+        first_seconds, sizes = side.wait()["first_seconds"], []
+        for _ in range(rounds):
+            side.run(images)
+            sizes.append(side.megabytes())
+    totals = [round(total) for total, _ in sizes]
+    return {
+        "name": line.name,
+        "first_batch_seconds": round(first_seconds, 2),
+        "megabytes_after_first_round": totals[0],
+        "megabytes_after_last_round": totals[-1],
+        "megabytes_most": max(totals),
+        "megabytes_of_largest_worker": round(max(largest for _, largest in sizes)),
+    }
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

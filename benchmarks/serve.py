@@ -17,15 +17,17 @@ def serve(create: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
     """Calls `create` with the options of the command line, then answers each number on standard input by doing it.
 
     The options are one JSON object. Of them, `warm_up` are the images to do before the first answer; `create` gets the
-    others. It returns what does the images, and what is to be recorded: versions and the like.
+    others. It returns what does the images, and what is to be recorded: versions and the like. The first answer is that
+    and `first_seconds`, which the warm-up took.
     """
     options = json.loads(sys.argv[1])
     warm_up = options.pop("warm_up")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     run, about = create(**options)
+    started = time.perf_counter()
     run(warm_up)
-    _answer(answers, about)
+    _answer(answers, {**about, "first_seconds": time.perf_counter() - started})
     for line in sys.stdin:
         started, started_cpu = time.perf_counter(), time.process_time()
         seconds = run(int(line)) or time.perf_counter() - started

@@ -1,11 +1,16 @@
 """Tables of a benchmark's record, for a terminal and for Markdown."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from resnet_alexnet.errors import InputError
+
+REGION = re.compile(r"(?<=<!-- tables -->\n).*?(?=<!-- /tables -->)", re.DOTALL)
 Rows = Sequence[Sequence[str]]  # the first is the header
 
 
@@ -20,7 +25,7 @@ def lines_rows(record: Mapping[str, Any]) -> Rows:
                 line["about"],
                 str(line["cores"]),
                 _spread(line["images_per_second"]),
-                f"{line['images_per_cpu_second']['median']:,.0f}",
+                f"{line['images_per_cpu_second']['median']:,.0f}" if line["images_per_cpu_second"] else "",
             )
             for line in record["lines"]
         ),
@@ -46,6 +51,15 @@ def comparisons_rows(record: Mapping[str, Any]) -> Rows:
     ]
 
 
+def memory_rows(record: Mapping[str, Any]) -> Rows:
+    """Start and memory of loaders with many workers."""
+    header = ("line", "first batch after, s", "MB after one round", "MB after the last", "MB at most", "MB of a worker")
+    return [
+        header,
+        *([line["name"], *(f"{value:,}" for value in list(line.values())[1:])] for line in record["memory"]),
+    ]
+
+
 def print_tables(console: Console, *tables: Rows) -> None:
     """Shows them on the terminal."""
     for header, *rows in tables:
@@ -53,6 +67,22 @@ def print_tables(console: Console, *tables: Rows) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+
+def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
+    """Writes the tables between the marks of a Markdown file.
+
+    Raises:
+        InputError: no such file, or one without the marks.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not REGION.search(text):
+        raise InputError(f"{path} lacks the lines <!-- tables --> and <!-- /tables -->")
+    new = "\n".join(["", *map(to_markdown, tables), ""])
+    path.write_text(REGION.sub(lambda _: new, text, count=1), encoding="utf-8")
 
 
 def to_markdown(rows: Rows) -> str:

@@ -26,6 +26,12 @@ def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
         raise InputError(f"dataset.workers is {config.dataset.workers} (allowed: 0 and above, or {AUTO}: by the cores)")
     of_the_set = {name: value for name, value in config.dataset.items() if name not in _NOT_OF_THE_SET}
     splits = sources.create_splits(**of_the_set, views=create_views(config), track=track)
+    height, width, _ = splits.train.image_shape
+    if height != width:
+        raise InputError(
+            f"the images are {width} x {height} pixels, but networks want squares: set augment.geometry='random_crop' "
+            "and dataset.image_size, the side of the crops"
+        )
     loader.steps_per_epoch(len(splits.train), config.batch_size)
     return splits
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resnet_alexnet.data import decode as module
 from resnet_alexnet.data.decode import UnreadableImageError, decode, is_plain_jpeg
@@ -176,6 +176,9 @@ def test_a_rotated_photograph_is_turned_upright(orientation, kind):
     )
     assert is_plain_jpeg(data) == (kind == "JPEG" and orientation == 1)
     image = decode(data)
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(image, np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
+    assert image.flags.c_contiguous
     assert image.shape == upright.shape
     assert np.abs(image.astype(int) - upright).mean() < (0.5 if kind == "PNG" else 8)
 

@@ -12,6 +12,7 @@ from flax import nnx
 
 from resnet_alexnet import augment, build, losses, metrics, models, parallel, steps
 from resnet_alexnet.models.layers import Convolution, Dropout, Linear, he_normal
+from resnet_alexnet.models.normalization import BatchNorm
 from resnet_alexnet.optim.sgd import sgd
 from resnet_alexnet.state import NEVER, create_state
 from tests import tiny
@@ -58,29 +59,29 @@ class EvaluationModeNorm(nnx.Module):
         return self.net(image, train=False)
 
 
-def step_of(create, tx=None, *, pad=1, flip=True, dtype=jnp.float32, mix=None, **options):
+def step_of(create, tx=None, *, loss=None, dtype=jnp.float32, pad=1, flip=True, basis=None, mix=None, ema_decay=0.0):
     """(init, train_step) of a network, with the tiny recipe's other parts."""
     tx = tx or sgd(0.1, momentum=0.9, weight_decay=1e-4)
 
     def init():
         model = create()
         params, batch_stats = (nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat))
-        return create_state(params, batch_stats, tx.init(params), metrics.zero_sums(10))
+        return create_state(params, batch_stats, tx.init(params), metrics.zero_sums(10), ema=ema_decay > 0)
 
     step = partial(
         steps.train_step,
         graphdef=nnx.graphdef(nnx.eval_shape(create)),
         tx=tx,
-        loss=losses.create_loss("softmax_cross_entropy"),
+        loss=loss or losses.create_loss("softmax_cross_entropy"),
         views=partial(
             steps.training_views,
             normalize=partial(augment.normalize, mean=np.float32(100), std=np.float32(50), dtype=dtype),
-            augment=partial(augment.augment, pad=pad, flip=flip),
+            augment=partial(augment.augment, pad=pad, flip=flip, basis=basis),
             mix=mix,
         ),
         seed=3,
         axis_name=parallel.AXIS,
-        **options,
+        ema_decay=ema_decay,
     )
     return init, step
 
@@ -275,52 +276,77 @@ def test_the_optimiser_is_given_the_error_of_the_global_batch(batches):
     assert float(eight.opt_state) == pytest.approx(float(one.opt_state))
 
 
+class NormNet(nnx.Module):
+    """A convolution and BatchNorm in groups of two images."""
+
+    def __init__(self, key):
+        keys = jax.random.split(key, 2)
+        self.conv = Convolution(3, 8, 3, padding=(1, 1), kernel_init=he_normal(), key=keys[0])
+        self.norm = BatchNorm(8, group=2)
+        self.fc = Linear(8, 10, kernel_init=he_normal(), bias_init=jax.nn.initializers.zeros, key=keys[1])
+
+    def __call__(self, image, *, train=False, rngs=None):
+        return self.fc(jnp.mean(jax.nn.relu(self.norm(self.conv(image), train=train)), (1, 2)))
+
+
+def modern_mix(image, label, keys):
+    return augment.mix(image, losses.targets(label, 10), keys, mixup=0.2, cutmix=1.0)
+
+
 @pytest.fixture(scope="module")
 def modern():
-    """The tiny run with all that came after the papers, on one device and on eight."""
-    config = tiny.config(
-        model__bn_group=2,
-        dataset__channels=3,
-        augment__color="pca",
-        augment__mixup=0.2,
-        augment__cutmix=1.0,
-        loss__label_smoothing=0.1,
-        optim__clip_norm=1.0,
-        optim__ema_decay=0.25,
+    """A step with all that came after the papers."""
+    return step_of(
+        lambda: NormNet(jax.random.key(0)),
+        sgd(0.1, momentum=0.9, weight_decay=1e-4, clip_norm=0.5),
+        loss=losses.create_loss("softmax_cross_entropy", label_smoothing=0.1),
+        basis=np.diag([0.1, 0.2, 0.3]),
+        mix=modern_mix,
+        ema_decay=0.25,
     )
-    return config, {n: build.create_experiment(config, jax.devices()[:n]) for n in (ONE, EIGHT)}
 
 
-def test_eight_devices_give_the_state_of_one_with_colour_mixing_smoothing_clipping_and_averages(modern):
-    config, experiments = modern
-    one, eight = (tiny.train(experiments[n], config, steps=3) for n in (ONE, EIGHT))
-    for name in ("params", "batch_stats", "opt_state", "ema"):
+@pytest.fixture(scope="module")
+def colored():
+    rng = np.random.default_rng(0)
+    return [
+        {"image": rng.integers(0, 256, (16, 8, 8, 3), np.uint8), "label": rng.integers(0, 10, 16).astype(np.int32)}
+        for _ in range(5)
+    ]
+
+
+def test_eight_devices_give_the_state_of_one_with_colour_mixing_smoothing_clipping_and_averages(modern, colored):
+    one, eight = (run_steps(*modern, devices, colored[:3]) for devices in (ONE, EIGHT))
+    for name in ("params", "batch_stats", "opt_state", "ema", "sums"):
         assert_trees_close(getattr(one, name), getattr(eight, name), rtol=1e-5)
-    assert_trees_close(one.sums, eight.sums, rtol=1e-5)
     for leaf in jax.tree.leaves(eight.ema):
         copies = [np.asarray(shard.data).tobytes() for shard in leaf.addressable_shards]
         assert len(copies) == EIGHT
         assert len(set(copies)) == 1
 
 
-def test_they_add_no_collective(modern):
-    config, experiments = modern
-    state = jax.eval_shape(experiments[EIGHT].create_state)
-    least = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.batch_stats)))
-    ((computation, size),) = all_reduces(compiled_text(experiments[EIGHT], config))
+def test_they_add_no_collective(modern, colored):
+    init, step = modern
+    mesh, state = parallel.create_mesh(), jax.eval_shape(init)
+    chunk = jax.eval_shape(lambda: {name: array[None] for name, array in colored[0].items()})
+    chunk_step = parallel.parallel_train_chunk(partial(steps.train_chunk, step=step, unroll=True), mesh)
+    ((computation, size),) = all_reduces(chunk_step.lower(state, {}, chunk).compile().as_text())
+    parameters = sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
     assert computation == "ENTRY"
-    assert least <= size <= 1.01 * least
+    assert size == 4 * (parameters + 1 + len(state.sums))  # and the loss
 
 
-def test_the_moving_average_is_that_of_a_slow_loop_over_the_steps(modern):
-    config, experiments = modern
-    state = parallel.replicated(experiments[ONE].create_state, experiments[ONE].mesh)
+def test_the_moving_average_is_that_of_a_slow_loop_over_the_steps(modern, colored):
+    init, step = modern
+    mesh = parallel.create_mesh(jax.devices()[:ONE])
+    chunk_step = parallel.parallel_train_chunk(partial(steps.train_chunk, step=step, unroll=True), mesh)
+    state = parallel.replicated(init, mesh)
     values = lambda state: jax.device_get({"params": state.params, "batch_stats": state.batch_stats})  # noqa: E731
     expected = jax.tree.map(lambda leaf: leaf.astype(np.float64), values(state))
     assert_trees_equal(state.ema, values(state))
-    for step in range(5):
-        state = tiny.train(experiments[ONE], config, steps=step + 1, state=state)
-        decay = [1 / 10, 2 / 11, 0.25, 0.25, 0.25][step]  # the early ones are less than 0.25
+    for batch, decay in zip(colored, [1 / 10, 2 / 11, 0.25, 0.25, 0.25], strict=True):  # the early ones are less
+        chunk = {name: array[None] for name, array in batch.items()}
+        state, _ = chunk_step(state, {}, parallel.split_batch(chunk, mesh, axis=1))
         expected = jax.tree.map(lambda a, v, d=decay: d * a + (1 - d) * v, expected, values(state))
         assert_trees_close(expected, state.ema, rtol=1e-5)
 
@@ -335,7 +361,8 @@ def test_a_mixed_steps_loss_and_errors_worked_by_hand(batches, dtype):
     step_key = jax.random.fold_in(jax.random.key(3), 0)
     keys = [jax.random.split(jax.random.fold_in(step_key, row), 3) for row in range(16)]  # augment, model, mixing
     pair_keys = [jax.random.split(keys[row - row % 2][2], 3) for row in range(16)]  # choice, share, box
-    share = np.array(jax.vmap(lambda key: jax.random.beta(key, 1.0, 1.0))(jnp.stack([key[1] for key in pair_keys])))
+    beta = jax.jit(jax.vmap(lambda key: jax.random.beta(key, 1.0, 1.0)))
+    share = np.array(beta(jnp.stack([key[1] for key in pair_keys])))
     partner = np.arange(16) ^ 1
     image, own = (batches[0]["image"].astype(np.float32) - 100) / 50, share[:, None, None, None]
     image = jnp.asarray(own * image + (1 - own) * image[partner], dtype)

@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 import jax
+import pytest
 
 from resnet_alexnet import build, train
 from resnet_alexnet.pace import STEPS_IN_FLIGHT
@@ -69,6 +70,15 @@ def test_a_finished_run_whose_record_is_gone_is_finished_again(tmp_path):
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 2, "finished": true}\n'
 
 
+@pytest.fixture
+def compiled_quickly():
+    """Slower programs, in half the time to compile."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("compiled_quickly")
 def test_a_run_with_averages_and_mixing_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     fields = {
         "schedule__name": "constant",

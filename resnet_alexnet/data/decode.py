@@ -1,19 +1,32 @@
 """From an encoded photograph to pixels. JPEG by libjpeg-turbo, everything else and every odd JPEG by Pillow."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+Pixels = UInt8[np.ndarray, "height width channels"]
+
 MAX_PIXELS = 89_478_485  # an image of more is taken for a decompression bomb; where Pillow begins to warn
 _JPEG, _PPM = b"\xff\xd8\xff", b"P6\n"
-_EXIF, _EXIF_WITHIN = b"Exif\0\0", 65_536  # bytes from the start in which a camera writes it
+# Markers of JPEG segments: what cameras add, frame headers, and the one before the compressed data.
+_APP1, _FRAMES, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDA
+_EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+# How pixels of each other orientation are turned upright.
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels.transpose(1, 0, 2)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels.transpose(1, 0, 2)[::-1],
+}
 _MODES = {1: "L", 3: "RGB"}
-
-Pixels = UInt8[np.ndarray, "height width channels"]
 
 
 class UnreadableImageError(ValueError):
@@ -43,41 +56,57 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether these are the bytes of an upright RGB or grey JPEG, by its header alone."""
-    return data.startswith(_JPEG) and _plain_jpeg_size(data) is not None
+    """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
+    return data.startswith(_JPEG) and _plain_orientation(data) == 1
 
 
-def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) in pixels of an upright RGB or grey JPEG; None for one that Pillow must look at."""
+def _plain_orientation(data: bytes) -> int | None:
+    """The EXIF orientation of an RGB or grey JPEG whose headers are whole, None of any other.
+
+    A look at its segments, up to the compressed data.
+
+    Raises:
+        UnreadableImageError: it is too large.
+
+    Source: ITU-T T.81, annex B: a segment is FF, marker, and length in two bytes with these; in a frame header
+        precision, height, width and number of components follow.
+    """
+    components, orientation, position = 0, 1, 2
+    while data[position : position + 1] == b"\xff" and position + 10 <= len(data):
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == _SCAN:
+            return orientation if components in (1, 3) else None
+        end = position + 2 + length
+        if marker in _FRAMES:
+            height, width = (int.from_bytes(data[position + at : position + at + 2], "big") for at in (5, 7))
+            _check_size(width, height)
+            components = data[position + 9]
+        elif marker == _APP1 and data.startswith(_EXIF, position + 4):
+            orientation = _orientation(data[position + 4 : end])
+        position = end
+    return None
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation that an EXIF segment tells, 1 where it is upright, unknown or unreadable."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return None
-    _check_size(width, height)
-    if colours not in ("YCbCr", "RGB", "Gray"):
-        return None
-    if data.find(_EXIF, 0, _EXIF_WITHIN) >= 0 and _orientation(data) != 1:
-        return None
-    return height, width
-
-
-def _orientation(data: bytes) -> int:
-    """The EXIF orientation, 1 where it is upright, unknown or unreadable."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.getexif().get(_ORIENTATION, 1)
+        tags = Image.Exif()
+        tags.load(exif)
+        return tags.get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF raises errors of many types, and is no reason to refuse the pixels
         return 1
 
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
-    """The pixels of a plain and flawless JPEG, as libjpeg's default settings give them; None for any other."""
-    if _plain_jpeg_size(data) is None:
+    """The pixels of an RGB or grey JPEG without flaws, as libjpeg's default settings give them; None for any other."""
+    orientation = _plain_orientation(data)
+    if orientation is None:
         return None
     try:
-        return simplejpeg.decode_jpeg(data, "RGB" if channels == 3 else "GRAY", strict=True)
+        pixels = simplejpeg.decode_jpeg(data, "RGB" if channels == 3 else "GRAY", strict=True)
     except ValueError:  # a flaw that Pillow forgives, or damage that it explains
         return None
+    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
 
 
 def _decode_ppm(data: bytes) -> Pixels:

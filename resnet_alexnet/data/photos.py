@@ -1,9 +1,10 @@
 """Encoded photographs with random access, and the source that decodes and crops them when a batch asks for them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -15,9 +16,11 @@ from resnet_alexnet.errors import InputError
 View = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
 READABLE = -1  # in a batch's `unreadable`, where nothing was replaced
 MOST_IN_A_ROW = 100  # unreadable photographs one after the other; more is no accident
+_IN_THREADS = 256  # examples decoded or waiting to be taken
 # Keeps the stream of an example's draws apart from that of an epoch's order, which has the same seed.
 _VIEW_STREAM = 1
 
+Item, Result = TypeVar("Item"), TypeVar("Result")
 Chunks = Iterable[tuple[int, dict[str, np.ndarray]]]
 
 
@@ -195,13 +198,22 @@ def load(
 
     images = np.empty((len(source), *source.image_shape), np.uint8)
     labels = np.empty(len(source), np.int32)
-    with ThreadPoolExecutor() as threads:
-        examples = track(threads.map(example, range(len(source))), len(source), f"decoding {name}")
-        for index, batch in enumerate(examples):
+    with contextlib.closing(map_in_threads(example, range(len(source)))) as examples:
+        for index, batch in enumerate(track(examples, len(source), f"decoding {name}")):
             images[index], labels[index] = batch["image"][0], batch["label"][0]
             if not strict and batch["unreadable"][0] != READABLE:
                 report(f"{source.why_unreadable(index)}; the next one is used in its place")
     return ArraySource(images, labels, source.classes, name=name)
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    """Yields function(item) for each item in turn, computed by threads, not many at a time; close it to stop early."""
+    threads = ThreadPoolExecutor()
+    try:
+        for start in range(0, len(items), _IN_THREADS):
+            yield from threads.map(function, items[start : start + _IN_THREADS])
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def watch_unreadable(

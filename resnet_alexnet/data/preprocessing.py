@@ -1,14 +1,14 @@
 """How pixels become a network's input, as a record that travels with checkpoints and weights."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from resnet_alexnet.data.geometry import whole_view
-from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.photos import PhotoSource, map_in_threads
 from resnet_alexnet.data.sources import Source, Track, untracked
 from resnet_alexnet.data.statistics import Moments, Statistics
 from resnet_alexnet.errors import check_name
@@ -106,15 +106,15 @@ def measure(source: Source, *, track: Track = untracked) -> Statistics:
     if isinstance(source, PhotoSource):
         most = len(source) if source.test_view is whole_view else MOST_PHOTOS
         count = min(len(source), most)
-        views = _test_views(source, np.arange(count) * len(source) // count)
-        for image in track(views, count, "measuring the mean image"):
-            moments.add(image[np.newaxis])
+        indices = [number * len(source) // count for number in range(count)]
+        with contextlib.closing(map_in_threads(partial(_test_view, source), indices)) as views:
+            for image in track(views, count, "measuring the mean image"):
+                moments.add(image[np.newaxis])
     else:
         for start in range(0, len(source), _CHUNK):
             moments.add(source.gather(np.arange(start, min(start + _CHUNK, len(source))))["image"])
     return moments.finish()
 
 
-def _test_views(source: PhotoSource, indices: np.ndarray) -> Iterator[np.ndarray]:
-    with ThreadPoolExecutor() as threads:
-        yield from threads.map(lambda index: source.next_readable(index, source.test_view, None)[1], indices.tolist())
+def _test_view(source: PhotoSource, index: int) -> np.ndarray:
+    return source.next_readable(index, source.test_view, None)[1]

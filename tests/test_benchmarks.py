@@ -1,0 +1,183 @@
+"""The benchmarks run from end to end on a few small photographs, without the peers; nothing is asked of the times."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.photo_sets import write_folder
+
+ROOT = Path(__file__).parents[1]
+INPUT = ROOT / "benchmarks" / "input.py"
+SMALL = ("--size=16", "--batch_size=4", "--images=8", "--rounds=1")
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    """Lets the benchmarks' modules be imported as they import one another."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    # The machine's own devices instead of conftest's eight.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.run(
+        [sys.executable, INPUT, *map(str, arguments)], env=environment, capture_output=True, text=True
+    )
+
+
+def record_of(result: subprocess.CompletedProcess) -> dict:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def check_lines(record: dict, names: list[str]) -> None:
+    assert [line["name"] for line in record["lines"]] == names
+    for line in record["lines"]:
+        rates = line["images_per_second"]
+        assert 0 < rates["min"] <= rates["median"] <= rates["max"]
+
+
+def test_photographs_on_one_core(tmp_path):
+    photos = write_folder(tmp_path / "photos", per_class=3)
+    result = run(f"--photos={photos}", "--parts=core", f"--record={tmp_path / 'record.json'}", *SMALL)
+    record = record_of(result)
+    names = [f"ours, {line}" for line in ("bilinear", "area", "bicubic", "decoding alone", "raw cache")]
+    check_lines(record, names)
+    assert record["photos"]["count"] == 9
+    assert {"ours", "peer", "ratio", "hardware"} <= record.keys()
+    assert record["n"] == 1
+    assert record["versions"]["simplejpeg"]
+    assert [row["name"] for row in record["comparisons"]] == [
+        "a core, all for decoding alone",
+        "a core, raw cache for JPEG",
+    ]
+    assert json.loads((tmp_path / "record.json").read_text()) == record
+    left_out = " ".join(result.stderr.split())
+    assert "--torch_python" in left_out
+    assert "--tf_python" in left_out
+
+
+@pytest.mark.slow
+def test_loaders_loops_and_memory(tmp_path):
+    photos = tmp_path / "photos.zip"
+    with zipfile.ZipFile(photos, "w") as archive:
+        for path in write_folder(tmp_path / "photos").rglob("*.jpg"):
+            archive.write(path)
+    record = record_of(run(f"--photos={photos}", "--parts=loaders,loop,memory", *SMALL))
+    loops = [f"{kind}, step {factor}x" for factor in ("0.8", "1", "1.25") for kind in ("step", "loop")]
+    loaders = [f"ours, {number}" for number in ("1 thread", "1 worker", "2 threads", "2 workers")]
+    real = [f"{kind}, real step" for kind in ("input alone", "step", "loop")]
+    check_lines(record, [*loaders, "2 processes apart", "input alone", *loops, *real])
+    assert sum(row["goal"] == 0.97 for row in record["comparisons"]) == 4
+    (memory,) = record["memory"]
+    assert memory["megabytes_most"] > memory["megabytes_of_largest_worker"] > 0
+
+
+def test_the_tables_are_those_of_the_record(tmp_path):
+    text = (ROOT / "docs" / "input.md").read_text(encoding="utf-8")
+    copy = tmp_path / "input.md"
+    copy.write_text(text.replace("| ours, bilinear |", "| old |"), encoding="utf-8")
+    assert copy.read_text(encoding="utf-8") != text
+    result = run(f"--record={ROOT / 'docs' / 'results' / 'input.json'}", f"--markdown={copy}")
+    assert result.returncode == 0, result.stderr
+    assert copy.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--photos is missing"),
+        (["--photos=nowhere"], "--photos=nowhere is neither a folder nor a zip archive"),
+        (["--photos={folder}"], "holds 0 JPEG photographs, fewer than --batch_size=64"),
+        (["--photos={folder}", "--part=core"], "unknown flag --part"),
+        (["--photos={folder}", "--parts=cores"], "core"),
+        (["--photos={folder}", "--rounds=0"], "--rounds=0 (allowed: a whole number from 1 on)"),
+        (["--photos={folder}", "--images=100"], "--images=100 is no multiple of --batch_size=64"),
+        (["--photos={folder}", "--tf_python=nowhere"], "--tf_python=nowhere is no file"),
+        (["--markdown=nowhere.md", "--record=nowhere.json"], "--record=nowhere.json is not a record"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, words, said):
+    result = run(*(word.format(folder=tmp_path) for word in words))
+    assert result.returncode == 2
+    *_, line = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_that_is_no_jpeg_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"not one")
+    result = run(f"--photos={tmp_path}", *SMALL, "--batch_size=1")
+    assert result.returncode == 2
+    assert "a.jpg is no JPEG" in result.stderr
+
+
+def test_help():
+    result = run("--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: python benchmarks/input.py")
+
+
+def test_a_comparison_takes_its_ratio_round_by_round_with_the_slower_of_the_peers(sides):
+    from rounds import Comparison, Line, Measured
+
+    def measured(name: str, *rates: float) -> Measured:
+        return Measured(Line(name, "", "", {}, ()), rates, tuple(10 * rate for rate in rates), {})
+
+    found = {
+        "ours": measured("ours", 2.0, 30.0, 6.0),
+        "a": measured("a", 1.0, 10.0, 4.0),
+        "b": measured("b", 5.0, 20.0, 2.0),
+    }
+    row = Comparison("x", "ours", ("a", "b"), times=2, goal=1.5).of(found)
+    assert row is not None
+    assert row["ratio"] == {"median": 1.5, "min": 1.0, "max": 1.5}
+    assert (row["ours"], row["peer"], row["met"]) == (6.0, 4.0, True)
+    row = Comparison("x", "ours", ("a",), goal=2.5, by_cpu=True).of(found)
+    assert row is not None
+    assert (row["ours"], row["peer"], row["met"]) == (60.0, 40.0, False)
+    assert Comparison("x", "ours", ("c",)).of(found) is None
+
+
+def test_a_side_that_fails_is_an_error_with_its_last_line(sides):
+    from rounds import Line, interleave
+
+    from resnet_alexnet.errors import InputError
+
+    line = Line("lost", "input_ours.py", sys.executable, {"kind": "core"}, (0,))
+    with pytest.raises(InputError, match=r"lost ended with code 1: TypeError: create\(\) missing"):
+        interleave([line], images=1, rounds=1)
+
+
+def test_the_stand_in_takes_one_step_after_the_other(sides):
+    from input_loop import stand_in
+
+    step = stand_in(1000.0)
+    first, second, third = (step({}) for _ in range(3))
+    assert second.at - first.at == pytest.approx(1000)
+    assert third.at - second.at == pytest.approx(1000)
+
+
+def test_the_loop_times_from_the_end_of_a_step_to_the_end_of_another(sides, monkeypatch):
+    import input_loop
+
+    monkeypatch.setattr(input_loop.time, "monotonic", itertools.count().__next__)
+    steps = iter(range(100))
+
+    class Over:
+        def block_until_ready(self) -> None:
+            next(steps)
+
+    batches = ((number, {}) for number in itertools.count())
+    loop = input_loop.loop(batches, None, 4)
+    assert loop(12) == 3  # seconds of a clock that ticks when it is read: once for each batch
+    assert next(batches)[0] == input_loop.LEAD_IN + 3
+    input_loop.loop(batches, lambda batch: Over(), 4)(12)
+    assert next(steps) == input_loop.LEAD_IN + 3
