@@ -21,7 +21,7 @@ import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
 from rounds import Line, Measured, interleave, weigh
-from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, write_markdown
+from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
 from resnet_alexnet import command
 from resnet_alexnet.errors import InputError, check_name
@@ -130,7 +130,7 @@ def _weigh(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[s
 
 def _tables(record: dict[str, Any]) -> list[Rows]:
     """Those of the parts that were measured."""
-    tables = [comparisons_rows(record), lines_rows(record), memory_rows(record)]
+    tables = [setup_rows(record), comparisons_rows(record), lines_rows(record), memory_rows(record)]
     return [table for table in tables if len(table) > 1]
 
 

@@ -53,10 +53,28 @@ def comparisons_rows(record: Mapping[str, Any]) -> Rows:
 
 def memory_rows(record: Mapping[str, Any]) -> Rows:
     """Start and memory of loaders with many workers."""
-    header = ("line", "first batch after, s", "MB after one round", "MB after the last", "MB at most", "MB of a worker")
+    header = ("loader", "first batch after, s", "MB after a round", "MB after the last", "MB at most", "MB of a worker")
     return [
         header,
         *([line["name"], *(f"{value:,}" for value in list(line.values())[1:])] for line in record["memory"]),
+    ]
+
+
+def setup_rows(record: Mapping[str, Any]) -> Rows:
+    """On what it was measured, and with what."""
+    hardware, photos, settings = record["hardware"], record["photos"], record["settings"]
+    subsampling = ", ".join(f"{count} {name}" for name, count in photos["subsampling"].items())
+    return [
+        ("measured", record["date"]),
+        ("processor", f"{hardware['processor']}, {hardware['cores']} cores, load {hardware['load_before']} before"),
+        ("system", hardware["platform"]),
+        (
+            "photographs",
+            f"{photos['count']} JPEG files ({subsampling}), {photos['mean_pixels']:,} pixels and "
+            f"{photos['mean_bytes']:,} bytes in the mean",
+        ),
+        ("settings", ", ".join(f"{name} {value}" for name, value in settings.items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
     ]
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -90,9 +90,9 @@ class Checkpointer:
     """
 
     def __init__(self, directory: Path, *, keep: int):
-        # Orbax reports every save and restore at the level of information, through absl's logger. Of a damaged
+        # Orbax reports every save and restore through absl's logger, and what it raises too, once a thread. Of a damaged
         # checkpoint it raises the first error, and leaves those of the other arrays to asyncio's log.
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._directory = directory
         self._errors: dict[int, float] = {}
@@ -119,14 +119,15 @@ class Checkpointer:
             return
         record = {**record, "top1_error": error}
         self._note_error(step, record)
-        saved = self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(leaves),
-                record=ocp.args.JsonSave({**record, "digest": digest(leaves, record)}),
-            ),
-            force=True,
-        )
+        with self._saving():
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(leaves),
+                    record=ocp.args.JsonSave({**record, "digest": digest(leaves, record)}),
+                ),
+                force=True,
+            )
         if not saved:
             raise RuntimeError(f"the checkpoint of step {step} in {self._directory} was not saved")
 
@@ -198,13 +199,32 @@ class Checkpointer:
         return f"warning: checkpoint {step} is damaged and was moved to {target}: {error}"
 
     def wait(self) -> None:
-        """Waits until every save is on disk."""
-        self._manager.wait_until_finished()
+        """Waits until every save is on disk.
+
+        Raises:
+            TrainingError: one could not be written.
+        """
+        with self._saving():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types, for a full disk too
+            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+            raise TrainingError(
+                f"no checkpoint can be written to {self._directory} ({reason}): make room there, and run the same "
+                "command again; it goes on from the last one that was saved"
+            ) from error
 
     def close(self) -> None:
         """Waits, then ends Orbax's threads."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # closing meets a failed save once more
+                self._manager.close()
 
     def __enter__(self) -> "Checkpointer":
         return self

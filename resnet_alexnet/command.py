@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -30,7 +31,9 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple
 def exit_with(command: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError, both in one line."""
     try:
-        command()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
+            command()
     except InputError as error:
         _fail(str(error), 2)
     except TrainingError as error:

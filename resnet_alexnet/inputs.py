@@ -13,7 +13,7 @@ from resnet_alexnet.errors import InputError, check_name
 
 GEOMETRIES = ("none", "random_crop", "random_resized_crop")
 # Of the group `dataset`, what is not the data's own.
-_NOT_OF_THE_SET = ("on_device", "shorter_side", "interpolation", "workers", "max_unreadable")
+_NOT_OF_THE_SET = ("on_device", "shorter_side", "interpolation", "workers")
 
 
 def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:

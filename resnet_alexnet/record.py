@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, TrainingError
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
@@ -69,10 +69,16 @@ class Recorder:
         self.close()
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        self._file.write(_encode(line))
-        self._file.flush()
-        # A checkpoint of this step may follow: its lines must not be lost to a crash that spares the checkpoint.
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(_encode(line))
+            self._file.flush()
+            # A checkpoint of this step may follow: its lines must not be lost to a crash that spares the checkpoint.
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise TrainingError(
+                f"{self._file.name} cannot be written ({error.strerror}): make room there, and run the same command "
+                "again; it goes on from the last checkpoint"
+            ) from None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

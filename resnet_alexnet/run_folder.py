@@ -19,7 +19,7 @@ ENVIRONMENT_FILE = "environment.json"
 # What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
-    *("dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
+    *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
 )
 _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
 

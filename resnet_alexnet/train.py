@@ -19,7 +19,7 @@ from resnet_alexnet import build, curves, metrics, parallel, run_folder
 from resnet_alexnet.checkpoint import Checkpointer
 from resnet_alexnet.data import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InterruptedRunError, TrainingError
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
 from resnet_alexnet.evaluate import evaluate
 from resnet_alexnet.interrupt import Interrupt
 from resnet_alexnet.optim.schedules import current_learning_rate
@@ -42,14 +42,18 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
         InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
     """
     started = time.monotonic()
-    if run_folder.check(workdir, config) and _is_finished(workdir, config.num_steps):
+    resumes = run_folder.check(workdir, config)
+    if resumes and _is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
         return
     experiment = build.create_experiment(config, track=track)
-    run_folder.create(workdir, config)
+    if not resumes:
+        run_folder.create(workdir, config)
     with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
         state, messages = _begin(experiment, config, checkpointer)
         first_step = int(state.step)
+        if resumes:  # only now: the data may turn out to be another
+            run_folder.create(workdir, config)
         with Recorder(workdir, start_step=first_step) as recorder, Progress(config.num_steps, first_step) as progress:
             for message in messages:
                 progress.say(message)
@@ -119,7 +123,7 @@ class _Run:
         if last and self.experiment.splits.test is not None:
             self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
         if save_due:
-            record = {"config": run_folder.to_json(config), "preprocessing": self.experiment.preprocessing.to_json()}
+            record = {"config": run_folder.to_json(config), **_data_record(self.experiment)}
             self.checkpointer.save(state, record, error=error)
         if stop and not last:
             self._stop(step)
@@ -224,6 +228,7 @@ def _begin(
         state = parallel.replicated(experiment.create_state, experiment.mesh)
         resumed = []
     else:
+        _check_same_data(restored.record, experiment)
         state = parallel.replicate(restored.state, experiment.mesh)
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
@@ -240,6 +245,30 @@ def _begin(
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
         *resumed,
     ]
+
+
+def _data_record(experiment: build.Experiment) -> dict[str, Any]:
+    """What of the data a checkpoint holds: its preprocessing, with the classes, and the number of images."""
+    splits = experiment.splits
+    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return {
+        "preprocessing": experiment.preprocessing.to_json(),
+        "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
+    }
+
+
+def _check_same_data(saved: dict[str, Any], experiment: build.Experiment) -> None:
+    """Raises InputError where the data is not that of the checkpoint: labels and order would mean something else."""
+    now = _data_record(experiment)
+    pairs = {
+        "numbers of images differ": (now["num_images"], saved["num_images"]),
+        "classes differ": (now["preprocessing"]["classes"], saved["preprocessing"]["classes"]),
+    }
+    for what, (given, before) in pairs.items():
+        if given != before:
+            raise InputError(f"the data is not that of the run so far, its {what}: {given}, were {before}")
+    if now["preprocessing"] != saved["preprocessing"]:
+        raise InputError("the data is not that of the run so far, its mean image differs")
 
 
 def _summary(

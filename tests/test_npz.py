@@ -43,9 +43,9 @@ def test_only_training_arrays_are_needed_and_classes_are_counted(tmp_path):
     assert splits["train"].classes == ("0", "1", "2")
 
 
-def test_classes_are_counted_over_all_splits(tmp_path):
-    splits = read_npz(save(tmp_path, **GOOD | {"test_labels": np.array([0, 5])}))
-    assert splits["train"].classes == splits["test"].classes == tuple("012345")
+def test_a_test_label_that_training_does_not_know_is_refused(tmp_path):
+    with pytest.raises(InputError, match="test: the label of example 1 is 5; allowed are 0 to 2"):
+        read_npz(save(tmp_path, **GOOD | {"test_labels": np.array([0, 5])}))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64, np.uint64, ">i4"])

@@ -191,7 +191,7 @@ def whole(folder):
 
 def test_a_set_in_memory_is_the_streamed_one(small):
     streamed = whole(small)
-    loaded = load(streamed, name="small", strict=True, track=untracked, report=print)
+    loaded = load(streamed, name="small", max_unreadable=None, track=untracked, report=print)
     for key, value in streamed.gather(np.arange(36)).items():
         np.testing.assert_array_equal(loaded.gather(np.arange(36))[key], value)
     assert loaded.classes == streamed.classes
@@ -200,14 +200,16 @@ def test_a_set_in_memory_is_the_streamed_one(small):
 def test_a_set_in_memory_has_the_same_in_place_of_an_unreadable_one(small):
     damage(small, "ant/04.jpg")
     streamed, lines = whole(small), []
-    loaded = load(streamed, name="small", strict=False, track=untracked, report=lines.append)
+    loaded = load(streamed, name="small", max_unreadable=9, track=untracked, report=lines.append)
     expected = streamed.gather(np.arange(36), (0, 0))
     np.testing.assert_array_equal(loaded.images, expected["image"])
     np.testing.assert_array_equal(loaded.labels, expected["label"])
     assert len(lines) == 1
     assert "04.jpg" in lines[0]
+    with pytest.raises(InputError, match=r"more than dataset\.max_unreadable=0"):
+        load(streamed, name="small", max_unreadable=0, track=untracked, report=print)
     with pytest.raises(InputError, match=r"04\.jpg cannot be read"):
-        load(streamed, name="small", strict=True, track=untracked, report=print)
+        load(streamed, name="small", max_unreadable=None, track=untracked, report=print)
 
 
 def test_an_image_of_another_size_is_named(small):
@@ -216,4 +218,4 @@ def test_an_image_of_another_size_is_named(small):
     with pytest.raises(
         InputError, match=r"bee.03\.jpg has 20 x 17 pixels, others 20 x 16: augment.geometry='random_crop'"
     ):
-        load(whole(small), name="small", strict=False, track=untracked, report=print)
+        load(whole(small), name="small", max_unreadable=9, track=untracked, report=print)

@@ -361,6 +361,20 @@ def test_the_room_needed_is_estimated_well(few, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("name", ["statistics.npz", "imagenet2012-val*"])
+def test_a_set_that_is_there_but_not_whole_is_named(archives, undisturbed, tmp_path, name):
+    output = shutil.copytree(undisturbed, tmp_path / "sets")
+    path = next((output / VERSION).glob(name))
+    path.write_bytes(path.read_bytes()[:-10])
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=f"{path.name} is missing or not whole: remove .*, and run the same command again"
+        ):
+            prepare.main([*archives.flags(), f"--output={output}", "--photos_per_shard=3"])
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, capsys):
     output = shutil.copytree(undisturbed, tmp_path / "sets")
     (output / f"{VERSION}.incomplete/records").mkdir(parents=True)  # left by a process killed at the very end

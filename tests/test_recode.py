@@ -1,13 +1,18 @@
+import contextlib
 import io
 
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.prepare.recode import Recoding, central_square, recode
 from tests.archives import encode, photograph
+
+SMALL = {kind: encode(photograph(1, 20, 24), kind) for kind in ("RGB", "grey", "CMYK", "PNG")}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -143,3 +148,26 @@ def test_what_cannot_be_decoded(data, encoding):
 def test_what_is_too_long_for_a_jpeg():
     with pytest.raises(UnreadableImageError, match="70000 x 1 pixels make no JPEG"):
         recode(encode(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
+
+
+def test_sampling_factors_that_turbojpeg_has_no_name_for_are_recoded():
+    data = bytearray(encode(photograph(3)))
+    data[data.index(b"\xff\xc0") + 11] = 0x31  # luma three times as wide as chroma
+    pixels = decode(bytes(data))
+    stored = recode(bytes(data), Recoding("jpeg", 0, 95))
+    assert "flawed JPEG" in stored.changes
+    assert psnr(decode(stored.data), pixels) > 20  # damaged colours are hard to keep
+
+
+@given(cut=st.integers(0, 700), junk=st.binary(max_size=60), kind=st.sampled_from(["RGB", "grey", "CMYK", "PNG"]))
+def test_damage_is_recoded_or_unreadable_and_nothing_else(cut, junk, kind):
+    whole = SMALL[kind]
+    with contextlib.suppress(UnreadableImageError):
+        assert (
+            decode(recode(whole[:cut] + junk + whole[cut + len(junk) :], Recoding("jpeg", 0, 95)).data).dtype
+            == np.uint8
+        )
+
+
+def test_a_ppm_is_recoded():
+    assert "PPM" in recode(b"P6\n2 2\n255\n" + bytes(12), Recoding("jpeg", 0, 95)).changes

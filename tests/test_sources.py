@@ -185,7 +185,7 @@ def test_a_damaged_file_makes_no_difference_between_memory_and_streaming(folder)
     damage(folder, "ant/04.jpg", "cat/11.jpg")
     options = {"data_dir": str(folder), "validation_fraction": 0.0}
     lines = []
-    held = create_splits("image_folder", in_memory="yes", report=lines.append, **options)
+    held = create_splits("image_folder", in_memory="yes", max_unreadable=2, report=lines.append, **options)
     streamed = create_splits("image_folder", in_memory="no", **options)
     assert len(lines) == 2
     shown = streamed.train.gather(np.arange(36), (0, 0))
@@ -272,3 +272,28 @@ def test_published_files_and_a_tfds_set_share_a_name(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="train-images-idx3-ubyte"):
         create_splits("mnist", data_dir=str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("split", ["test", "held out"])
+def test_an_unreadable_photograph_to_evaluate_on_is_found_at_the_start(tmp_path, split):
+    write_folder(tmp_path)
+    if split == "test":
+        write_folder(tmp_path, split="test", per_class=2)
+    bad = tmp_path / ("test/bee/01.jpg" if split == "test" else "train/bee/11.jpg")
+    bad.write_bytes(b"")
+    with pytest.raises(InputError, match=rf"bee.{bad.name} cannot be read: the file is empty"):
+        create_splits("image_folder", data_dir=str(tmp_path), views=VIEWS)
+
+
+def test_splits_of_different_sizes_are_refused(folder):
+    write_folder(folder, split="val", per_class=1, size=(17, 20))
+    with pytest.raises(InputError, match=r"validation images are \(17, 20, 3\), training images \(16, 20, 3\)"):
+        create_splits("image_folder", data_dir=str(folder))
+
+
+def test_too_many_unreadable_images_on_the_way_into_memory_are_refused(folder):
+    damage(folder, "ant/04.jpg", "cat/10.jpg")
+    options = {"data_dir": str(folder), "validation_fraction": 0.0, "report": lambda line: None}
+    with pytest.raises(InputError, match=r"with it 2 training photographs could not be read, more than"):
+        create_splits("image_folder", max_unreadable=1, **options)
+    create_splits("image_folder", max_unreadable=2, **options)

@@ -70,25 +70,6 @@ def test_one_value_everywhere_has_no_variance_at_all():
     assert (measure(np.full((7, 3, 3, 3), 201, np.uint8)).channel_std == 0).all()
 
 
-def test_eigenvectors_span_the_covariance_largest_first_with_a_fixed_sign():
-    statistics = measure(photographs())
-    values, vectors = statistics.eigen()
-    assert (np.diff(values) < 0).all()
-    np.testing.assert_allclose(vectors @ np.diag(values) @ vectors.T, statistics.covariance)
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
-    largest = np.abs(vectors).argmax(0)
-    assert (vectors[largest, range(3)] > 0).all()
-    # The first component of such images is brightness: all channels alike.
-    np.testing.assert_allclose(vectors[:, 0], 3**-0.5, atol=0.05)
-
-
-def test_eigenvalues_of_grey_colour_images_are_not_negative():
-    grey = np.repeat(photographs()[..., :1], 3, axis=-1)
-    values, vectors = measure(grey).eigen()
-    assert (values >= 0).all()
-    assert np.isfinite(vectors).all()
-
-
 @pytest.mark.parametrize(("size", "rows", "columns"), [(5, slice(2, 7), slice(1, 6)), (7, slice(1, 8), slice(0, 7))])
 def test_central_is_the_middle_of_the_mean_image(size, rows, columns):
     statistics = measure(photographs(height=9, width=7))

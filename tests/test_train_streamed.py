@@ -99,6 +99,29 @@ def test_a_damaged_photograph_is_reported_once_and_too_many_stop_the_run(folder,
     assert "2 training photographs could not be read, more than dataset.max_unreadable=1" in errors
 
 
+def test_a_run_does_not_go_on_with_other_data(folder, tmp_path):
+    photos = shutil.copytree(folder, tmp_path / "photos")
+    config = folder_config(photos, num_steps=2)
+    train.train_and_evaluate(config, tmp_path / "run")
+    config.num_steps = 4
+    moved = photos.rename(tmp_path / "moved")
+    config.dataset.data_dir = str(moved)
+    train.train_and_evaluate(config, tmp_path / "run")  # elsewhere, but the same
+    config.num_steps = 6
+    removed = (moved / "train" / "bee" / "00.jpg").read_bytes()
+    (moved / "train" / "bee" / "00.jpg").unlink()
+    with pytest.raises(InputError, match=r"its numbers of images differ: .*'validation': 8.*, were .*'validation': 9"):
+        train.train_and_evaluate(config, tmp_path / "run")
+    (moved / "train" / "bee" / "00.jpg").write_bytes(removed)
+    (moved / "train" / "cat").rename(moved / "train" / "aaa")
+    with pytest.raises(InputError, match=r"its classes differ: \['aaa', 'ant', 'bee'\], were"):
+        train.train_and_evaluate(config, tmp_path / "run")
+    (moved / "train" / "aaa").rename(moved / "train" / "cat")
+    (moved / "train" / "bee" / "00.jpg").write_bytes((moved / "train" / "bee" / "01.jpg").read_bytes())
+    with pytest.raises(InputError, match="its mean image differs"):
+        train.train_and_evaluate(config, tmp_path / "run")
+
+
 @pytest.mark.parametrize("devices", [1, 4])
 def test_batches_are_those_of_one_device(folder, devices, tmp_path):
     config = folder_config(folder, dataset__in_memory="no", dataset__workers=1, num_steps=6, model__bn_group="sync")

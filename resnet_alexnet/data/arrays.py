@@ -41,6 +41,8 @@ class ArraySource:
                 f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
                 f"they must be int32 of shape {images.shape[:1]}, one for each image"
             )
+        if 0 in images.shape[1:]:
+            raise InputError(f"{self.name}: images of shape {images.shape[1:]} have no pixels")
         if not len(images):
             raise InputError(f"{self.name}: holds no images")
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))

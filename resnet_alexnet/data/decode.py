@@ -1,6 +1,7 @@
 """From an encoded photograph to pixels. JPEG by libjpeg-turbo, everything else and every odd JPEG by Pillow."""
 
 import io
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -55,13 +56,23 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
     return _decode_with_pillow(data, channels) if pixels is None else pixels
 
 
+def ignore_pillows_warnings() -> None:
+    """Keeps what Pillow warns of odd files off a worker's terminal; what matters is raised, with the file's name."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def is_plain_jpeg(data: bytes) -> bool:
     """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
-    return data.startswith(_JPEG) and _plain_orientation(data) == 1
+    return data.startswith(_JPEG) and _plain_form(data) in ((1, 1), (3, 1))
 
 
-def _plain_orientation(data: bytes) -> int | None:
-    """The EXIF orientation of an RGB or grey JPEG whose headers are whole, None of any other.
+def is_grey_jpeg(data: bytes) -> bool:
+    """Whether a plain JPEG has one component."""
+    return _plain_form(data) == (1, 1)
+
+
+def _plain_form(data: bytes) -> tuple[int, int] | None:
+    """(components, EXIF orientation) of an RGB or grey JPEG whose headers are whole, None of any other.
 
     A look at its segments, up to the compressed data.
 
@@ -75,7 +86,7 @@ def _plain_orientation(data: bytes) -> int | None:
     while data[position : position + 1] == b"\xff" and position + 10 <= len(data):
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == _SCAN:
-            return orientation if components in (1, 3) else None
+            return (components, orientation) if components in (1, 3) else None
         end = position + 2 + length
         if marker in _FRAMES:
             height, width = (int.from_bytes(data[position + at : position + at + 2], "big") for at in (5, 7))
@@ -99,9 +110,10 @@ def _orientation(exif: bytes) -> int:
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
     """The pixels of an RGB or grey JPEG without flaws, as libjpeg's default settings give them; None for any other."""
-    orientation = _plain_orientation(data)
-    if orientation is None:
+    form = _plain_form(data)
+    if form is None:
         return None
+    _, orientation = form
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB" if channels == 3 else "GRAY", strict=True)
     except ValueError:  # a flaw that Pillow forgives, or damage that it explains
@@ -113,9 +125,12 @@ def _decode_ppm(data: bytes) -> Pixels:
     try:
         _, size, maximum, pixels = data.split(b"\n", 3)
         width, height = map(int, size.split())
-        if int(maximum) != 255:
+        if int(maximum) != 255 or width < 1 or height < 1:
             raise ValueError
+        _check_size(width, height)
         return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    except UnreadableImageError:
+        raise
     except ValueError:
         raise UnreadableImageError("it is cut off, or no binary PPM of 8 bits a channel") from None
 

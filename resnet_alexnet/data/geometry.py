@@ -45,11 +45,16 @@ def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear
     Raises:
         UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
     """
+    _check_aspect(image)
     height, width = image.shape[:2]
     shorter = min(height, width)
-    if max(height, width) >= MAX_ASPECT * shorter:
-        raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
     return resize(image, height * size // shorter, width * size // shorter, interpolation)
+
+
+def _check_aspect(image: Pixels) -> None:
+    height, width = image.shape[:2]
+    if max(height, width) >= MAX_ASPECT * min(height, width):
+        raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
 
 
 def center_crop(image: Pixels, height: int, width: int) -> Pixels:
@@ -116,6 +121,7 @@ def random_resized_crop_view(
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
     its fallback, the largest central crop whose aspect is allowed.
     """
+    _check_aspect(image)
     height, width = image.shape[:2]
     for _ in range(_TRIES):
         target = height * width * rng.uniform(*area)
@@ -124,7 +130,7 @@ def random_resized_crop_view(
         if 0 < w <= width and 0 < h <= height:
             y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
             return resize(image[y : y + h, x : x + w], size, size, interpolation)
-    w, h = min(width, round(height * aspect[1])), min(height, round(width / aspect[0]))
+    w, h = min(width, max(1, round(height * aspect[1]))), min(height, max(1, round(width / aspect[0])))
     return resize(center_crop(image, h, w), size, size, interpolation)
 
 

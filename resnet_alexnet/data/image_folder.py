@@ -54,7 +54,7 @@ class FolderPhotos:
         except OSError as error:
             raise InputError(
                 f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; "
-                "put it back, or start again without it"
+                "mend or remove it, and start again"
             ) from error
 
     def where(self, index: int) -> str:

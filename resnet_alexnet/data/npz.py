@@ -51,7 +51,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, ArraySource]:
     if _CLASSES in arrays:
         classes = _class_names(path, arrays[_CLASSES])
     else:
-        classes = tuple(str(label) for label in range(1 + max(labels.max(initial=0) for _, labels in splits.values())))
+        classes = tuple(str(label) for label in range(1 + splits["train"][1].max(initial=0)))
     return {
         split: ArraySource(images, labels, classes, name=f"{path} {split}")
         for split, (images, labels) in splits.items()

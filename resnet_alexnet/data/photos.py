@@ -138,6 +138,10 @@ class PhotoSource:
                 "python -m resnet_alexnet.data.prepare make a set without it"
             ) from None
 
+    def check(self, index: int) -> None:
+        """Raises InputError where the photograph at `index` cannot be read for testing."""
+        self._test_example(index)
+
     def why_unreadable(self, index: int) -> str:
         """Reads a photograph that could not be read again, to tell why."""
         try:
@@ -178,31 +182,34 @@ class PhotoSource:
 
 
 def load(
-    source: PhotoSource, *, name: str, strict: bool, track: Callable, report: Callable[[str], None]
+    source: PhotoSource, *, name: str, max_unreadable: int | None, track: Callable, report: Callable[[str], None]
 ) -> ArraySource:
     """Decodes a whole source into memory.
 
     Args:
       source: photographs that are used as they are (`geometry.whole_view`).
       name: what to call the set in an error.
-      strict: an unreadable photograph is an error; else the next readable one is in its place, as in `gather`.
+      max_unreadable: photographs that may be unreadable, and have the next one that is not in their place, as in
+        `gather`; None for the views for testing, of which none may.
       track: called with (an iterable, its length, a description); shows how far it is and gives it back.
       report: called with a line for each photograph that was replaced.
 
     Raises:
-      InputError: see `gather`.
+      InputError: see `gather`; or too many are unreadable.
     """
 
     def example(index: int) -> dict[str, np.ndarray]:
-        return source.gather(np.array([index]), None if strict else (0, 0))
+        return source.gather(np.array([index]), None if max_unreadable is None else (0, 0))
 
     images = np.empty((len(source), *source.image_shape), np.uint8)
     labels = np.empty(len(source), np.int32)
+    count = 0
     with contextlib.closing(map_in_threads(example, range(len(source)))) as examples:
         for index, batch in enumerate(track(examples, len(source), f"decoding {name}")):
             images[index], labels[index] = batch["image"][0], batch["label"][0]
-            if not strict and batch["unreadable"][0] != READABLE:
-                report(f"{source.why_unreadable(index)}; the next one is used in its place")
+            if max_unreadable is not None and batch["unreadable"][0] != READABLE:
+                count += 1
+                report(_replaced(source.why_unreadable(index), count, max_unreadable))
     return ArraySource(images, labels, source.classes, name=name)
 
 
@@ -231,11 +238,30 @@ def watch_unreadable(
             if index in seen:
                 continue
             seen.add(index)
-            reason = source.why_unreadable(index)
-            if len(seen) > most:
-                raise InputError(
-                    f"{reason}; with it {len(seen)} training photographs could not be read, more than "
-                    f"dataset.max_unreadable={most}: repair the set, or raise the limit"
-                )
-            report(f"warning: {reason}; the next one is used in its place ({len(seen)} so far)")
+            report(_replaced(source.why_unreadable(index), len(seen), most))
         yield step, chunk
+
+
+def _replaced(reason: str, count: int, most: int) -> str:
+    """What to report of a photograph that was replaced, the `count`th.
+
+    Raises:
+        InputError: these are more than `most`.
+    """
+    if count > most:
+        raise InputError(
+            f"{reason}; with it {count} training photographs could not be read, more than "
+            f"dataset.max_unreadable={most}: repair the set, or raise the limit"
+        )
+    return f"warning: {reason}; the next one is used in its place ({count} so far)"
+
+
+def check_readable(source: PhotoSource, *, name: str, track: Callable) -> None:
+    """Decodes every photograph once: an evaluation would stop at one that cannot be read, long after the start.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    with contextlib.closing(map_in_threads(source.check, range(len(source)))) as checks:
+        for _ in track(checks, len(source), f"checking {name}"):
+            pass

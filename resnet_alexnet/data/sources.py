@@ -13,7 +13,7 @@ from resnet_alexnet.data import cifar, fashion_mnist, image_folder, mnist, npz, 
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.geometry import whole_view
-from resnet_alexnet.data.photos import Photos, PhotoSource, View, load
+from resnet_alexnet.data.photos import Photos, PhotoSource, View, check_readable, load
 from resnet_alexnet.data.selection import Images, check_fraction, hold_out, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name, nearest
@@ -21,7 +21,7 @@ from resnet_alexnet.errors import InputError, check_name, nearest
 # Sets with a reader of their own for the files as they are published; any other name is looked up in TFDS's folders.
 PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist")
 OWN_NAMES = (*PUBLISHED, "image_folder", "npz", "synthetic")
-STATISTICS_FILE = "statistics.npz"  # beside the files of a prepared set
+STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # beside the files of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
@@ -93,6 +93,7 @@ def create_splits(
     channels: int | None = None,
     num_classes: int | None = None,
     num_examples: int | None = None,
+    max_unreadable: int = 0,
     track: Track = untracked,
     report: Callable[[str], None] = print,
 ) -> Splits:
@@ -113,7 +114,8 @@ def create_splits(
       channels: colour channels, likewise (synthetic: 3).
       num_classes: of "synthetic" alone, before `classes` selects (10).
       num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
-      track: shows how far the decoding of a set that goes into memory is.
+      max_unreadable: training images that may be unreadable and replaced by the next, on the way into memory.
+      track: shows how far the decoding of a set that goes into memory, and the check of the others, are.
       report: called with a line for each image that could not be read and was replaced on the way into memory.
 
     Raises:
@@ -122,21 +124,37 @@ def create_splits(
     check_fraction(validation_fraction)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
     asked = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
-    if name == "synthetic":
-        if data_dir:
-            raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
-        return _synthetic_splits(validation_fraction=validation_fraction, classes=classes, **_with_defaults(asked))
     chosen = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
-    images = _read(name, data_dir, validation_fraction=validation_fraction, splits=chosen)
+    if name == "synthetic":
+        images = _make(data_dir, validation_fraction, asked)
+    else:
+        images = _read(name, data_dir, validation_fraction=validation_fraction, splits=chosen)
     statistics = _stored_statistics(images["train"])
     images, classes = _divide(images, validation_fraction, classes, name=name)
-    opened = {split: _open(part, views, in_memory, f"{name} {split}", track, report) for split, part in images.items()}
-    height, _, own_channels = opened["train"].image_shape
-    _check_conflict(name, "image_size", image_size, height)
-    _check_conflict(name, "channels", channels, own_channels)
+    opened = {
+        split: _open(
+            part,
+            views,
+            in_memory,
+            name=f"{name} {split}",
+            max_unreadable=max_unreadable if split == "train" else None,
+            track=track,
+            report=report,
+        )
+        for split, part in images.items()
+    }
+    _check_sizes(name, opened, image_size=image_size, channels=channels)
     if classes:
         opened = {split: _select_loaded(source, classes, f"{name} {split}") for split, source in opened.items()}
     return Splits(opened["train"], opened.get("validation"), opened.get("test"), statistics)
+
+
+def _make(data_dir: str, validation_fraction: float, asked: Mapping[str, int | None]) -> dict[str, ArraySource]:
+    """The splits of synthetic data, of the sizes asked for."""
+    if data_dir:
+        raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
+    sizes = {option: value for option, value in asked.items() if value is not None}
+    return synthetic.make_sources(validation_fraction=validation_fraction, **sizes)
 
 
 def _read(name: str, data_dir: str, *, validation_fraction: float, splits: Mapping[str, str]) -> Mapping[str, Images]:
@@ -196,23 +214,42 @@ def _divide(
 
 
 def _open(
-    images: Images, views: Views | None, in_memory: str, name: str, track: Track, report: Callable[[str], None]
+    images: Images,
+    views: Views | None,
+    in_memory: str,
+    *,
+    name: str,
+    max_unreadable: int | None,
+    track: Track,
+    report: Callable[[str], None],
 ) -> Source:
-    """The source of these images: cropped photographs, or images as they are, and then in memory or not."""
+    """The source of these images: cropped photographs, or images as they are, and then in memory or not.
+
+    Of a split for testing `max_unreadable` is None: all of it must be readable, which a prepared set is known to be.
+    """
     if isinstance(images, ArraySource):
         return images
+    if views is not None and in_memory == "yes":
+        raise InputError(
+            "dataset.in_memory='yes' is for images that are taken as they are (augment.geometry='none'); "
+            "photographs are cropped as they are read"
+        )
     if views is not None:
-        if in_memory == "yes":
-            raise InputError(
-                "dataset.in_memory='yes' is for images that are taken as they are (augment.geometry='none'); "
-                "photographs are cropped as they are read"
-            )
-        return PhotoSource(images, (views.size, views.size, images.channels), views.train, views.test)
-    source = PhotoSource(images, _first_shape(images, name), whole_view, whole_view)
-    fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
-    if in_memory == "no" or (in_memory == "auto" and not fits):
-        return source
-    return load(source, name=name, strict=not name.endswith(" train"), track=track, report=report)
+        shape = (views.size, views.size, images.channels)
+        source = PhotoSource(images, shape, views.train, views.test)
+    else:
+        source = PhotoSource(images, _first_shape(images, name), whole_view, whole_view)
+        fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
+        if in_memory == "yes" or (in_memory == "auto" and fits):
+            return load(source, name=name, max_unreadable=max_unreadable, track=track, report=report)
+    if max_unreadable is None and not _is_prepared(images):
+        check_readable(source, name=name, track=track)
+    return source
+
+
+def _is_prepared(images: Images) -> bool:
+    """Whether our own command prepared the set, and decoded all of it."""
+    return isinstance(images, tfds.TfdsPhotos) and (images.folder / MANIFEST_FILE).exists()
 
 
 def _first_shape(photos: Photos, name: str) -> tuple[int, int, int]:
@@ -244,38 +281,15 @@ def _stored_statistics(train: Images) -> Statistics | None:
     return statistics if statistics is not None and statistics.count == len(train) else None
 
 
-def _check_conflict(name: str, option: str, value: int | None, own: int) -> None:
-    """Raises InputError when the user asks for another value than the data has."""
-    if value not in (None, own):
-        raise InputError(f"{option}={value}: {name} has {own}, and it cannot be changed; leave it unset")
-
-
-def _with_defaults(asked: Mapping[str, int | None]) -> dict[str, int]:
-    """The sizes of synthetic data that were asked for, and for the others what they are by default."""
-    defaults = {"image_size": 32, "channels": 3, "num_classes": 10, "num_examples": 1000}
-    return defaults | {option: value for option, value in asked.items() if value is not None}
-
-
-def _synthetic_splits(
-    *, validation_fraction: float, classes: Sequence[str], num_examples: int, num_classes: int, **shape: int
-) -> Splits:
-    """Splits of synthetic data. A test set of a fifth of `num_examples` (at least one) comes on top.
-
-    Validation is the share of `num_examples` as a whole, not by class: a dry run of ImageNet's 1,000 classes need not
-    make ten images of each to have a validation set.
-    """
-    num_validation = math.floor(validation_fraction * num_examples + 1e-9)
-    sizes = {
-        "train": num_examples - num_validation,
-        "validation": num_validation,
-        "test": max(1, num_examples // 5),
-    }
-    if not validation_fraction:
-        del sizes["validation"]
-    names = tuple(f"class_{label}" for label in range(num_classes))
-    splits = {}
-    for split, size in sizes.items():
-        arrays = synthetic.make_images(split, num_examples=size, num_classes=num_classes, **shape)
-        source = ArraySource(*arrays, names, name=f"synthetic {split}")
-        splits[split] = select_classes(source, classes, name=f"synthetic {split}") if classes else source
-    return Splits(splits["train"], splits.get("validation"), splits["test"])
+def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | None, channels: int | None) -> None:
+    """Raises InputError where splits differ in their images' size, or the user asks for another than they have."""
+    height, width, own_channels = sources["train"].image_shape
+    for split, source in sources.items():
+        if source.image_shape != (height, width, own_channels):
+            raise InputError(
+                f"{name}: {split} images are {source.image_shape}, training images {sources['train'].image_shape} "
+                "(height, width, channels); all must be of one size"
+            )
+    for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
+        if value not in (None, own):
+            raise InputError(f"{option}={value}: {name} has {own}, and it cannot be changed; leave it unset")

@@ -18,7 +18,8 @@ class Statistics:
 
     count: images measured.
     pixel_mean: the mean image.
-    covariance: of the channels, over all images and positions, divided by the number of pixels.
+    covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
+        the axes of the colour augmentation ([K12] section 4.1, `augment.color_basis`).
     """
 
     count: int
@@ -34,18 +35,6 @@ class Statistics:
     def channel_std(self) -> Float64[np.ndarray, "channels"]:
         """The standard deviation of each channel, over all images and positions."""
         return np.sqrt(np.diagonal(self.covariance))
-
-    def eigen(self) -> tuple[Float64[np.ndarray, "channels"], Float64[np.ndarray, "channels channels"]]:
-        """The covariance's eigenvalues, largest first, and its unit eigenvectors, one a column, in the same order.
-
-        Of a vector and its negative, the one whose largest entry is positive.
-
-        Source: [K12] section 4.1, the principal components of the RGB values over the training set.
-        """
-        values, vectors = np.linalg.eigh(self.covariance)
-        values, vectors = values[::-1], vectors[:, ::-1]
-        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(0)[np.newaxis], axis=0)
-        return np.maximum(values, 0.0), vectors * np.sign(largest)
 
     def central(self, size: int) -> "Statistics":
         """With the mean image cropped to its central `size` x `size` pixels; the covariance stays that of whole images.

@@ -1,8 +1,11 @@
 """Made-up images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
 
 _GRID = 4  # each class's pattern is a grid of 4x4 flat patches, light or dark, over the whole image
@@ -48,3 +51,32 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
     for label, pattern in enumerate(patterns[:num_examples]):
         images[label::num_classes] += 128 * pattern[np.ix_(patch, patch)]
     return images, labels
+
+
+def make_sources(
+    *,
+    validation_fraction: float,
+    num_examples: int = 1000,
+    image_size: int = 32,
+    channels: int = 3,
+    num_classes: int = 10,
+) -> dict[str, ArraySource]:
+    """The splits of synthetic data. A test set of a fifth of `num_examples` (at least one) comes on top.
+
+    Validation is the share of `num_examples` as a whole, not by class: a dry run of ImageNet's 1,000 classes need not
+    make ten images of each to have a validation set.
+    """
+    num_validation = math.floor(validation_fraction * num_examples + 1e-9)
+    sizes = {
+        "train": num_examples - num_validation,
+        "validation": num_validation,
+        "test": max(1, num_examples // 5),
+    }
+    if not validation_fraction:
+        del sizes["validation"]
+    names = tuple(f"class_{label}" for label in range(num_classes))
+    shape = {"image_size": image_size, "channels": channels, "num_classes": num_classes}
+    return {
+        split: ArraySource(*make_images(split, num_examples=size, **shape), names, name=f"synthetic {split}")
+        for split, size in sizes.items()
+    }

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from resnet_alexnet.data.decode import ignore_pillows_warnings
 from resnet_alexnet.data.geometry import resize_with_one_thread
 from resnet_alexnet.data.processes import end_process, start_process
 from resnet_alexnet.errors import InputError
@@ -88,6 +89,7 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
                 connection.send_bytes(data)
             for block in range(BLOCKS):
                 _hand_over(connection, worker * BLOCKS + block)
+        del data  # as large as the names of all photographs
         for number in range(len(chunks)):
             process, connection = pool[number % workers]
             block, step, layout = _receive(process, connection)
@@ -99,6 +101,7 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
 def _work(run: Connection, worker: int, workers: int, memory: "_InChild", block_bytes: int) -> None:
     """The life of a worker process: for each of its chunks, takes a free block and hands it back full."""
     resize_with_one_thread()  # the workers are the parallelism
+    ignore_pillows_warnings()
     with contextlib.suppress(EOFError, ConnectionError), memory.attach() as blocks:
         chunks: Chunks = run.recv()
         for number in range(worker, len(chunks), workers):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar, cast
 
+from resnet_alexnet.data.decode import ignore_pillows_warnings
 from resnet_alexnet.data.geometry import resize_with_one_thread
 from resnet_alexnet.data.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
@@ -81,6 +82,7 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
     It ends when nobody is there to report to.
     """
     resize_with_one_thread()  # the processes are the parallelism
+    ignore_pillows_warnings()
     try:
         shared = connection.recv()
         while True:

@@ -63,11 +63,16 @@ def is_prepared(final: Path, wanted: Mapping[str, Any]) -> bool:
         return False
     remedy = "choose another --output or --name, or remove it"
     try:
-        found = json.loads((final / MANIFEST).read_text(encoding="utf-8"))["settings"]
+        manifest = json.loads((final / MANIFEST).read_text(encoding="utf-8"))
+        found, files = manifest["settings"], {name: entry["bytes"] for name, entry in manifest["files"].items()}
     except (OSError, ValueError, TypeError, KeyError):
         raise InputError(f"{final} is there, and was not made by this command: {remedy}") from None
     if found != wanted:
         raise InputError(f"{final} was prepared with {_difference(found, wanted)}: {remedy}")
+    for name, size in files.items():
+        path = final / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise InputError(f"{path} is missing or not whole: remove {final}, and run the same command again")
     return True
 
 

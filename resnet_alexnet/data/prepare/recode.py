@@ -8,7 +8,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from resnet_alexnet.data.decode import UnreadableImageError, decode, is_plain_jpeg
+from resnet_alexnet.data.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
 from resnet_alexnet.data.geometry import center_crop, resize, resize_shorter_side
 
 ENCODINGS = ("jpeg", "raw")
@@ -87,7 +87,7 @@ def _decode(data: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
     """The pixels, and what is odd about the file: empty for a flawless, upright RGB JPEG."""
     if not is_plain_jpeg(data):
         return decode(data), _oddity(data)
-    if simplejpeg.decode_jpeg_header(data)[2] == "Gray":
+    if is_grey_jpeg(data):
         return decode(data), "grey"
     try:
         return simplejpeg.decode_jpeg(data, "RGB", strict=True), ""
@@ -97,6 +97,8 @@ def _decode(data: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
 
 def _oddity(data: bytes) -> str:
     """What a file is that no fast decoder reads as it is: its format, CMYK, or a JPEG that EXIF turns."""
+    if data.startswith(b"P6"):
+        return "PPM"  # perhaps one that Pillow does not take
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "JPEG":
             return image.format or "unknown"
