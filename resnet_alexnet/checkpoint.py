@@ -90,8 +90,8 @@ class Checkpointer:
     """
 
     def __init__(self, directory: Path, *, keep: int):
-        # Orbax reports every save and restore through absl's logger, and what it raises too, once a thread. Of a damaged
-        # checkpoint it raises the first error, and leaves those of the other arrays to asyncio's log.
+        # Orbax reports every save and restore through absl's logger, and what it raises too, once a thread. Of a
+        # damaged checkpoint it raises the first error, and leaves those of the other arrays to asyncio's log.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._directory = directory
