@@ -19,7 +19,7 @@ from tests.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/data.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/data.md", "docs/input.md"]
 PYTHON = ".venv/bin/python"
 PLACES = ("benchmarks/", "configs/", "docs/", "resnet_alexnet/", "tests/", ".ci/")
 
