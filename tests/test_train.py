@@ -51,7 +51,7 @@ def start_in_process(config, workdir) -> int:
 def compiled_quickly(monkeypatch):
     """Runs in this process take one of its devices and slower programs, in half the time to compile."""
     create = build.create_experiment
-    monkeypatch.setattr(build, "create_experiment", lambda config, **_: create(config, jax.devices()[:1]))
+    monkeypatch.setattr(build, "create_experiment", lambda config, *_, **__: create(config, jax.devices()[:1]))
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -191,7 +191,7 @@ def test_more_steps_go_on_with_a_finished_run_without_compiling_twice(undisturbe
     shutil.copytree(undisturbed[0], workdir)
     experiments = []
     create = build.create_experiment
-    monkeypatch.setattr(build, "create_experiment", lambda config: experiments.append(create(config)) or experiments[0])
+    monkeypatch.setattr(build, "create_experiment", lambda config, **_: experiments.append(create(config)) or experiments[0])
     assert start_in_process(processes.resumable(num_steps=46), workdir) == 0
     assert "resumed at step 40" in capsys.readouterr().out
     before, after = record(undisturbed[0]), record(workdir)
