@@ -191,7 +191,12 @@ def test_more_steps_go_on_with_a_finished_run_without_compiling_twice(undisturbe
     shutil.copytree(undisturbed[0], workdir)
     experiments = []
     create = build.create_experiment
-    monkeypatch.setattr(build, "create_experiment", lambda config, **_: experiments.append(create(config)) or experiments[0])
+
+    def create_and_note(config, **_):
+        experiments.append(create(config))
+        return experiments[0]
+
+    monkeypatch.setattr(build, "create_experiment", create_and_note)
     assert start_in_process(processes.resumable(num_steps=46), workdir) == 0
     assert "resumed at step 40" in capsys.readouterr().out
     before, after = record(undisturbed[0]), record(workdir)
