@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, interleave, weigh
+from rounds import Line, Measured, Quiet, interleave, weigh
 from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
 from resnet_alexnet import command
@@ -34,6 +34,7 @@ USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
   --batch_size    images in a batch (64)
   --images        images of a line in a round; four times as many for loaders and loops (512)
   --rounds        rounds, in each of which every line has its turn (10)
+  --quiet         seconds in all to repeat turns that others disturbed, once they have left the machine (0)
   --workers       worker processes or threads of the lines with several, and cores that they may use (2)
   --parts         what to measure (core,loaders,loop,memory)
   --torch_python  interpreter of an environment with benchmarks/requirements-torch.txt; empty: that peer is left out
@@ -42,7 +43,7 @@ USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
 
 exit codes: 0 done · 1 failed · 2 bad input
 """
-NUMBERS = {"size": 224, "batch_size": 64, "images": 512, "rounds": 10, "workers": 2}
+NUMBERS = {"size": 224, "batch_size": 64, "images": 512, "rounds": 10, "quiet": 0, "workers": 2}
 TEXTS = {
     "photos": "photographs",
     "parts": "what to measure",
@@ -101,12 +102,13 @@ def _measure(
 ) -> dict[str, Measured]:
     """Every line of the chosen parts; a part's lines are interleaved."""
     rounds, many = numbers["rounds"], input_lines.LOOP_IMAGES * numbers["images"]
+    quiet = Quiet(numbers["quiet"])
     measured: dict[str, Measured] = {}
     with Progress(console=console) as progress:
 
         def part(name: str, lines: list[Line], images: int, rounds: int = rounds) -> dict[str, Measured]:
             task = progress.add_task(name, total=len(lines) * (rounds + 1))
-            return interleave(lines, images=images, rounds=rounds, tick=lambda: progress.advance(task))
+            return interleave(lines, images=images, rounds=rounds, quiet=quiet, tick=lambda: progress.advance(task))
 
         if "core" in parts:
             measured |= part("one core", input_lines.core_lines(setting), numbers["images"])
@@ -209,8 +211,9 @@ def _cores(count: int) -> tuple[int, ...]:
 
 
 def _number(flag: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 on)")
+    least = min(NUMBERS[flag], 1)
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise InputError(f"--{flag}={text} (allowed: a whole number from {least} on)")
     return int(text)
 
 

@@ -7,6 +7,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import psutil
 
 from resnet_alexnet.errors import InputError
 
+OTHERS = 0.05  # of the machine's CPU time, that others may use in a turn
+LOOK = 0.5  # seconds to look whether they do
 PATIENCE = 10  # seconds for a side to end by itself
 # One thread for whatever would start one a core; what a side may use beyond that it sets itself.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -45,13 +48,31 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One turn of a line.
+
+    Attributes:
+        rate: images/s by the clock.
+        cpu_rate: images for each second of CPU time of all processes of the line.
+        others: what others took meanwhile, as a fraction of the machine's CPU time.
+    """
+
+    rate: float
+    cpu_rate: float
+    others: float
+
+
+@dataclass(frozen=True)
 class Measured:
-    """What a line came to: images/s in each round, by the clock and by the CPU time of all its processes."""
+    """What a line came to in its turns, and what its side said of itself."""
 
     line: Line
-    rates: tuple[float, ...]
-    cpu_rates: tuple[float, ...]
+    turns: Sequence[Turn]
     side: Mapping[str, Any]
+
+    def rates(self, *, by_cpu: bool = False) -> list[float]:
+        """Images/s in each round."""
+        return [turn.cpu_rate if by_cpu else turn.rate for turn in self.turns]
 
     def summary(self) -> dict[str, Any]:
         """For the record."""
@@ -59,8 +80,9 @@ class Measured:
             "name": self.line.name,
             "about": self.line.about,
             "cores": len(self.line.cores),
-            "images_per_second": spread(self.rates),
-            "images_per_cpu_second": spread(self.cpu_rates) if self.line.busy else None,
+            "images_per_second": spread(self.rates()),
+            "images_per_cpu_second": spread(self.rates(by_cpu=True)) if self.line.busy else None,
+            "others_percent": round(100 * statistics.median(turn.others for turn in self.turns), 1),
         }
 
 
@@ -88,9 +110,7 @@ class Comparison:
         """What it came to, the ratio taken round by round; None where a line was not measured."""
         if not {self.ours, *self.peers} <= measured.keys():
             return None
-        ours, *peers = (
-            measured[name].cpu_rates if self.by_cpu else measured[name].rates for name in (self.ours, *self.peers)
-        )
+        ours, *peers = (measured[name].rates(by_cpu=self.by_cpu) for name in (self.ours, *self.peers))
         peer = [self.times * min(rates) for rates in zip(*peers, strict=True)]
         ratio = spread([mine / theirs for mine, theirs in zip(ours, peer, strict=True)])
         return {
@@ -128,15 +148,15 @@ class Side:
         self._signal(signal.SIGSTOP)
         return about
 
-    def run(self, images: int) -> tuple[float, float]:
-        """Does that many images while nobody else runs; returns images/s and images per second of CPU time."""
-        before = self._children_seconds()
+    def run(self, images: int) -> Turn:
+        """Does that many images while no other side runs."""
+        before, machine = self._children_seconds(), Machine()
         self._signal(signal.SIGCONT)
         print(images, file=self._process.stdin, flush=True)
         answer = self._read()
         self._signal(signal.SIGSTOP)
         cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
-        return images / answer["seconds"], images / cpu_seconds
+        return Turn(images / answer["seconds"], images / cpu_seconds, machine.busy_without(cpu_seconds))
 
     def megabytes(self) -> tuple[float, float]:
         """Memory of it with all processes it has started, and of the largest of these; shared pages in equal parts."""
@@ -176,6 +196,49 @@ class Side:
         self._errors.close()
 
 
+class Machine:
+    """How busy the whole machine has been since this was made."""
+
+    def __init__(self):
+        self._before = psutil.cpu_times()
+
+    def busy_without(self, seconds: float) -> float:
+        """The fraction of all its CPU time that was used, not counting that many seconds of it."""
+        spent = {
+            name: after - before
+            for name, before, after in zip(self._before._fields, self._before, psutil.cpu_times(), strict=True)
+            if not name.startswith("guest")  # is part of user
+        }
+        total = sum(spent.values())
+        busy = total - sum(spent.get(name, 0.0) for name in ("idle", "iowait"))
+        return max(0.0, busy - seconds) / total if total else 0.0
+
+
+class Quiet:
+    """Repeats turns in which others used the machine, once they have left it.
+
+    That may take so many seconds in all; then turns are taken as they come.
+    """
+
+    def __init__(self, seconds: float):
+        self._left = seconds
+
+    def turn(self, side: Side, images: int) -> Turn:
+        """A turn of that many images."""
+        while True:
+            started = time.monotonic()
+            turn = side.run(images)
+            if turn.others <= OTHERS or self._left <= 0:
+                return turn
+            machine = Machine()
+            while time.monotonic() - started < self._left:
+                time.sleep(LOOK)
+                if machine.busy_without(0) <= OTHERS:
+                    break
+                machine = Machine()
+            self._left -= time.monotonic() - started
+
+
 @contextlib.contextmanager
 def _confined(cores: Sequence[int]) -> Iterator[None]:
     """Processes started within may use these cores only, and so may their threads, from the first on."""
@@ -191,7 +254,7 @@ def _confined(cores: Sequence[int]) -> Iterator[None]:
 
 
 def interleave(
-    lines: Sequence[Line], *, images: int, rounds: int, tick: Callable[[], object] = lambda: None
+    lines: Sequence[Line], *, images: int, rounds: int, quiet: Quiet, tick: Callable[[], object] = lambda: None
 ) -> dict[str, Measured]:
     """Starts a side for each line and measures `rounds` times all in turn, `images` each, the first one unrecorded.
 
@@ -199,6 +262,7 @@ def interleave(
         lines: what to measure.
         images: images of a line in a round.
         rounds: rounds to record.
+        quiet: which turns to repeat.
         tick: called after each line's turn.
     """
     with contextlib.ExitStack() as stack:
@@ -206,14 +270,14 @@ def interleave(
         for line in lines:  # one after the other: those that are ready are stopped
             sides[line.name] = stack.enter_context(Side(line, images))
             said[line.name] = sides[line.name].wait()
-        rates = {name: [] for name in sides}
+        turns: dict[str, list[Turn]] = {name: [] for name in sides}
         for number in range(rounds + 1):
             for name, side in sides.items():
-                rate = side.run(images)
+                turn = quiet.turn(side, images) if number else side.run(images)
                 tick()
                 if number:
-                    rates[name].append(rate)
-    return {line.name: Measured(line, *zip(*rates[line.name], strict=True), said[line.name]) for line in lines}
+                    turns[name].append(turn)
+    return {line.name: Measured(line, turns[line.name], said[line.name]) for line in lines}
 
 
 def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:

@@ -16,7 +16,14 @@ Rows = Sequence[Sequence[str]]  # the first is the header
 
 def lines_rows(record: Mapping[str, Any]) -> Rows:
     """The lines: what ran, on how many cores, and how fast."""
-    header = ("line", "what it does", "cores", "images/s, median (least to greatest)", "images per second of CPU time")
+    header = (
+        "line",
+        "what it does",
+        "cores",
+        "images/s, median (least to greatest)",
+        "images per second of CPU time",
+        "others, %",
+    )
     return [
         header,
         *(
@@ -26,6 +33,7 @@ def lines_rows(record: Mapping[str, Any]) -> Rows:
                 str(line["cores"]),
                 _spread(line["images_per_second"]),
                 f"{line['images_per_cpu_second']['median']:,.0f}" if line["images_per_cpu_second"] else "",
+                f"{line['others_percent']:g}",
             )
             for line in record["lines"]
         ),

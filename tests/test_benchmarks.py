@@ -126,10 +126,10 @@ def test_help():
 
 
 def test_a_comparison_takes_its_ratio_round_by_round_with_the_slower_of_the_peers(sides):
-    from rounds import Comparison, Line, Measured
+    from rounds import Comparison, Line, Measured, Turn
 
     def measured(name: str, *rates: float) -> Measured:
-        return Measured(Line(name, "", "", {}, ()), rates, tuple(10 * rate for rate in rates), {})
+        return Measured(Line(name, "", "", {}, ()), [Turn(rate, 10 * rate, 0.0) for rate in rates], {})
 
     found = {
         "ours": measured("ours", 2.0, 30.0, 6.0),
@@ -146,14 +146,31 @@ def test_a_comparison_takes_its_ratio_round_by_round_with_the_slower_of_the_peer
     assert Comparison("x", "ours", ("c",)).of(found) is None
 
 
+def test_a_turn_that_others_disturbed_is_repeated_while_there_is_time(sides, monkeypatch):
+    import rounds
+
+    monkeypatch.setattr(rounds, "LOOK", 0)
+    monkeypatch.setattr(rounds.Machine, "busy_without", lambda machine, seconds: 0.0)
+
+    class Side:
+        def __init__(self, *others: float):
+            self.turns = [rounds.Turn(1.0, 1.0, share) for share in others]
+
+        def run(self, images: int) -> rounds.Turn:
+            return self.turns.pop(0)
+
+    assert rounds.Quiet(100).turn(Side(0.5, 0.2, 0.01, 0.0), 1).others == 0.01
+    assert rounds.Quiet(0).turn(Side(0.5, 0.0), 1).others == 0.5
+
+
 def test_a_side_that_fails_is_an_error_with_its_last_line(sides):
-    from rounds import Line, interleave
+    from rounds import Line, Quiet, interleave
 
     from resnet_alexnet.errors import InputError
 
     line = Line("lost", "input_ours.py", sys.executable, {"kind": "core"}, (0,))
     with pytest.raises(InputError, match=r"lost ended with code 1: TypeError: create\(\) missing"):
-        interleave([line], images=1, rounds=1)
+        interleave([line], images=1, rounds=1, quiet=Quiet(0))
 
 
 def test_the_stand_in_takes_one_step_after_the_other(sides):
