@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from resnet_alexnet import build, curves, metrics, parallel, run_folder
@@ -28,6 +29,7 @@ from resnet_alexnet.progress import Progress, print_summary, track
 from resnet_alexnet.record import METRICS_FILE, Recorder, read_metrics
 from resnet_alexnet.state import NEVER, TrainState
 
+SAME_MEAN = 0.5  # pixel values by which two measurements of one training set's mean may differ
 STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has not begun to fall
 
 CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalisation or labels, bfloat16 overflow"
@@ -267,7 +269,8 @@ def _check_same_data(saved: dict[str, Any], experiment: build.Experiment) -> Non
     for what, (given, before) in pairs.items():
         if given != before:
             raise InputError(f"the data is not that of the run so far, its {what}: {given}, were {before}")
-    if now["preprocessing"] != saved["preprocessing"]:
+    # Not to the bit: on another processor OpenCV may round a resized pixel another way.
+    if not np.allclose(now["preprocessing"]["mean"], saved["preprocessing"]["mean"], rtol=0, atol=SAME_MEAN):
         raise InputError("the data is not that of the run so far, its mean image differs")
 
 

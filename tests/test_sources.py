@@ -297,3 +297,8 @@ def test_too_many_unreadable_images_on_the_way_into_memory_are_refused(folder):
     with pytest.raises(InputError, match=r"with it 2 training photographs could not be read, more than"):
         create_splits("image_folder", max_unreadable=1, **options)
     create_splits("image_folder", max_unreadable=2, **options)
+
+
+def test_a_folder_of_photographs_that_is_taken_for_a_tfds_set_is_told_so(folder):
+    with pytest.raises(InputError, match=r"which holds test, train; if these are .* set dataset\.name=image_folder"):
+        create_splits("imagenet2012", data_dir=str(folder))

@@ -4,9 +4,12 @@ import dataclasses
 import time
 
 import jax
+import numpy as np
+import pytest
 import pytest
 
 from resnet_alexnet import build, train
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.pace import STEPS_IN_FLIGHT
 from tests import tiny
 from tests.processes import saved_leaves
@@ -101,3 +104,16 @@ def test_a_run_with_averages_and_mixing_goes_on_to_the_same_bits(tmp_path, monke
     assert len(averages) == sum(name.startswith(("params/", "batch_stats/")) for name in straight)
     assert any(straight[name].tobytes() != straight[name.removeprefix("ema/")].tobytes() for name in averages)
     assert [name for name in straight if straight[name].tobytes() != resumed[name].tobytes()] in ([], ["best_error"])
+
+
+def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
+    experiment = build.create_experiment(tiny.config(), jax.devices()[:1])
+
+    def saved(shift):
+        record = train._data_record(experiment)
+        mean = np.asarray(record["preprocessing"]["mean"]) + shift
+        return {**record, "preprocessing": {**record["preprocessing"], "mean": mean.tolist()}}
+
+    train._check_same_data(saved(0.3), experiment)
+    with pytest.raises(InputError, match="its mean image differs"):
+        train._check_same_data(saved(0.7), experiment)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_alexnet.data.image_folder import TRAIN
 from resnet_alexnet.errors import InputError, nearest
 
 FILE_FORMAT = "array_record"  # of TFDS's formats the one with random access to single records
@@ -67,6 +68,8 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
     if folder is None:
         begun = next((Path(data_dir) / name).glob("*incomplete*"), None)  # as TFDS and our own command call them
         problem = f"{begun} was not made to the end" if begun else _not_there(name, Path(data_dir))
+        if (Path(data_dir) / TRAIN).is_dir():
+            raise InputError(f"{problem}; if these are photographs in class folders, set dataset.name=image_folder")
         raise InputError(f"{problem}; to make it: {make}")
     info = read_info(folder)
     if not info:
