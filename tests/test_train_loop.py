@@ -6,7 +6,6 @@ import time
 import jax
 import numpy as np
 import pytest
-import pytest
 
 from resnet_alexnet import build, train
 from resnet_alexnet.errors import InputError
