@@ -128,6 +128,7 @@ def _model() -> ConfigDict:
             "pooling": placeholder(str),  # overlapping (section 3.4), plain
             "dropout": placeholder(float),  # probability, 0.5 (section 4.2)
             "dropout_scaling": placeholder(str),  # inverted, test (section 4.2)
+            "last_map": placeholder(str),  # alexnet_owt's: averaged to 6x6 (torchvision), or whole (larger images)
             "init": placeholder(str),  # paper (section 5), author_code (cuda-convnet2)
         }
     )
@@ -149,7 +150,8 @@ def _dataset() -> ConfigDict:
             "workers": -1,  # processes that decode photographs; 0: threads; -1: one a core, threads on a small machine
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced by the next; more: stop
             "shorter_side": 256,  # pixels to which photographs are resized before the test crop ([K12] section 2)
-            "interpolation": "bilinear",  # of their resizing: bilinear (OpenCV's, as in Caffe), area, bicubic
+            "interpolation": "bilinear",  # of their resizing: bilinear (OpenCV's, as in Caffe), area, bicubic,
+            # or Pillow's bilinear_antialiased (torchvision), bicubic_antialiased (timm)
             "image_size": placeholder(int),  # pixels: side of a photograph's crop, or of the synthetic images
             "channels": placeholder(int),  # what the data has, or of the synthetic images
             # only of the synthetic set; data that is read has its own

@@ -20,9 +20,8 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Source, Splits, Track, untracked
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.optim.plateau import Plateau
-from resnet_alexnet.optim.schedules import create_schedule, scale_until_error, scaled_learning_rate
-from resnet_alexnet.optim.sgd import sgd
+from resnet_alexnet.network import Description, weights_of
+from resnet_alexnet.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.state import TrainState, create_state
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -31,21 +30,11 @@ DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """The update rule, the schedule it follows, and the plateau that an evaluation steps, if there is one."""
-
-    tx: optax.GradientTransformationExtraArgs
-    learning_rate: float
-    schedule: optax.Schedule
-    plateau: Plateau | None
-
-
-@dataclass(frozen=True)
 class Experiment:
     """Everything that a run needs, built and checked; nothing has been computed on a device yet."""
 
     splits: Splits
-    preprocessing: Preprocessing
+    description: Description
     mesh: parallel.Mesh
     optimizer: Optimizer
     chance_loss: float
@@ -84,11 +73,9 @@ def create_experiment(
     num_classes = count_logits(config, splits.train.classes)
     statistics = inputs.read_statistics(config, splits, track=track)
     preprocessing = inputs.create_preprocessing(config, splits, statistics)
-    create_model = model_creator(config, preprocessing, num_classes, device_batch_size)
-    forward = {
-        "graphdef": nnx.graphdef(nnx.eval_shape(create_model)),
-        "axis_name": parallel.AXIS,
-    }
+    description = describe(config, preprocessing, num_classes)
+    check_bn_group(config, device_batch_size)
+    forward = {"graphdef": nnx.graphdef(description.abstract()), "axis_name": parallel.AXIS}
     normalize = partial(
         augment.normalize, mean=preprocessing.mean, std=preprocessing.std, dtype=DTYPES[config.precision]
     )
@@ -110,7 +97,7 @@ def create_experiment(
     )
     return Experiment(
         splits=splits,
-        preprocessing=preprocessing,
+        description=description,
         mesh=mesh,
         optimizer=optimizer,
         chance_loss=losses.chance_loss(config.loss.name, num_classes, reduction=config.loss.reduction),
@@ -118,7 +105,9 @@ def create_experiment(
         steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
         # Results do not depend on it: padded rows are masked.
         eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(_create_state, create_model, optimizer.tx, num_classes, ema=config.optim.ema_decay > 0),
+        create_state=partial(
+            _create_state, description, optimizer.tx, seed=config.seed, ema=config.optim.ema_decay > 0
+        ),
         training_views=training_views,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
         eval_step=parallel.parallel_eval_step(
@@ -159,52 +148,6 @@ def check_numbers(config: ConfigDict) -> None:
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
 
-def create_optimizer(config: ConfigDict) -> Optimizer:
-    """The papers' SGD with its schedule, and the transformations that a metric drives."""
-    schedule_config = config.schedule
-    rate = scaled_learning_rate(
-        config.optim.learning_rate,
-        batch_size=config.batch_size,
-        reference_batch_size=config.optim.reference_batch_size,
-        rule=config.optim.batch_size_rule,
-    )
-    schedule = create_schedule(
-        schedule_config.name,
-        learning_rate=rate,
-        num_steps=config.num_steps,
-        warmup_steps=schedule_config.warmup_steps,
-        boundaries=schedule_config.boundaries,
-        factor=schedule_config.factor,
-    )
-    scales, plateau = [], None
-    if schedule_config.until_error:
-        scales.append(
-            scale_until_error(
-                schedule_config.until_error_scale, schedule_config.until_error, schedule_config.until_error_window
-            )
-        )
-    if schedule_config.name == "plateau":
-        plateau = Plateau(
-            factor=schedule_config.factor,
-            patience=schedule_config.patience,
-            cooldown=schedule_config.cooldown,
-            floor=schedule_config.floor,
-        )
-        scales.append(plateau.transformation())
-    tx = sgd(
-        schedule,
-        momentum=config.optim.momentum,
-        nesterov=config.optim.nesterov,
-        weight_decay=config.optim.weight_decay,
-        decay_mask=config.optim.decay_mask,
-        update_rule=config.optim.update_rule,
-        bias_learning_rate=config.optim.bias_learning_rate,
-        clip_norm=config.optim.clip_norm,
-        scales=scales,
-    )
-    return Optimizer(tx=tx, learning_rate=rate, schedule=schedule, plateau=plateau)
-
-
 def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     """model.num_classes, or the number of classes of the data; one logit stands for two classes."""
     logits = config.model.num_classes
@@ -222,31 +165,29 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     return logits
 
 
-def model_creator(
-    config: ConfigDict, preprocessing: Preprocessing, num_classes: int, device_batch_size: int
-) -> Callable[[], nnx.Module]:
-    """A function without arguments that creates the network; to be traced, as creating one eagerly is slow."""
-    options = {
-        name: value for name, value in config.model.items() if value is not None and name not in ("name", "num_classes")
-    }
-    group = options.get("bn_group")
+def describe(config: ConfigDict, preprocessing: Preprocessing, num_classes: int) -> Description:
+    """What the network is: the options that the config sets, and how its logits are scored."""
+    return Description(
+        model=config.model.name,
+        options={
+            name: value
+            for name, value in config.model.items()
+            if value is not None and name not in ("name", "num_classes")
+        },
+        num_classes=num_classes,
+        scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
+        preprocessing=preprocessing,
+    )
+
+
+def check_bn_group(config: ConfigDict, device_batch_size: int) -> None:
+    """Raises InputError where the images of a device do not fall into whole groups."""
+    group = config.model.bn_group
     if isinstance(group, int) and group > 0 and device_batch_size % group:
         raise InputError(
             f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
             f"raise batch_size to a multiple of {group} a device, or lower model.bn_group"
         )
-
-    def create_model() -> nnx.Module:
-        return models.create_model(
-            config.model.name,
-            num_classes=num_classes,
-            image_size=preprocessing.image_size,
-            channels=preprocessing.channels,
-            rngs=nnx.Rngs(config.seed),
-            **options,
-        )
-
-    return create_model
 
 
 def create_augment(config: ConfigDict, preprocessing: Preprocessing, covariance: np.ndarray) -> steps.Augment:
@@ -288,9 +229,9 @@ def resident_data(source: Source) -> dict[str, np.ndarray]:
 
 
 def _create_state(
-    create_model: Callable[[], nnx.Module], tx: optax.GradientTransformationExtraArgs, num_classes: int, *, ema: bool
+    description: Description, tx: optax.GradientTransformationExtraArgs, *, seed: int, ema: bool
 ) -> TrainState:
-    model = create_model()
-    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-    return create_state(params, batch_stats, tx.init(params), metrics.zero_sums(num_classes), ema=ema)
+    """To be traced, as creating a network eagerly is slow."""
+    weights = weights_of(description.create_model(nnx.Rngs(seed)))
+    sums = metrics.zero_sums(description.num_classes)
+    return create_state(**weights, opt_state=tx.init(weights["params"]), sums=sums, ema=ema)

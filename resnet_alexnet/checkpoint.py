@@ -16,8 +16,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from resnet_alexnet.errors import TrainingError
-from resnet_alexnet.state import TrainState
+from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.state import TrainState, leaf_name
 
 SET_ASIDE = "checkpoints_set_aside"
 Leaves = dict[str, np.ndarray]
@@ -36,19 +36,14 @@ class Restored:
     warnings: tuple[str, ...]
 
 
-def _leaf_name(path: tuple[Any, ...]) -> str:
-    """A leaf's path as "params/stages/0/0/conv1/kernel"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
 def to_leaves(state: TrainState) -> Leaves:
     """The state as a flat dict of host copies by path: the form in which it is stored."""
-    return {_leaf_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return {leaf_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
 def from_leaves(leaves: Leaves, like: TrainState) -> TrainState:
     """The state whose leaves these are, structured as `like`."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_leaf_name(path)], like)
+    return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_name(path)], like)
 
 
 def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
@@ -59,6 +54,75 @@ def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
         hasher.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
         hasher.update(np.ascontiguousarray(leaf).view(np.uint8).data)  # bytes: bfloat16 has no buffer of its own
     return hasher.hexdigest()
+
+
+def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any]]:
+    """Step, leaves and record of a checkpoint in `directory`, which is left as it is.
+
+    Args:
+        directory: of checkpoints.
+        which: a step; "last", the newest that is whole; or "best", the one with the lowest validation error.
+
+    Raises:
+        InputError: there is none, or not the one that is asked for.
+        DamagedCheckpointError: it, or for "last" every one, is damaged.
+    """
+    _quiet()
+    if not any(directory.glob("*")):  # which Orbax would make
+        raise InputError(f"{directory} holds no checkpoint")
+    with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        steps = sorted(manager.all_steps(), reverse=True)
+        if which == "best":
+            records = {step: _read(manager, step, record=ocp.args.JsonRestore())["record"] for step in steps}
+            errors = {
+                step: record["top1_error"] for step, record in records.items() if record["top1_error"] is not None
+            }
+            wanted = sorted(errors, key=lambda step: (errors[step], step))[:1]
+        else:
+            wanted = steps if which == "last" else [step for step in steps if step == which]
+        if not wanted:
+            there = ", ".join(map(str, reversed(steps)))
+            raise InputError(f"{directory} holds no checkpoint {which} (there are: {there or 'none'})")
+        failure = None
+        for step in wanted:
+            try:
+                items = _read(manager, step, state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
+                return step, *_verified(items)
+            except DamagedCheckpointError as error:
+                failure = failure or DamagedCheckpointError(f"checkpoint {step} in {directory} is damaged: {error}")
+        assert failure is not None
+        raise failure
+
+
+def _verified(items: Mapping[str, Any]) -> tuple[Leaves, dict[str, Any]]:
+    """Leaves and record of a checkpoint that is what was saved.
+
+    Raises:
+        DamagedCheckpointError: it is not.
+    """
+    leaves = {name: np.asarray(leaf) for name, leaf in items["state"].items()}
+    record = dict(items["record"])
+    if record.pop("digest", None) != digest(leaves, record):
+        raise DamagedCheckpointError("its contents are not those that were saved")
+    return leaves, record
+
+
+def _read(manager: ocp.CheckpointManager, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
+    """The named items of a checkpoint, as Orbax reads them."""
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        raise DamagedCheckpointError(reason) from error
+
+
+def _quiet() -> None:
+    """Keeps what Orbax and asyncio report of each save, restore and damaged file off the terminal; it is raised too.
+
+    Of a damaged checkpoint Orbax raises the first error, and leaves those of the other arrays to asyncio's log.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @dataclass
@@ -90,10 +154,7 @@ class Checkpointer:
     """
 
     def __init__(self, directory: Path, *, keep: int):
-        # Orbax reports every save and restore through absl's logger, and what it raises too, once a thread. Of a
-        # damaged checkpoint it raises the first error, and leaves those of the other arrays to asyncio's log.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        _quiet()
         self._directory = directory
         self._errors: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
@@ -103,7 +164,7 @@ class Checkpointer:
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
         for step in self._manager.all_steps():
             with contextlib.suppress(DamagedCheckpointError):  # it is reported where it is needed, by `restore`
-                self._note_error(step, self._read(step, record=ocp.args.JsonRestore())["record"])
+                self._note_error(step, _read(self._manager, step, record=ocp.args.JsonRestore())["record"])
 
     def save(self, state: TrainState, record: dict[str, Any], *, error: float | None) -> None:
         """Saves the state of its step in the background; nothing happens if that step is saved already.
@@ -160,26 +221,15 @@ class Checkpointer:
 
     def _restore_step(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
         expected = {
-            _leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
+            leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
             for path, leaf in jax.tree_util.tree_leaves_with_path(like)
         }
-        restored = self._read(step, state=ocp.args.StandardRestore(expected), record=ocp.args.JsonRestore())
-        leaves = {name: np.asarray(leaf) for name, leaf in restored["state"].items()}
-        record = dict(restored["record"])
-        if record.pop("digest", None) != digest(leaves, record):
-            raise DamagedCheckpointError("its contents are not those that were saved")
+        restored = _read(self._manager, step, state=ocp.args.StandardRestore(expected), record=ocp.args.JsonRestore())
+        leaves, record = _verified(restored)
         for name, leaf in leaves.items():  # Orbax does not mind a shape that is not the expected one
             if leaf.shape != expected[name].shape:
                 raise DamagedCheckpointError(f"{name} is of shape {leaf.shape}, expected is {expected[name].shape}")
         return from_leaves(leaves, like), record
-
-    def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
-        """The named items of a checkpoint, as Orbax reads them."""
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
-            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-            raise DamagedCheckpointError(reason) from error
 
     def _note_error(self, step: int, record: Mapping[str, Any]) -> None:
         error = record.get("top1_error")

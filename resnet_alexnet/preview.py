@@ -35,7 +35,7 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     from resnet_alexnet.progress import track
 
     experiment = build.create_experiment(config, jax.devices()[:1], track=track)
-    source, preprocessing = experiment.splits.train, experiment.preprocessing
+    source, preprocessing = experiment.splits.train, experiment.description.preprocessing
     # Of mixing, neighbours are the partners: an even number of rows.
     rows = np.arange(images + images % 2) * len(source) // (images + images % 2)
     views = jax.jit(experiment.training_views)

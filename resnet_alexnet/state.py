@@ -13,6 +13,11 @@ Tree = Any  # nested plain dicts with arrays at the leaves
 NEVER = -1  # nonfinite_step of a healthy run
 
 
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """A leaf's path in a tree as "params/stages/0/0/conv1/conv/kernel": its name in checkpoints and weight files."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:

@@ -125,7 +125,7 @@ class _Run:
         if last and self.experiment.splits.test is not None:
             self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
         if save_due:
-            record = {"config": run_folder.to_json(config), **_data_record(self.experiment)}
+            record = {"config": run_folder.to_json(config), **_record_of(self.experiment)}
             self.checkpointer.save(state, record, error=error)
         if stop and not last:
             self._stop(step)
@@ -249,28 +249,29 @@ def _begin(
     ]
 
 
-def _data_record(experiment: build.Experiment) -> dict[str, Any]:
-    """What of the data a checkpoint holds: its preprocessing, with the classes, and the number of images."""
+def _record_of(experiment: build.Experiment) -> dict[str, Any]:
+    """What a checkpoint holds beside the state: what the network is, and the number of images."""
     splits = experiment.splits
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {
-        "preprocessing": experiment.preprocessing.to_json(),
+        "network": experiment.description.to_json(),
         "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
     }
 
 
 def _check_same_data(saved: dict[str, Any], experiment: build.Experiment) -> None:
     """Raises InputError where the data is not that of the checkpoint: labels and order would mean something else."""
-    now = _data_record(experiment)
+    now = _record_of(experiment)
+    inputs, were = (record["network"]["preprocessing"] for record in (now, saved))
     pairs = {
         "numbers of images differ": (now["num_images"], saved["num_images"]),
-        "classes differ": (now["preprocessing"]["classes"], saved["preprocessing"]["classes"]),
+        "classes differ": (inputs["classes"], were["classes"]),
     }
     for what, (given, before) in pairs.items():
         if given != before:
             raise InputError(f"the data is not that of the run so far, its {what}: {given}, were {before}")
     # Not to the bit: on another processor OpenCV may round a resized pixel another way.
-    if not np.allclose(now["preprocessing"]["mean"], saved["preprocessing"]["mean"], rtol=0, atol=SAME_MEAN):
+    if not np.allclose(inputs["mean"], were["mean"], rtol=0, atol=SAME_MEAN):
         raise InputError("the data is not that of the run so far, its mean image differs")
 
 

@@ -18,6 +18,7 @@ from configs import default
 from resnet_alexnet import build, command, losses, models, run_folder
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.optimizer import create_optimizer
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"default", "imagenet"}  # imported by recipes, no recipes themselves
@@ -177,8 +178,8 @@ def parameters_of(json_model: str, size: int, channels: int, num_classes: int, b
     config = default.get_config()
     config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    create = build.model_creator(config, preprocessing, num_classes, batch_size)
-    return nnx.to_pure_dict(nnx.state(nnx.eval_shape(create), nnx.Param))
+    build.check_bn_group(config, batch_size)
+    return nnx.to_pure_dict(nnx.state(build.describe(config, preprocessing, num_classes).abstract(), nnx.Param))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -203,7 +204,7 @@ def test_recipe_builds_its_model_optimiser_and_loss(recipe):
     num_classes = build.count_logits(config, config.dataset.classes or ("",) * num_classes)
     model = json.dumps({name: value for name, value in config.model.items() if value is not None})
     params = parameters_of(model, size, channels, num_classes, config.batch_size)
-    optimizer = build.create_optimizer(config)
+    optimizer = create_optimizer(config)
     assert jax.tree.leaves(jax.eval_shape(optimizer.tx.init, params))  # the masks find their parameters
     loss = losses.create_loss(config.loss.name, reduction=config.loss.reduction)
     batch = (config.batch_size,)
@@ -234,7 +235,7 @@ def test_the_modern_average_forgets_as_torchvisions_does():
 
 def test_author_code_divides_the_rate_by_250_over_the_run():
     config = load("alexnet:author_code")
-    schedule = build.create_optimizer(config).schedule
+    schedule = create_optimizer(config).schedule
     rates = [float(schedule(config.num_steps * eighth // 8)) for eighth in (1, 3, 5, 7)]
     np.testing.assert_allclose(rates, 0.01 / 250 ** (np.arange(4) / 3), rtol=1e-5)
 

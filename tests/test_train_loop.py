@@ -109,9 +109,10 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
     experiment = build.create_experiment(tiny.config(), jax.devices()[:1])
 
     def saved(shift):
-        record = train._data_record(experiment)
-        mean = np.asarray(record["preprocessing"]["mean"]) + shift
-        return {**record, "preprocessing": {**record["preprocessing"], "mean": mean.tolist()}}
+        record = train._record_of(experiment)
+        network, inputs = record["network"], record["network"]["preprocessing"]
+        inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
+        return {**record, "network": {**network, "preprocessing": inputs}}
 
     train._check_same_data(saved(0.3), experiment)
     with pytest.raises(InputError, match="its mean image differs"):

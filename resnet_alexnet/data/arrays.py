@@ -67,3 +67,11 @@ class ArraySource:
         A draw is welcome and makes no difference: what is random about images in memory is drawn on the device.
         """
         return {"image": self.images[indices], "label": self.labels[indices]}
+
+    def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+        """The image at `index` as it is, and its label."""
+        return self.images[index], int(self.labels[index])
+
+    def where(self, index: int) -> str:
+        """What to call the image at `index`: its number."""
+        return str(index)

@@ -7,10 +7,15 @@ import math
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from resnet_alexnet.data.decode import UnreadableImageError
 
-INTERPOLATIONS = ("bilinear", "area", "bicubic")
+INTERPOLATIONS = ("bilinear", "area", "bicubic", "bilinear_antialiased", "bicubic_antialiased")
+_ANTIALIASED = {
+    "bilinear_antialiased": Image.Resampling.BILINEAR,
+    "bicubic_antialiased": Image.Resampling.BICUBIC,
+}
 MAX_ASPECT = 100
 _TRIES = 10  # of a random-resized crop, as in Szegedy et al.'s and torchvision's code
 
@@ -21,10 +26,15 @@ def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinea
     """Resizes to (height, width) pixels.
 
     "bilinear" and "bicubic" look at 2x2 and 4x4 pixels however much they shrink, as OpenCV in Caffe did; "area" takes
-    the mean of all pixels that fall into one when it shrinks.
+    the mean of all pixels that fall into one when it shrinks. The antialiased ones are Pillow's, whose window grows as
+    it shrinks: torchvision's and timm's weights were trained on those.
     """
     if image.shape[:2] == (height, width):
         return image
+    if interpolation in _ANTIALIASED:
+        picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+        resized = np.asarray(picture.resize((width, height), _ANTIALIASED[interpolation]))
+        return resized.reshape(height, width, image.shape[2])
     import cv2  # here, because it writes into the environment when it is imported
 
     flags = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}

@@ -133,10 +133,29 @@ class PhotoSource:
         try:
             return self._example(index, self.test_view, None)
         except UnreadableImageError as error:
-            raise InputError(
-                f"{self.photos.where(index)} cannot be read: {error}; repair or remove it, or let "
-                "python -m resnet_alexnet.data.prepare make a set without it"
-            ) from None
+            raise self._unreadable(index, error) from None
+
+    def _unreadable(self, index: int, error: UnreadableImageError) -> InputError:
+        return InputError(
+            f"{self.photos.where(index)} cannot be read: {error}; repair or remove it, or let "
+            "python -m resnet_alexnet.data.prepare make a set without it"
+        )
+
+    def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+        """The whole photograph at `index`, and its label.
+
+        Raises:
+          InputError: it cannot be read.
+        """
+        try:
+            data, label = self.photos.read(index)
+            return decode(data, channels=self.image_shape[2]), label
+        except UnreadableImageError as error:
+            raise self._unreadable(index, error) from None
+
+    def where(self, index: int) -> str:
+        """What to call the photograph at `index`, such as its path."""
+        return self.photos.where(index)
 
     def check(self, index: int) -> None:
         """Raises InputError where the photograph at `index` cannot be read for testing."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 
 from resnet_alexnet.data import cifar, fashion_mnist, image_folder, mnist, npz, synthetic, tfds
 from resnet_alexnet.data.arrays import ArraySource, Draw
@@ -48,6 +48,14 @@ class Source(Protocol):
 
         draw: what random views depend on, besides the index; None gives the views for testing.
         """
+        ...
+
+    def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
+        """The whole image at `index`, as decoded, and its label."""
+        ...
+
+    def where(self, index: int) -> str:
+        """What to call the image at `index`, such as its path."""
         ...
 
 
@@ -242,14 +250,11 @@ def _open(
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
             return load(source, name=name, max_unreadable=max_unreadable, track=track, report=report)
-    if max_unreadable is None and not _is_prepared(images):
+    # Our own command has decoded all that it prepared.
+    prepared = isinstance(images, tfds.TfdsPhotos) and (images.folder / MANIFEST_FILE).exists()
+    if max_unreadable is None and not prepared:
         check_readable(source, name=name, track=track)
     return source
-
-
-def _is_prepared(images: Images) -> bool:
-    """Whether our own command prepared the set, and decoded all of it."""
-    return isinstance(images, tfds.TfdsPhotos) and (images.folder / MANIFEST_FILE).exists()
 
 
 def _first_shape(photos: Photos, name: str) -> tuple[int, int, int]:

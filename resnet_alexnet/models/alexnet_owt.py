@@ -20,12 +20,16 @@ from resnet_alexnet.models.layers import (
     torch_uniform,
 )
 
+LAST_MAP = ("averaged", "whole")
+
 
 class AlexNetOwt(nnx.Module):
     """torchvision's one-column net after "One weird trick" (Krizhevsky 2014): no LRN, dropout before fc6 and fc7.
 
-    Source: torchvision.models.alexnet, torch's initialisation included. Any image of 63 pixels or more: the last map is
-        averaged to 6x6.
+    Source: torchvision.models.alexnet, torch's initialisation included. Any image of 63 pixels or more.
+
+    last_map: what becomes of a larger last map: "averaged" to 6x6 as in torchvision, or taken "whole", by the fully
+        connected layers as convolutions, whose logits are averaged over its positions as in AlexNet.
     """
 
     def __init__(
@@ -38,10 +42,13 @@ class AlexNetOwt(nnx.Module):
         activation: str = "relu",
         dropout: float = 0.5,
         dropout_scaling: str = "inverted",
+        last_map: str = "averaged",
     ):
         check_name("activation", activation, ACTIVATIONS)
-        self.activation, self.channels = activation, channels
-        self.smallest = smallest_image(image_size, map_size, model="alexnet_owt")
+        check_name("last_map", last_map, LAST_MAP)
+        self.activation, self.channels, self.last_map = activation, channels, last_map
+        needed = 1 if last_map == "averaged" else 6
+        self.smallest = smallest_image(image_size, map_size, needed=needed, model="alexnet_owt")
         keys = jax.random.split(key, 8)
 
         def convolution(i: int, in_channels: int, out_channels: int, kernel_size: int, padding: int, strides: int = 1):
@@ -92,10 +99,10 @@ class AlexNetOwt(nnx.Module):
         x = act(self.conv3(x))
         x = act(self.conv4(x))
         x = self.pool5(act(self.conv5(x)))
-        x = adaptive_average_pool(x, 6)
+        x = adaptive_average_pool(x, 6) if self.last_map == "averaged" else x
         x = act(self.fc6(self.dropout5(x, keys=keys)))
         x = act(self.fc7(self.dropout6(x, keys=keys)))
-        return self.fc8(x)[:, 0, 0]
+        return jnp.mean(self.fc8(x), axis=(1, 2))
 
 
 def adaptive_average_pool(
