@@ -54,7 +54,8 @@ def test_the_wheel_holds_the_package_its_data_and_its_licences_and_nothing_else(
     data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/fashion_mnist_sample.npz")}
     assert sources | data <= names
     licences = {name.partition(".dist-info/licenses/")[2] for name in names}
-    assert {"LICENSE", "resnet_alexnet/data/fashion_mnist_sample.LICENSE"} <= licences
+    notices = {f"resnet_alexnet/data/{name}.LICENSE" for name in ("fashion_mnist_sample", "imagenet_classes")}
+    assert {"LICENSE", *notices} <= licences
     assert {name.split("/")[0].split("-")[0] for name in names} == {"resnet_alexnet"}
     assert wheel.stat().st_size < 4 * 2**20
 
