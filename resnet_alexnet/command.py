@@ -102,6 +102,18 @@ def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, st
     Raises:
         InputError: an unknown flag (the nearest is named), a flag without value, or a word that is no flag.
     """
+    values, words = parse_words(arguments, names)
+    if words:
+        raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
+    return values
+
+
+def parse_words(arguments: Sequence[str], names: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """As `parse_flags`, and the words that are no flags, before, between and behind them.
+
+    Raises:
+        InputError: an unknown flag (the nearest is named), or a flag without value.
+    """
     values = flags.FlagValues()
     for name, text in names.items():
         flags.DEFINE_string(name, "", text, flag_values=values)
@@ -112,9 +124,7 @@ def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, st
         raise InputError(f"unknown flag --{error.flagname}{hint} (allowed: {allowed})") from None
     except flags.Error as error:
         raise InputError(str(error)) from None
-    if words:
-        raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
-    return {name: values[name].value or "" for name in names}
+    return {name: values[name].value or "" for name in names}, words
 
 
 def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -1,0 +1,59 @@
+"""The photographs that a user names: files, folders, lists of names, standard input."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_alexnet.data.image_folder import SUFFIXES
+from resnet_alexnet.errors import InputError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph's name, and what reads its bytes; OSError where it cannot."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photograph]:
+    """The photographs that are named, in that order.
+
+    Args:
+        words: files; folders, of which all photographs at any depth are taken, sorted by path; or "-", an image on
+            standard input.
+        listed: a file with such words, one a line; "-" for standard input.
+
+    Raises:
+        InputError: the list cannot be read, or standard input is wanted twice; at the first photograph.
+    """
+    words = [*words, *(_read_list(listed) if listed else ())]
+    if words.count(STDIN) + (listed == STDIN) > 1:
+        raise InputError("standard input can be read once: give one - only")
+    for word in words:
+        if word == STDIN:
+            yield Photograph("standard input", sys.stdin.buffer.read)
+        elif (path := Path(word)).is_dir():
+            for file in sorted(path.rglob("*")):
+                hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+                if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+                    yield Photograph(_printable(str(file)), file.read_bytes)
+        else:
+            yield Photograph(_printable(word), path.read_bytes)
+
+
+def _read_list(name: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise InputError(f"--list={name} cannot be read: {reason}") from None
+    return [line for line in text.splitlines() if line]
+
+
+def _printable(name: str) -> str:
+    """The name, with marks in place of bytes that are no text."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
