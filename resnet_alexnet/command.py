@@ -127,6 +127,30 @@ def parse_words(arguments: Sequence[str], names: dict[str, str]) -> tuple[dict[s
     return {name: values[name].value or "" for name in names}, words
 
 
+def parse_number(flag: str, text: str) -> int:
+    """A whole number from 1 up.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 up)")
+    return int(text)
+
+
+def parse_step(text: str) -> int | str:
+    """Which checkpoint of a run: "last" (also where nothing is said), "best", or a step.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if text in ("", "last", "best"):
+        return text or "last"
+    if not text.isdecimal():
+        raise InputError(f"--step={text} (allowed: last, best by validation error, or the number of a step)")
+    return int(text)
+
+
 def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """Takes --config=PATH out of the arguments and joins `--name value` to `--name=value`."""
     path, rest = "", []

@@ -1,0 +1,86 @@
+"""Names what is in photographs: python -m resnet_alexnet.predict --workdir=runs/quickstart photo.jpg more/*.png."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """usage: python -m resnet_alexnet.predict --workdir=DIR | --weights=FILE  PHOTO... [OPTIONS]
+
+Names what is in photographs, with probabilities. The network knows its classes and how it wants to see a photograph: no
+config is needed.
+
+PHOTO               a file; a folder, with all photographs below it; or -, an image on standard input
+  --workdir=DIR     the network that a run trained
+  --weights=FILE    a weight file, as python -m resnet_alexnet.pretrained.convert writes them
+
+OPTIONS:
+  --topk=N          answers a photograph (5)
+  --format=FORMAT   table (the default); json, an object a line; or csv
+  --picture=FILE    draw the photographs with their answers too, a PNG; the first 100
+  --list=FILE       take names of photographs from a file too, one a line; - is standard input
+  --step=STEP       of a run: last (the default), best by validation error, or a step's number
+  --views=VIEWS     how to look at a photograph: centre (the default), ten_crop, fully_convolutional
+  --scales=PIXELS   with its shorter side resized to what, such as 224,256,384; default: as in training's tests
+  --batch_size=N    photographs a step (64)
+
+A photograph that cannot be read is named on standard error and the others are answered; the exit code then is 2.
+exit codes: 0 done · 2 bad input
+"""
+_FLAGS = ("workdir", "weights", "topk", "format", "picture", "list", "step", "views", "scales", "batch_size")
+_MOST_DRAWN = 100  # photographs in a picture
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: anything that is not as USAGE says; or, once all others are answered, photographs that could not be
+            read.
+    """
+    from resnet_alexnet import command, trained
+    from resnet_alexnet.answers import WRITERS
+    from resnet_alexnet.errors import InputError, check_name
+    from resnet_alexnet.evaluate.procedure import Procedure
+    from resnet_alexnet.photographs import find_photographs
+    from resnet_alexnet.prediction import draw, predict
+
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE, end="")
+        return
+    flags, words = command.parse_words(["predict", *arguments], dict.fromkeys(_FLAGS, "see --help"))
+    output = flags["format"] or "table"
+    check_name("--format", output, WRITERS)
+    topk = command.parse_number("topk", flags["topk"] or "5")
+    batch_size = command.parse_number("batch_size", flags["batch_size"] or "64")
+    procedure = Procedure(
+        views=flags["views"] or "centre",
+        scales=tuple(command.parse_number("scales", word) for word in flags["scales"].split(",") if flags["scales"]),
+    )
+    picture = Path(flags["picture"]) if flags["picture"] else None
+    if picture is not None and (picture.suffix != ".png" or not picture.parent.is_dir()):
+        raise InputError(f"--picture={picture} (allowed: a file that ends in .png, in a folder that exists)")
+    photographs = list(find_photographs(words, flags["list"]))
+    if not photographs:
+        raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
+    network = trained.load_named(flags["workdir"], flags["weights"], step=command.parse_step(flags["step"]))
+    answers, small = predict(
+        network,
+        photographs,
+        procedure=procedure,
+        topk=topk,
+        batch_size=batch_size,
+        drawn=0 if picture is None else _MOST_DRAWN,
+    )
+    WRITERS[output](answers, sys.stdout)
+    if picture is not None:
+        draw(answers, small, picture)
+        print(f"wrote {picture}", file=sys.stderr)
+    unread = [answer for answer in answers if answer.error]
+    if unread:
+        raise InputError(f"{len(unread)} of {len(photographs)} photographs could not be read, as said above")
+
+
+if __name__ == "__main__":
+    from resnet_alexnet.command import exit_with
+
+    exit_with(lambda: main(sys.argv[1:]))

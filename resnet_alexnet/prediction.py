@@ -1,0 +1,123 @@
+"""What a trained network says of photographs of any size."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from resnet_alexnet import grid, parallel
+from resnet_alexnet.answers import Answer
+from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.data.geometry import check_aspect, resize
+from resnet_alexnet.data.imagenet_classes import in_words
+from resnet_alexnet.data.sources import Track, untracked
+from resnet_alexnet.evaluate.procedure import Procedure
+from resnet_alexnet.evaluate.scoring import score_images
+from resnet_alexnet.network import Network
+from resnet_alexnet.photographs import Photograph
+
+_COLUMNS, _CAPTION_LINES = 4, 3  # of the picture
+_THUMBNAIL = 224  # pixels: the longer side of a small copy
+
+Pixels = UInt8[np.ndarray, "height width channels"]
+
+
+def predict(
+    network: Network,
+    photographs: Sequence[Photograph],
+    *,
+    procedure: Procedure,
+    topk: int,
+    batch_size: int,
+    drawn: int = 0,
+    track: Track = untracked,
+) -> tuple[list[Answer], list[Pixels | None]]:
+    """The answers of a network on photographs, and small copies of the first of them, for a picture.
+
+    One that cannot be read is named on standard error as it is met.
+
+    Args:
+        network: it knows its classes, and how it wants to see a photograph.
+        photographs: of any formats and sizes.
+        procedure: how they are looked at.
+        topk: classes an answer, at most.
+        batch_size: photographs a step over all devices.
+        drawn: small copies wanted.
+        track: shows how many are read.
+
+    Returns:
+        An answer each; and for the first `drawn` a copy each, or None where it could not be read.
+
+    Raises:
+        InputError: the network cannot look at photographs so.
+    """
+    network = of_any_size(network)
+    record = network.description.preprocessing
+    errors: dict[int, str] = {}
+    small: list[Pixels | None] = [None] * min(drawn, len(photographs))
+
+    def read(index: int) -> Pixels | None:
+        try:
+            image = decode(photographs[index].read(), channels=record.channels)
+            check_aspect(image)
+        except UnreadableImageError as error:
+            errors[index] = str(error)
+        except OSError as error:
+            errors[index] = error.strerror or str(error)
+        else:
+            if index < len(small):
+                small[index] = thumbnail(image)
+            return image
+        print(f"{photographs[index].name} cannot be read: {errors[index]}", file=sys.stderr)
+        return None
+
+    scores = score_images(
+        [network],
+        read,
+        len(photographs),
+        procedure=procedure,
+        mesh=parallel.create_mesh(jax.devices()),
+        batch_size=batch_size,
+        track=track,
+    )[0]
+    answers = []
+    for index, photograph in enumerate(photographs):
+        if index in errors:
+            answers.append(Answer(photograph.name, error=errors[index]))
+            continue
+        best = np.argsort(-scores[index], kind="stable")[:topk]
+        found = tuple((record.classes[number], float(scores[index, number])) for number in best)
+        answers.append(Answer(photograph.name, found))
+    return answers, small
+
+
+def of_any_size(network: Network) -> Network:
+    """The network; one that was trained on images of one size sees the centre of photographs resized to that."""
+    record = network.description.preprocessing
+    if record.shorter_side is not None:
+        return network
+    record = dataclasses.replace(record, shorter_side=record.image_size, interpolation="area")
+    return dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
+
+
+def thumbnail(image: Pixels) -> Pixels:
+    """A copy whose longer side has at most _THUMBNAIL pixels."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    if longer <= _THUMBNAIL:
+        return image.copy()
+    return resize(image, max(1, height * _THUMBNAIL // longer), max(1, width * _THUMBNAIL // longer), "area")
+
+
+def draw(answers: Sequence[Answer], small: Sequence[Pixels | None], path: Path) -> None:
+    """Writes a picture of the photographs that could be read, each with its best answers; a PNG, whole or not at all."""
+    cells = []
+    for answer, image in zip(answers, small, strict=False):
+        if image is not None:
+            lines = [f"{in_words(name)} {100 * value:.0f} %" for name, value in answer.classes[:_CAPTION_LINES]]
+            cells.append((image, "\n".join(lines)))
+    grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)
