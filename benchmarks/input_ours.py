@@ -85,7 +85,7 @@ def count(batches: Iterator[object], batch_size: int) -> Run:
 
 def random_resized(size: int, interpolation: str) -> Any:
     """The view that all sides of this benchmark draw."""
-    return partial(geometry.random_resized_crop_view, size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
+    return geometry.RandomResizedCrop(size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
 
 
 def source_of(photos: Any, train_view: Any, size: int) -> PhotoSource:

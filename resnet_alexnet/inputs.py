@@ -95,8 +95,7 @@ def create_views(config: ConfigDict) -> Views | None:
     for field, (least, greatest), most in (("area", augment.area, 1.0), ("aspect", augment.aspect, 100.0)):
         if not 0 < least <= greatest <= most:
             raise InputError(f"augment.{field}=({least}, {greatest}) (allowed: above 0, rising, up to {most:g})")
-    train = partial(
-        geometry.random_resized_crop_view,
+    train = geometry.RandomResizedCrop(
         size=size,
         area=tuple(augment.area),
         aspect=tuple(augment.aspect),

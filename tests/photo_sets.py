@@ -41,8 +41,7 @@ def create_source(folder: Path, *, split: str = "train") -> PhotoSource:
     return PhotoSource(
         read_image_folder(folder)[split],
         (SIZE, SIZE, 3),
-        train_view=partial(
-            geometry.random_resized_crop_view,
+        train_view=geometry.RandomResizedCrop(
             size=SIZE,
             area=(0.08, 1.0),
             aspect=(0.75, 4 / 3),

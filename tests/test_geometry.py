@@ -11,10 +11,10 @@ from PIL import Image
 from resnet_alexnet.data import geometry
 from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.data.geometry import (
+    RandomResizedCrop,
     center_crop,
     central_view,
     random_crop_view,
-    random_resized_crop_view,
     resize,
     resize_shorter_side,
 )
@@ -127,9 +127,7 @@ def test_random_resized_crops_have_the_area_and_the_aspect_asked_for():
     size, side = 8, 250
     image = np.zeros((side, side, 3), np.uint8)
     image[..., 0], image[..., 1] = np.arange(side)[:, np.newaxis], np.arange(side)
-    view = functools.partial(
-        random_resized_crop_view, size=size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolation="area"
-    )
+    view = RandomResizedCrop(size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolation="area")
     found = np.array([crop[-1, -1, :2].astype(float) - crop[0, 0, :2] for crop in crops(view, image, 4000)])
     height, width = (found * size / (size - 1) / side).T
     assert np.all(height * width < 1.03)
@@ -143,12 +141,42 @@ def test_random_resized_crops_have_the_area_and_the_aspect_asked_for():
 
 def test_a_shape_that_never_fits_falls_back_on_the_largest_central_crop():
     image = position_image(10, 200)
-    view = functools.partial(
-        random_resized_crop_view, size=10, area=(0.9, 1.0), aspect=(3 / 4, 4 / 3), interpolation="bilinear"
-    )
+    view = RandomResizedCrop(10, area=(0.9, 1.0), aspect=(3 / 4, 4 / 3), interpolation="bilinear")
     crop = view(image, np.random.default_rng(0))
     assert abs(int(crop[5, 0, 1]) - 93) <= 1  # 13 of 200 columns, the central ones
     assert abs(int(crop[5, -1, 1]) - 106) <= 1
+
+
+def plain_random_resized_crop(image, rng, size, area, aspect):
+    """Everything in one loop, the draws in the order that runs rely on."""
+    height, width = image.shape[:2]
+    for _ in range(10):
+        target = height * width * rng.uniform(area[0], area[1])
+        ratio = np.exp(rng.uniform(np.log(aspect[0]), np.log(aspect[1])))
+        w, h = round(np.sqrt(target * ratio)), round(np.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            y = rng.integers(0, height - h + 1)
+            x = rng.integers(0, width - w + 1)
+            break
+    else:
+        w, h = min(width, max(1, round(height * aspect[1]))), min(height, max(1, round(width / aspect[0])))
+        y, x = (height - h) // 2, (width - w) // 2
+    return resize(image[y : y + h, x : x + w], size, size)
+
+
+@given(
+    height=st.integers(3, 90),
+    width=st.integers(3, 90),
+    least=st.sampled_from([0.08, 0.9]),
+    aspect=st.sampled_from([(3 / 4, 4 / 3), (1.0, 1.0), (3.0, 5.0)]),
+    seed=st.integers(0, 99),
+)
+def test_random_resized_crops_and_their_draws_are_those_of_a_plain_loop(height, width, least, aspect, seed):
+    image = position_image(height, width)
+    ours, plain = np.random.default_rng(seed), np.random.default_rng(seed)
+    crop = RandomResizedCrop(12, (least, 1.0), aspect, "bilinear")(image, ours)
+    np.testing.assert_array_equal(crop, plain_random_resized_crop(image, plain, 12, (least, 1.0), aspect))
+    assert ours.random() == plain.random()
 
 
 @pytest.mark.parametrize("interpolation", geometry.INTERPOLATIONS)
@@ -159,7 +187,7 @@ def test_every_photograph_gives_views_of_the_networks_size(interpolation, height
     views = [
         functools.partial(central_view, shorter_side=28, **common),
         functools.partial(random_crop_view, scale=(24, 40), central_square=seed % 2 == 0, **common),
-        functools.partial(random_resized_crop_view, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), **common),
+        RandomResizedCrop(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), **common),
     ]
     for view in views:
         assert view(image, np.random.default_rng(seed)).shape == (24, 24, channels)
@@ -168,3 +196,5 @@ def test_every_photograph_gives_views_of_the_networks_size(interpolation, height
 def test_a_sliver_is_refused_instead_of_blown_up():
     with pytest.raises(UnreadableImageError, match="2 x 5000 pixels"):
         resize_shorter_side(np.zeros((5000, 2, 3), np.uint8), 256)
+    with pytest.raises(UnreadableImageError, match="2 x 5000 pixels"):
+        RandomResizedCrop(224, (0.08, 1.0), (3 / 4, 4 / 3), "area").window(5000, 2, np.random.default_rng(0))

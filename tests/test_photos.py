@@ -54,6 +54,16 @@ def test_a_training_view_depends_on_seed_epoch_and_photograph_alone(source):
     assert len({image.tobytes() for image in same_photograph}) == 16
 
 
+def test_training_views_are_those_of_whole_photographs(source):
+    for epoch in range(5):
+        batch = source.gather(np.arange(36), (3, epoch))
+        for index in range(36):
+            data, label = source.photos.read(index)
+            expected = source.train_view(decode(data), np.random.default_rng([3, epoch, index, 1]))
+            np.testing.assert_array_equal(batch["image"][index], expected)
+            assert batch["label"][index] == label
+
+
 def test_two_photographs_of_one_epoch_have_independent_views():
     # Neither the index nor the epoch may leak into the other's stream: (seed, epoch, index) all differ in one place.
     keys = [(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, 0), (0, 2**31 - 1, 1), (2**31 - 1, 0, 1)]
@@ -114,6 +124,15 @@ def test_in_training_the_next_readable_one_takes_its_place_and_label(damaged, so
     others = np.setdiff1d(np.arange(36), [4, 23, 35])
     for key in ("image", "label", "unreadable"):
         np.testing.assert_array_equal(batch[key][others], whole[key][others])
+
+
+def test_wherever_the_crop_lies_it_is_replaced_and_the_next_one_has_the_draws_of_its_place(damaged):
+    data, label = damaged.photos.read(5)
+    for epoch in range(40):
+        batch = damaged.gather(np.array([4]), (0, epoch))
+        expected = damaged.train_view(decode(data), np.random.default_rng([0, epoch, 4, 1]))
+        assert (batch["unreadable"][0], batch["label"][0]) == (4, label)
+        np.testing.assert_array_equal(batch["image"][0], expected)
 
 
 def test_an_evaluation_stops_at_it_with_its_name(damaged):

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -13,8 +14,9 @@ Pixels = UInt8[np.ndarray, "height width channels"]
 
 MAX_PIXELS = 89_478_485  # an image of more is taken for a decompression bomb; where Pillow begins to warn
 _JPEG, _PPM = b"\xff\xd8\xff", b"P6\n"
-# Markers of JPEG segments: what cameras add, frame headers, and the one before the compressed data.
-_APP1, _FRAMES, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDA
+# Markers of JPEG segments: what cameras add, frame headers, restart markers announced, compressed data following.
+_APP1, _FRAMES, _RESTARTS, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDD, 0xDA
+_SEQUENTIAL = (0xC0, 0xC1)  # of the frame headers: Huffman-coded row by row, not progressive, lossless or arithmetic
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 # How pixels of each other orientation are turned upright.
@@ -27,11 +29,37 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels.transpose(1, 0, 2)[::-1],
 }
-_MODES = {1: "L", 3: "RGB"}
+_MODES = {1: "L", 3: "RGB"}  # Pillow's names, by channels
+COLORSPACES = {1: "GRAY", 3: "RGB"}  # simplejpeg's
 
 
 class UnreadableImageError(ValueError):
     """An image that cannot be decoded; the message is the reason in a few words, without the file's name."""
+
+
+class Header(NamedTuple):
+    """What the headers of an RGB or grey JPEG tell.
+
+    Attributes:
+        height: rows of pixels, as they are stored.
+        width: columns of pixels, as they are stored.
+        components: 3, or 1 for a grey one.
+        orientation: EXIF's; 1 is upright.
+        sequential: whether one stream without restart markers codes its rows from the first to the last.
+        frame: where in the file the frame header begins, bytes.
+    """
+
+    height: int
+    width: int
+    components: int
+    orientation: int
+    sequential: bool
+    frame: int
+
+    @property
+    def upright(self) -> bool:
+        """Whether the pixels are stored as they are shown; an orientation that EXIF does not know is none."""
+        return self.orientation not in _UPRIGHT
 
 
 def decode(data: bytes, *, channels: int = 3) -> Pixels:
@@ -52,7 +80,7 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
         raise UnreadableImageError("the file is empty")
     if data.startswith(_PPM) and channels == 3:
         return _decode_ppm(data)
-    pixels = _decode_plain_jpeg(data, channels) if data.startswith(_JPEG) else None
+    pixels = _decode_plain_jpeg(data, channels)
     return _decode_with_pillow(data, channels) if pixels is None else pixels
 
 
@@ -63,16 +91,18 @@ def ignore_pillows_warnings() -> None:
 
 def is_plain_jpeg(data: bytes) -> bool:
     """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
-    return data.startswith(_JPEG) and _plain_form(data) in ((1, 1), (3, 1))
+    header = read_header(data)
+    return header is not None and header.orientation == 1
 
 
 def is_grey_jpeg(data: bytes) -> bool:
     """Whether a plain JPEG has one component."""
-    return _plain_form(data) == (1, 1)
+    header = read_header(data)
+    return header is not None and (header.components, header.orientation) == (1, 1)
 
 
-def _plain_form(data: bytes) -> tuple[int, int] | None:
-    """(components, EXIF orientation) of an RGB or grey JPEG whose headers are whole, None of any other.
+def read_header(data: bytes) -> Header | None:
+    """What the headers of an RGB or grey JPEG tell, None of any other file or where they are not whole.
 
     A look at its segments, up to the compressed data.
 
@@ -82,16 +112,22 @@ def _plain_form(data: bytes) -> tuple[int, int] | None:
     Source: ITU-T T.81, annex B: a segment is FF, marker, and length in two bytes with these; in a frame header
         precision, height, width and number of components follow.
     """
-    components, orientation, position = 0, 1, 2
+    if not data.startswith(_JPEG):
+        return None
+    header, orientation, restarts, position = None, 1, False, 2
     while data[position : position + 1] == b"\xff" and position + 10 <= len(data):
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == _SCAN:
-            return (components, orientation) if components in (1, 3) else None
+            if header is None or header.components not in _MODES:
+                return None
+            return header._replace(orientation=orientation, sequential=header.sequential and not restarts)
         end = position + 2 + length
         if marker in _FRAMES:
             height, width = (int.from_bytes(data[position + at : position + at + 2], "big") for at in (5, 7))
             _check_size(width, height)
-            components = data[position + 9]
+            header = Header(height, width, data[position + 9], 1, marker in _SEQUENTIAL, position)
+        elif marker == _RESTARTS:
+            restarts = True
         elif marker == _APP1 and data.startswith(_EXIF, position + 4):
             orientation = _orientation(data[position + 4 : end])
         position = end
@@ -110,15 +146,14 @@ def _orientation(exif: bytes) -> int:
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
     """The pixels of an RGB or grey JPEG without flaws, as libjpeg's default settings give them; None for any other."""
-    form = _plain_form(data)
-    if form is None:
+    header = read_header(data)
+    if header is None:
         return None
-    _, orientation = form
     try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB" if channels == 3 else "GRAY", strict=True)
+        pixels = simplejpeg.decode_jpeg(data, COLORSPACES[channels], strict=True)
     except ValueError:  # a flaw that Pillow forgives, or damage that it explains
         return None
-    return np.ascontiguousarray(_UPRIGHT[orientation](pixels)) if orientation in _UPRIGHT else pixels
+    return pixels if header.upright else np.ascontiguousarray(_UPRIGHT[header.orientation](pixels))
 
 
 def _decode_ppm(data: bytes) -> Pixels:

@@ -3,7 +3,9 @@
 A view is a function of an image and a random generator, which the view for testing leaves alone.
 """
 
+import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,6 +22,24 @@ MAX_ASPECT = 100
 _TRIES = 10  # of a random-resized crop, as in Szegedy et al.'s and torchvision's code
 
 Pixels = UInt8[np.ndarray, "height width channels"]
+
+
+class Window(NamedTuple):
+    """A part of a photograph: its first row and column, and how many of each, pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The row below its last one."""
+        return self.y + self.height
+
+    def of(self, image: Pixels) -> Pixels:
+        """These pixels of an image, which may end at `bottom`."""
+        return image[self.y : self.bottom, self.x : self.x + self.width]
 
 
 def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinear") -> Pixels:
@@ -55,22 +75,24 @@ def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear
     Raises:
         UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
     """
-    _check_aspect(image)
     height, width = image.shape[:2]
+    _check_aspect(height, width)
     shorter = min(height, width)
     return resize(image, height * size // shorter, width * size // shorter, interpolation)
 
 
-def _check_aspect(image: Pixels) -> None:
-    height, width = image.shape[:2]
+def _check_aspect(height: int, width: int) -> None:
     if max(height, width) >= MAX_ASPECT * min(height, width):
         raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
 
 
 def center_crop(image: Pixels, height: int, width: int) -> Pixels:
     """The central (height, width) pixels; an odd margin is one pixel larger below and to the right."""
-    y, x = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[y : y + height, x : x + width]
+    return _central(image.shape[0], image.shape[1], height, width).of(image)
+
+
+def _central(height: int, width: int, rows: int, columns: int) -> Window:
+    return Window((height - rows) // 2, (width - columns) // 2, rows, columns)
 
 
 def central_view(
@@ -109,20 +131,13 @@ def random_crop_view(
     return image[y : y + size, x : x + size]
 
 
-def random_resized_crop_view(
-    image: Pixels,
-    rng: np.random.Generator,
-    *,
-    size: int,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-    interpolation: str,
-) -> Pixels:
-    """A crop of random area and aspect ratio, resized to a square of `size` pixels.
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop:
+    """The view that is a crop of random area and aspect ratio, resized to a square.
 
-    Args:
-        image: the photograph.
-        rng: draws area, aspect, row and column.
+    Where it lies depends on the photograph's size alone, so that it can be drawn before the photograph is decoded.
+
+    Attributes:
         size: side of the result, pixels.
         area: least and greatest area of the crop, fractions of the photograph.
         aspect: least and greatest width over height, drawn uniformly in its logarithm.
@@ -131,17 +146,37 @@ def random_resized_crop_view(
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
     its fallback, the largest central crop whose aspect is allowed.
     """
-    _check_aspect(image)
-    height, width = image.shape[:2]
-    for _ in range(_TRIES):
-        target = height * width * rng.uniform(*area)
-        ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
-        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-            return resize(image[y : y + h, x : x + w], size, size, interpolation)
-    w, h = min(width, max(1, round(height * aspect[1]))), min(height, max(1, round(width / aspect[0])))
-    return resize(center_crop(image, h, w), size, size, interpolation)
+
+    size: int
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+    interpolation: str
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        """The view of a decoded photograph."""
+        return self.finish(self.window(image.shape[0], image.shape[1], rng).of(image))
+
+    def window(self, height: int, width: int, rng: np.random.Generator) -> Window:
+        """Draws area, aspect, row and column of the crop of a photograph of (height, width) pixels.
+
+        Raises:
+            UnreadableImageError: a sliver, as for `resize_shorter_side`.
+        """
+        _check_aspect(height, width)
+        for _ in range(_TRIES):
+            target = height * width * rng.uniform(*self.area)
+            ratio = math.exp(rng.uniform(math.log(self.aspect[0]), math.log(self.aspect[1])))
+            w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+                return Window(int(y), int(x), h, w)
+        w = min(width, max(1, round(height * self.aspect[1])))
+        h = min(height, max(1, round(width / self.aspect[0])))
+        return _central(height, width, h, w)
+
+    def finish(self, crop: Pixels) -> Pixels:
+        """Resizes the pixels of the window."""
+        return resize(crop, self.size, self.size, self.interpolation)
 
 
 def whole_view(image: Pixels, rng: np.random.Generator | None) -> Pixels:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.data.cut import View, decode_view
+from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.errors import InputError
 
-View = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
 READABLE = -1  # in a batch's `unreadable`, where nothing was replaced
 MOST_IN_A_ROW = 100  # unreadable photographs one after the other; more is no accident
 _IN_THREADS = 256  # examples decoded or waiting to be taken
@@ -190,7 +190,7 @@ class PhotoSource:
 
     def _example(self, index: int, view: View, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         data, label = self.photos.read(index)
-        image = view(decode(data, channels=self.image_shape[2]), rng)
+        image = decode_view(data, view, rng, channels=self.image_shape[2])
         if image.shape != self.image_shape:
             height, width, _ = image.shape
             raise InputError(
