@@ -1,5 +1,6 @@
 """Pictures made of many images, each with its caption."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,18 +20,20 @@ def draw(rows: Sequence[Sequence[tuple[Image, str]]], path: Path) -> None:
     """Draws rows of images with captions as a PNG; the file appears whole or not at all.
 
     Args:
-        rows: of as many images each; with one channel they are grey.
+        rows: of images; with one channel they are grey. Shorter rows end with blank cells.
         path: the PNG to write.
     """
-    height, width = len(rows), len(rows[0])
+    height, width = len(rows), max(map(len, rows))
     figure = Figure(figsize=(width * _INCHES, height * (_INCHES + 0.3)), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)  # type: ignore[union-attr]
-    for axes, (image, caption) in zip(
-        figure.subplots(height, width, squeeze=False).flat, (cell for row in rows for cell in row), strict=True
-    ):
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_title("\n".join(map(_shortened, caption.split("\n"))), fontsize=6, pad=2, parse_math=False)
+    for line, row in zip(figure.subplots(height, width, squeeze=False), rows, strict=True):
+        for axes, cell in itertools.zip_longest(line, row):
+            axes.set_axis_off()
+            if cell is not None:
+                image, caption = cell
+                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                title = "\n".join(map(_shortened, caption.split("\n")))
+                axes.set_title(title, fontsize=6, pad=2, parse_math=False)
     write_png(figure, path)
 
 

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.evaluate.procedure import Procedure
     from resnet_alexnet.photographs import find_photographs
     from resnet_alexnet.prediction import draw, predict
+    from resnet_alexnet.progress import track
 
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
@@ -70,9 +71,10 @@ def main(arguments: Sequence[str]) -> None:
         topk=topk,
         batch_size=batch_size,
         drawn=0 if picture is None else _MOST_DRAWN,
+        track=track,
     )
     WRITERS[output](answers, sys.stdout)
-    if picture is not None:
+    if picture is not None and any(image is not None for image in small):
         draw(answers, small, picture)
         print(f"wrote {picture}", file=sys.stderr)
     unread = [answer for answer in answers if answer.error]

@@ -114,7 +114,7 @@ def thumbnail(image: Pixels) -> Pixels:
 
 
 def draw(answers: Sequence[Answer], small: Sequence[Pixels | None], path: Path) -> None:
-    """Writes a picture of the photographs that could be read, each with its best answers; a PNG, whole or not at all."""
+    """Draws the photographs that could be read with their best answers, as a PNG that appears whole or not at all."""
     cells = []
     for answer, image in zip(answers, small, strict=False):
         if image is not None:

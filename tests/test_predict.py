@@ -55,7 +55,7 @@ BAD = {
     "bomb.png": "too many pixels",
     "empty.jpg": "the file is empty",
     "line.png": "one side is 100 times the other",
-    "cut.jpg": "truncated",
+    "cut.jpg": "runcated",
 }
 
 
