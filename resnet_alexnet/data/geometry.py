@@ -55,13 +55,14 @@ def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear
     Raises:
         UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
     """
-    _check_aspect(image)
+    check_aspect(image)
     height, width = image.shape[:2]
     shorter = min(height, width)
     return resize(image, height * size // shorter, width * size // shorter, interpolation)
 
 
-def _check_aspect(image: Pixels) -> None:
+def check_aspect(image: Pixels) -> None:
+    """Raises UnreadableImageError where one side is MAX_ASPECT times the other or more."""
     height, width = image.shape[:2]
     if max(height, width) >= MAX_ASPECT * min(height, width):
         raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
@@ -131,7 +132,7 @@ def random_resized_crop_view(
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
     its fallback, the largest central crop whose aspect is allowed.
     """
-    _check_aspect(image)
+    check_aspect(image)
     height, width = image.shape[:2]
     for _ in range(_TRIES):
         target = height * width * rng.uniform(*area)
