@@ -128,18 +128,9 @@ def create_splits(
     """
     check_fraction(validation_fraction)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
-    images = readers.read_images(
-        name,
-        data_dir,
-        validation_fraction=validation_fraction,
-        splits={"train_split": train_split, "validation_split": validation_split, "test_split": test_split},
-        sizes={
-            "image_size": image_size,
-            "channels": channels,
-            "num_classes": num_classes,
-            "num_examples": num_examples,
-        },
-    )
+    splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
+    sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
+    images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
     statistics = _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
     opened = {
