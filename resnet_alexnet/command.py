@@ -61,14 +61,14 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     Raises:
         InputError: anything that is not as USAGE says.
     """
-    path, rest = _take_config(arguments)
-    workdir = _parse_others(rest, {"workdir": "folder"})["workdir"]
+    path, rest = take_config(arguments)
+    workdir = parse_others(rest, {"workdir": "folder"})["workdir"]
     if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
     folder = _path("workdir", workdir)
     if not path and (folder / "config.json").exists():
         path = str(folder / "config.json")
-    return _load(path, rest), folder
+    return load_overridden(path, rest), folder
 
 
 def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[ConfigDict, dict[str, str]]:
@@ -77,12 +77,16 @@ def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[Confi
     Raises:
         InputError: no config, or something that is wrong with it or with a flag.
     """
-    path, rest = _take_config(arguments)
-    return _load(path, rest), _parse_others(rest, names)
+    path, rest = take_config(arguments)
+    return load_overridden(path, rest), parse_others(rest, names)
 
 
-def _load(path: str, words: Sequence[str]) -> ConfigDict:
-    """The config at `path`, with the overrides among `words`."""
+def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
+    """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+
+    Raises:
+        InputError: there is no path, or something is wrong with the config or an override.
+    """
     if not path:
         raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
     config = load_config(path)
@@ -90,8 +94,12 @@ def _load(path: str, words: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _parse_others(words: Sequence[str], names: dict[str, str]) -> dict[str, str]:
-    """The values of the flags among `words` that are not the config's."""
+def parse_others(words: Sequence[str], names: dict[str, str]) -> dict[str, str]:
+    """The values of the flags among `words`, as `take_config` leaves them, that are not the config's.
+
+    Raises:
+        InputError: see `parse_flags`.
+    """
     others = [word for word in words if not word.startswith("--config.")]
     return parse_flags(["", *others], {**names, "config": "recipe"})
 
@@ -151,7 +159,7 @@ def parse_step(text: str) -> int | str:
     return int(text)
 
 
-def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
+def take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """Takes --config=PATH out of the arguments and joins `--name value` to `--name=value`."""
     path, rest = "", []
     words = iter(arguments)

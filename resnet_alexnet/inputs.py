@@ -1,19 +1,21 @@
 """From a config to what a network is fed: the splits of a data set, their views, and their preprocessing."""
 
 from functools import partial
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from resnet_alexnet.data import geometry, loader, preprocessing, sources
 from resnet_alexnet.data.preprocessing import Preprocessing
-from resnet_alexnet.data.sources import Splits, Track, Views, untracked
+from resnet_alexnet.data.sources import Source, Splits, Track, Views, untracked
 from resnet_alexnet.data.statistics import Statistics
 from resnet_alexnet.data.workers import AUTO
 from resnet_alexnet.errors import InputError, check_name
 
 GEOMETRIES = ("none", "random_crop", "random_resized_crop")
-# Of the group `dataset`, what is not the data's own.
+# Of the group `dataset`, what is not the data's own, and what is not asked of images to evaluate on.
 _NOT_OF_THE_SET = ("on_device", "shorter_side", "interpolation", "workers")
+_OF_TRAINING = ("in_memory", "max_unreadable")
 
 
 def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
@@ -24,7 +26,7 @@ def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
     """
     if config.dataset.workers < AUTO:
         raise InputError(f"dataset.workers is {config.dataset.workers} (allowed: 0 and above, or {AUTO}: by the cores)")
-    of_the_set = {name: value for name, value in config.dataset.items() if name not in _NOT_OF_THE_SET}
+    of_the_set = _without(config, _NOT_OF_THE_SET)
     splits = sources.create_splits(**of_the_set, views=create_views(config), track=track)
     height, width, _ = splits.train.image_shape
     if height != width:
@@ -34,6 +36,25 @@ def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
         )
     loader.steps_per_epoch(len(splits.train), config.batch_size)
     return splits
+
+
+def read_split(config: ConfigDict, split: str = "", *, track: Track = untracked) -> tuple[str, Source]:
+    """One split of the data that `config` names, its images whole, to evaluate on; and its name.
+
+    Args:
+        config: its group `dataset` is looked at, and nothing else.
+        split: "train", "validation" or "test"; empty: "test" where there is one, else "validation".
+        track: shows how far the reading of a split that has to be in memory is.
+
+    Raises:
+        InputError: data that is missing or damaged, or has no such split.
+    """
+    return sources.open_split(split, track=track, **_without(config, (*_NOT_OF_THE_SET, *_OF_TRAINING)))
+
+
+def _without(config: ConfigDict, names: tuple[str, ...]) -> dict[str, Any]:
+    """The group `dataset` but for the fields named."""
+    return {name: value for name, value in config.dataset.items() if name not in names}
 
 
 def read_statistics(config: ConfigDict, splits: Splits, *, track: Track = untracked) -> Statistics:

@@ -68,3 +68,9 @@ def parallel_eval_step(eval_step: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, batch_stats, batch) -> sums, the batch split by rows."""
     everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
     return jax.jit(jax.shard_map(eval_step, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=everywhere))
+
+
+def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
+    """Jitted shard_map of (params, batch_stats, rows) -> rows, both split by rows."""
+    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=rows))

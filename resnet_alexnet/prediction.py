@@ -63,7 +63,7 @@ def predict(
     def read(index: int) -> Pixels | None:
         try:
             image = decode(photographs[index].read(), channels=record.channels)
-            check_aspect(image)
+            check_aspect(*image.shape[:2])
         except UnreadableImageError as error:
             errors[index] = str(error)
         except OSError as error:

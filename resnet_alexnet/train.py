@@ -21,7 +21,7 @@ from resnet_alexnet.checkpoint import Checkpointer
 from resnet_alexnet.data import loader
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
-from resnet_alexnet.evaluate import evaluate
+from resnet_alexnet.evaluate.rates import evaluate
 from resnet_alexnet.interrupt import Interrupt
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.pace import Pace

@@ -7,7 +7,7 @@ from flax import nnx
 
 from resnet_alexnet import build, models, parallel
 from resnet_alexnet.data.sources import ArraySource
-from resnet_alexnet.evaluate import evaluate
+from resnet_alexnet.evaluate.rates import evaluate
 from tests import tiny
 
 IMAGES = 37  # no multiple of any batch below

@@ -3,9 +3,12 @@
 import dataclasses
 import itertools
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from resnet_alexnet.data.decode import decode
 from resnet_alexnet.data.geometry import whole_view
@@ -238,3 +241,14 @@ def test_an_image_of_another_size_is_named(small):
         InputError, match=r"bee.03\.jpg has 20 x 17 pixels, others 20 x 16: augment.geometry='random_crop'"
     ):
         load(whole(small), name="small", max_unreadable=9, track=untracked, report=print)
+
+
+def test_the_whole_photograph_is_there_as_decoded_and_one_that_cannot_be_read_is_named(tmp_path):
+    write_folder(tmp_path)
+    source = create_source(tmp_path)
+    image, label = source.example(1)
+    np.testing.assert_array_equal(image, np.asarray(Image.open(source.where(1)).convert("RGB")))
+    assert (image.dtype, label) == (np.uint8, int(source.photos.labels[1]))
+    Path(source.where(1)).write_bytes(b"")
+    with pytest.raises(InputError, match=re.escape(source.where(1)) + " cannot be read: the file is empty"):
+        source.example(1)

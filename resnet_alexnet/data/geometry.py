@@ -76,12 +76,13 @@ def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear
         UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
     """
     height, width = image.shape[:2]
-    _check_aspect(height, width)
+    check_aspect(height, width)
     shorter = min(height, width)
     return resize(image, height * size // shorter, width * size // shorter, interpolation)
 
 
-def _check_aspect(height: int, width: int) -> None:
+def check_aspect(height: int, width: int) -> None:
+    """Raises UnreadableImageError where one side is MAX_ASPECT times the other or more."""
     if max(height, width) >= MAX_ASPECT * min(height, width):
         raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
 
@@ -162,7 +163,7 @@ class RandomResizedCrop:
         Raises:
             UnreadableImageError: a sliver, as for `resize_shorter_side`.
         """
-        _check_aspect(height, width)
+        check_aspect(height, width)
         for _ in range(_TRIES):
             target = height * width * rng.uniform(*self.area)
             ratio = math.exp(rng.uniform(math.log(self.aspect[0]), math.log(self.aspect[1])))

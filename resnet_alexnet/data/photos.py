@@ -1,9 +1,10 @@
 """Encoded photographs with random access, and the source that decodes and crops them when a batch asks for them."""
 
+import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.cut import View, decode_view
-from resnet_alexnet.data.decode import UnreadableImageError
+from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.errors import InputError
 
 READABLE = -1  # in a batch's `unreadable`, where nothing was replaced
@@ -232,12 +233,22 @@ def load(
     return ArraySource(images, labels, source.classes, name=name)
 
 
-def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
-    """Yields function(item) for each item in turn, computed by threads, not many at a time; close it to stop early."""
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = _IN_THREADS
+) -> Generator[Result, None, None]:
+    """Yields function(item) for each item in turn, computed by threads, `ahead` at most that are not yet taken.
+
+    Close it to stop early.
+    """
     threads = ThreadPoolExecutor()
+    waiting: collections.deque[Future[Result]] = collections.deque()
     try:
-        for start in range(0, len(items), _IN_THREADS):
-            yield from threads.map(function, items[start : start + _IN_THREADS])
+        for item in items:
+            waiting.append(threads.submit(function, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         threads.shutdown(cancel_futures=True)
 

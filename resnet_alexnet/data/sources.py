@@ -4,23 +4,20 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from resnet_alexnet.data import cifar, fashion_mnist, image_folder, mnist, npz, synthetic, tfds
+from resnet_alexnet.data import readers, tfds
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.geometry import whole_view
 from resnet_alexnet.data.photos import Photos, PhotoSource, View, check_readable, load
-from resnet_alexnet.data.selection import Images, check_fraction, hold_out, select_classes
+from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
-from resnet_alexnet.errors import InputError, check_name, nearest
+from resnet_alexnet.errors import InputError, check_name
 
-# Sets with a reader of their own for the files as they are published; any other name is looked up in TFDS's folders.
-PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist")
-OWN_NAMES = (*PUBLISHED, "image_folder", "npz", "synthetic")
 STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # beside the files of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
@@ -108,7 +105,7 @@ def create_splits(
     """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
 
     Args:
-      name: one of OWN_NAMES, or a TFDS image classification set.
+      name: one of readers.OWN_NAMES, or a TFDS image classification set.
       data_dir: folder (for "npz", file) of the set; empty for what needs none.
       train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
       validation_split: likewise; empty: its own, or what is held out.
@@ -131,14 +128,11 @@ def create_splits(
     """
     check_fraction(validation_fraction)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
-    asked = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
-    chosen = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
-    if name == "synthetic":
-        images = _make(data_dir, validation_fraction, asked)
-    else:
-        images = _read(name, data_dir, validation_fraction=validation_fraction, splits=chosen)
+    splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
+    sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
+    images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
     statistics = _stored_statistics(images["train"])
-    images, classes = _divide(images, validation_fraction, classes, name=name)
+    images, classes = readers.divide(images, validation_fraction, classes, name=name)
     opened = {
         split: _open(
             part,
@@ -157,68 +151,56 @@ def create_splits(
     return Splits(opened["train"], opened.get("validation"), opened.get("test"), statistics)
 
 
-def _make(data_dir: str, validation_fraction: float, asked: Mapping[str, int | None]) -> dict[str, ArraySource]:
-    """The splits of synthetic data, of the sizes asked for."""
-    if data_dir:
-        raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
-    sizes = {option: value for option, value in asked.items() if value is not None}
-    return synthetic.make_sources(validation_fraction=validation_fraction, **sizes)
+def open_split(
+    split: str,
+    name: str,
+    *,
+    data_dir: str = "",
+    train_split: str = "",
+    validation_split: str = "",
+    test_split: str = "",
+    validation_fraction: float = 0.1,
+    classes: Sequence[str] = (),
+    track: Track = untracked,
+    **sizes: int | None,
+) -> tuple[str, Source]:
+    """One split of the set `name` with its images whole, of any size: for `Source.example`, not for batches.
 
+    Nothing else is decoded or checked, and nothing is measured, so it is open at once.
 
-def _read(name: str, data_dir: str, *, validation_fraction: float, splits: Mapping[str, str]) -> Mapping[str, Images]:
-    """The splits of the set `name` as its files have them, in memory or as encoded photographs."""
-    if name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir)):
-        for option, value in splits.items():
-            if value:
-                raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
-        return _OWN_READERS[name](data_dir)
-    if not data_dir:
-        raise InputError(
-            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
-            "a TFDS set, set data_dir to the folder that holds it"
-        )
-    return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
-
-
-def _read_arrays(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, ArraySource]]:
-    """A reader of training and test arrays, as a reader of splits."""
-
-    def read_splits(data_dir: str) -> dict[str, ArraySource]:
-        train, test, classes = read(data_dir)
-        return {
-            split: ArraySource(images, labels, classes, name=f"{name} {split}")
-            for split, (images, labels) in (("train", train), ("test", test))
-        }
-
-    return read_splits
-
-
-_OWN_READERS: dict[str, Callable[[str], Mapping[str, Images]]] = {
-    "cifar10": _read_arrays("cifar10", cifar.read_cifar10),
-    "cifar100": _read_arrays("cifar100", cifar.read_cifar100),
-    "fashion_mnist": _read_arrays("fashion_mnist", fashion_mnist.read_fashion_mnist),
-    "mnist": _read_arrays("mnist", mnist.read_mnist),
-    "image_folder": image_folder.read_image_folder,
-    "npz": npz.read_npz,
-}
-
-
-def _divide(
-    images: Mapping[str, Images], validation_fraction: float, classes: Sequence[str], *, name: str
-) -> tuple[dict[str, Images], Sequence[str]]:
-    """Holds the validation set out and selects the classes, as far as the labels are known before the images are read.
+    Args:
+      split: "train", "validation" or "test"; empty: "test" where there is one, else "validation".
+      name: as of `create_splits`, and so are the others; `sizes` are image_size, channels, num_classes, num_examples.
+      data_dir: see `create_splits`.
+      train_split: see `create_splits`.
+      validation_split: see `create_splits`.
+      test_split: see `create_splits`.
+      validation_fraction: see `create_splits`.
+      classes: see `create_splits`; of a TFDS set the split is read into memory to choose them.
+      track: shows how far that is.
+      sizes: see `create_splits`.
 
     Returns:
-      The splits, and the classes that are still to be selected.
+      The split's name, and the split.
+
+    Raises:
+      InputError: there is no such split; or see `create_splits`.
     """
-    divided = dict(images)
-    if classes and all(part.labels is not None for part in divided.values()):
-        divided = {split: select_classes(part, classes, name=f"{name} {split}") for split, part in divided.items()}
-        classes = ()
-    if "validation" not in divided:
-        train, validation = hold_out(divided["train"], validation_fraction, name=f"{name} train")
-        divided |= {"train": train} if validation is None else {"train": train, "validation": validation}
-    return divided, classes
+    check_fraction(validation_fraction)
+    splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
+    images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
+    images, classes = readers.divide(images, validation_fraction, classes, name=name)
+    split = split or ("test" if "test" in images else "validation")
+    check_name(f"the split of {name}", split, images)
+    part, title = images[split], f"{name} {split}"
+    if isinstance(part, ArraySource):
+        return split, part
+    source = PhotoSource(part, _first_shape(part, title), whole_view, whole_view)
+    if not classes:
+        return split, source
+    # Those of a TFDS set, whose labels stand beside its images.
+    held = load(source, name=title, max_unreadable=None, track=track, report=print)
+    return split, _select_loaded(held, classes, title)
 
 
 def _open(

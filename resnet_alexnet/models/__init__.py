@@ -44,6 +44,24 @@ def option_types(name: str) -> dict[str, tuple[type, ...]]:
     return {p.name: get_args(p.annotation) or (p.annotation,) for p in options if p.name not in fixed}
 
 
+def fully_convolutional_options(name: str) -> dict[str, str]:
+    """The options with which the model called `name` takes whole images of any shape, with the weights it has.
+
+    AlexNet needs none, its first fully connected layer being a convolution, nor do residual nets, which average the
+    whole last map. torchvision's AlexNet would shrink the last map.
+
+    Raises:
+        InputError: it cannot: its untied weights know one image size.
+    """
+    check_model(name)
+    if name == "alexnet_cifar":
+        raise InputError(
+            f"{name} cannot be tested fully convolutionally: its locally connected layers have their own weights at "
+            "every position of one image size"
+        )
+    return {"last_map": "whole"} if name == "alexnet_owt" else {}
+
+
 def _check_type(name: str, option: str, value: object) -> None:
     """Raises InputError unless the value is of a type that the option has; a whole number also is a float."""
     kinds = option_types(name)[option]

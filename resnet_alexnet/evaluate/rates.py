@@ -1,4 +1,4 @@
-"""Evaluation on a split: every image once, whatever the batch size and the number of devices."""
+"""Error rates while training: every image of a split once, whatever the batch size and the number of devices."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,1 @@
+"""Testing trained networks as the papers test them."""

@@ -1,0 +1,141 @@
+"""What scores say: error rates with intervals, by class and between classes, and a test of two against each other.
+
+Errors are in percent. On ties the lower class comes first, and an image without an answer is an error, as in `metrics`.
+"""
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy.stats import binomtest
+
+from resnet_alexnet.evaluate.scores import Scores, check_same_split
+
+CONFIDENCE = 0.95
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+TOP5_CLASSES = 5  # with fewer, the top-5 error says nothing
+NO_ANSWER = -1
+
+
+def report(scores: Scores) -> dict[str, Any]:
+    """The report of a split, as JSON values.
+
+    Returns:
+        "images"; "top1_error" and, from five classes on, "top5_error", each with "top1_interval" or "top5_interval"
+        (95 %, Wilson); "without_answer", images with a NaN; "per_class", for each class its images and their top-1
+        error (None where it has none); "confusions", [class, answer, images] for wrong answers, the most frequent
+        first; and "settings".
+    """
+    ranks = label_ranks(scores)
+    errors = {"top1": ranks >= 1}
+    if len(scores.classes) >= TOP5_CLASSES:
+        errors["top5"] = ranks >= TOP5_CLASSES
+    rates: dict[str, Any] = {}
+    for name, wrong in errors.items():
+        rates[f"{name}_error"] = 100 * float(wrong.mean())
+        rates[f"{name}_interval"] = wilson_interval(int(wrong.sum()), len(wrong))
+    images = np.bincount(scores.labels, minlength=len(scores.classes))
+    wrong = np.bincount(scores.labels[errors["top1"]], minlength=len(scores.classes))
+    return {
+        "images": len(scores.labels),
+        "classes": len(scores.classes),
+        **rates,
+        "confidence": CONFIDENCE,
+        "without_answer": int((answers(scores) == NO_ANSWER).sum()),
+        "per_class": {
+            name: {"images": int(count), "top1_error": 100 * int(bad) / int(count) if count else None}
+            for name, count, bad in zip(scores.classes, images, wrong, strict=True)
+        },
+        "confusions": [
+            [scores.classes[label], scores.classes[answer], count]
+            for label, answer, count in confusions(confusion_matrix(scores))
+        ],
+        "settings": scores.settings,
+    }
+
+
+def label_ranks(scores: Scores) -> Int[np.ndarray, "images"]:
+    """How many classes are placed before the label, all of them in a row with a NaN; on ties the lower class first."""
+    values, labels = scores.scores, scores.labels[:, np.newaxis]
+    own = np.take_along_axis(values, labels, axis=1)
+    before = (values > own) | ((values == own) & (np.arange(values.shape[1]) < labels))
+    return np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
+
+
+def answers(scores: Scores) -> Int[np.ndarray, "images"]:
+    """The best class of each image, NO_ANSWER for a row with a NaN."""
+    return np.where(np.isnan(scores.scores).any(axis=1), NO_ANSWER, scores.scores.argmax(axis=1))
+
+
+def confusion_matrix(scores: Scores) -> Int[np.ndarray, "classes classes"]:
+    """How many images of each class (row) got each answer (column); those without an answer are left out."""
+    matrix = np.zeros((len(scores.classes),) * 2, np.int64)
+    given = answers(scores)
+    np.add.at(matrix, (scores.labels[given != NO_ANSWER], given[given != NO_ANSWER]), 1)
+    return matrix
+
+
+def confusions(matrix: Int[np.ndarray, "classes classes"]) -> list[tuple[int, int, int]]:
+    """(class, answer, images) for every pair of different classes with images, the most first."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    rows, columns = np.nonzero(wrong)
+    found = zip(rows.tolist(), columns.tolist(), wrong[rows, columns].tolist(), strict=True)
+    return sorted(found, key=lambda each: (-each[2], each[0], each[1]))
+
+
+def wilson_interval(count: int, total: int) -> list[float]:
+    """The 95 % interval of a rate, in percent. Source: Wilson 1927, "Probable inference"."""
+    rate, spread = count / total, _Z**2 / total
+    middle = (rate + spread / 2) / (1 + spread)
+    half = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
+    return [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
+
+
+def compare(scores: Scores, other: Scores) -> dict[str, Any]:
+    """Whether two networks' top-1 errors on the same images differ, by McNemar's exact test, as JSON values.
+
+    Returns:
+        "difference", error of `scores` less that of `other`, in percent of the images, with "difference_interval"
+        (95 %); "p_value", how probable so unequal a split of the images that one alone gets wrong is by chance;
+        "only_this_wrong", "only_other_wrong", "both_wrong", "both_right", in images.
+
+    Raises:
+        InputError: they are of different splits or classes.
+
+    Source: McNemar 1947; Dietterich 1998, "Approximate statistical tests for comparing supervised classification
+        learning algorithms", for networks.
+    """
+    check_same_split(scores, other)
+    this_wrong, other_wrong = label_ranks(scores) >= 1, label_ranks(other) >= 1
+    only_this, only_other = int((this_wrong & ~other_wrong).sum()), int((other_wrong & ~this_wrong).sum())
+    discordant = only_this + only_other
+    return {
+        "other": other.name,
+        "other_top1_error": _percent(other_wrong),
+        "difference": _percent(this_wrong) - _percent(other_wrong),
+        "difference_interval": paired_interval(only_this, only_other, len(this_wrong)),
+        "p_value": float(binomtest(only_this, discordant).pvalue) if discordant else 1.0,
+        "only_this_wrong": only_this,
+        "only_other_wrong": only_other,
+        "both_wrong": int((this_wrong & other_wrong).sum()),
+        "both_right": int((~this_wrong & ~other_wrong).sum()),
+        "other_settings": other.settings,
+    }
+
+
+def _percent(wrong: Bool[np.ndarray, "images"]) -> float:
+    return 100 * float(wrong.mean())
+
+
+def paired_interval(only_this: int, only_other: int, total: int) -> list[float]:
+    """The 95 % interval of the difference of two rates of the same images, in percent.
+
+    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions": Wald's, with
+        half an image added to each of the four counts.
+    """
+    this, other, total = only_this + 0.5, only_other + 0.5, total + 2
+    difference = (this - other) / total
+    half = _Z * math.sqrt(this + other - (this - other) ** 2 / total) / total
+    return [100 * max(-1.0, difference - half), 100 * min(1.0, difference + half)]

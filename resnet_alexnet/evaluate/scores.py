@@ -1,0 +1,159 @@
+"""Scores of images, as a record and as a file: what ensembles, reports and comparisons are made of."""
+
+import contextlib
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from resnet_alexnet.errors import InputError
+
+FORMAT = "resnet_alexnet scores 1"
+_ARRAYS = {"scores": "f", "labels": "i", "names": "U", "classes": "U", "settings": "U", "format": "U"}  # kinds of dtype
+_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, KeyError)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The probabilities of every class for every image of a split, with what they are to be.
+
+    scores: probabilities; of several networks or views, their mean. A row with a NaN is an image without an answer.
+    labels: the class of each image.
+    names: what each image is called: a file, or its number.
+    classes: the classes' names, in the order of the scores.
+    settings: how the scores were made, as JSON values.
+    name: what to call these scores in an error, such as their file.
+    """
+
+    scores: Float32[np.ndarray, "images classes"]
+    labels: Int32[np.ndarray, "images"]
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    settings: dict[str, Any]
+    name: str = "the scores"
+
+    @property
+    def split_digest(self) -> str:
+        """A hash of the images' names, their labels and the classes: equal for scores of the same split alone."""
+        identity = json.dumps([self.names, self.labels.tolist(), self.classes])
+        return hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Writes an `.npz` file, whole or not at all.
+
+        Four bytes a score, before a compression that gains little: 200 MB for ImageNet's 50,000 x 1,000.
+        """
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                scores=self.scores,
+                labels=self.labels,
+                names=np.array(self.names),
+                classes=np.array(self.classes),
+                settings=np.array(json.dumps({**self.settings, "split_digest": self.split_digest})),
+                format=np.array(FORMAT),
+            )
+        os.replace(temporary, path)
+
+
+def load_scores(path: Path) -> Scores:
+    """The scores that `Scores.save` wrote.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or something else.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: needed is a file of scores")
+    arrays = _load(path)
+    format_, settings = (str(arrays[name]) for name in ("format", "settings"))
+    shape = arrays["scores"].shape
+    shapes = {"labels": shape[:1], "names": shape[:1], "classes": shape[1:], "scores": (*shape[:1], *shape[1:2])}
+    if format_ != FORMAT or 0 in shape or any(arrays[name].shape != wanted for name, wanted in shapes.items()):
+        raise InputError(f"{path} is no file of scores: its arrays do not fit one another")
+    try:
+        made = json.loads(settings)
+    except ValueError:
+        made = None
+    scores = Scores(
+        scores=arrays["scores"].astype(np.float32),
+        labels=arrays["labels"].astype(np.int32),
+        names=tuple(arrays["names"].tolist()),
+        classes=tuple(arrays["classes"].tolist()),
+        settings=made if isinstance(made, dict) else {},
+        name=str(path),
+    )
+    if scores.settings.pop("split_digest", None) != scores.split_digest:
+        raise InputError(f"{path} is damaged: its images or classes are not those that were saved")
+    if not np.isin(scores.labels, np.arange(shape[1])).all():
+        raise InputError(f"{path} is damaged: a label is none of its {shape[1]} classes")
+    return scores
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the file, each of the kind that it is to have."""
+    with contextlib.ExitStack() as stack:
+        try:
+            # Opened here, because numpy leaves a damaged file open.
+            file = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
+            arrays = {name: np.asarray(file[name]) for name in _ARRAYS}
+        except _DAMAGE as error:
+            raise InputError(f"{path} is no file of scores, or damaged: {error}") from None
+    for name, kind in _ARRAYS.items():
+        if arrays[name].dtype.kind != kind:
+            raise InputError(f"{path} is no file of scores: its array {name} is {arrays[name].dtype}")
+    return arrays
+
+
+def mean_scores(parts: Sequence[Scores]) -> Scores:
+    """The scores of an ensemble: the mean of its networks'. Source: both papers, tables 2 [K12] and 5 [H15].
+
+    Raises:
+        InputError: they are of different splits or classes.
+    """
+    first, *others = parts
+    if not others:
+        return first
+    for other in others:
+        check_same_split(first, other)
+    total = first.scores.astype(np.float64)
+    for other in others:
+        total += other.scores
+    return replace(
+        first,
+        scores=(total / len(parts)).astype(np.float32),
+        settings={"mean_of": [part.settings for part in parts]},
+        name=f"the mean of {len(parts)}",
+    )
+
+
+def check_same_split(one: Scores, other: Scores) -> None:
+    """Raises InputError, with what differs, unless both are scores of the same images and classes."""
+    check_classes(other.classes, one.classes, what=other.name, than=one.name)
+    if other.split_digest == one.split_digest:
+        return
+    problem = f"{other.name} is of another split than {one.name}"
+    if len(one.names) != len(other.names):
+        raise InputError(f"{problem}: it has {len(other.names):,} images, not {len(one.names):,}")
+    pairs = zip(zip(one.names, one.labels, strict=True), zip(other.names, other.labels, strict=True), strict=True)
+    (name, label), (other_name, other_label) = next(pair for pair in pairs if pair[0] != pair[1])
+    if name != other_name:
+        raise InputError(f"{problem}: it has the image {other_name} in place of {name}")
+    raise InputError(f"{problem}: its label of {name} is {one.classes[other_label]}, not {one.classes[label]}")
+
+
+def check_classes(classes: Sequence[str], wanted: Sequence[str], *, what: str, than: str) -> None:
+    """Raises InputError, with the first difference, unless the classes are the same and in the same order."""
+    if len(classes) != len(wanted):
+        raise InputError(f"{what} has {len(classes)} classes, {than} has {len(wanted)}: they must be the same")
+    for number, (ours, theirs) in enumerate(zip(classes, wanted, strict=True)):
+        if ours != theirs:
+            raise InputError(f"class {number} of {what} is {ours!r}, that of {than} {theirs!r}: they must be the same")

@@ -1,0 +1,254 @@
+"""Scores of images by any number of networks, views and scales, in one pass.
+
+An image is read and decoded once. Its views wait with others of the same shape until they fill a step; then they go to
+the devices once, and through every network that wants them. So there is one program a network and shape, whatever the
+sizes of the photographs, and no result depends on the order in which steps fill. The host holds up to one step's views
+of every shape.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Float32, Num, UInt8
+
+from resnet_alexnet import augment, parallel
+from resnet_alexnet.data.decode import UnreadableImageError
+from resnet_alexnet.data.geometry import resize_with_one_thread
+from resnet_alexnet.data.photos import map_in_threads
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.data.sources import Track, untracked
+from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.evaluate.procedure import Procedure
+from resnet_alexnet.evaluate.scores import check_classes
+from resnet_alexnet.evaluate.views import Geometry, Pixels, Views
+from resnet_alexnet.network import Network, probabilities
+from resnet_alexnet.state import Tree
+
+PRECISIONS = ("float32", "bfloat16")
+_IMAGES_AHEAD = 64  # decoded, with all their views, and not yet taken
+_STEPS_IN_FLIGHT = 4  # whose scores are not yet fetched
+_FINISHED_AT_ONCE = 4096  # images whose mean logits become probabilities together
+
+Plan = dict[Geometry, list[tuple[int, int]]]  # the networks that want these views, and the number of their scale
+
+
+def score_images(
+    networks: Sequence[Network],
+    read: Callable[[int], Pixels | None],
+    count: int,
+    *,
+    procedure: Procedure,
+    mesh: parallel.Mesh,
+    batch_size: int,
+    precision: str = "float32",
+    track: Track = untracked,
+    where: Callable[[int], str] = "image {}".format,
+) -> Float32[np.ndarray, "networks count classes"]:
+    """The probabilities that each network gives each image.
+
+    Args:
+        networks: of any models, sizes and preprocessing, with the same classes.
+        read: gives a decoded image, by number from 0, or None for one to leave out; called by threads.
+        count: images.
+        procedure: views, scales and averaging.
+        mesh: the devices.
+        batch_size: images a step over all devices, of one view of the network's own size; of more or larger views
+            proportionally fewer, but one a device.
+        precision: of the networks' arithmetic, one of PRECISIONS; the scores are float32.
+        track: shows how many images are read.
+        where: what to call an image in an error.
+
+    Returns:
+        Float32, four bytes a score; NaN for an image that is left out.
+
+    Raises:
+        InputError: networks with different classes, or one that cannot be tested so; an image of a size that no
+            network takes.
+    """
+    check_name("precision", precision, PRECISIONS)
+    classes = _common_classes(networks)
+    plan = _plan(networks, procedure)
+    scorers = [_create_scorer(network, procedure, mesh, jnp.dtype(precision)) for network in networks]
+    means = _Means((len(networks), count, len(classes)), scales=max(1, len(procedure.scales)))
+    resize_with_one_thread()  # the threads are the parallelism
+    views = partial(_views, read=read, geometries=tuple(plan), where=where)
+    rows = partial(_rows, batch_size=batch_size, mirrored=procedure.mirrored, devices=mesh.size, count=count)
+    in_flight: deque[tuple[int, int, list[int], jax.Array]] = deque()
+    with contextlib.closing(map_in_threads(views, range(count), ahead=_IMAGES_AHEAD)) as examples:
+        for geometry, indices, batch in _batches(track(examples, count, f"scoring {count:,} images"), rows):
+            images = parallel.split_batch({"image": batch}, mesh)["image"]
+            for network, scale in plan[geometry]:
+                in_flight.append((network, scale, indices, scorers[network](images)))
+            while len(in_flight) > _STEPS_IN_FLIGHT:
+                means.add(*in_flight.popleft())
+    for step in in_flight:
+        means.add(*step)
+    scores = means.finish()
+    if procedure.average == "logits":
+        for network, logits in zip(networks, scores, strict=True):
+            _to_probabilities(logits, network, procedure)
+    return scores
+
+
+def _common_classes(networks: Sequence[Network]) -> tuple[str, ...]:
+    """The classes of all the networks.
+
+    Raises:
+        InputError: one has others, or another number of logits than of classes.
+    """
+    titles = [f"network {number} ({network.description.model})" for number, network in enumerate(networks, start=1)]
+    classes = networks[0].description.preprocessing.classes
+    for network, title in zip(networks, titles, strict=True):
+        description = network.description
+        check_classes(description.preprocessing.classes, classes, what=title, than=titles[0])
+        if max(2, description.num_classes) != len(classes):
+            raise InputError(f"{title} has {description.num_classes} logits, but names {len(classes)} classes")
+    return classes
+
+
+def _plan(networks: Sequence[Network], procedure: Procedure) -> Plan:
+    plan: Plan = {}
+    for number, network in enumerate(networks):
+        for scale, geometry in enumerate(procedure.geometries(network.description)):
+            plan.setdefault(geometry, []).append((number, scale))
+    return plan
+
+
+def _views(
+    index: int, *, read: Callable[[int], Pixels | None], geometries: Sequence[Geometry], where: Callable[[int], str]
+) -> tuple[int, list[tuple[Geometry, Views]]]:
+    """All views of an image; none of one that is left out."""
+    image = read(index)
+    try:
+        return index, [] if image is None else [(geometry, geometry(image)) for geometry in geometries]
+    except (InputError, UnreadableImageError) as error:
+        raise InputError(f"{where(index)}: {error}") from None
+
+
+def _rows(
+    geometry: Geometry, shape: tuple[int, ...], *, batch_size: int, mirrored: bool, devices: int, count: int
+) -> int:
+    """Images a step whose views have this shape: a multiple of the devices, at least one each, no more than needed."""
+    views, height, width, _ = shape
+    wanted = batch_size * geometry.size**2 // (views * (1 + mirrored) * height * width)
+    return min(max(1, wanted // devices), -(-count // devices)) * devices
+
+
+def _batches(
+    examples: Iterable[tuple[int, list[tuple[Geometry, Views]]]], rows: Callable[[Geometry, tuple[int, ...]], int]
+) -> Iterator[tuple[Geometry, list[int], UInt8[np.ndarray, "rows views height width channels"]]]:
+    """Views of one geometry and shape with their images' indices, as steps fill; at the end the others, filled up."""
+    waiting: dict[tuple[Geometry, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
+    for index, views in examples:
+        for geometry, pixels in views:
+            indices, batch = waiting.setdefault((geometry, pixels.shape), ([], []))
+            indices.append(index)
+            batch.append(pixels)
+            if len(indices) == rows(geometry, pixels.shape):
+                del waiting[geometry, pixels.shape]
+                yield geometry, indices, np.stack(batch)
+    for (geometry, shape), (indices, batch) in waiting.items():
+        padding = [np.zeros(shape, np.uint8)] * (rows(geometry, shape) - len(batch))
+        yield geometry, indices, np.stack([*batch, *padding])
+
+
+def _create_scorer(
+    network: Network, procedure: Procedure, mesh: parallel.Mesh, dtype: jnp.dtype
+) -> Callable[[jax.Array], jax.Array]:
+    """The network on the devices: from UInt8 (rows, views, height, width, channels) to Float32 (rows, classes)."""
+    description = network.description
+    step = partial(
+        score_step,
+        graphdef=network.graphdef(**procedure.model_options(description)),
+        normalize=partial(normalize, record=description.preprocessing, dtype=dtype),
+        mirrored=procedure.mirrored,
+        finish=_pairs if procedure.average == "logits" else partial(probabilities, scores=_scores(network, procedure)),
+    )
+    params, batch_stats = parallel.replicate((network.params, network.batch_stats), mesh)
+    return partial(parallel.parallel_rows(step, mesh), params, batch_stats)
+
+
+def score_step(
+    params: Tree,
+    batch_stats: Tree,
+    images: UInt8[Array, "rows views height width channels"],
+    *,
+    graphdef: nnx.GraphDef,
+    normalize: Callable[[jax.Array], jax.Array],
+    mirrored: bool,
+    finish: Callable[[jax.Array], jax.Array],
+) -> Float[Array, "rows classes"]:
+    """The mean over an image's views, and their mirror images, of what `finish` makes of the logits.
+
+    Mirror images are those of the normalised views, as in training.
+    """
+    rows, views = images.shape[:2]
+    x = normalize(images.reshape(rows * views, *images.shape[2:]))
+    if mirrored:
+        x = jnp.stack([x, x[:, :, ::-1]], axis=1).reshape(-1, *x.shape[1:])
+    model: Any = nnx.merge(graphdef, params, batch_stats)
+    results = finish(model(x).astype(jnp.float32))
+    return results.reshape(rows, -1, results.shape[-1]).mean(axis=1)
+
+
+def normalize(
+    image: UInt8[Array, "batch height width channels"], *, record: Preprocessing, dtype: jnp.dtype
+) -> Num[Array, "batch height width channels"]:
+    """The network's input; a mean image is for views of its size, other views lose its mean over the pixels instead."""
+    mean, std = (
+        array.mean((0, 1)) if array.ndim == 3 and array.shape[:2] != image.shape[1:3] else array
+        for array in (record.mean, record.std)
+    )
+    return augment.normalize(image, mean, std, dtype)
+
+
+def _scores(network: Network, procedure: Procedure) -> str:
+    return procedure.scores or network.description.scores
+
+
+def _pairs(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
+    """Logits of the classes: a single one stands for the second of two."""
+    return jnp.concatenate([-logits, logits], axis=-1) if logits.shape[-1] == 1 else logits
+
+
+def _to_probabilities(logits: Float32[np.ndarray, "count classes"], network: Network, procedure: Procedure) -> None:
+    """Replaces mean logits, as `_pairs` gives them, by the probabilities they stand for."""
+    first = 1 if network.description.num_classes == 1 else 0
+    for start in range(0, len(logits), _FINISHED_AT_ONCE):
+        block = logits[start : start + _FINISHED_AT_ONCE]
+        block[:] = probabilities(jnp.asarray(block[:, first:]), _scores(network, procedure))
+
+
+class _Means:
+    """Each image's mean over the scales, taken in their order once all are there, in whatever order they come.
+
+    What waits for more scales is little: the images of the steps that are not yet full.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, scales: int):
+        self._values = np.full(shape, np.nan, np.float32)
+        self._scales = scales
+        self._parts: dict[tuple[int, int], dict[int, np.ndarray]] = {}
+
+    def add(self, network: int, scale: int, indices: Sequence[int], results: jax.Array) -> None:
+        """Takes the results of a step; rows behind the last index are filling."""
+        for index, row in zip(indices, np.asarray(results), strict=False):
+            parts = self._parts.setdefault((network, index), {})
+            parts[scale] = row.copy()  # or it would keep the whole step
+            if len(parts) == self._scales:
+                del self._parts[network, index]
+                ordered = [parts[number] for number in range(self._scales)]
+                self._values[network, index] = np.mean(ordered, axis=0, dtype=np.float64)
+
+    def finish(self) -> Float32[np.ndarray, "networks count classes"]:
+        """All means."""
+        if self._parts:
+            raise RuntimeError(f"{len(self._parts)} images lack a scale: a step was lost")
+        return self._values

@@ -1,0 +1,50 @@
+"""A report in a few rows, for a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """The rows, name and value, of what `report.report` gives, with "parts" and "against" where they are."""
+    made = result["settings"].get("mean_of", [result["settings"]])[0]
+    rows: list[tuple[str, object]] = [
+        ("images", f"{result['images']:,}, {made.get('dataset')} {made.get('split')}"),
+        ("test", _procedure_in_words(made)),
+    ]
+    rows += [(name, _errors_in_words(part)) for name, part in result.get("parts", {}).items()]
+    rows.append(("error", _errors_in_words(result)))
+    if result["without_answer"]:
+        rows.append(("without answer", f"{result['without_answer']:,} images, whose scores are no numbers"))
+    if result["confusions"]:
+        label, answer, count = result["confusions"][0]
+        rows.append(
+            ("confused most", f"{label} taken for {answer}, {count:,} of {result['per_class'][label]['images']:,}")
+        )
+    if "against" in result:
+        against = result["against"]
+        low, high = against["difference_interval"]
+        rows += [
+            ("against", f"{against['other']}: {against['other_top1_error']:.2f} %"),
+            (
+                "difference",
+                f"{against['difference']:+.2f} points (95 %: {low:+.2f} to {high:+.2f}), p = {against['p_value']:.2g}",
+            ),
+            ("wrong alone", f"{against['only_this_wrong']:,} images, the other {against['only_other_wrong']:,}"),
+        ]
+    return rows
+
+
+def _errors_in_words(part: Mapping[str, Any]) -> str:
+    words = []
+    for name, title in (("top1", "top-1"), ("top5", "top-5")):
+        if f"{name}_error" in part:
+            low, high = part[f"{name}_interval"]
+            words.append(f"{title} {part[f'{name}_error']:.2f} % (95 %: {low:.2f} to {high:.2f})")
+    return ", ".join(words)
+
+
+def _procedure_in_words(made: Mapping[str, Any]) -> str:
+    views = str(made.get("views")).replace("_", " ")
+    scales = ", ".join(map(str, made.get("scales") or ())) or "the network's own"
+    mirrored = ", mirrored too" if made.get("mirrored") else ""
+    return f"{views}{mirrored}, scale {scales}, mean of {made.get('average')}"
