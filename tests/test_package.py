@@ -69,7 +69,7 @@ def test_the_embedded_data_can_be_read_from_the_installed_wheel(run_away):
     assert run_away("-c", code).split() == ["4500", "500", "1000"]
 
 
-def test_a_run_is_resumed_from_its_folder_without_the_checkout(run_away, tmp_path):
+def test_a_run_is_resumed_and_names_photographs_without_the_checkout(run_away, tmp_path):
     main, workdir = ("-m", "resnet_alexnet.main"), f"--workdir={tmp_path / 'run'}"
     recipe = f"--config={ROOT / 'configs' / 'binary.py'}"
     shorten = ("--config.schedule.warmup_steps=0", "--config.num_steps=2")
@@ -79,3 +79,10 @@ def test_a_run_is_resumed_from_its_folder_without_the_checkout(run_away, tmp_pat
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert lines[-1] == {"step": 3, "finished": True}
     assert json.loads((tmp_path / "run" / "config.json").read_text())["num_steps"] == 3
+    answer = run_away(
+        "-m", "resnet_alexnet.predict", workdir, "--format=json", str(ROOT / "docs" / "photos" / "bag.png")
+    )
+    classes = {prediction["class"] for prediction in json.loads(answer)["predictions"]}
+    assert classes == {"Pullover", "Coat"}
+    report = run_away("-m", "resnet_alexnet.evaluate", workdir)
+    assert f"{lines[-2]['test/top1_error']:.2f} %" in report

@@ -143,7 +143,8 @@ def test_the_process_reads_standard_input_and_ends_with_2_where_one_is_bad(runs,
 def test_the_picture_shows_those_that_could_be_read(runs, album, tmp_path, capsys):
     picture = tmp_path / "answers.png"
     predict.main([f"--workdir={runs / 'crops'}", f"--picture={picture}", str(album / "a.jpg"), str(album / "b.png")])
-    assert Image.open(picture).size[0] > 200
+    with Image.open(picture) as image:
+        assert image.size[0] > 200
     assert str(album / "a.jpg") in capsys.readouterr().out
     picture.unlink()
     with pytest.raises(InputError, match="1 of 1"):
