@@ -65,12 +65,13 @@ class Geometry:
 
 
 def five_crops(image: Pixels, size: int, scale: int, corners: str, interpolation: str) -> Views:
-    """The four corners and the centre. Source: [K12] section 4.1; of the central square by its section 2."""
+    """The four corners, and the centre as it is by itself. Source: [K12] section 4.1; the central square: section 2."""
     image = geometry.resize_shorter_side(image, scale, interpolation)
+    centre = geometry.center_crop(image, size, size)
     if corners == "square":
         image = geometry.center_crop(image, scale, scale)
-    crops = [image[y, x] for y in (slice(size), slice(-size, None)) for x in (slice(size), slice(-size, None))]
-    return np.stack([*crops, geometry.center_crop(image, size, size)])
+    places = [(y, x) for y in (slice(size), slice(-size, None)) for x in (slice(size), slice(-size, None))]
+    return np.stack([*(image[place] for place in places), centre])
 
 
 def long_sides(scale: int) -> tuple[int, ...]:
