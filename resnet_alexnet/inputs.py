@@ -1,7 +1,9 @@
 """From a config to what a network is fed: the splits of a data set, their views, and their preprocessing."""
 
+import dataclasses
 from functools import partial
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from resnet_alexnet.data import geometry, loader, preprocessing, sources
@@ -55,6 +57,65 @@ def create_preprocessing(config: ConfigDict, splits: Splits, statistics: Statist
         shorter_side=None if config.augment.geometry == "none" else config.dataset.shorter_side,
         interpolation=config.dataset.interpolation,
     )
+
+
+def with_preprocessing(config: ConfigDict, preprocessing: Preprocessing) -> ConfigDict:
+    """The config with the views of a trained network: photographs are resized and cropped as its preprocessing says.
+
+    Raises:
+        InputError: dataset.image_size is set to another size than the network's.
+    """
+    config = config.copy_and_resolve_references()
+    if config.augment.geometry == "none":
+        return config
+    size, dataset = preprocessing.image_size, config.dataset
+    if dataset.image_size not in (None, size):
+        raise InputError(
+            f"dataset.image_size={dataset.image_size}, but the trained network takes {size}: leave it unset"
+        )
+    dataset.image_size, dataset.interpolation = size, preprocessing.interpolation
+    if preprocessing.shorter_side is not None:
+        dataset.shorter_side = preprocessing.shorter_side
+    return config
+
+
+def check_images(config: ConfigDict, splits: Splits, preprocessing: Preprocessing) -> None:
+    """Raises InputError where the images are not of the size that a trained network takes."""
+    size, channels = preprocessing.image_size, preprocessing.channels
+    if splits.train.image_shape != (size, size, channels):
+        height, width, own_channels = splits.train.image_shape
+        raise InputError(
+            f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
+            f"{config.dataset.name!r} has {width} x {height} and {own_channels}"
+        )
+
+
+def read_preprocessing(
+    config: ConfigDict, splits: Splits, start: Preprocessing | None = None, *, track: Track = untracked
+) -> tuple[Preprocessing, np.ndarray | None]:
+    """The record of how images become the network's input, and the covariance of their colours.
+
+    Args:
+        config: the config, `with_preprocessing` of `start` if there is one.
+        splits: the data.
+        start: that of the weights to start from, which keeps its mean and standard deviation.
+        track: shows how far the measuring of the training set is.
+
+    Returns:
+        The covariance is None where `start` left nothing to measure: no augmentation by colour asks for it.
+    """
+    color = config.augment.color != "none"
+    statistics = read_statistics(config, splits, track=track) if start is None or color else None
+    covariance = None if statistics is None else statistics.covariance
+    if start is None:
+        assert statistics is not None
+        return create_preprocessing(config, splits, statistics), covariance
+    check_images(config, splits, start)
+    views = {
+        "shorter_side": None if config.augment.geometry == "none" else config.dataset.shorter_side,
+        "interpolation": config.dataset.interpolation,
+    }
+    return dataclasses.replace(start, classes=splits.train.classes, **views), covariance
 
 
 def create_views(config: ConfigDict) -> Views | None:

@@ -20,6 +20,8 @@ def load_network(path: Path, *, step: int | str = "last") -> Network:
     """
     if path.is_dir():
         return _from_run(path, step)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such run folder or weight file")
     if step != "last":
         raise InputError(f"{path} is no run folder: a weight file has no checkpoint {step!r} to choose")
     return pretrained.load_network(path)

@@ -31,9 +31,11 @@ ARGUMENTS = {
     **dict.fromkeys(("plain18", "plain34"), ("paper", "study_text")),
     "cifar_resnet": ("20", "32", "44", "56", "110", "1202"),
     "cifar_plain": ("20", "32", "44", "56", "110"),
+    "finetune": ("resnet18", "resnet50", "alexnet", "alexnet_owt", "plain18"),
 }
 RECIPES = [name for file in FILES for name in (file, *(f"{file}:{x}" for x in ARGUMENTS.get(file, ())))]
 DATA = {"imagenet2012": (224, 3, 1000), "cifar10": (32, 3, 10), "fashion_mnist": (28, 1, 10)}  # size, channels, classes
+DATA["image_folder"] = (224, 3, 5)
 
 EPOCH_128, EPOCH_256 = 1_281_167 // 128, 1_281_167 // 256
 ALEXNET = {
@@ -178,8 +180,9 @@ def parameters_of(json_model: str, size: int, channels: int, num_classes: int, b
     config = default.get_config()
     config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    build.check_bn_group(config, batch_size)
-    return nnx.to_pure_dict(nnx.state(build.describe(config, preprocessing, num_classes).abstract(), nnx.Param))
+    description = build.describe(config, preprocessing, num_classes)
+    build.check_bn_group(description, batch_size)
+    return nnx.to_pure_dict(nnx.state(description.abstract(), nnx.Param))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
