@@ -81,6 +81,56 @@ def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[Confi
     return _load(path, rest), _parse_others(rest, names)
 
 
+def parse_trained(
+    arguments: Sequence[str], names: dict[str, str]
+) -> tuple[Path, int | str, ConfigDict | None, dict[str, str]]:
+    """What a command on a trained network is given.
+
+    Returns:
+        The run folder (--workdir) or weight file (--weights); the checkpoint (--step), "last" where not given; the
+        config of --config, or else the run folder's, with its overrides, or None; and the values of `names`.
+
+    Raises:
+        InputError: not one of --workdir and --weights; or something that is wrong with a flag or the config.
+    """
+    path, rest = _take_config(arguments)
+    own = {"workdir": "run folder", "weights": "weight file", "step": "checkpoint"}
+    given = _parse_others(rest, {**own, **names})
+    workdir, weights, step = (given.pop(name) for name in own)
+    if bool(workdir) == bool(weights):
+        raise InputError("give --workdir=DIR, a run folder, or --weights=FILE, a weight file: one of the two")
+    if step not in ("", "last", "best") and not step.isdecimal():
+        raise InputError(f"--step={step} (allowed: last, best, or a checkpoint's step)")
+    folder = _path("workdir" if workdir else "weights", workdir or weights)
+    if not path and workdir and (folder / run_folder.CONFIG_FILE).is_file():
+        path = str(folder / run_folder.CONFIG_FILE)
+    config = _load(path, rest) if path or any(word.startswith("--config.") for word in rest) else None
+    return folder, int(step) if step.isdecimal() else step or "last", config, given
+
+
+def parse_output(flag: str, text: str, suffix: str) -> Path:
+    """The file that a flag names to be written.
+
+    Raises:
+        InputError: it does not end in `suffix`, or its folder does not exist.
+    """
+    path = _path(flag, text)
+    if path.suffix != suffix or not path.parent.is_dir() or path.is_dir():
+        raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
+    return path
+
+
+def parse_number(flag: str, text: str, *, most: int) -> int:
+    """The whole number from 1 to `most` that a flag gives.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 to {most:,})")
+    return int(text)
+
+
 def _load(path: str, words: Sequence[str]) -> ConfigDict:
     """The config at `path`, with the overrides among `words`."""
     if not path:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet.data import geometry, loader, preprocessing, sources
 from resnet_alexnet.data.preprocessing import Preprocessing
-from resnet_alexnet.data.sources import Splits, Track, Views, untracked
+from resnet_alexnet.data.sources import Source, Splits, Track, Views, untracked
 from resnet_alexnet.data.statistics import Statistics
 from resnet_alexnet.data.workers import AUTO
 from resnet_alexnet.errors import InputError, check_name
@@ -88,6 +88,44 @@ def check_images(config: ConfigDict, splits: Splits, preprocessing: Preprocessin
             f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
             f"{config.dataset.name!r} has {width} x {height} and {own_channels}"
         )
+
+
+def read_views(config: ConfigDict, preprocessing: Preprocessing, *, track: Track = untracked) -> Splits:
+    """The data that `config` names, in the views of a trained network.
+
+    Raises:
+        InputError: as `read_splits`; or its images are not of the size that the network takes.
+    """
+    config = with_preprocessing(config, preprocessing)
+    splits = read_splits(config, track=track)
+    check_images(config, splits, preprocessing)
+    return splits
+
+
+def check_classes(config: ConfigDict, splits: Splits, preprocessing: Preprocessing) -> None:
+    """Raises InputError where the classes are not those of a trained network, or are in another order."""
+    given, own = splits.train.classes, preprocessing.classes
+    if given == own:
+        return
+    first = next(
+        (i for i, pair in enumerate(zip(given, own, strict=False)) if pair[0] != pair[1]), min(len(given), len(own))
+    )
+    names = [classes[first] if first < len(classes) else "none" for classes in (given, own)]
+    raise InputError(
+        f"dataset {config.dataset.name!r} has {len(given)} classes, the trained network {len(own)}; the first that "
+        f"differs is number {first}: {names[0]!r}, not {names[1]!r} (allowed: the same classes in the same order)"
+    )
+
+
+def choose_split(splits: Splits, name: str) -> Source:
+    """The split called `name`.
+
+    Raises:
+        InputError: there is none; the message lists those that there are.
+    """
+    sources = {split: getattr(splits, split) for split in ("train", "validation", "test")}
+    check_name("split", name, [split for split, source in sources.items() if source is not None])
+    return sources[name]
 
 
 def read_preprocessing(

@@ -74,3 +74,10 @@ def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, batch_stats, batch) -> an array with a row for each of the batch's, split alike."""
     everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
     return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=rows))
+
+
+def parallel_sums(add: Callable, mesh: Mesh) -> Callable:
+    """Jitted shard_map of (params, sums, number, batch) -> sums: the batch split by rows, the sums donated."""
+    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
+    mapped = jax.shard_map(add, mesh=mesh, in_specs=(everywhere, everywhere, everywhere, rows), out_specs=everywhere)
+    return jax.jit(mapped, donate_argnums=1)
