@@ -18,9 +18,10 @@ import jax
 from input_ours import AREA, ASPECT, loader_batches
 from serve import Run, serve
 
-from resnet_alexnet import build, command, parallel
+from resnet_alexnet import build, parallel
 from resnet_alexnet.data.image_folder import read_image_folder
 from resnet_alexnet.pace import Pace, Result
+from resnet_alexnet.recipe import load_config
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
 MODEL = "cifar_resnet8"
@@ -121,7 +122,7 @@ def stand_in(seconds: float) -> Step:
 
 def real_step(folder: str, size: int, batch_size: int) -> Step:
     """The package's training step on the photographs' two halves as classes."""
-    config = command.load_config(str(DEFAULTS))
+    config = load_config(str(DEFAULTS))
     config.update_from_flattened_dict(
         {
             "batch_size": batch_size,

@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
             "ema_decay": 0.0,  # of a moving average of the weights, a step; it is what evaluations see; 0: off
         }
     )
+    config.finetune = _finetune()
     config.schedule = ConfigDict(
         {
             "name": "steps",  # constant, steps, cosine, plateau
@@ -96,6 +97,22 @@ def _augment() -> ConfigDict:
             "color_std": 0.1,  # of the three draws that scale the components ([K12] section 4.1)
             "mixup": 0.0,  # average pairs of images, the share from Beta(mixup, mixup) (Zhang et al. 2018); 0: off
             "cutmix": 0.0,  # swap a box between pairs, of a share drawn likewise (Yun et al. 2019); 0: off
+        }
+    )
+
+
+def _finetune() -> ConfigDict:
+    """Training that goes on from trained weights. Layers have the paths of the summary: stages.0.1, or stages/0/1."""
+    return ConfigDict(
+        {
+            # A weight file or a run folder; empty: from scratch. Its model must be model.name. Of the model's options
+            # those that are unset are the weights' own, and so are, with values of their own here or not, the mean and
+            # standard deviation, and of photographs image_size, shorter_side and interpolation
+            "weights": "",
+            "new_head": ("auto",),  # paths of the layers that are initialised anew; "auto": the last linear layer,
+            # unless the data has the classes of the weights, by name; (): none
+            "frozen": (),  # paths of the layers that stay as they are, statistics of normalisation included
+            "layer_rates": (),  # factors of the learning rate by path, as "stages/3=0.1"; the longest path counts
         }
     )
 

@@ -6,53 +6,71 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from resnet_alexnet import augment, inputs, losses, metrics, models, parallel, steps
+from resnet_alexnet import finetune, inputs, losses, metrics, models, parallel, steps, trained
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Source, Splits, Track, untracked
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.models.paths import freeze
 from resnet_alexnet.network import Description, weights_of
 from resnet_alexnet.optimizer import Optimizer, create_optimizer
-from resnet_alexnet.state import TrainState, create_state
+from resnet_alexnet.prefixes import is_within
+from resnet_alexnet.state import TrainState, create_state, leaf_name, partition
+from resnet_alexnet.views import DTYPES, create_augment, create_mix, create_normalize
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+Leaves = dict[str, Any]  # arrays by the names of `Network.leaves`
 ON_DEVICE = ("auto", "yes", "no")
 DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run needs, built and checked; nothing has been computed on a device yet."""
+    """Everything that a run needs, built and checked; nothing has been computed on a device yet.
+
+    start: the arrays that the network takes from trained weights, by the names of `Network.leaves`; `create_state`
+        wants them.
+    is_frozen: of such a name, without "params/" or "batch_stats/": that training leaves it as it is.
+    """
 
     splits: Splits
     description: Description
     mesh: parallel.Mesh
     optimizer: Optimizer
+    start: Leaves
+    is_frozen: Callable[[str], bool]
     chance_loss: float
     resident: bool
     steps_per_call: int
     eval_batch_size: int
-    create_state: Callable[[], TrainState]
+    create_state: Callable[..., TrainState]
     training_views: steps.Views
     train_chunk: Callable[..., Any]
     eval_step: Callable[..., metrics.Sums]
 
 
 def create_experiment(
-    config: ConfigDict, devices: Sequence[jax.Device] | None = None, *, track: Track = untracked
+    config: ConfigDict,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    weights: Path | None = None,
+    track: Track = untracked,
 ) -> Experiment:
     """Builds the parts of the run that `config` describes, on all devices or those given.
 
-    `track` shows how far the reading of the data is.
+    Args:
+        config: the config.
+        devices: None for all.
+        weights: where to find what finetune.weights names; None for there.
+        track: shows how far the reading of the data is.
 
     Raises:
         InputError: a field whose value is not allowed, does not fit another, or names data that is missing.
@@ -65,25 +83,16 @@ def create_experiment(
     models.check_model(config.model.name)
     create_loss = partial(losses.create_loss, config.loss.name, reduction=config.loss.reduction)
     train_loss = create_loss(label_smoothing=config.loss.label_smoothing)
-    splits = inputs.read_splits(config, track=track)
-    if optimizer.plateau is not None and splits.validation is None:
-        raise InputError("schedule.name='plateau' needs val/top1_error: set dataset.validation_fraction above 0")
-    if optimizer.plateau is not None and not config.eval.every_steps:
-        raise InputError("schedule.name='plateau' needs val/top1_error again and again: set eval.every_steps above 0")
-    num_classes = count_logits(config, splits.train.classes)
-    statistics = inputs.read_statistics(config, splits, track=track)
-    preprocessing = inputs.create_preprocessing(config, splits, statistics)
-    description = describe(config, preprocessing, num_classes)
-    check_bn_group(config, device_batch_size)
-    forward = {"graphdef": nnx.graphdef(description.abstract()), "axis_name": parallel.AXIS}
-    normalize = partial(
-        augment.normalize, mean=preprocessing.mean, std=preprocessing.std, dtype=DTYPES[config.precision]
-    )
+    description, splits, start, covariance = _read(config, weights, track)
+    check_bn_group(description, device_batch_size)
+    is_frozen = partial(is_within, prefixes=config.finetune.frozen)
+    forward = {"graphdef": _create_graphdef(config, description, optimizer), "axis_name": parallel.AXIS}
+    normalize = create_normalize(config, description.preprocessing)
     training_views = partial(
         steps.training_views,
         normalize=normalize,
-        augment=create_augment(config, preprocessing, statistics.covariance),
-        mix=create_mix(config, num_classes, device_batch_size),
+        augment=create_augment(config, description.preprocessing, covariance),
+        mix=create_mix(config, description.num_classes, device_batch_size),
     )
     resident = keep_on_device(config.dataset.on_device, splits.train)
     train_step = partial(
@@ -92,28 +101,67 @@ def create_experiment(
         loss=train_loss,
         views=training_views,
         ema_decay=config.optim.ema_decay,
+        is_frozen=is_frozen,
         seed=config.seed,
         **forward,
     )
+    chance_loss = losses.chance_loss(config.loss.name, description.num_classes, reduction=config.loss.reduction)
+    ema = config.optim.ema_decay > 0
     return Experiment(
         splits=splits,
         description=description,
         mesh=mesh,
         optimizer=optimizer,
-        chance_loss=losses.chance_loss(config.loss.name, num_classes, reduction=config.loss.reduction),
+        start=start,
+        is_frozen=is_frozen,
+        chance_loss=chance_loss,
         resident=resident,
         steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
         # Results do not depend on it: padded rows are masked.
         eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(
-            _create_state, description, optimizer.tx, seed=config.seed, ema=config.optim.ema_decay > 0
-        ),
+        create_state=partial(_create_state, description, optimizer.tx, is_frozen, seed=config.seed, ema=ema),
         training_views=training_views,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
         eval_step=parallel.parallel_eval_step(
             partial(steps.eval_step, loss=create_loss(), normalize=normalize, **forward), mesh
         ),
     )
+
+
+def _read(
+    config: ConfigDict, weights: Path | None, track: Track
+) -> tuple[Description, Splits, Leaves, np.ndarray | None]:
+    """What the network is, the data, the arrays to start from, and the covariance of the data's colours."""
+    start, preprocessing, where = None, None, config.finetune.weights
+    if where:
+        start = trained.load_network(weights or Path(where).expanduser())
+        finetune.merge_options(start.description, config.model.name, set_options(config), where=where)
+        preprocessing = start.description.preprocessing
+        config = inputs.with_preprocessing(config, preprocessing)
+    splits = inputs.read_splits(config, track=track)
+    for field, lacking in (
+        ("dataset.validation_fraction", splits.validation is None),
+        ("eval.every_steps", not config.eval.every_steps),
+    ):
+        if config.schedule.name == "plateau" and lacking:
+            raise InputError(f"schedule.name='plateau' needs val/top1_error again and again: set {field} above 0")
+    num_classes = count_logits(config, splits.train.classes)
+    preprocessing, covariance = inputs.read_preprocessing(config, splits, preprocessing, track=track)
+    description = describe(config, preprocessing, num_classes, start and start.description)
+    if start is None:
+        return description, splits, {}, covariance
+    anew = finetune.new_prefixes(start.description, description, config.finetune.new_head)
+    return description, splits, finetune.select_leaves(start, description, anew, where=where), covariance
+
+
+def _create_graphdef(config: ConfigDict, description: Description, optimizer: Optimizer) -> nnx.GraphDef:
+    """The network of the steps, its frozen layers marked; whatever names a part of it is checked here."""
+    model, frozen = description.abstract(), config.finetune.frozen
+    finetune.check_frozen(model, frozen)
+    freeze(model, frozen)
+    _, learned = partition(weights_of(model)["params"], partial(is_within, prefixes=frozen))
+    jax.eval_shape(optimizer.tx.init, learned)
+    return nnx.graphdef(model)
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -165,54 +213,33 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     return logits
 
 
-def describe(config: ConfigDict, preprocessing: Preprocessing, num_classes: int) -> Description:
-    """What the network is: the options that the config sets, and how its logits are scored."""
+def set_options(config: ConfigDict) -> dict[str, Any]:
+    """The options of the network that the config sets."""
+    fixed = ("name", "num_classes")
+    return {name: value for name, value in config.model.items() if value is not None and name not in fixed}
+
+
+def describe(
+    config: ConfigDict, preprocessing: Preprocessing, num_classes: int, start: Description | None = None
+) -> Description:
+    """What the network is: its options, those of `start` and those that the config sets; how its logits are scored."""
     return Description(
         model=config.model.name,
-        options={
-            name: value
-            for name, value in config.model.items()
-            if value is not None and name not in ("name", "num_classes")
-        },
+        options={**(start.options if start else {}), **set_options(config)},
         num_classes=num_classes,
         scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
         preprocessing=preprocessing,
     )
 
 
-def check_bn_group(config: ConfigDict, device_batch_size: int) -> None:
+def check_bn_group(description: Description, device_batch_size: int) -> None:
     """Raises InputError where the images of a device do not fall into whole groups."""
-    group = config.model.bn_group
+    group = description.options.get("bn_group")
     if isinstance(group, int) and group > 0 and device_batch_size % group:
         raise InputError(
             f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
             f"raise batch_size to a multiple of {group} a device, or lower model.bn_group"
         )
-
-
-def create_augment(config: ConfigDict, preprocessing: Preprocessing, covariance: np.ndarray) -> steps.Augment:
-    """The training views: random crop, flip and colour; the covariance is of the training set's channels."""
-    basis = augment.color_basis(config.augment.color, covariance)
-    if basis is not None:
-        basis = config.augment.color_std * basis / preprocessing.std[:, np.newaxis]
-    return partial(augment.augment, pad=config.augment.pad, flip=config.augment.flip, basis=basis)
-
-
-def create_mix(config: ConfigDict, num_classes: int, device_batch_size: int) -> steps.Mix | None:
-    """Mixup and CutMix of neighbours in the batch; None where both are off."""
-    alphas = {"mixup": config.augment.mixup, "cutmix": config.augment.cutmix}
-    if not any(alphas.values()):
-        return None
-    if device_batch_size % 2:
-        raise InputError(
-            f"augment.mixup and augment.cutmix mix pairs of images, but each device has {device_batch_size} of a step: "
-            f"choose a batch_size that gives it an even number, such as {config.batch_size * 2}, or set both to 0"
-        )
-
-    def mix(image: jax.Array, label: jax.Array, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return augment.mix(image, losses.targets(label, num_classes), keys, **alphas)
-
-    return mix
 
 
 def keep_on_device(choice: str, source: Source) -> bool:
@@ -229,9 +256,17 @@ def resident_data(source: Source) -> dict[str, np.ndarray]:
 
 
 def _create_state(
-    description: Description, tx: optax.GradientTransformationExtraArgs, *, seed: int, ema: bool
+    description: Description,
+    tx: optax.GradientTransformationExtraArgs,
+    is_frozen: Callable[[str], bool],
+    start: Leaves | None = None,
+    *,
+    seed: int,
+    ema: bool,
 ) -> TrainState:
-    """To be traced, as creating a network eagerly is slow."""
+    """To be traced, as creating a network eagerly is slow; `start` goes before what is initialised."""
     weights = weights_of(description.create_model(nnx.Rngs(seed)))
+    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
     sums = metrics.zero_sums(description.num_classes)
-    return create_state(**weights, opt_state=tx.init(weights["params"]), sums=sums, ema=ema)
+    _, learned = partition(weights["params"], is_frozen)
+    return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)

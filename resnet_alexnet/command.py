@@ -1,19 +1,17 @@
 """What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
 
-import importlib.util
-import inspect
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from resnet_alexnet import run_folder
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
+from resnet_alexnet.recipe import load_overridden, parse_path
 
 USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.FIELD=VALUE ...]
 
@@ -25,7 +23,6 @@ USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --wo
 
 exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run again to go on · 130 saved after Ctrl-C
 """
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
@@ -65,7 +62,7 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     workdir = parse_others(rest, {"workdir": "folder"})["workdir"]
     if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
-    folder = _path("workdir", workdir)
+    folder = parse_path("workdir", workdir)
     if not path and (folder / "config.json").exists():
         path = str(folder / "config.json")
     return load_overridden(path, rest), folder
@@ -81,17 +78,55 @@ def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[Confi
     return load_overridden(path, rest), parse_others(rest, names)
 
 
-def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
-    """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+def parse_trained(
+    arguments: Sequence[str], names: dict[str, str]
+) -> tuple[Path, int | str, ConfigDict | None, dict[str, str]]:
+    """What a command on a trained network is given.
+
+    Returns:
+        The run folder (--workdir) or weight file (--weights); the checkpoint (--step), "last" where not given; the
+        config of --config, or else the run folder's, with its overrides, or None; and the values of `names`.
 
     Raises:
-        InputError: there is no path, or something is wrong with the config or an override.
+        InputError: not one of --workdir and --weights; or something that is wrong with a flag or the config.
     """
-    if not path:
-        raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
-    config = load_config(path)
-    override(config, [word for word in words if word.startswith("--config.")])
-    return config
+    path, rest = take_config(arguments)
+    own = {"workdir": "run folder", "weights": "weight file", "step": "checkpoint"}
+    given = parse_others(rest, {**own, **names})
+    workdir, weights, step = (given.pop(name) for name in own)
+    trained = parse_trained_path(workdir, weights)
+    if not path and workdir and (trained / run_folder.CONFIG_FILE).is_file():
+        path = str(trained / run_folder.CONFIG_FILE)
+    config = load_overridden(path, rest) if path or any(word.startswith("--config.") for word in rest) else None
+    return trained, parse_step(step), config, given
+
+
+def parse_trained_path(workdir: str, weights: str) -> Path:
+    """The run folder or weight file that --workdir or --weights names.
+
+    Raises:
+        InputError: not one of the two is given, or there is no such thing.
+    """
+    if bool(workdir) == bool(weights):
+        raise InputError("name one trained network: --workdir=DIR, a run folder, or --weights=FILE, a weight file")
+    path = parse_path("workdir" if workdir else "weights", workdir or weights)
+    if workdir and not path.is_dir():
+        raise InputError(f"--workdir={workdir}: no such folder")
+    if weights and not path.is_file():
+        raise InputError(f"--weights={weights}: no such file")
+    return path
+
+
+def parse_output(flag: str, text: str, suffix: str) -> Path:
+    """The file that a flag names to be written.
+
+    Raises:
+        InputError: it does not end in `suffix`, or its folder does not exist.
+    """
+    path = parse_path(flag, text)
+    if path.suffix != suffix or not path.parent.is_dir() or path.is_dir():
+        raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
+    return path
 
 
 def parse_others(words: Sequence[str], names: dict[str, str]) -> dict[str, str]:
@@ -135,14 +170,14 @@ def parse_words(arguments: Sequence[str], names: dict[str, str]) -> tuple[dict[s
     return {name: values[name].value or "" for name in names}, words
 
 
-def parse_number(flag: str, text: str) -> int:
-    """A whole number from 1 up.
+def parse_number(flag: str, text: str, *, most: int = 2**31 - 1) -> int:
+    """The whole number from 1 to `most` that a flag gives.
 
     Raises:
         InputError: it is none.
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 up)")
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 to {most:,})")
     return int(text)
 
 
@@ -174,116 +209,6 @@ def take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
         else:
             rest.append(word)
     return path, rest
-
-
-def load_config(path: str) -> ConfigDict:
-    """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
-
-    Raises:
-        InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
-    """
-    name, _, argument = path.partition(":")
-    file = _path("config", name)
-    if not file.is_file():
-        known = sorted(str(other) for other in file.parent.glob("*.py"))
-        raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
-    if file.suffix == ".json":
-        values = run_folder.read_json(file)
-        if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
-            raise InputError(f"--config={path} is not the {run_folder.CONFIG_FILE} of a run folder")
-        return run_folder.from_json(values).lock()
-    # Recipes import one another as `configs.default`, from wherever the command is called.
-    root = str(file.resolve().parent.parent)
-    if root not in sys.path:
-        sys.path.append(root)
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        get_config = getattr(module, "get_config", None)
-        if get_config is None:
-            raise InputError(f"--config={path} defines no get_config()")
-        _check_argument(get_config, path, argument)
-        config = get_config(argument) if argument else get_config()
-    except InputError:
-        raise
-    # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
-    except (
-        SyntaxError,
-        ImportError,
-        NameError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
-    if not isinstance(config, ConfigDict):
-        raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
-    return config.lock()
-
-
-def _check_argument(get_config: Callable[..., object], path: str, argument: str) -> None:
-    """Raises InputError unless get_config takes, or can do without, the argument that `path` gives it."""
-    parameters = list(inspect.signature(get_config).parameters.values())
-    if argument and not parameters:
-        raise InputError(f"--config={path}: this recipe takes no argument after the colon")
-    if not argument and parameters and parameters[0].default is inspect.Parameter.empty:
-        raise InputError(f"--config={path}: this recipe needs an argument, {path}:{parameters[0].name.upper()}")
-
-
-def _place(error: Exception, file: Path) -> str:
-    """Says in which line of `file` an error arose, as "line 7: "."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: "
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"line {lines[-1]}: " if lines else ""
-
-
-def override(config: ConfigDict, arguments: Sequence[str]) -> None:
-    """Sets fields from words such as --config.optim.momentum=0.8, by the type each field has.
-
-    Raises:
-        InputError: an unknown field (the nearest is named) or a value of another type.
-    """
-    for word in arguments:
-        kind = _field_type(config, word.removeprefix("--config.").partition("=")[0])
-        values = flags.FlagValues()
-        try:
-            config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])
-            values(["main", word])
-        except (flags.Error, TypeError, ValueError):
-            raise InputError(f"{word} (allowed: {_KINDS.get(kind, kind.__name__)})") from None
-
-
-def _field_type(config: ConfigDict, field: str) -> type:
-    """The type of the values of a field such as "optim.momentum".
-
-    Raises:
-        InputError: there is no such field (the nearest is named), or it is a group of fields.
-    """
-    kind: type = ConfigDict
-    group, prefix = config, ""
-    for name in field.split("."):
-        if kind is not ConfigDict:
-            raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
-        if name not in group:
-            allowed = ", ".join(prefix + other for other in group)
-            raise InputError(f"unknown config field {field!r}{nearest(name, group)} (allowed: {allowed})")
-        kind, group, prefix = group.get_type(name), group[name], f"{prefix}{name}."
-    if kind is ConfigDict:
-        raise InputError(f"config field {field!r} is a group (allowed: {', '.join(prefix + other for other in group)})")
-    return kind
-
-
-def _path(flag: str, text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise InputError(f"--{flag}={text}: there is no such user's home") from None
 
 
 def _fail(message: str, code: int) -> NoReturn:

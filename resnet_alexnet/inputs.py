@@ -1,8 +1,10 @@
 """From a config to what a network is fed: the splits of a data set, their views, and their preprocessing."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from resnet_alexnet.data import geometry, loader, preprocessing, sources
@@ -76,6 +78,103 @@ def create_preprocessing(config: ConfigDict, splits: Splits, statistics: Statist
         shorter_side=None if config.augment.geometry == "none" else config.dataset.shorter_side,
         interpolation=config.dataset.interpolation,
     )
+
+
+def with_preprocessing(config: ConfigDict, preprocessing: Preprocessing) -> ConfigDict:
+    """The config with the views of a trained network: photographs are resized and cropped as its preprocessing says.
+
+    Raises:
+        InputError: dataset.image_size is set to another size than the network's.
+    """
+    config = config.copy_and_resolve_references()
+    if config.augment.geometry == "none":
+        return config
+    size, dataset = preprocessing.image_size, config.dataset
+    if dataset.image_size not in (None, size):
+        raise InputError(
+            f"dataset.image_size={dataset.image_size}, but the trained network takes {size}: leave it unset"
+        )
+    dataset.image_size, dataset.interpolation = size, preprocessing.interpolation
+    if preprocessing.shorter_side is not None:
+        dataset.shorter_side = preprocessing.shorter_side
+    return config
+
+
+def check_images(config: ConfigDict, splits: Splits, preprocessing: Preprocessing) -> None:
+    """Raises InputError where the images are not of the size that a trained network takes."""
+    size, channels = preprocessing.image_size, preprocessing.channels
+    if splits.train.image_shape != (size, size, channels):
+        height, width, own_channels = splits.train.image_shape
+        raise InputError(
+            f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
+            f"{config.dataset.name!r} has {width} x {height} and {own_channels}"
+        )
+
+
+def read_views(config: ConfigDict, preprocessing: Preprocessing, *, track: Track = untracked) -> Splits:
+    """The data that `config` names, in the views of a trained network.
+
+    Raises:
+        InputError: as `read_splits`; or its images are not of the size that the network takes.
+    """
+    config = with_preprocessing(config, preprocessing)
+    splits = read_splits(config, track=track)
+    check_images(config, splits, preprocessing)
+    return splits
+
+
+def check_classes(config: ConfigDict, splits: Splits, preprocessing: Preprocessing) -> None:
+    """Raises InputError where the classes are not those of a trained network, or are in another order."""
+    given, own = splits.train.classes, preprocessing.classes
+    if given == own:
+        return
+    first = next(
+        (i for i, pair in enumerate(zip(given, own, strict=False)) if pair[0] != pair[1]), min(len(given), len(own))
+    )
+    names = [classes[first] if first < len(classes) else "none" for classes in (given, own)]
+    raise InputError(
+        f"dataset {config.dataset.name!r} has {len(given)} classes, the trained network {len(own)}; the first that "
+        f"differs is number {first}: {names[0]!r}, not {names[1]!r} (allowed: the same classes in the same order)"
+    )
+
+
+def choose_split(splits: Splits, name: str) -> Source:
+    """The split called `name`.
+
+    Raises:
+        InputError: there is none; the message lists those that there are.
+    """
+    sources = {split: getattr(splits, split) for split in ("train", "validation", "test")}
+    check_name("split", name, [split for split, source in sources.items() if source is not None])
+    return sources[name]
+
+
+def read_preprocessing(
+    config: ConfigDict, splits: Splits, start: Preprocessing | None = None, *, track: Track = untracked
+) -> tuple[Preprocessing, np.ndarray | None]:
+    """The record of how images become the network's input, and the covariance of their colours.
+
+    Args:
+        config: the config, `with_preprocessing` of `start` if there is one.
+        splits: the data.
+        start: that of the weights to start from, which keeps its mean and standard deviation.
+        track: shows how far the measuring of the training set is.
+
+    Returns:
+        The covariance is None where `start` left nothing to measure: no augmentation by colour asks for it.
+    """
+    color = config.augment.color != "none"
+    statistics = read_statistics(config, splits, track=track) if start is None or color else None
+    covariance = None if statistics is None else statistics.covariance
+    if start is None:
+        assert statistics is not None
+        return create_preprocessing(config, splits, statistics), covariance
+    check_images(config, splits, start)
+    views = {
+        "shorter_side": None if config.augment.geometry == "none" else config.dataset.shorter_side,
+        "interpolation": config.dataset.interpolation,
+    }
+    return dataclasses.replace(start, classes=splits.train.classes, **views), covariance
 
 
 def create_views(config: ConfigDict) -> Views | None:

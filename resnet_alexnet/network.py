@@ -117,9 +117,9 @@ def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, w
     """
     like = weights_of(description.abstract())
     expected = {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
-    problems = mismatches(expected, {name: leaf.shape for name, leaf in leaves.items()})
-    if problems:
-        raise InputError(f"{where} does not hold the weights of {description.model}: {'; '.join(problems)}")
+    check_mismatches(
+        expected, {name: leaf.shape for name, leaf in leaves.items()}, model=description.model, where=where
+    )
     check_finite(leaves, where=where)
     tree = jax.tree_util.tree_map_with_path(lambda path, _: np.asarray(leaves[leaf_name(path)], np.float32), like)
     return Network(description, tree["params"], tree["batch_stats"])
@@ -138,6 +138,15 @@ def mismatches(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tupl
         "of another shape": differing,
     }
     return [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names]
+
+
+def check_mismatches(
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], *, model: str, where: str
+) -> None:
+    """Raises InputError where `mismatches` finds any; `where` says where the given ones are from."""
+    problems = mismatches(expected, given)
+    if problems:
+        raise InputError(f"{where} does not hold the weights of {model}: {'; '.join(problems)}")
 
 
 def check_finite(leaves: Mapping[str, np.ndarray], *, where: str) -> None:

@@ -1,10 +1,13 @@
 """From a config to the update rule, the schedule it follows, and what an evaluation steps."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import optax
 from ml_collections import ConfigDict
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.optim.plateau import Plateau
 from resnet_alexnet.optim.schedules import create_schedule, scale_until_error, scaled_learning_rate
 from resnet_alexnet.optim.sgd import sgd
@@ -61,6 +64,28 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
         update_rule=config.optim.update_rule,
         bias_learning_rate=config.optim.bias_learning_rate,
         clip_norm=config.optim.clip_norm,
+        layer_rates=parse_layer_rates(config.finetune.layer_rates),
         scales=scales,
     )
     return Optimizer(tx=tx, learning_rate=rate, schedule=schedule, plateau=plateau)
+
+
+def parse_layer_rates(words: Iterable[str]) -> dict[str, float]:
+    """Factors of the learning rate by path, of words such as "stages/0=0.1".
+
+    Raises:
+        InputError: a word that is none, a factor that is negative or not finite, or a path that is given twice.
+    """
+    rates: dict[str, float] = {}
+    for word in words:
+        path, _, factor = word.rpartition("=")
+        try:
+            rate = float(factor)
+        except ValueError:
+            rate = math.nan
+        if not path or not 0 <= rate < math.inf:
+            raise InputError(f"finetune.layer_rates has {word!r} (allowed: PATH=FACTOR from 0 up, such as 'stem=0.1')")
+        if path in rates:
+            raise InputError(f"finetune.layer_rates has {path!r} twice (allowed: each path once)")
+        rates[path] = rate
+    return rates

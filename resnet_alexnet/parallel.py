@@ -35,9 +35,9 @@ def process_rows(batch_size: int) -> slice:
     return slice(jax.process_index() * local, (jax.process_index() + 1) * local)
 
 
-def replicated(function: Callable[[], Any], mesh: Mesh) -> Any:
+def replicated(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
     """Calls `function` jitted, its result on every device of the mesh."""
-    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))()
+    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))(*arguments)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
@@ -71,6 +71,13 @@ def parallel_eval_step(eval_step: Callable, mesh: Mesh) -> Callable:
 
 
 def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
-    """Jitted shard_map of (params, batch_stats, rows) -> rows, both split by rows."""
+    """Jitted shard_map of (params, batch_stats, batch) -> an array with a row for each of the batch's, split alike."""
     everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
     return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=rows))
+
+
+def parallel_sums(add: Callable, mesh: Mesh) -> Callable:
+    """Jitted shard_map of (params, sums, number, batch) -> sums: the batch split by rows, the sums donated."""
+    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
+    mapped = jax.shard_map(add, mesh=mesh, in_specs=(everywhere, everywhere, everywhere, rows), out_specs=everywhere)
+    return jax.jit(mapped, donate_argnums=1)

@@ -63,7 +63,8 @@ def main(arguments: Sequence[str]) -> None:
     photographs = list(find_photographs(words, flags["list"]))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
-    network = trained.load_named(flags["workdir"], flags["weights"], step=command.parse_step(flags["step"]))
+    path = command.parse_trained_path(flags["workdir"], flags["weights"])
+    network = trained.load_network(path, step=command.parse_step(flags["step"]))
     answers, small = predict(
         network,
         photographs,

@@ -67,20 +67,15 @@ def main(arguments: Sequence[str]) -> None:
         InputError: anything that is not as USAGE says.
     """
     from resnet_alexnet import command
-    from resnet_alexnet.errors import InputError
 
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return
     config, given = command.parse_config(arguments, _FLAGS)
     flags = {name: given[name] or value for name, value in _DEFAULTS.items()}
-    for name in ("images", "epochs"):
-        if not flags[name].isdecimal() or not 1 <= int(flags[name]) <= 50:
-            raise InputError(f"--{name}={flags[name]} (allowed: a whole number from 1 to 50)")
-    output = Path(flags["output"])
-    if output.suffix != ".png" or not output.parent.is_dir():
-        raise InputError(f"--output={output} (allowed: a file that ends in .png, in a folder that exists)")
-    draw_preview(config, output, images=int(flags["images"]), epochs=int(flags["epochs"]))
+    images, epochs = (command.parse_number(name, flags[name], most=50) for name in ("images", "epochs"))
+    output = command.parse_output("output", flags["output"], ".png")
+    draw_preview(config, output, images=images, epochs=epochs)
     print(f"wrote {output}")
 
 

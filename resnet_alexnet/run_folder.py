@@ -75,10 +75,15 @@ def check(workdir: Path, config: ConfigDict) -> bool:
     ]
     if differing:
         raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
-    done = max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
+    done = last_checkpoint(workdir)
     if done > config.num_steps:
         raise InputError(f"num_steps={config.num_steps}, but the run in --workdir={workdir} has done {done}")
     return True
+
+
+def last_checkpoint(workdir: Path) -> int:
+    """The step of the last checkpoint in a run folder, by its name; 0 where there is none."""
+    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
 
 def create(workdir: Path, config: ConfigDict) -> None:

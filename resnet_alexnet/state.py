@@ -1,5 +1,6 @@
 """The state of a training run: everything that a step changes and a checkpoint holds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,18 @@ NEVER = -1  # nonfinite_step of a healthy run
 def leaf_name(path: tuple[Any, ...]) -> str:
     """A leaf's path in a tree as "params/stages/0/0/conv1/conv/kernel": its name in checkpoints and weight files."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def partition(tree: Tree, chosen: Callable[[str], bool]) -> tuple[Tree, Tree]:
+    """The leaves whose `leaf_name` is chosen, and the others: two trees, with None where the other has a leaf."""
+    takes = jax.tree_util.tree_map_with_path(lambda path, _: chosen(leaf_name(path)), tree)
+    pick = lambda wanted: jax.tree.map(lambda leaf, take: leaf if take == wanted else None, tree, takes)  # noqa: E731
+    return pick(True), pick(False)
+
+
+def join(tree: Tree, other: Tree) -> Tree:
+    """The tree of which these are the two parts."""
+    return jax.tree.map(lambda a, b: b if a is None else a, tree, other, is_leaf=lambda leaf: leaf is None)
 
 
 @jax.tree_util.register_dataclass

@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, Num
 
 from resnet_alexnet import metrics
-from resnet_alexnet.state import NEVER, TrainState, Tree
+from resnet_alexnet.state import NEVER, TrainState, Tree, join, partition
 
 Batch = dict[str, jax.Array]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised images in the compute dtype
@@ -57,6 +57,11 @@ def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: flo
     return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
 
 
+def nothing(name: str) -> bool:
+    """Chooses no leaf."""
+    return False
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -68,31 +73,39 @@ def train_step(
     seed: int,
     axis_name: str,
     ema_decay: float = 0.0,
+    is_frozen: Callable[[str], bool] = nothing,
 ) -> TrainState:
-    """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out."""
+    """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out.
+
+    is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
+        such a parameter, so nothing of its gradient is computed, and the optimiser does not know it.
+    """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
     augment_keys, model_keys, mix_keys = image_keys(seed, state.step, rows)
     image, label = views(batch, augment_keys, mix_keys)
+    frozen, trained = partition(state.params, is_frozen)
+    frozen_stats, _ = partition(state.batch_stats, is_frozen)
 
-    def objective(params: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
-        model = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+    def objective(trained: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
+        model = nnx.merge(graphdef, join(trained, frozen), state.batch_stats, copy=True)
         logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
         losses = loss(logits, label)
-        batch_stats = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+        _, batch_stats = partition(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), is_frozen)
         sums = metrics.batch_sums(logits, label, jnp.ones(images, bool), losses)
         return jnp.mean(losses), (batch_stats, sums)
 
     # The step's one collective. Differentiating with respect to a device-varying copy keeps each device's gradient its
     # own until here; without the cast shard_map sums the gradients by itself, and their mean is N times too large.
-    local = lax.pcast(state.params, axis_name, to="varying")
+    local = lax.pcast(trained, axis_name, to="varying")
     (value, (batch_stats, sums)), grads = jax.value_and_grad(objective, has_aux=True)(local)
     value, batch_stats, sums, grads = lax.pmean((value, batch_stats, sums, grads), axis_name)
     sums = jax.tree.map(lambda mean: mean * lax.axis_size(axis_name), sums)
 
     train_error = 100 * sums["top1_errors"] / sums["count"]
-    updates, opt_state = tx.update(grads, state.opt_state, state.params, train_error=train_error)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = tx.update(grads, state.opt_state, trained, train_error=train_error)
+    params = join(frozen, optax.apply_updates(trained, updates))
+    batch_stats = join(frozen_stats, batch_stats)
     ema = state.ema
     if ema_decay:
         ema = moving_average(ema, {"params": params, "batch_stats": batch_stats}, state.step, ema_decay)

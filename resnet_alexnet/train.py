@@ -13,14 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from resnet_alexnet import build, curves, metrics, parallel, run_folder
+from resnet_alexnet.beginning import begin, record_of, title
 from resnet_alexnet.checkpoint import Checkpointer
 from resnet_alexnet.data import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
+from resnet_alexnet.errors import InterruptedRunError, TrainingError
 from resnet_alexnet.evaluate.rates import evaluate
 from resnet_alexnet.interrupt import Interrupt
 from resnet_alexnet.optim.schedules import current_learning_rate
@@ -29,7 +29,6 @@ from resnet_alexnet.progress import Progress, print_summary, track
 from resnet_alexnet.record import METRICS_FILE, Recorder, read_metrics
 from resnet_alexnet.state import NEVER, TrainState
 
-SAME_MEAN = 0.5  # pixel values by which two measurements of one training set's mean may differ
 STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has not begun to fall
 
 CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalisation or labels, bfloat16 overflow"
@@ -48,11 +47,13 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
     if resumes and _is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
         return
-    experiment = build.create_experiment(config, track=track)
+    # What a fine-tuned run started from is not needed again: its own folder tells what the network is.
+    weights = workdir if run_folder.last_checkpoint(workdir) else None
+    experiment = build.create_experiment(config, weights=weights, track=track)
     if not resumes:
         run_folder.create(workdir, config)
     with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
-        state, messages = _begin(experiment, config, checkpointer)
+        state, messages = begin(experiment, config, checkpointer)
         first_step = int(state.step)
         if resumes:  # only now: the data may turn out to be another
             run_folder.create(workdir, config)
@@ -63,9 +64,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
             checkpointer.wait()
             lines = read_metrics(workdir / METRICS_FILE)
             if lines:  # none where somebody removed the record of a run that is over
-                curves.draw(lines, workdir / "curves.png", title=_title(config))
+                curves.draw(lines, workdir / "curves.png", title=title(config))
             recorder.finish(config.num_steps)  # last of all: a finished run lacks nothing
-    print_summary(_title(config), _summary(config, lines, workdir, time.monotonic() - started))
+    print_summary(title(config), _summary(config, lines, workdir, time.monotonic() - started))
 
 
 @dataclasses.dataclass
@@ -125,7 +126,7 @@ class _Run:
         if last and self.experiment.splits.test is not None:
             self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
         if save_due:
-            record = {"config": run_folder.to_json(config), **_record_of(self.experiment)}
+            record = {"config": run_folder.to_json(config), **record_of(self.experiment)}
             self.checkpointer.save(state, record, error=error)
         if stop and not last:
             self._stop(step)
@@ -211,68 +212,10 @@ def _prefixed(split: str, rates: dict[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in rates.items()}
 
 
-def _title(config: ConfigDict) -> str:
-    return f"{config.model.name} on {config.dataset.name}"
-
-
 def _is_finished(workdir: Path, num_steps: int) -> bool:
     path = workdir / METRICS_FILE
     lines = read_metrics(path) if path.exists() else []
     return bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
-
-
-def _begin(
-    experiment: build.Experiment, config: ConfigDict, checkpointer: Checkpointer
-) -> tuple[TrainState, list[str]]:
-    """The state to start from, and what to tell the user about the run."""
-    restored = checkpointer.restore(jax.eval_shape(experiment.create_state))
-    if restored is None:
-        state = parallel.replicated(experiment.create_state, experiment.mesh)
-        resumed = []
-    else:
-        _check_same_data(restored.record, experiment)
-        state = parallel.replicate(restored.state, experiment.mesh)
-        resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    splits, optim = experiment.splits, config.optim
-    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    rate = f"learning rate {experiment.optimizer.learning_rate:g}"
-    if optim.batch_size_rule != "none":
-        rate += f" ({optim.learning_rate:g} at batch {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
-    devices = experiment.mesh.devices.flat
-    return state, [
-        f"{_title(config)}: {parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
-        "images: " + ", ".join(f"{len(source):,} {name}" for name, source in sizes.items() if source is not None),
-        f"{rate}, batch {config.batch_size}, {config.num_steps:,} steps "
-        f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
-        *resumed,
-    ]
-
-
-def _record_of(experiment: build.Experiment) -> dict[str, Any]:
-    """What a checkpoint holds beside the state: what the network is, and the number of images."""
-    splits = experiment.splits
-    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return {
-        "network": experiment.description.to_json(),
-        "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
-    }
-
-
-def _check_same_data(saved: dict[str, Any], experiment: build.Experiment) -> None:
-    """Raises InputError where the data is not that of the checkpoint: labels and order would mean something else."""
-    now = _record_of(experiment)
-    inputs, were = (record["network"]["preprocessing"] for record in (now, saved))
-    pairs = {
-        "numbers of images differ": (now["num_images"], saved["num_images"]),
-        "classes differ": (inputs["classes"], were["classes"]),
-    }
-    for what, (given, before) in pairs.items():
-        if given != before:
-            raise InputError(f"the data is not that of the run so far, its {what}: {given}, were {before}")
-    # Not to the bit: on another processor OpenCV may round a resized pixel another way.
-    if not np.allclose(inputs["mean"], were["mean"], rtol=0, atol=SAME_MEAN):
-        raise InputError("the data is not that of the run so far, its mean image differs")
 
 
 def _summary(

@@ -8,21 +8,6 @@ from resnet_alexnet.network import Description, Network, from_leaves
 from resnet_alexnet.run_folder import CONFIG_FILE
 
 
-def load_named(workdir: str, weights: str, *, step: int | str = "last") -> Network:
-    """The network that --workdir or --weights names, one of them; see `load_network`.
-
-    Raises:
-        InputError: none of them, or both.
-    """
-    if bool(workdir) == bool(weights):
-        raise InputError("name one trained network: --workdir=DIR, the folder of a run, or --weights=FILE")
-    if weights and not Path(weights).is_file():
-        raise InputError(f"--weights={weights}: no such file")
-    if workdir and not Path(workdir).is_dir():
-        raise InputError(f"--workdir={workdir}: no such folder")
-    return load_network(Path(workdir or weights), step=step)
-
-
 def load_network(path: Path, *, step: int | str = "last") -> Network:
     """The network in a run folder or a weight file; its moving average, where the run kept one.
 
@@ -35,6 +20,8 @@ def load_network(path: Path, *, step: int | str = "last") -> Network:
     """
     if path.is_dir():
         return _from_run(path, step)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such run folder or weight file")
     if step != "last":
         raise InputError(f"{path} is no run folder: a weight file has no checkpoint {step!r} to choose")
     return pretrained.load_network(path)

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from configs import default
 from resnet_alexnet import command, run_folder, train
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
+from resnet_alexnet.recipe import load_config, override
 from tests import processes, tiny
 
 TINY = processes.words(tiny.config())
@@ -242,16 +243,16 @@ def test_a_recipe_may_lie_anywhere_and_take_an_argument(tmp_path, monkeypatch):
         "from configs import default\n\ndef get_config(steps='5'):\n    config = default.get_config()\n"
         "    config.num_steps = int(steps)\n    return config\n"
     )
-    assert command.load_config(str(recipe)).num_steps == 5
-    assert command.load_config(f"{recipe}:7").num_steps == 7
+    assert load_config(str(recipe)).num_steps == 5
+    assert load_config(f"{recipe}:7").num_steps == 7
     with pytest.raises(InputError, match=r"mine\.py:deep: line 5: ValueError: .*'deep'"):
-        command.load_config(f"{recipe}:deep")
+        load_config(f"{recipe}:deep")
 
 
 def test_recipes_load_from_wherever_the_command_is_called(tmp_path):
     program = (
-        "import sys\nsys.path = [path for path in sys.path if path]\nfrom resnet_alexnet import command\n"
-        "print(command.load_config(sys.argv[1]).model.name)"
+        "import sys\nsys.path = [path for path in sys.path if path]\nfrom resnet_alexnet.recipe import load_config\n"
+        "print(load_config(sys.argv[1]).model.name)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program, str(processes.CHECKOUT / "configs" / "quickstart.py")],
@@ -300,5 +301,5 @@ def test_flags_of_other_commands_have_their_own_names():
 
 def test_overriding_changes_nothing_else():
     config = ConfigDict({"a": 1, "b": {"c": 2.0}}).lock()
-    command.override(config, ["--config.b.c=3"])
+    override(config, ["--config.b.c=3"])
     assert config.to_dict() == {"a": 1, "b": {"c": 3.0}}

@@ -19,6 +19,7 @@ from resnet_alexnet import build, command, losses, models, run_folder
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.optimizer import create_optimizer
+from resnet_alexnet.recipe import load_config, override
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"default", "imagenet"}  # imported by recipes, no recipes themselves
@@ -31,9 +32,11 @@ ARGUMENTS = {
     **dict.fromkeys(("plain18", "plain34"), ("paper", "study_text")),
     "cifar_resnet": ("20", "32", "44", "56", "110", "1202"),
     "cifar_plain": ("20", "32", "44", "56", "110"),
+    "finetune": ("resnet18", "resnet50", "alexnet", "alexnet_owt", "plain18"),
 }
 RECIPES = [name for file in FILES for name in (file, *(f"{file}:{x}" for x in ARGUMENTS.get(file, ())))]
 DATA = {"imagenet2012": (224, 3, 1000), "cifar10": (32, 3, 10), "fashion_mnist": (28, 1, 10)}  # size, channels, classes
+DATA["image_folder"] = (224, 3, 5)
 
 EPOCH_128, EPOCH_256 = 1_281_167 // 128, 1_281_167 // 256
 ALEXNET = {
@@ -165,7 +168,7 @@ PUBLISHED = {
 def load(recipe: str) -> ConfigDict:
     """The config of "file" or "file:argument"."""
     file, _, argument = recipe.partition(":")
-    return command.load_config(f"{ROOT}/configs/{file}.py" + (f":{argument}" if argument else ""))
+    return load_config(f"{ROOT}/configs/{file}.py" + (f":{argument}" if argument else ""))
 
 
 def fields(config: ConfigDict) -> dict:
@@ -178,8 +181,9 @@ def parameters_of(json_model: str, size: int, channels: int, num_classes: int, b
     config = default.get_config()
     config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    build.check_bn_group(config, batch_size)
-    return nnx.to_pure_dict(nnx.state(build.describe(config, preprocessing, num_classes).abstract(), nnx.Param))
+    description = build.describe(config, preprocessing, num_classes)
+    build.check_bn_group(description, batch_size)
+    return nnx.to_pure_dict(nnx.state(description.abstract(), nnx.Param))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -191,7 +195,7 @@ def test_recipe_loads_locked_with_the_default_fields_and_survives_json(recipe, t
     assert fields(config).keys() == fields(default.get_config()).keys()
     path = tmp_path / "config.json"
     path.write_text(json.dumps(run_folder.to_json(config)))
-    again = command.load_config(str(path))
+    again = load_config(str(path))
     assert again.is_locked
     assert run_folder.to_json(again) == run_folder.to_json(config)
 
@@ -307,7 +311,7 @@ def test_synthetic_data_alone_makes_an_imagenet_recipe_a_dry_run(recipe):
     words = ["--config.dataset.name=synthetic", "--config.dataset.num_examples=300"]
     if recipe == "imagenet_modern":
         words.append("--config.batch_size=128")
-    command.override(config, words)
+    override(config, words)
     experiment = build.create_experiment(config, jax.devices()[:1])
     assert experiment.splits.train.image_shape == (224, 224, 3)
     assert len(experiment.splits.train.classes) == 1000

@@ -119,6 +119,41 @@ def test_masks_and_bias_multiplier_by_leaf_name():
         assert doubled == pytest.approx([-0.05, -0.1, -0.05, -0.1])
 
 
+@pytest.mark.parametrize("update_rule", ["paper", "optax"])
+def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(update_rule):
+    rng = np.random.default_rng(0)
+    names = ("kernel", "bias")
+    params = {
+        "stem": {name: rng.normal(size=3) for name in names},
+        "stages": {i: {j: {name: rng.normal(size=3) for name in names} for j in (0, 1)} for i in (1, 10)},
+        "head": {name: rng.normal(size=3) for name in names},
+    }
+    rates = {"stages": 0.5, "stages.1": 0.25, "stages/1/0/bias": 0.0, "head": 10.0}
+    factors = {
+        "stem": dict.fromkeys(names, 1.0),
+        "stages": {
+            1: {0: {"kernel": 0.25, "bias": 0.0}, 1: dict.fromkeys(names, 0.25)},
+            10: dict.fromkeys((0, 1), dict.fromkeys(names, 0.5)),  # 10 does not begin with 1
+        },
+        "head": dict.fromkeys(names, 10.0),
+    }
+    tx = sgd(0.1, momentum=0.9, weight_decay=0.3, layer_rates=rates, update_rule=update_rule)
+    weights, opt_state = jax.tree.map(jnp.asarray, params), tx.init(params)
+    expected, momentum = params, jax.tree.map(np.zeros_like, params)
+    for _ in range(3):
+        gradients = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+        updates, opt_state = tx.update(jax.tree.map(jnp.asarray, gradients), opt_state, weights)
+        weights = optax.apply_updates(weights, updates)
+        momentum = jax.tree.map(lambda v, g, w: 0.9 * v - 0.1 * (g + 0.3 * w), momentum, gradients, expected)
+        expected = jax.tree.map(lambda w, factor, v: w + factor * v, expected, factors, momentum)
+    jax.tree.map(lambda w, e: np.testing.assert_allclose(w, e, rtol=1e-5, atol=1e-6), weights, expected)
+
+
+def test_a_layer_rate_of_no_parameter_is_refused():
+    with pytest.raises(InputError, match=r"finetune\.layer_rates has 'haed/kernel', did you mean 'head/kernel'"):
+        sgd(0.1, layer_rates={"haed/kernel": 0.1}).init({"head": {"kernel": jnp.ones(2)}})
+
+
 def test_a_mask_that_meets_no_leaf_is_refused():
     with pytest.raises(InputError, match="'kernel'"):
         sgd(0.1, weight_decay=0.1, decay_mask="kernels").init({"w": jnp.ones(2)})

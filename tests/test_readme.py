@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet import command
+from resnet_alexnet.recipe import load_config, override
 from tests.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
@@ -105,8 +106,8 @@ def test_options_named_in_the_readme_are_taken():
     words = {word.rstrip(".,;") for word in re.findall(r"--config\.[^\s`]+=[^\s`]+", README)}
     assert len(words) > 5
     for word in words:
-        config = command.load_config(str(ROOT / "configs" / "default.py"))
-        command.override(config, [word])
+        config = load_config(str(ROOT / "configs" / "default.py"))
+        override(config, [word])
 
 
 def test_the_table_of_recipes_lists_every_recipe():

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_alexnet import build, train
+from resnet_alexnet import beginning, build, train
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pace import STEPS_IN_FLIGHT
 from tests import tiny
@@ -43,7 +43,7 @@ def test_the_host_waits_only_for_steps_long_dispatched_and_reads_only_at_records
         reads.append(len(dispatched))
 
     watched = dataclasses.replace(experiment, train_chunk=train_chunk)
-    monkeypatch.setattr(build, "create_experiment", lambda config, track: watched)
+    monkeypatch.setattr(build, "create_experiment", lambda *_, **__: watched)
     monkeypatch.setattr(train._Run, "_check_finite", check_finite)
     train.train_and_evaluate(config, tmp_path / "run")
     assert len(ahead) == 30
@@ -109,11 +109,11 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
     experiment = build.create_experiment(tiny.config(), jax.devices()[:1])
 
     def saved(shift):
-        record = train._record_of(experiment)
+        record = beginning.record_of(experiment)
         network, inputs = record["network"], record["network"]["preprocessing"]
         inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
         return {**record, "network": {**network, "preprocessing": inputs}}
 
-    train._check_same_data(saved(0.3), experiment)
+    beginning.check_same_data(saved(0.3), experiment)
     with pytest.raises(InputError, match="its mean image differs"):
-        train._check_same_data(saved(0.7), experiment)
+        beginning.check_same_data(saved(0.7), experiment)

@@ -115,12 +115,13 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     Raises:
         InputError: a flag, a network or the data is not as it should be.
     """
-    from resnet_alexnet import command, inputs, parallel
+    from resnet_alexnet import inputs, parallel
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.evaluate.scores import check_classes
     from resnet_alexnet.evaluate.scoring import PRECISIONS
     from resnet_alexnet.evaluate.split import score_split
     from resnet_alexnet.progress import track
+    from resnet_alexnet.recipe import load_overridden
     from resnet_alexnet.run_folder import CONFIG_FILE
 
     procedure = _parse_procedure(given)
@@ -129,7 +130,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     if not path and not given["workdir"]:
         raise InputError("--config is missing: the recipe that names the data, such as --config=configs/resnet50.py")
     networks = _load_networks(given)
-    config = command.load_overridden(path or str(Path(given["workdir"].split(",")[0]) / CONFIG_FILE), words)
+    config = load_overridden(path or str(Path(given["workdir"].split(",")[0]) / CONFIG_FILE), words)
     batch_size = _parse_number("batch_size", given["batch_size"] or str(config.eval.batch_size))
     precision = given["precision"] or config.precision
     check_name("precision", precision, PRECISIONS)

@@ -55,6 +55,8 @@ def observe(observer: Observer) -> Iterator[None]:
 class Layer(nnx.Module):
     """A step of a network with a row in its paper's table; subclasses define `forward`."""
 
+    frozen = False  # whether it works in training as it does in testing, see `paths.freeze`
+
     def __call__(self, x: jax.Array, **kwargs: Any) -> jax.Array:
         """Applies the layer and shows the result to the observer, if there is one."""
         y = self.forward(x, **kwargs)
@@ -291,7 +293,7 @@ class Dropout(Layer):
     def forward(self, x: Float[Array, "batch *features"], *, keys: jax.Array | None) -> Float[Array, "batch *features"]:
         """Drops units by each image's key in training; without keys it is test time."""
         keep = 1 - self.rate
-        if keys is None:
+        if keys is None or self.frozen:
             return x * jnp.asarray(keep, x.dtype) if self.scaling == "test" else x
         kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.index), keep, x.shape[1:]))(keys)
         scaled = x / jnp.asarray(keep, x.dtype) if self.scaling == "inverted" else x

@@ -89,7 +89,7 @@ class BatchNorm(Layer):
         self, x: Float[Array, "batch height width channels"], *, train: bool
     ) -> Float[Array, "batch height width channels"]:
         """Normalises by the groups' statistics in training, which also moves the running ones, else by those."""
-        if not train:
+        if not train or self.frozen:
             inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
             return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)
         batch, channels = x.shape[0], x.shape[-1]

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from rich import box
 from rich.console import Console
@@ -18,7 +16,7 @@ from rich.table import Table
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import FAMILIES, create_model, option_types
-from resnet_alexnet.models.layers import Layer, observe
+from resnet_alexnet.models.paths import layer_calls
 
 USAGE = f"""usage: python -m resnet_alexnet.models.summary MODEL [--num_classes=1000] [--image_size=224] [--channels=3]
            [--batch_size=1] [--activation_bytes=4] [--OPTION=VALUE ...], options such as --shortcut=C
@@ -68,23 +66,17 @@ def summarize(
     Raises:
         InputError: as `create_model`.
     """
-    rows: list[LayerSummary] = []
-
-    def forward() -> jax.Array:
-        model = create_model(
-            name, num_classes=num_classes, image_size=image_size, channels=channels, rngs=nnx.Rngs(0), **options
+    sizes = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
+    model = nnx.eval_shape(lambda: create_model(name, **sizes, rngs=nnx.Rngs(0), **options))
+    return [
+        LayerSummary(
+            call.path,
+            call.output_shape,
+            sum(v.get_value().size for v in vars(call.layer).values() if isinstance(v, nnx.Param)),
+            call.layer.multiply_adds(call.output_shape),
         )
-        paths = {id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(model)}
-
-        def add_row(layer: Layer, x: jax.Array, y: jax.Array) -> None:
-            parameters = sum(v.get_value().size for v in vars(layer).values() if isinstance(v, nnx.Param))
-            rows.append(LayerSummary(paths[id(layer)], y.shape[1:], parameters, layer.multiply_adds(y.shape[1:])))
-
-        with observe(add_row):
-            return model(jnp.zeros((1, image_size, image_size, channels)))
-
-    jax.eval_shape(forward)
-    return rows
+        for call in layer_calls(model, (image_size, image_size, channels))
+    ]
 
 
 def total_parameters(rows: Sequence[LayerSummary]) -> int:

@@ -1,0 +1,61 @@
+"""A picture of a network's first kernels: python -m resnet_alexnet.kernels --workdir=DIR --output=kernels.png."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+USAGE = """usage: python -m resnet_alexnet.kernels --workdir=DIR | --weights=FILE  [--output=kernels.png] [--step=STEP]
+
+Draws the kernels of the first convolution of a trained network, as figure 3 of the AlexNet paper does; those of a
+net of two towers in two blocks. A weight of 0 is grey; each kernel is scaled by itself, so that its weight that is
+largest in size is black or white.
+
+  --workdir  a run folder
+  --weights  a weight file
+  --step     of a run folder, which checkpoint: last (the default), best, or a step
+  --output   the picture to write (kernels.png)
+
+exit codes: 0 done · 2 bad input
+"""
+_PIXELS = 44  # about a kernel's side in the picture
+
+
+def draw_kernels(network: Any, output: Path) -> None:
+    """Writes the picture of a network's first kernels.
+
+    Raises:
+        InputError: they are no picture.
+    """
+    from resnet_alexnet import grid, probes
+
+    path, towers = probes.first_kernels(network)
+    size, _, channels, _ = towers[0].shape
+    total = sum(kernels.shape[-1] for kernels in towers)
+    title = f"{network.description.model} {path}: {total} kernels of {size} x {size} x {channels}"
+    blocks = [probes.tile_kernels(kernels, scale=max(1, round(_PIXELS / size))) for kernels in towers]
+    names = [""] if len(blocks) == 1 else [f"tower {number}" for number in range(1, len(blocks) + 1)]
+    grid.draw_blocks(list(zip(blocks, names, strict=True)), output, title=title)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: anything that is not as USAGE says.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE, end="")
+        return
+    from resnet_alexnet import command, trained
+
+    path, step, _, flags = command.parse_trained(arguments, {"output": "picture"})
+    output = command.parse_output("output", flags["output"] or "kernels.png", ".png")
+    draw_kernels(trained.load_network(path, step=step), output)
+    print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    from resnet_alexnet.command import exit_with
+
+    exit_with(lambda: main(sys.argv[1:]))
