@@ -108,6 +108,11 @@ def weights_of(model: nnx.Module) -> dict[str, Tree]:
     }
 
 
+def shapes_of(weights: Mapping[str, Tree]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what `weights_of` gives, by the names of `Network.leaves`."""
+    return {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
+
+
 def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, where: str) -> Network:
     """The network whose weights these are, by the names of `Network.leaves`.
 
@@ -116,8 +121,7 @@ def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, w
             finite. `where` says where they are from.
     """
     like = weights_of(description.abstract())
-    expected = {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
-    problems = mismatches(expected, {name: leaf.shape for name, leaf in leaves.items()})
+    problems = mismatches(shapes_of(like), {name: leaf.shape for name, leaf in leaves.items()})
     if problems:
         raise InputError(f"{where} does not hold the weights of {description.model}: {'; '.join(problems)}")
     check_finite(leaves, where=where)
