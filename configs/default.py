@@ -126,6 +126,8 @@ def _model() -> ConfigDict:
             "activation": placeholder(str),  # relu, tanh ([K12] figure 1)
             # ResNet ([H15])
             "shortcut": placeholder(str),  # A, B, C (table 3)
+            "shortcut_padding": placeholder(str),  # A's zero channels: "behind" (fb.resnet.torch), or on "both" sides
+            # (most CIFAR nets for torch)
             "stride_in": placeholder(str),  # bottleneck strides in the "1x1" (as published) or "3x3" (torchvision)
             "pool_padding": placeholder(str),  # stem's max-pooling: "caffe" (as published) or "torch"
             "bn_group": placeholder(object),  # images normalised together; unset: a device's; "sync": all devices'

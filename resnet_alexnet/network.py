@@ -108,6 +108,11 @@ def weights_of(model: nnx.Module) -> dict[str, Tree]:
     }
 
 
+def shapes_of(weights: Mapping[str, Tree]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what `weights_of` gives, by the names of `Network.leaves`."""
+    return {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
+
+
 def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, where: str) -> Network:
     """The network whose weights these are, by the names of `Network.leaves`.
 
@@ -116,10 +121,8 @@ def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, w
             finite. `where` says where they are from.
     """
     like = weights_of(description.abstract())
-    expected = {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
-    check_mismatches(
-        expected, {name: leaf.shape for name, leaf in leaves.items()}, model=description.model, where=where
-    )
+    given = {name: leaf.shape for name, leaf in leaves.items()}
+    check_mismatches(shapes_of(like), given, model=description.model, where=where)
     check_finite(leaves, where=where)
     tree = jax.tree_util.tree_map_with_path(lambda path, _: np.asarray(leaves[leaf_name(path)], np.float32), like)
     return Network(description, tree["params"], tree["batch_stats"])

@@ -63,12 +63,22 @@ class PlainBlock(nnx.Module):
 class Shortcut(nnx.Module):
     """The shortcut of a residual block: identity where shapes agree, else by option. Source: [H15] sections 3.3, 4.1.
 
-    A pads with zero channels behind the strided identity and has no parameters, B projects by a 1x1 convolution only
-    where the shape changes, C projects everywhere.
+    A pads the strided identity with zero channels and has no parameters, B projects by a 1x1 convolution only where the
+    shape changes, C projects everywhere.
+
+    padding: where option A's zero channels go, "behind" the identity's or "both" before and behind, half each.
     """
 
     def __init__(
-        self, option: str, in_channels: int, out_channels: int, *, strides: int, norm: partial, key: jax.Array
+        self,
+        option: str,
+        in_channels: int,
+        out_channels: int,
+        *,
+        strides: int,
+        padding: str,
+        norm: partial,
+        key: jax.Array,
     ):
         changes = strides != 1 or in_channels != out_channels
         project = option == "C" or (option == "B" and changes)
@@ -76,14 +86,16 @@ class Shortcut(nnx.Module):
             ConvolutionNorm(in_channels, out_channels, 1, strides=strides, norm=norm, key=key) if project else None
         )
         self.strides = strides
-        self.new_channels = out_channels - in_channels
+        new = out_channels - in_channels
+        before = new // 2 if padding == "both" else 0
+        self.new_channels = (before, new - before)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """What is added to the residual function."""
         if self.projection is not None:
             return self.projection(x, train=train)
         x = x[:, :: self.strides, :: self.strides]
-        return jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.new_channels)]) if self.new_channels else x
+        return jnp.pad(x, [(0, 0), (0, 0), (0, 0), self.new_channels]) if any(self.new_channels) else x
 
 
 class BasicBlock(nnx.Module):
@@ -101,6 +113,7 @@ class BasicBlock(nnx.Module):
         strides: int,
         activation: str,
         shortcut: str,
+        shortcut_padding: str,
         zero_init_last_gamma: bool,
         norm: partial,
         key: jax.Array,
@@ -108,7 +121,9 @@ class BasicBlock(nnx.Module):
         key1, key2, key3 = jax.random.split(key, 3)
         self.conv1 = ConvolutionNorm(in_channels, width, 3, strides=strides, norm=norm, key=key1)
         self.conv2 = ConvolutionNorm(width, width, 3, norm=norm, zero_scale=zero_init_last_gamma, key=key2)
-        self.shortcut = Shortcut(shortcut, in_channels, width, strides=strides, norm=norm, key=key3)
+        self.shortcut = Shortcut(
+            shortcut, in_channels, width, strides=strides, padding=shortcut_padding, norm=norm, key=key3
+        )
         self.activation = activation
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -136,6 +151,7 @@ class Bottleneck(nnx.Module):
         strides: int,
         activation: str,
         shortcut: str,
+        shortcut_padding: str,
         stride_in: str,
         zero_init_last_gamma: bool,
         norm: partial,
@@ -146,7 +162,9 @@ class Bottleneck(nnx.Module):
         self.conv1 = ConvolutionNorm(in_channels, width, 1, strides=first, norm=norm, key=keys[0])
         self.conv2 = ConvolutionNorm(width, width, 3, strides=second, norm=norm, key=keys[1])
         self.conv3 = ConvolutionNorm(width, 4 * width, 1, norm=norm, zero_scale=zero_init_last_gamma, key=keys[2])
-        self.shortcut = Shortcut(shortcut, in_channels, 4 * width, strides=strides, norm=norm, key=keys[3])
+        self.shortcut = Shortcut(
+            shortcut, in_channels, 4 * width, strides=strides, padding=shortcut_padding, norm=norm, key=keys[3]
+        )
         self.activation = activation
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

@@ -14,6 +14,7 @@ from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_ima
 from resnet_alexnet.models.normalization import BatchNorm
 
 SHORTCUTS = ("A", "B", "C")
+SHORTCUT_PADDING = ("behind", "both")
 STRIDE_IN = ("1x1", "3x3")
 POOL_PADDING = {"caffe": "ceil", "torch": "symmetric"}
 
@@ -58,6 +59,8 @@ class ResNet(nnx.Module):
     `image_size` changes nothing: averaging over the last map leaves any image size possible, down to one pixel.
 
     shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain nets have none.
+    shortcut_padding: where option A's zero channels go, "behind" the others (default; fb.resnet.torch) or "both" before
+        and behind, half each, as in the CIFAR nets that circulate for torch.
     stride_in: where a bottleneck strides, "1x1" (default, as published) or "3x3".
     activation: "relu" or "tanh".
     pool_padding: the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR nets have none.
@@ -76,6 +79,7 @@ class ResNet(nnx.Module):
         channels: int,
         key: jax.Array,
         shortcut: str | None = None,
+        shortcut_padding: str | None = None,
         stride_in: str | None = None,
         activation: str = "relu",
         pool_padding: str | None = None,
@@ -86,7 +90,7 @@ class ResNet(nnx.Module):
     ):
         check_name("activation", activation, ACTIVATIONS)
         norm = partial(BatchNorm, group=bn_group, momentum=bn_momentum, unbiased_variance=bn_unbiased_variance)
-        block_options = _block_options(block, shortcut, stride_in, zero_init_last_gamma)
+        block_options = _block_options(block, shortcut, shortcut_padding, stride_in, zero_init_last_gamma)
         stem_options = _stem_options(stem, pool_padding)
         stem_key, head_key, *keys = jax.random.split(key, 2 + sum(stage_sizes))
         self.stem = stem(channels, activation=activation, norm=norm, key=stem_key, **stem_options)
@@ -136,18 +140,31 @@ class ResNet(nnx.Module):
 
 
 def _block_options(
-    block: Block, shortcut: str | None, stride_in: str | None, zero_init_last_gamma: bool | None
+    block: Block,
+    shortcut: str | None,
+    shortcut_padding: str | None,
+    stride_in: str | None,
+    zero_init_last_gamma: bool | None,
 ) -> dict[str, Any]:
     """The options that this kind of block has, by default where None; InputError for one that it lacks."""
     options: dict[str, Any] = {}
     if block.default_shortcut is None:
-        for name, value in (("shortcut", shortcut), ("zero_init_last_gamma", zero_init_last_gamma)):
+        of_shortcuts = {
+            "shortcut": shortcut,
+            "shortcut_padding": shortcut_padding,
+            "zero_init_last_gamma": zero_init_last_gamma,
+        }
+        for name, value in of_shortcuts.items():
             if value is not None:
                 raise InputError(f"{name}={value!r}: a plain net has no shortcuts, leave the option out")
     else:
         options["shortcut"] = block.default_shortcut if shortcut is None else shortcut
+        options["shortcut_padding"] = "behind" if shortcut_padding is None else shortcut_padding
         options["zero_init_last_gamma"] = bool(zero_init_last_gamma)
         check_name("shortcut", options["shortcut"], SHORTCUTS)
+        check_name("shortcut_padding", options["shortcut_padding"], SHORTCUT_PADDING)
+        if shortcut_padding is not None and options["shortcut"] != "A":
+            raise InputError(f"shortcut_padding={shortcut_padding!r}: only shortcut='A' pads, leave the option out")
     if block.default_stride_in is not None:
         options["stride_in"] = block.default_stride_in if stride_in is None else stride_in
         check_name("stride_in", options["stride_in"], STRIDE_IN)

@@ -1,10 +1,139 @@
 """Published weights in, ours out."""
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from resnet_alexnet.network import Network
+import numpy as np
+from flax import nnx
+
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.models import check_model, model_options
+from resnet_alexnet.network import Description, Network, check_finite, from_leaves, shapes_of, weights_of
+from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
+
+# Options that change how a network trains, or what it makes of larger images than its own, not what its weights mean.
+_FREE = {"bn_group", "bn_momentum", "bn_unbiased_variance", "zero_init_last_gamma", "init", "dropout", "last_map"}
 
 
-def load_network(path: Path) -> Network:
-    """The network in a weight file that says what it holds."""
-    raise NotImplementedError
+def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
+    """The model called `model` with the weights in a file, to call; see `load_network`.
+
+    Raises:
+        InputError: as `load_network`.
+    """
+    return load_network(Path(path), model=model, **options).module()
+
+
+def load_network(
+    path: Path,
+    *,
+    model: str | None = None,
+    num_classes: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> Network:
+    """The network in a weight file: one of ours, a .safetensors file with torchvision's names, or what torch saved.
+
+    Args:
+        path: the file.
+        model: one of `models.MODELS`; not needed where the file says what it holds.
+        num_classes: logits that are expected; None takes what there is.
+        preprocessing: in place of what the file says, or of what is usual for such weights.
+        **options: of the model. What the weights' origin implies is set: torch's shortcuts, strides and paddings.
+
+    Raises:
+        InputError: the file cannot be read, is damaged or of another network, or an option does not go with it.
+    """
+    return network_of(
+        state_dict.read(path),
+        where=str(path),
+        model=model,
+        num_classes=num_classes,
+        preprocessing=preprocessing,
+        **options,
+    )
+
+
+def network_of(
+    contents: state_dict.StateDict,
+    *,
+    where: str,
+    model: str | None = None,
+    num_classes: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> Network:
+    """The network that the contents of a weight file are; `where` says whose in errors, else as `load_network`.
+
+    Raises:
+        InputError: as `load_network`.
+    """
+    description = weights.description_of(contents, where=where)
+    if description is None:
+        description = _describe(contents.arrays, model, where)
+    elif model not in (None, description.model):
+        raise InputError(f"{where} holds the weights of {description.model}, not of {model}")
+    if num_classes not in (None, description.num_classes):
+        raise InputError(f"{where} has {description.num_classes} logits, not {num_classes}")
+    if preprocessing is not None:
+        description = dataclasses.replace(description, preprocessing=preprocessing)
+    _check_classes(description, where)
+    description = _with_options(description, options, where)
+    leaves = contents.arrays
+    if not _in_our_names(leaves):
+        form = torchvision.form(description.model, description.preprocessing.image_size)
+        shapes = shapes_of(weights_of(description.abstract()))
+        leaves = mapping.to_ours(form.table, leaves, shapes, where=f"{where}, as {description.model}")
+        check_finite(contents.arrays, where=where)
+    return from_leaves(description, leaves, where=where)
+
+
+def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> Description:
+    """What weights without a description are, by the model that they are said to be of."""
+    if model is None:
+        raise InputError(
+            f"{where} does not say which network it holds: python -m resnet_alexnet.pretrained.convert --model=NAME "
+            f"--input={where} --output=FILE.safetensors makes a file that does"
+        )
+    check_model(model)
+    if _in_our_names(arrays):
+        raise InputError(f"{where} has lost the description that our weight files carry (save it anew, from its run)")
+    form = torchvision.form(model, 224)
+    head = arrays.get(form.head, np.zeros((1000, 1)))  # that it is missing is said later
+    return Description(
+        model=model,
+        options={**form.options, **form.in_training},
+        num_classes=head.shape[0],
+        scores="softmax",
+        preprocessing=torchvision.preprocessing(form, head.shape[0]),
+    )
+
+
+def _in_our_names(arrays: Mapping[str, np.ndarray]) -> bool:
+    return any(name.startswith("params/") for name in arrays)
+
+
+def _check_classes(description: Description, where: str) -> None:
+    logits, classes = description.num_classes, len(description.preprocessing.classes)
+    if logits != classes and not (logits == 1 and classes == 2):
+        raise InputError(f"{where} has {logits} logits, but {classes} classes are named")
+
+
+def _with_options(description: Description, options: Mapping[str, Any], where: str) -> Description:
+    """The description with some options set that leave its weights what they are.
+
+    Raises:
+        InputError: there is no such option, or the weights are of a network with another value.
+    """
+    for name in options:
+        check_name(f"option of {description.model}", name, model_options(description.model))
+    free = _FREE - ({"dropout"} if description.options.get("dropout_scaling") == "test" else set())
+    others = weights.differing(description, {name: value for name, value in options.items() if name not in free})
+    if others:
+        given = ", ".join(f"{name}={options[name]!r}" for name in others)
+        theirs = ", ".join(f"{name}={description.options.get(name, 'the default')!r}" for name in others)
+        raise InputError(f"{given} does not go with the weights in {where}, which are for {theirs}")
+    return dataclasses.replace(description, options={**description.options, **options})

@@ -1,15 +1,107 @@
-"""Weight files."""
+"""Weight files of our own: safetensors with the network's description beside the weights."""
 
+import contextlib
+import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.numpy import save_file
+import numpy as np
+import safetensors.numpy
+from flax import nnx
 
-from resnet_alexnet.network import Network
+from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.network import Description, Network
+from resnet_alexnet.pretrained import mapping, torchvision
+from resnet_alexnet.pretrained.state_dict import StateDict
+
+NAMES = ("ours", "torchvision")
 
 
-def save(network: Network, path: Path) -> None:
-    """Writes the weights, whole or not at all."""
+def save(network: Network, path: Path, *, names: str = "ours") -> None:
+    """Writes a weight file, whole or not at all; torch reads it too.
+
+    Args:
+        network: what is written, description and weights.
+        path: a file, which is replaced if it is there.
+        names: "ours", those of `Network.leaves`; or "torchvision", names and forms that its module's
+            `load_state_dict` takes (of CIFAR nets those that circulate, see `torchvision`).
+
+    Raises:
+        InputError: the network cannot be had in these names, or the file cannot be written.
+    """
+    check_name("names", names, NAMES)
+    leaves = network.leaves()
+    if names == "torchvision":
+        leaves = mapping.to_theirs(_form(network.description).table, leaves)
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
+    text = json.dumps(network.description.to_json())
+    metadata = {"format": "pt", "network": text, "digest": _digest(arrays, text)}
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(network.leaves(), temporary)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def description_of(contents: StateDict, *, where: str) -> Description | None:
+    """The description beside the weights in a file that `save` wrote; None for a file of others.
+
+    Raises:
+        InputError: description or weights are not those that were saved.
+    """
+    text = contents.metadata.get("network")
+    if text is None:
+        return None
+    if contents.metadata.get("digest") != _digest(contents.arrays, text):
+        raise InputError(f"{where} is damaged: its contents are not those that were saved")
+    try:
+        return Description.from_json(json.loads(text))
+    except ValueError as error:  # an InputError too
+        raise InputError(f"{where}: {error}") from None
+
+
+def differing(description: Description, options: Mapping[str, Any]) -> list[str]:
+    """Those of the options with which the network would be another one."""
+
+    def structure(changes: Mapping[str, Any]) -> nnx.GraphDef | None:
+        try:
+            return nnx.graphdef(description.abstract(**changes))
+        except InputError:  # an option that does not go with the description's others
+            return None
+
+    if not options or structure(options) == (own := structure({})):
+        return []
+    return [name for name, value in options.items() if structure({name: value}) != own]
+
+
+def _form(description: Description) -> torchvision.Form:
+    """The form of a network that torch's code computes too.
+
+    Raises:
+        InputError: torch's code computes something else.
+    """
+    form = torchvision.form(description.model, description.preprocessing.image_size)
+    if others := differing(description, form.options):
+        theirs = ", ".join(f"{name}={form.options[name]!r}" for name in others)
+        raise InputError(
+            f"this {description.model} cannot be written in torchvision's names: there it would be another network, "
+            f"with {theirs}; write it in ours"
+        )
+    return form
+
+
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """A hash of every array's name, type, shape and bits, and of the description."""
+    hasher = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        hasher.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        hasher.update(array.reshape(-1).view(np.uint8).data)
+    return hasher.hexdigest()

@@ -1,0 +1,152 @@
+"""Reads what torch saved without torch: tensors as numpy arrays, in plain containers. Nothing else is built or called.
+
+Source: torch.serialization, both formats: the zip archive of torch 1.6 and later, and the series of pickles before it.
+"""
+
+import io
+import math
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax.numpy as jnp
+import numpy as np
+
+ZIP = b"PK\x03\x04"  # how the two formats begin
+PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
+# The pickle gets the names, not the types, which have methods.
+_STORAGES = {
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": jnp.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
+
+
+def load(path: Path) -> Any:
+    """The object in a file that torch saved.
+
+    Raises:
+        pickle.UnpicklingError: it asks for something else than tensors of ordinary types in containers, which the
+            message names as "GLOBAL module.name"; or it is damaged.
+        Exception: of many types, it is damaged.
+    """
+    with open(path, "rb") as file:
+        beginning = file.read(len(ZIP))
+        file.seek(0)
+        return _load_zip(file) if beginning == ZIP else _load_pickles(file)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds the few names that tensors need, and their storages."""
+
+    def __init__(self, file: BinaryIO | io.BytesIO, find_storage: FindStorage):
+        super().__init__(file, encoding="utf-8")
+        self._find_storage = find_storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Functions are made anew: a pickle can set attributes of what it is given.
+        known = {
+            "collections.OrderedDict": OrderedDict,
+            "torch.Size": tuple,
+            "torch._utils._rebuild_tensor": lambda *parts: _tensor(*parts[:4]),
+            "torch._utils._rebuild_tensor_v2": lambda *parts: _tensor(*parts[:4]),
+            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+            **{f"torch.{storage}": storage for storage in _STORAGES},
+        }
+        if f"{module}.{name}" not in known:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return known[f"{module}.{name}"]
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        kind, storage, key, _, length, *view = pid
+        if kind != "storage" or storage not in _STORAGES or not isinstance(length, int) or length < 0:
+            raise pickle.UnpicklingError(f"a reference to {length!r} of {kind!r} {storage!r}")
+        dtype = np.dtype(_STORAGES[storage])
+        array = self._find_storage(str(key), dtype, length)
+        if array.dtype != dtype or len(array) != length:
+            raise pickle.UnpicklingError(f"storage {key} is not {length} {dtype}")
+        if view and view[0] is not None:  # of torch before 0.4: a storage inside another
+            _, offset, size = view[0]
+            return array[offset : offset + size]
+        return array
+
+
+def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
+    """A view of a storage, which it does not leave."""
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    if min(offset, *size, *stride) < 0 or (count and last >= len(storage)) or count > len(storage):
+        raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} leaves its storage")
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _load_zip(file: BinaryIO) -> Any:
+    archive = zipfile.ZipFile(file)
+    pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+    if pickled is None:
+        raise pickle.UnpicklingError("a zip archive, but not one of torch's")
+    folder = pickled.removesuffix("data.pkl")
+    storages: dict[str, np.ndarray] = {}
+
+    def read(name: str) -> bytes:
+        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch never compresses; what does may be a bomb
+            raise pickle.UnpicklingError(f"{name} is compressed")
+        return archive.read(name)
+
+    def find_storage(key: str, dtype: np.dtype, length: int) -> np.ndarray:
+        if key not in storages:
+            storages[key] = np.frombuffer(read(f"{folder}data/{key}"), dtype)
+        return storages[key]
+
+    if f"{folder}byteorder" in archive.namelist() and read(f"{folder}byteorder") != b"little":
+        raise pickle.UnpicklingError("its numbers are big-endian")
+    return _Unpickler(io.BytesIO(read(pickled)), find_storage).load()
+
+
+def _load_pickles(file: BinaryIO) -> Any:
+    storages: dict[str, np.ndarray] = {}
+    left = file.seek(0, io.SEEK_END)  # bytes that storages may have
+    file.seek(0)
+
+    def load(find_storage: FindStorage = lambda *_: np.zeros(0)) -> Any:
+        return _Unpickler(file, find_storage).load()
+
+    def find_storage(key: str, dtype: np.dtype, length: int) -> np.ndarray:
+        nonlocal left
+        if key not in storages:
+            left -= length * dtype.itemsize
+            if left < 0:
+                raise pickle.UnpicklingError("it ends before its storages do")
+            storages[key] = np.empty(length, dtype)  # filled below: they follow the pickle
+        return storages[key]
+
+    if load() != _MAGIC or load() != _PROTOCOL:
+        raise pickle.UnpicklingError("a pickle, but not one of torch's")
+    if not load()["little_endian"]:
+        raise pickle.UnpicklingError("its numbers are big-endian")
+    contents = load(find_storage)
+    keys = load()
+    if set(keys) != storages.keys():
+        raise pickle.UnpicklingError("its storages are not those of its tensors")
+    for key in keys:
+        storage = storages[key]
+        (length,) = struct.unpack("<q", file.read(8))
+        if length != len(storage) or file.readinto(storage.view(np.uint8)) != storage.nbytes:
+            raise pickle.UnpicklingError(f"storage {key} is cut short")
+    return contents

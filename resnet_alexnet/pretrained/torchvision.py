@@ -1,0 +1,104 @@
+"""Networks in the form that circulates for torch: what their layers are called, and what the form says of the network.
+
+Source: torchvision.models.alexnet and resnet, whose names timm's resnet18 to resnet152 share, and the evaluation that
+torchvision publishes with its weights; for CIFAR github.com/akamaster/pytorch_resnet_cifar10, which normalises by
+ImageNet's mean and deviation too.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnet_alexnet.data.imagenet_classes import imagenet_classes
+from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.alexnet import map_size
+from resnet_alexnet.pretrained.mapping import CONVOLUTION, LINEAR, MAP_LINEAR, NORM, Table
+
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+MODELS = "alexnet_owt, resnet18, resnet34, resnet50, resnet101, resnet152, cifar_resnet{6n+2}"
+
+_RESNET_BODY: Table = (
+    *((rf"stages/{i}/(\d+)/conv(\d)/conv", rf"layer{i + 1}.\1.conv\2", CONVOLUTION) for i in range(4)),
+    *((rf"stages/{i}/(\d+)/conv(\d)/norm", rf"layer{i + 1}.\1.bn\2", NORM) for i in range(4)),
+    ("stem/conv1/conv", "conv1", CONVOLUTION),
+    ("stem/conv1/norm", "bn1", NORM),
+)
+RESNET: Table = (
+    *_RESNET_BODY,
+    *((rf"stages/{i}/(\d+)/shortcut/projection/conv", rf"layer{i + 1}.\1.downsample.0", CONVOLUTION) for i in range(4)),
+    *((rf"stages/{i}/(\d+)/shortcut/projection/norm", rf"layer{i + 1}.\1.downsample.1", NORM) for i in range(4)),
+    ("head", "fc", LINEAR),
+)
+CIFAR_RESNET: Table = (*_RESNET_BODY, ("head", "linear", LINEAR))
+ALEXNET_OWT: Table = (
+    ("conv1", "features.0", CONVOLUTION),
+    ("conv2", "features.3", CONVOLUTION),
+    ("conv3", "features.6", CONVOLUTION),
+    ("conv4", "features.8", CONVOLUTION),
+    ("conv5", "features.10", CONVOLUTION),
+    ("fc6", "classifier.1", MAP_LINEAR),
+    ("fc7", "classifier.4", LINEAR),
+    ("fc8", "classifier.6", LINEAR),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a network is written down for torch.
+
+    table: the names of its layers.
+    head: the array whose first axis is the logits.
+    options: what their code computes, as options of our model; with other values it is another network.
+    in_training: options that follow the code in training, which the weights do not mind.
+    cifar: 32 x 32 images as they are, else crops of photographs.
+    """
+
+    table: Table
+    head: str
+    options: Mapping[str, Any]
+    in_training: Mapping[str, Any]
+    cifar: bool
+
+
+def form(model: str, image_size: int) -> Form:
+    """The form of one of our models, for images of this side in pixels.
+
+    Raises:
+        InputError: it has none.
+    """
+    unbiased = {"bn_unbiased_variance": True}
+    if model == "alexnet_owt":
+        options = {"activation": "relu", "dropout_scaling": "inverted"}
+        if map_size(image_size) != 6:  # or there is nothing to average
+            options["last_map"] = "averaged"
+        return Form(ALEXNET_OWT, "classifier.6.weight", options, {}, cifar=False)
+    if re.fullmatch(r"resnet\d+", model):
+        options = {"activation": "relu", "shortcut": "B", "pool_padding": "torch"}
+        if model not in ("resnet18", "resnet34"):
+            options["stride_in"] = "3x3"
+        return Form(RESNET, "fc.weight", options, unbiased, cifar=False)
+    if model.startswith("cifar_resnet"):
+        options = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
+        return Form(CIFAR_RESNET, "linear.weight", options, unbiased, cifar=True)
+    raise InputError(f"{model} is not written in torchvision's names (those that are: {MODELS})")
+
+
+def preprocessing(form: Form, num_classes: int) -> Preprocessing:
+    """What such weights were trained for where their author does not say otherwise; unknown classes get numbers."""
+    names = {True: {10: CIFAR10_CLASSES}, False: {1000: imagenet_classes()}}
+    return Preprocessing(
+        image_size=32 if form.cifar else 224,
+        channels=3,
+        mean=255 * np.array((0.485, 0.456, 0.406), np.float32),
+        std=255 * np.array((0.229, 0.224, 0.225), np.float32),
+        classes=names[form.cifar].get(num_classes, tuple(map(str, range(num_classes)))),
+        shorter_side=None if form.cifar else 256,
+        interpolation="bilinear_antialiased",
+    )
