@@ -20,7 +20,7 @@ from tests.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/data.md", "docs/input.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/data.md", "docs/input.md", "docs/trained.md"]
 PYTHON = ".venv/bin/python"
 PLACES = ("benchmarks/", "configs/", "docs/", "resnet_alexnet/", "tests/", ".ci/")
 
@@ -58,7 +58,10 @@ def needs_data(arguments: list[str]) -> bool:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for folder in ("configs", "docs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    torchvision = torch_peers.import_torchvision()
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18-f37072fd.pth")
     monkeypatch.chdir(tmp_path)
     write_archives(tmp_path)
     # The machine's own devices instead of conftest's eight.
@@ -80,7 +83,8 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     assert num_steps == 53, "quickstart, one of our own, and that one resumed"
     assert (tmp_path / "runs" / "quickstart" / "curves.png").exists()
     assert (tmp_path / "data" / "imagenet2012" / "5.1.0" / "manifest.json").exists()
-    assert (tmp_path / "preview.png").exists()
+    for picture in ("preview", "predictions", "neighbours", "kernels", "scores/plain/confusion"):
+        assert (tmp_path / f"{picture}.png").exists()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
