@@ -1,5 +1,6 @@
 """The source that decodes photographs as they are asked for, and what it does where one cannot be read."""
 
+import contextlib
 import dataclasses
 import itertools
 import pickle
@@ -14,7 +15,7 @@ from resnet_alexnet.data.decode import decode
 from resnet_alexnet.data.geometry import whole_view
 from resnet_alexnet.data.image_folder import read_image_folder
 from resnet_alexnet.data.loader import eval_batches, train_chunks
-from resnet_alexnet.data.photos import MOST_IN_A_ROW, READABLE, PhotoSource, load
+from resnet_alexnet.data.photos import MOST_IN_A_ROW, READABLE, PhotoSource, load, map_in_threads
 from resnet_alexnet.errors import InputError
 from tests.photo_sets import SIZE, create_source, damage, write_folder
 
@@ -252,3 +253,37 @@ def test_the_whole_photograph_is_there_as_decoded_and_one_that_cannot_be_read_is
     Path(source.where(1)).write_bytes(b"")
     with pytest.raises(InputError, match=re.escape(source.where(1)) + " cannot be read: the file is empty"):
         source.example(1)
+
+
+# Threads
+
+
+def test_threads_keep_the_order_and_do_not_run_ahead():
+    started, taken = [], []
+
+    def work(item):
+        started.append(item)
+        return item
+
+    with contextlib.closing(map_in_threads(work, iter(range(40)), ahead=5)) as results:
+        for result in results:
+            taken.append(result)
+            assert len(started) <= len(taken) + 5
+    assert taken == list(range(40))
+
+
+def test_threads_stop_early_and_hand_on_what_is_raised():
+    started = []
+
+    def work(item):
+        started.append(item)
+        if item == 3:
+            raise InputError("the third")
+        return item
+
+    with contextlib.closing(map_in_threads(work, range(1000), ahead=4)) as results:
+        assert next(results) == 0
+    assert len(started) <= 8
+    with pytest.raises(InputError, match="the third"):
+        list(map_in_threads(work, range(1000), ahead=4))
+    assert len(started) <= 24

@@ -16,6 +16,7 @@ import pytest
 
 from resnet_alexnet import command
 from resnet_alexnet.recipe import load_config, override
+from tests import torch_peers
 from tests.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +61,8 @@ def needs_data(arguments: list[str]) -> bool:
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     for folder in ("configs", "docs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
-    torchvision = torch_peers.import_torchvision()
-    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18-f37072fd.pth")
+    weights = torch_peers.torchvision.models.resnet18().state_dict()
+    torch_peers.torch.save(weights, tmp_path / "resnet18-f37072fd.pth")
     monkeypatch.chdir(tmp_path)
     write_archives(tmp_path)
     # The machine's own devices instead of conftest's eight.

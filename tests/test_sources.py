@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.geometry import central_view
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.preprocessing import measure
-from resnet_alexnet.data.sources import Views, create_splits
+from resnet_alexnet.data.sources import Views, create_splits, open_split
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 from tests import tfds_sets
@@ -302,3 +303,58 @@ def test_too_many_unreadable_images_on_the_way_into_memory_are_refused(folder):
 def test_a_folder_of_photographs_that_is_taken_for_a_tfds_set_is_told_so(folder):
     with pytest.raises(InputError, match=r"which holds test, train; if these are .* set dataset\.name=image_folder"):
         create_splits("imagenet2012", data_dir=str(folder))
+
+
+# One split
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_one_split_is_that_of_all_with_whole_images(folder, tfds_root, split):
+    (folder / "train" / "ant" / "00.jpg").write_bytes(b"")  # nothing is decoded
+    options = {"data_dir": str(folder), "validation_fraction": 0.25}
+    everything = create_splits("image_folder", in_memory="no", **options)
+    name, one = open_split(split, "image_folder", **options)
+    other = getattr(everything, split)
+    assert (name, len(one), one.classes) == (split, len(other), other.classes)
+    for index in (1, len(one) - 1):
+        assert one.where(index) == other.where(index)
+        np.testing.assert_array_equal(one.example(index)[0], other.example(index)[0])
+        assert one.example(index)[1] == other.example(index)[1]
+
+
+def test_photographs_of_many_sizes_are_opened_whole(tmp_path):
+    write_folder(tmp_path, split="train")
+    _, source = open_split("train", "image_folder", data_dir=str(tmp_path), validation_fraction=0.0)
+    shapes = [source.example(index)[0].shape for index in range(3)]
+    assert shapes == [(30, 60, 3), (33, 58, 3), (36, 56, 3)]
+
+
+def test_by_default_it_is_the_test_split_or_the_validation_split(folder):
+    options = {"validation_fraction": 0.25}
+    assert open_split("", "image_folder", data_dir=str(folder), **options)[0] == "test"
+    shutil.rmtree(folder / "test")
+    assert open_split("", "image_folder", data_dir=str(folder), **options)[0] == "validation"
+    with pytest.raises(InputError, match=r"the split of image_folder is 'test' \(allowed: train, validation\)"):
+        open_split("test", "image_folder", data_dir=str(folder), **options)
+    with pytest.raises(InputError, match=r"is 'validation', .* \(allowed: train\)|is 'validation' \(allowed: train\)"):
+        open_split("", "image_folder", data_dir=str(folder), validation_fraction=0.0)
+
+
+def test_a_test_split_needs_no_validation_split(folder):
+    options = {"data_dir": str(folder), "validation_fraction": 0.01}
+    with pytest.raises(InputError, match="holds out no example"):
+        open_split("validation", "image_folder", **options)
+    assert len(open_split("test", "image_folder", **options)[1]) == 9
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "image_folder", "animals"])
+def test_classes_of_one_split(tfds_root, folder, name):
+    classes = ("Sneaker", "Bag") if name == "fashion_mnist" else ("cat", "ant")
+    data_dir = "" if name == "fashion_mnist" else str(folder if name == "image_folder" else tfds_root)
+    _, source = open_split("test", name, data_dir=data_dir, classes=classes)
+    other = create_splits(name, data_dir=data_dir, classes=classes).test
+    assert source.classes == classes
+    assert len(source) == len(other)
+    for index in range(0, len(source), 3):
+        np.testing.assert_array_equal(source.example(index)[0], other.example(index)[0])
+        assert source.example(index)[1] == other.example(index)[1]

@@ -188,9 +188,11 @@ def open_split(
     """
     check_fraction(validation_fraction)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
-    images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
-    images, classes = readers.divide(images, validation_fraction, classes, name=name)
+    fraction = 0.0 if split == "test" else validation_fraction
+    images = readers.read_images(name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes)
     split = split or ("test" if "test" in images else "validation")
+    fraction = 0.0 if split == "test" and split in images else validation_fraction
+    images, classes = readers.divide(images, fraction, classes, name=name)
     check_name(f"the split of {name}", split, images)
     part, title = images[split], f"{name} {split}"
     if isinstance(part, ArraySource):

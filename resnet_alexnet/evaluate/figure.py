@@ -53,9 +53,18 @@ def _draw_cells(matrix: np.ndarray, percent: np.ndarray, names: Sequence[str]) -
         for column in range(count):
             if matrix[row, column]:
                 value = percent[row, column]
-                text = f"{value:.0f} %\n{matrix[row, column]:,}" if value >= 0.5 else f"<1 %\n{matrix[row, column]:,}"
+                text = f"{value:.0f} %" if value >= 1 else "<1 %"
                 color = "white" if value > _TEXT_TURNS_WHITE else "black"
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color, linespacing=1.3)
+                axes.text(
+                    column,
+                    row,
+                    f"{text}\n{matrix[row, column]:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=color,
+                    linespacing=1.3,
+                )
     axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9, parse_math=False)
     axes.set_yticks(range(count), names, fontsize=9, parse_math=False)
     axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)

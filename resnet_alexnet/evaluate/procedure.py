@@ -21,7 +21,7 @@ class Procedure:
     scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
         Empty: each network's own.
     average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
-        probabilities then.
+        probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
     scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
     flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
         with whole photographs, as both sources do, but not with the centre.
