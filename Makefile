@@ -17,4 +17,5 @@ lint: .venv/all.stamp
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make ... PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --editable '.$(if $(findstring all,$@),[all])' --constraint constraints.txt
+	$(if $(findstring all,$@),$(BIN)/python -m pip install --no-deps torchvision timm --constraint constraints.txt)
 	touch $@

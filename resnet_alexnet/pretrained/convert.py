@@ -29,7 +29,7 @@ OUTPUT:
   --names=NAMES    ours (default), or torchvision: names and forms that its module's load_state_dict takes
 
 How an image becomes the input, where the weights of --input want something other than what is usual for such weights:
-  --shorter_side=PIXELS  to which a photograph's shorter side is resized, 256; 0: images are taken as they are, as CIFAR's
+  --shorter_side=PIXELS  to which a photograph's shorter side is resized, 256; 0: images are taken as they are, CIFAR's
   --image_size=PIXELS    side of the centre that is cropped, 224
   --interpolation=NAME   bilinear_antialiased (torchvision), bicubic_antialiased (timm), bilinear, bicubic, area
   --mean, --std          of each channel, of pixels from 0 to 1: --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225

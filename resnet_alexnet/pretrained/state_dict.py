@@ -95,7 +95,8 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):  # of old formats
             if torch is None:
                 return torch_file.load(path)
-            return _to_arrays(torch.load(path, map_location="cpu", weights_only=True), torch)
+            with open(path, "rb") as file:  # by its name torch would take it for something else
+                return _to_arrays(torch.load(file, map_location="cpu", weights_only=True), torch)
     # What torch, zipfile and pickle raise for damaged files are errors of many unrelated types.
     except Exception as error:
         message = str(error)

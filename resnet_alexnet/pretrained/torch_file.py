@@ -11,7 +11,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +54,7 @@ def load(path: Path) -> Any:
 class _Unpickler(pickle.Unpickler):
     """Finds the few names that tensors need, and their storages."""
 
-    def __init__(self, file: BinaryIO | io.BytesIO, find_storage: FindStorage):
+    def __init__(self, file: io.BufferedIOBase, find_storage: FindStorage):
         super().__init__(file, encoding="utf-8")
         self._find_storage = find_storage
 
@@ -62,6 +62,8 @@ class _Unpickler(pickle.Unpickler):
         # Functions are made anew: a pickle can set attributes of what it is given.
         known = {
             "collections.OrderedDict": OrderedDict,
+            "__builtin__.set": set,
+            "builtins.set": set,
             "torch.Size": tuple,
             "torch._utils._rebuild_tensor": lambda *parts: _tensor(*parts[:4]),
             "torch._utils._rebuild_tensor_v2": lambda *parts: _tensor(*parts[:4]),
@@ -90,13 +92,13 @@ def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tup
     """A view of a storage, which it does not leave."""
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if min(offset, *size, *stride) < 0 or (count and last >= len(storage)) or count > len(storage):
+    if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
         raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} leaves its storage")
     strides = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
 
 
-def _load_zip(file: BinaryIO) -> Any:
+def _load_zip(file: io.BufferedReader) -> Any:
     archive = zipfile.ZipFile(file)
     pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
     if pickled is None:
@@ -119,7 +121,7 @@ def _load_zip(file: BinaryIO) -> Any:
     return _Unpickler(io.BytesIO(read(pickled)), find_storage).load()
 
 
-def _load_pickles(file: BinaryIO) -> Any:
+def _load_pickles(file: io.BufferedReader) -> Any:
     storages: dict[str, np.ndarray] = {}
     left = file.seek(0, io.SEEK_END)  # bytes that storages may have
     file.seek(0)
@@ -147,6 +149,6 @@ def _load_pickles(file: BinaryIO) -> Any:
     for key in keys:
         storage = storages[key]
         (length,) = struct.unpack("<q", file.read(8))
-        if length != len(storage) or file.readinto(storage.view(np.uint8)) != storage.nbytes:
+        if length != len(storage) or file.readinto(storage.view(np.uint8).data) != storage.nbytes:
             raise pickle.UnpicklingError(f"storage {key} is cut short")
     return contents

@@ -1,0 +1,186 @@
+"""Files of weights as people have them: nested, prefixed, in half precision, damaged, and not weights at all."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.pretrained import state_dict
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[parity]'")
+SAVED = {"conv.weight": torch.arange(12.0).reshape(3, 4) / 7, "bn.num_batches_tracked": torch.tensor(5)}
+
+
+@pytest.fixture(params=["torch", "no torch"])
+def read(request, monkeypatch):
+    """`state_dict.read` with both readers of torch's files."""
+
+    def read(path):
+        with monkeypatch.context() as patch:
+            if request.param == "no torch":
+                patch.setitem(sys.modules, "torch", None)
+            return state_dict.read(path)
+
+    return read
+
+
+def save(value, path, *, zipped=True):
+    torch.save(value, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def assert_saved(contents, tolerance=0.0):
+    assert contents.arrays.keys() == SAVED.keys()
+    assert contents.arrays["conv.weight"].dtype == np.float32
+    np.testing.assert_allclose(contents.arrays["conv.weight"], SAVED["conv.weight"], rtol=tolerance)
+    assert contents.arrays["bn.num_batches_tracked"] == 5
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_floating_point_numbers_become_float32(read, tmp_path, dtype, zipped):
+    saved = {**SAVED, "conv.weight": SAVED["conv.weight"].to(getattr(torch, dtype))}
+    assert_saved(read(save(saved, tmp_path / "x.pth", zipped=zipped)), tolerance=4e-3)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda saved: {"state_dict": saved, "best_prec1": 92.6},
+        lambda saved: {"model": saved, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3},
+        lambda saved: {"net": saved, "acc": 0.9},
+        lambda saved: {f"module.{name}": value for name, value in saved.items()},
+        lambda saved: {
+            "state_dict": {f"module.{name}": torch.nn.Parameter(value, False) for name, value in saved.items()}
+        },
+    ],
+)
+def test_weights_are_found_where_scripts_put_them(read, tmp_path, wrap):
+    assert_saved(read(save(wrap(SAVED), tmp_path / "x.th")))
+
+
+def test_a_name_that_only_begins_so_keeps_its_prefix(tmp_path):
+    saved = {"module.weight": torch.ones(1), "other.weight": torch.ones(1)}
+    assert state_dict.read(save(saved, tmp_path / "x.pt")).arrays.keys() == saved.keys()
+
+
+def test_numbers_too_large_for_float32_are_infinite(tmp_path):
+    contents = state_dict.read(save({"a": torch.tensor([1e300], dtype=torch.float64)}, tmp_path / "x.pt"))
+    assert np.isinf(contents.arrays["a"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_safetensors_of_any_precision_are_read_with_their_text(tmp_path, dtype):
+    from safetensors.torch import save_file
+
+    saved = {**SAVED, "conv.weight": SAVED["conv.weight"].to(getattr(torch, dtype))}
+    save_file(saved, tmp_path / "x.safetensors", metadata={"format": "pt"})
+    contents = state_dict.read(tmp_path / "x.safetensors")
+    assert_saved(contents, tolerance=4e-3)
+    assert contents.metadata == {"format": "pt"}
+
+
+def test_a_file_is_known_by_its_content_not_by_its_name(tmp_path):
+    assert_saved(state_dict.read(save(SAVED, tmp_path / "x.safetensors")))
+
+
+class Hostile:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_hostile_file_is_refused_in_one_line_and_nothing_is_called(read, tmp_path, zipped):
+    path = save({**SAVED, "extra": Hostile(tmp_path / "marker")}, tmp_path / "x.pth", zipped=zipped)
+    with pytest.raises(InputError, match=rf"wants {os.system.__module__}\.system to be called") as error:
+        read(path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_whole_module_is_refused_with_what_to_save_instead(read, tmp_path):
+    with pytest.raises(InputError, match=r"wants torch.nn.modules.linear.Linear .* model.state_dict\(\)"):
+        read(save(torch.nn.Linear(1, 1), tmp_path / "x.pth"))
+
+
+def whole(tmp_path, kind) -> bytes:
+    if kind == "safetensors":
+        return safetensors.numpy.save({"a": np.ones(100, np.float32)})
+    return save({"a": torch.ones(100)}, tmp_path / "whole.pth", zipped=kind == "zip").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_file_that_is_cut_short_is_named_in_one_line(read, tmp_path, kind, share):
+    data = whole(tmp_path, kind)
+    path = tmp_path / "weights"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=rf"^{path} is damaged, cut short|^{path} is damaged or cut short") as error:
+        read(path)
+    assert len(str(error.value)) < 400
+    assert "\n" not in str(error.value)
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><html>Sign in</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"resnet50", "neither a .safetensors file nor one of torch's"),
+        (b"\x00" * 50, "neither"),
+        (b"\x80\x02}q\x00.", "is damaged, cut short, or not torch's"),
+        (b"\xff\xff\xff\xff\x00\x00\x00\x00{}", "is damaged or cut short"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00{]", "is damaged or cut short"),
+    ],
+)
+def test_what_is_no_weight_file_is_named_in_one_line(read, tmp_path, data, message):
+    path = tmp_path / "resnet50.pth"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        state_dict.read(tmp_path)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        state_dict.read(tmp_path / "none.pth")
+
+
+def test_an_archive_of_numpys_is_not_torchs(read, tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.ones(3))
+    with pytest.raises(InputError, match="not torch's"):
+        read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1, 2], "holds a list, not a state dict"),
+        ({"epoch": 3, "optimizer": {}}, r"holds no state dict.*it has: epoch, optimizer"),
+        ({"state_dict": {"a": 1}}, "holds no state dict"),
+        ({}, "it has: nothing"),
+    ],
+)
+def test_a_file_of_torchs_without_weights_is_named(read, tmp_path, value, message):
+    with pytest.raises(InputError, match=message):
+        read(save(value, tmp_path / "x.pth"))
+
+
+def test_a_type_that_numpy_lacks_is_named(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2, dtype=torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="a is of type F8_E4M3"):
+        state_dict.read(tmp_path / "x.safetensors")
