@@ -216,7 +216,7 @@ def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weigh
     moved, straight, resumed = (tmp_path / name for name in ("parent", "straight", "resumed"))
     shutil.copytree(parent, moved)
     config = child(moved, finetune__frozen=("stem",), finetune__layer_rates=("head=10",))
-    train.train_and_evaluate(config, straight)
+    train.train_and_evaluate(*command.parse_run([*processes.words(config), f"--workdir={straight}"]))
     assert f"starts from {moved}; new layers: head\nfrozen: stem; " in capsys.readouterr().out
     hidden = moved.rename(tmp_path / "hidden")
     shutil.copytree(straight, resumed)  # as a run that was killed after step 2
