@@ -73,10 +73,11 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
     with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
         steps = sorted(manager.all_steps(), reverse=True)
         if which == "best":
-            records = {step: _read(manager, step, record=ocp.args.JsonRestore())["record"] for step in steps}
-            errors = {
-                step: record["top1_error"] for step, record in records.items() if record["top1_error"] is not None
-            }
+            errors = {}
+            for step in steps:
+                with contextlib.suppress(DamagedCheckpointError):  # as for "last", what is damaged does not count
+                    error = _read(manager, step, record=ocp.args.JsonRestore())["record"]["top1_error"]
+                    errors |= {} if error is None else {step: error}
             wanted = sorted(errors, key=lambda step: (errors[step], step))[:1]
         else:
             wanted = steps if which == "last" else [step for step in steps if step == which]
