@@ -138,6 +138,10 @@ def _read(
         finetune.merge_options(start.description, config.model.name, set_options(config), where=where)
         preprocessing = start.description.preprocessing
         config = inputs.with_preprocessing(config, preprocessing)
+    elif tuple(config.finetune.new_head) != (finetune.AUTO,):
+        raise InputError(
+            "finetune.new_head is set, but without finetune.weights all of the network is new: leave it out"
+        )
     splits = inputs.read_splits(config, track=track)
     for field, lacking in (
         ("dataset.validation_fraction", splits.validation is None),
