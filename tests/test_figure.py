@@ -35,6 +35,11 @@ def test_few_classes_are_written_in(drawn):
     np.testing.assert_allclose(drawing.axes[0].images[0].get_array(), [[95, 4.5, 0.5], [0, 0, 0], [0, 50, 50]])
 
 
+def test_imagenets_classes_are_given_in_words(drawn):
+    drawing = drawn(np.eye(2, dtype=int), ["n01440764", "n02690373"])
+    assert [label.get_text() for label in drawing.axes[0].get_yticklabels()] == ["tench", "airliner"]
+
+
 def test_of_many_classes_the_most_frequent_confusions_stand_beside_them(drawn):
     matrix = 10 * np.eye(50, dtype=int)
     matrix[3, 17], matrix[40, 2] = 7, 3

@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from resnet_alexnet.curves import write_png
+from resnet_alexnet.data.imagenet_classes import in_words
 from resnet_alexnet.evaluate.report import confusions
 
 MOST_NAMED = 30  # classes whose cells are written in
@@ -31,14 +32,14 @@ def draw_confusion(
 
     Args:
         matrix: images by class and answer.
-        classes: the names.
+        classes: the names; WordNet IDs of ImageNet's classes are given in words.
         path: the file; it appears whole or not at all.
         title: above the picture.
     """
     total = matrix.sum(axis=1, keepdims=True)
     percent = 100 * matrix / np.maximum(total, 1)
     draw = _draw_cells if len(classes) <= MOST_NAMED else _draw_pixels
-    figure = draw(matrix, percent, [_shortened(name) for name in classes])
+    figure = draw(matrix, percent, [_shortened(in_words(name)) for name in classes])
     figure.suptitle(_shortened(title, 90), x=0.02, ha="left", fontsize=13, fontweight="bold", parse_math=False)
     write_png(figure, path)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from resnet_alexnet.data.imagenet_classes import in_words
+
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows, name and value, of what `report.report` gives, with "parts" and "against" where they are."""
@@ -17,9 +19,8 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
         rows.append(("without answer", f"{result['without_answer']:,} images, whose scores are no numbers"))
     if result["confusions"]:
         label, answer, count = result["confusions"][0]
-        rows.append(
-            ("confused most", f"{label} taken for {answer}, {count:,} of {result['per_class'][label]['images']:,}")
-        )
+        images = result["per_class"][label]["images"]
+        rows.append(("confused most", f"{in_words(label)} taken for {in_words(answer)}, {count:,} of {images:,}"))
     if "against" in result:
         against = result["against"]
         low, high = against["difference_interval"]
