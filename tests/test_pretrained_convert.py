@@ -72,6 +72,7 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
     ("arguments", "message"),
     [
         ({}, "give --input=FILE"),
+        ({"output": ""}, "--output is missing: the file to write"),
         ({"input": "IN", "workdir": "runs"}, "give --input=FILE"),
         ({"workdir": "runs", "model": "resnet50"}, "--model does not go with --workdir"),
         ({"workdir": "runs", "mean": "0.5"}, "--mean does not go with --workdir"),

@@ -164,12 +164,15 @@ def main(arguments: Sequence[str]) -> None:
     given = command.parse_flags(["convert", *arguments], dict.fromkeys(_FLAGS, "see --help"))
     names, output = given["names"] or "ours", Path(given["output"])
     check_name("--names", names, weights.NAMES)
+    if not given["output"]:
+        raise InputError("--output is missing: the file to write, such as --output=resnet50.safetensors")
     if output.suffix != ".safetensors" or not output.parent.is_dir() or output.is_dir():
         raise InputError(f"--output={output} (allowed: a file that ends in .safetensors, in a folder that exists)")
     network = read_input(given)
     print(f"read {given['input'] or given['workdir']}", *explain(network), sep="\n")
     weights.save(network, output, names=names)
-    print(f"wrote {output}, {output.stat().st_size / 1e6:,.1f} MB, in {names if names != 'ours' else 'our'} names")
+    whose = "our" if names == "ours" else "torchvision's"
+    print(f"wrote {output}, {output.stat().st_size / 1e6:,.1f} MB, in {whose} names")
 
 
 if __name__ == "__main__":
