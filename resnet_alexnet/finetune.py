@@ -9,13 +9,11 @@ from flax import nnx
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.paths import classifier, layer_calls, layer_paths
-from resnet_alexnet.network import Description, Network, check_mismatches, weights_of
+from resnet_alexnet.network import Description, Network, check_mismatches, differing_options, shapes_of, weights_of
 from resnet_alexnet.prefixes import check_prefixes, is_within
 from resnet_alexnet.state import leaf_name
 
 AUTO = "auto"
-# Options that say how a network is trained; with any value of them the weights give the same answers.
-OF_TRAINING = ("bn_group", "bn_momentum", "bn_unbiased_variance", "dropout", "init", "zero_init_last_gamma")
 
 
 def merge_options(start: Description, model: str, given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -28,25 +26,15 @@ def merge_options(start: Description, model: str, given: Mapping[str, Any], *, w
         where: where the weights are from.
 
     Raises:
-        InputError: the weights are of another network, or of one with another value of an option, those OF_TRAINING
-            aside.
+        InputError: the weights are of another network, or of one with another value of an option that is not one of
+            `network.OF_TRAINING`.
     """
     if start.model != model:
         raise InputError(f"model.name is {model!r}, but {where} holds the weights of {start.model!r}")
-    for name, value in given.items():
-        if name in OF_TRAINING or start.options.get(name) == value:
-            continue
-        # An option that is left to its default may have just this value.
-        if not _equal(start.abstract(), start.abstract(**{name: value})):
-            own = start.options.get(name, "the default")
-            raise InputError(f"model.{name} is {value!r}, but {where} was trained with {own!r}: leave it unset")
+    for name in differing_options(start, given):
+        own = start.options.get(name, "the default")
+        raise InputError(f"model.{name} is {given[name]!r}, but {where} was trained with {own!r}: leave it unset")
     return {**start.options, **given}
-
-
-def _equal(model: nnx.Module, other: nnx.Module) -> bool:
-    """Whether two models are the same but for their weights."""
-    same_shapes = jax.eval_shape(lambda: weights_of(model)) == jax.eval_shape(lambda: weights_of(other))
-    return same_shapes and nnx.graphdef(model) == nnx.graphdef(other)
 
 
 def new_prefixes(start: Description, description: Description, new_head: Sequence[str]) -> tuple[str, ...]:
@@ -67,8 +55,7 @@ def select_leaves(
     Raises:
         InputError: a prefix without a parameter; or arrays that are missing or of another shape, all of them named.
     """
-    like = weights_of(description.abstract())
-    expected = {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
+    expected = shapes_of(weights_of(description.abstract()))
     check_prefixes("finetune.new_head", prefixes, (_inside(name) for name in expected if name.startswith("params/")))
     kept = {name: leaf for name, leaf in start.leaves().items() if not is_within(_inside(name), prefixes)}
     expected = {name: shape for name, shape in expected.items() if not is_within(_inside(name), prefixes)}

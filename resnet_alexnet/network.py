@@ -16,6 +16,8 @@ from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.state import Tree, leaf_name
 
 SCORES = ("softmax", "sigmoid")
+# Options that say how a network is trained: with any value of them its weights give the same answers.
+OF_TRAINING = ("bn_group", "bn_momentum", "bn_unbiased_variance", "dropout", "init", "zero_init_last_gamma")
 _MOST_NAMES = 8  # of each kind in an error
 
 
@@ -111,6 +113,27 @@ def weights_of(model: nnx.Module) -> dict[str, Tree]:
 def shapes_of(weights: Mapping[str, Tree]) -> dict[str, tuple[int, ...]]:
     """The shapes of what `weights_of` gives, by the names of `Network.leaves`."""
     return {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
+
+
+def differing_options(description: Description, options: Mapping[str, Any]) -> list[str]:
+    """The names of those options with which the network would be another: its weights would give other answers.
+
+    Options OF_TRAINING are none of them; but dropout is, where it scales what is tested.
+    """
+    scales_tests = {**description.options, **options}.get("dropout_scaling") == "test"
+    free = set(OF_TRAINING) - ({"dropout"} if scales_tests else set())
+
+    def structure(changes: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, tuple[int, ...]]] | None:
+        try:
+            model = description.abstract(**changes)
+        except InputError:  # an option that does not go with the description's others
+            return None
+        return nnx.graphdef(model), shapes_of(weights_of(model))
+
+    asked = {name: value for name, value in options.items() if name not in free}
+    if not asked or structure(asked) == (own := structure({})):
+        return []
+    return [name for name, value in asked.items() if structure({name: value}) != own]
 
 
 def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, where: str) -> Network:

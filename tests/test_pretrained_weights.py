@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from flax import nnx
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.data.preprocessing import Preprocessing
@@ -226,11 +225,3 @@ def test_a_network_without_a_form_in_torch_says_so(tmp_path, model):
         weights.save(Network(description, {}, {}), tmp_path / "x.safetensors", names="torchvision")
     with pytest.raises(InputError, match="names is 'torch'"):
         weights.save(Network(description, {}, {}), tmp_path / "x.safetensors", names="torch")
-
-
-def test_differing_names_the_options_that_make_another_network():
-    description = create("cifar_resnet8", shortcut="B").description
-    assert weights.differing(description, {}) == []
-    assert weights.differing(description, {"shortcut": "B", "activation": "relu"}) == []
-    assert weights.differing(description, {"shortcut": "C", "activation": "relu"}) == ["shortcut"]
-    assert nnx.graphdef(description.abstract()) == nnx.graphdef(description.abstract(shortcut="B"))

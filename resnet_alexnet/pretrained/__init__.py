@@ -11,11 +11,16 @@ from flax import nnx
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models import check_model, model_options
-from resnet_alexnet.network import Description, Network, check_finite, from_leaves, shapes_of, weights_of
+from resnet_alexnet.network import (
+    Description,
+    Network,
+    check_finite,
+    differing_options,
+    from_leaves,
+    shapes_of,
+    weights_of,
+)
 from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
-
-# Options that change how a network trains, or what it makes of larger images than its own, not what its weights mean.
-_FREE = {"bn_group", "bn_momentum", "bn_unbiased_variance", "zero_init_last_gamma", "init", "dropout", "last_map"}
 
 
 def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
@@ -130,8 +135,8 @@ def _with_options(description: Description, options: Mapping[str, Any], where: s
     """
     for name in options:
         check_name(f"option of {description.model}", name, model_options(description.model))
-    free = _FREE - ({"dropout"} if description.options.get("dropout_scaling") == "test" else set())
-    others = weights.differing(description, {name: value for name, value in options.items() if name not in free})
+    # `last_map` says what becomes of images larger than the network's own.
+    others = differing_options(description, {name: options[name] for name in options if name != "last_map"})
     if others:
         given = ", ".join(f"{name}={options[name]!r}" for name in others)
         theirs = ", ".join(f"{name}={description.options.get(name, 'the default')!r}" for name in others)

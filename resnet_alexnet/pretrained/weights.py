@@ -6,14 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from flax import nnx
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.network import Description, Network
+from resnet_alexnet.network import Description, Network, differing_options
 from resnet_alexnet.pretrained import mapping, torchvision
 from resnet_alexnet.pretrained.state_dict import StateDict
 
@@ -67,20 +65,6 @@ def description_of(contents: StateDict, *, where: str) -> Description | None:
         raise InputError(f"{where}: {error}") from None
 
 
-def differing(description: Description, options: Mapping[str, Any]) -> list[str]:
-    """Those of the options with which the network would be another one."""
-
-    def structure(changes: Mapping[str, Any]) -> nnx.GraphDef | None:
-        try:
-            return nnx.graphdef(description.abstract(**changes))
-        except InputError:  # an option that does not go with the description's others
-            return None
-
-    if not options or structure(options) == (own := structure({})):
-        return []
-    return [name for name, value in options.items() if structure({name: value}) != own]
-
-
 def _form(description: Description) -> torchvision.Form:
     """The form of a network that torch's code computes too.
 
@@ -88,7 +72,7 @@ def _form(description: Description) -> torchvision.Form:
         InputError: torch's code computes something else.
     """
     form = torchvision.form(description.model, description.preprocessing.image_size)
-    if others := differing(description, form.options):
+    if others := differing_options(description, form.options):
         theirs = ", ".join(f"{name}={form.options[name]!r}" for name in others)
         raise InputError(
             f"this {description.model} cannot be written in torchvision's names: there it would be another network, "
