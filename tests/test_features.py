@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_alexnet import features, grid
+from resnet_alexnet import features, grid, trained
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.pretrained import weights
 from tests import processes, tiny
 from tests.photo_sets import write_folder
 from tests.runs import write_run
@@ -80,7 +81,7 @@ def test_neighbours_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(m
         (["--output={tmp}/f.npz", "--step=first"], "--step=first .allowed: last, best"),
         (["--output={tmp}/f.npz", "--queries=0"], "--queries=0 .allowed: a whole number from 1 to 50"),
         (["--output={tmp}/f.npz", "--neighbours=n.jpg"], "--neighbours=n.jpg .allowed: a file that ends in .png"),
-        (["--output={tmp}/f.npz", "--weights=x"], "give --workdir=DIR.* one of the two"),
+        (["--output={tmp}/f.npz", "--weights=x"], "name one trained network"),
         (["--output={tmp}/f.npz", "--config.dataset.image_size=9"], "takes images of 8 x 8 pixels"),
         (["--output={tmp}/f.npz", "--pol=mean"], "unknown flag --pol, did you mean 'pool'"),
     ],
@@ -93,7 +94,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(workdir, tmp_path, flags, 
 
 
 def test_weights_need_a_config_that_names_the_data(workdir, tmp_path):
-    words = [f"--weights={workdir}", f"--output={tmp_path / 'f.npz'}"]
+    weights.save(trained.load_network(workdir), tmp_path / "w.safetensors")
+    words = [f"--weights={tmp_path / 'w.safetensors'}", f"--output={tmp_path / 'f.npz'}"]
     with pytest.raises(InputError, match="--config is missing"):
         features.main(words)
     features.main([*words, *processes.words(tiny.config())])

@@ -172,5 +172,5 @@ def test_a_weight_file_comes_back_and_has_no_steps(tmp_path):
     assert_same(trained.load_network(path), network)
     with pytest.raises(InputError, match="is no run folder: a weight file has no checkpoint 'best'"):
         trained.load_network(path, step="best")
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="there is no such run folder or weight file"):
         trained.load_network(tmp_path / "none.safetensors")
