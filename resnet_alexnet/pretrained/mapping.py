@@ -87,7 +87,8 @@ def to_ours(
     dropped = _dropped(table, shapes)
     given = {name: array.shape for name, array in arrays.items() if name not in dropped}
     problems = mismatches(expected, given)
-    if whole := [f"{name} is {arrays[name].dtype}" for name in given if arrays[name].dtype != np.float32]:
+    present = [name for name in expected if name in given]
+    if whole := [f"{name} is {arrays[name].dtype}" for name in present if arrays[name].dtype != np.float32]:
         problems.append(f"{len(whole)} without fractions ({', '.join(whole[:8])})")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
