@@ -1,6 +1,7 @@
 """The views, against slow loops and Pillow, and the statistics of what is drawn."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -68,9 +69,22 @@ def test_the_shorter_side_gets_its_size_and_the_longer_its_share(height, width, 
     assert image.shape[2] == channels
 
 
-def test_center_crop_leaves_the_larger_odd_margin_below_and_right():
-    image = np.arange(35).reshape(5, 7, 1).astype(np.uint8)
-    np.testing.assert_array_equal(center_crop(image, 2, 4), image[1:3, 1:5])
+@pytest.mark.parametrize(("margin", "before"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (6, 3), (7, 4)])
+def test_half_an_odd_margin_is_rounded_to_even(margin, before):
+    image = np.arange(12 * (4 + margin)).reshape(12, 4 + margin, 1).astype(np.uint8)
+    np.testing.assert_array_equal(center_crop(image, 12, 4), image[:, before : before + 4])
+    turned = image.transpose(1, 0, 2)
+    np.testing.assert_array_equal(center_crop(turned, 4, 12), turned[before : before + 4])
+
+
+def test_the_centre_is_torchvisions():
+    from tests import torch_peers  # here: where it is not installed only this test is skipped
+
+    theirs = torch_peers.torchvision.transforms.functional.center_crop
+
+    for height, width in itertools.product(range(8, 17), repeat=2):
+        image = photograph(height, width)
+        np.testing.assert_array_equal(center_crop(image, 8, 8), np.asarray(theirs(Image.fromarray(image), [8, 8])))
 
 
 def test_the_view_for_testing_is_the_centre_of_the_resized_photograph():

@@ -88,12 +88,9 @@ def check_aspect(height: int, width: int) -> None:
 
 
 def center_crop(image: Pixels, height: int, width: int) -> Pixels:
-    """The central (height, width) pixels; an odd margin is one pixel larger below and to the right."""
-    return _central(image.shape[0], image.shape[1], height, width).of(image)
-
-
-def _central(height: int, width: int, rows: int, columns: int) -> Window:
-    return Window((height - rows) // 2, (width - columns) // 2, rows, columns)
+    """The central (height, width) pixels. Half an odd margin is rounded to even, as torchvision and timm do."""
+    y, x = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+    return Window(y, x, height, width).of(image)
 
 
 def central_view(
@@ -173,7 +170,7 @@ class RandomResizedCrop:
                 return Window(int(y), int(x), h, w)
         w = min(width, max(1, round(height * self.aspect[1])))
         h = min(height, max(1, round(width / self.aspect[0])))
-        return _central(height, width, h, w)
+        return Window((height - h) // 2, (width - w) // 2, h, w)
 
     def finish(self, crop: Pixels) -> Pixels:
         """Resizes the pixels of the window."""
