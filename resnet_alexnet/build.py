@@ -16,6 +16,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from resnet_alexnet import finetune, inputs, losses, metrics, models, parallel, steps, trained
+from resnet_alexnet.data import loader
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Source, Splits, Track, untracked
@@ -135,7 +136,7 @@ def _read(
     start, preprocessing, where = None, None, config.finetune.weights
     if where:
         start = trained.load_network(weights or Path(where).expanduser())
-        finetune.merge_options(start.description, config.model.name, set_options(config), where=where)
+        finetune.check_options(start.description, config.model.name, set_options(config), where=where)
         preprocessing = start.description.preprocessing
         config = inputs.with_preprocessing(config, preprocessing)
     elif tuple(config.finetune.new_head) != (finetune.AUTO,):
@@ -143,6 +144,7 @@ def _read(
             "finetune.new_head is set, but without finetune.weights all of the network is new: leave it out"
         )
     splits = inputs.read_splits(config, track=track)
+    loader.steps_per_epoch(len(splits.train), config.batch_size)  # for its check
     for field, lacking in (
         ("dataset.validation_fraction", splits.validation is None),
         ("eval.every_steps", not config.eval.every_steps),

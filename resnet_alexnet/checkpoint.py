@@ -56,8 +56,8 @@ def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
     return hasher.hexdigest()
 
 
-def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any]]:
-    """Step, leaves and record of a checkpoint in `directory`, which is left as it is.
+def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any], tuple[str, ...]]:
+    """Step, leaves and record of a checkpoint in `directory`, which is left as it is, and warnings about damaged ones.
 
     Args:
         directory: of checkpoints.
@@ -71,28 +71,29 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
     if not any(directory.glob("*")):  # which Orbax would make
         raise InputError(f"{directory} holds no checkpoint")
     with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        steps = sorted(manager.all_steps(), reverse=True)
+        steps, warnings = sorted(manager.all_steps(), reverse=True), []
         if which == "best":
             errors = {}
             for step in steps:
-                with contextlib.suppress(DamagedCheckpointError):  # as for "last", what is damaged does not count
+                try:
                     error = _read(manager, step, record=ocp.args.JsonRestore())["record"]["top1_error"]
-                    errors |= {} if error is None else {step: error}
+                except DamagedCheckpointError as damage:  # as for "last", what is damaged does not count
+                    warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
+                    continue
+                errors |= {} if error is None else {step: error}
             wanted = sorted(errors, key=lambda step: (errors[step], step))[:1]
         else:
             wanted = steps if which == "last" else [step for step in steps if step == which]
         if not wanted:
             there = ", ".join(map(str, reversed(steps)))
             raise InputError(f"{directory} holds no checkpoint {which} (there are: {there or 'none'})")
-        failure = None
         for step in wanted:
             try:
                 items = _read(manager, step, state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
-                return step, *_verified(items)
-            except DamagedCheckpointError as error:
-                failure = failure or DamagedCheckpointError(f"checkpoint {step} in {directory} is damaged: {error}")
-        assert failure is not None
-        raise failure
+                return step, *_verified(items), tuple(warnings)
+            except DamagedCheckpointError as damage:
+                warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
+        raise DamagedCheckpointError("; ".join(warnings))
 
 
 def _verified(items: Mapping[str, Any]) -> tuple[Leaves, dict[str, Any]]:

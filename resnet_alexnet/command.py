@@ -1,5 +1,6 @@
 """What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --wo
 exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run again to go on · 130 saved after Ctrl-C
 """
 
+_PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
+
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError, both in one line."""
@@ -38,6 +41,9 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except InterruptedRunError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_PIPE_CLOSED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -121,11 +127,13 @@ def parse_output(flag: str, text: str, suffix: str) -> Path:
     """The file that a flag names to be written.
 
     Raises:
-        InputError: it does not end in `suffix`, or its folder does not exist.
+        InputError: it does not end in `suffix`, or its folder does not exist or cannot be written to.
     """
     path = parse_path(flag, text)
     if path.suffix != suffix or not path.parent.is_dir() or path.is_dir():
         raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--{flag}={text}: {path.parent} cannot be written to")
     return path
 
 

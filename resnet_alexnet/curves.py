@@ -1,7 +1,6 @@
 """Draws a run's curves.png: errors and losses over steps, in the manner of He 2015, figure 4."""
 
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import written_whole
 
 # Three of the colours of Okabe and Ito, which stay apart for colour-blind readers.
 TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
@@ -168,10 +168,9 @@ def _steps_per_epoch(records: Sequence[Record]) -> float | None:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Writes a figure as a PNG, whole or not at all."""
+    """Writes a figure as a PNG, whole or not at all; InputError where it cannot be written."""
     image = io.BytesIO()
     # No software name and version in the file: the same run gives the same bytes.
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(image.getvalue())
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(image.getvalue())

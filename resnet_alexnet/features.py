@@ -40,19 +40,14 @@ _COUNT = 6  # neighbours of a query, as in [K12] figure 4
 
 
 def save(output: Path, source: Any, features: Any, labels: Any, *, layer: str) -> None:
-    """Writes features as `.npz`, whole or not at all."""
-    import os
-
+    """Writes features as `.npz`, whole or not at all; InputError where they cannot be written."""
     import numpy as np
 
-    temporary = output.with_name(f".{output.name}.tmp")
+    from resnet_alexnet.files import written_whole
+
     names = np.array([source.where(index) for index in range(len(source))])
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, features=features, labels=labels, classes=np.array(source.classes), names=names, layer=layer)
-        os.replace(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(output) as temporary, temporary.open("wb") as file:
+        np.savez(file, features=features, labels=labels, classes=np.array(source.classes), names=names, layer=layer)
 
 
 def draw_neighbours(queries: Any, among: Any, output: Path, *, rows: int, same: bool) -> None:

@@ -16,8 +16,8 @@ from resnet_alexnet.state import leaf_name
 AUTO = "auto"
 
 
-def merge_options(start: Description, model: str, given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """The options of a network that goes on from weights: the weights' own, and the given ones.
+def check_options(start: Description, model: str, given: Mapping[str, Any], *, where: str) -> None:
+    """Checks that a network with these options can go on from weights.
 
     Args:
         start: what the weights are of.
@@ -34,7 +34,6 @@ def merge_options(start: Description, model: str, given: Mapping[str, Any], *, w
     for name in differing_options(start, given):
         own = start.options.get(name, "the default")
         raise InputError(f"model.{name} is {given[name]!r}, but {where} was trained with {own!r}: leave it unset")
-    return {**start.options, **given}
 
 
 def new_prefixes(start: Description, description: Description, new_head: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from resnet_alexnet.data import geometry, loader, preprocessing, sources
+from resnet_alexnet.data import geometry, preprocessing, sources
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Source, Splits, Track, Views, untracked
 from resnet_alexnet.data.statistics import Statistics
@@ -36,7 +36,6 @@ def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
             f"the images are {width} x {height} pixels, but networks want squares: set augment.geometry='random_crop' "
             "and dataset.image_size, the side of the crops"
         )
-    loader.steps_per_epoch(len(splits.train), config.batch_size)
     return splits
 
 
@@ -191,7 +190,8 @@ def create_views(config: ConfigDict) -> Views | None:
     size, shorter_side = dataset.image_size, dataset.shorter_side
     if size is None:
         raise InputError(
-            f"augment.geometry={augment.geometry!r} needs dataset.image_size, the side of the crops in pixels"
+            f"augment.geometry={augment.geometry!r} needs dataset.image_size, the side of the crops in pixels, or "
+            "finetune.weights, the trained network whose size is taken"
         )
     if not 1 <= size <= shorter_side:
         raise InputError(

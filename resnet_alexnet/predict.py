@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 USAGE = """usage: python -m resnet_alexnet.predict --workdir=DIR | --weights=FILE  PHOTO... [OPTIONS]
 
@@ -57,9 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         views=flags["views"] or "centre",
         scales=tuple(command.parse_number("scales", word) for word in flags["scales"].split(",") if flags["scales"]),
     )
-    picture = Path(flags["picture"]) if flags["picture"] else None
-    if picture is not None and (picture.suffix != ".png" or not picture.parent.is_dir()):
-        raise InputError(f"--picture={picture} (allowed: a file that ends in .png, in a folder that exists)")
+    picture = command.parse_output("picture", flags["picture"], ".png") if flags["picture"] else None
     photographs = list(find_photographs(words, flags["list"]))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")

@@ -1,5 +1,6 @@
 """Trained networks, from the run folders and weight files that a user names."""
 
+import sys
 from pathlib import Path
 
 from resnet_alexnet import checkpoint, pretrained
@@ -31,9 +32,11 @@ def _from_run(workdir: Path, step: int | str) -> Network:
     if not (workdir / CONFIG_FILE).is_file():
         raise InputError(f"{workdir} is no run folder: it holds no {CONFIG_FILE}")
     try:
-        step, leaves, record = checkpoint.read(workdir / "checkpoints", step)
+        step, leaves, record, warnings = checkpoint.read(workdir / "checkpoints", step)
     except checkpoint.DamagedCheckpointError as error:
         raise InputError(str(error)) from None
+    for warning in warnings:
+        print(f"warning: {warning}; checkpoint {step} is taken", file=sys.stderr)
     averaged = any(name.startswith("ema/") for name in leaves)
     prefix = "ema/" if averaged else ""
     weights = {

@@ -70,7 +70,7 @@ def test_a_crash_leaves_the_old_picture(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", crash)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match="cannot be written: no space left"):
         draw(records_of_a_run(), path, title="a")
     assert path.read_bytes() == b"old"
 

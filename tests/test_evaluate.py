@@ -119,6 +119,26 @@ def test_two_runs_of_one_name_are_told_apart(runs, tmp_path):
     assert list(named) == ["run", "run_2", "scores_2"]
 
 
+def test_scores_are_called_by_the_folder_they_were_written_to(tmp_path):
+    files = [tmp_path / name for name in ("flipped/scores.npz", "plain/scores.npz", "plain/deep.npz")]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert list(evaluate._name_paths(list(map(str, files)))) == ["flipped", "plain", "deep"]
+
+
+def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path):
+    for name, flags in (("plain", ()), ("flipped", ("--flip",))):
+        run(capsys, f"--workdir={runs / 'shallow'}", f"--output={tmp_path / name}", *flags)
+    files = ",".join(str(tmp_path / name / "scores.npz") for name in ("plain", "flipped"))
+    evaluate.main([f"--from={files}", f"--output={tmp_path / 'mean'}"])
+    printed = capsys.readouterr().out
+    assert "centre, scale the network's own" in printed
+    assert "centre, mirrored too, scale the network's own" in printed
+    _, rows = run(capsys, f"--from={tmp_path / 'mean' / 'scores.npz'},{tmp_path / 'plain' / 'scores.npz'}")
+    assert "None" not in "".join(map(str, rows.values()))
+
+
 @pytest.fixture(scope="module")
 def saved(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
@@ -136,12 +156,12 @@ def saved(runs, tmp_path_factory):
         ("--weights=RUNS --config=configs/default.py", "is no file: --workdir is for run folders"),
         ("--weights=RUNS/shallow/config.json", "--config is missing: the recipe that names the data"),
         ("--workdir=RUNS/shallow --step=7", "holds no checkpoint 7 .there are: "),
-        ("--workdir=RUNS/shallow --step=first", "--step=first .allowed: whole numbers from 1 up, last or best"),
+        ("--workdir=RUNS/shallow --step=first", "--step=first .allowed: last, best"),
         ("--workdir=RUNS/shallow --splti=test", "did you mean 'split'"),
         ("--workdir=RUNS/shallow --split=tset", "the split of synthetic is 'tset', did you mean 'test'"),
         ("--workdir=RUNS/shallow --views=crops", "views is 'crops'"),
         ("--workdir=RUNS/shallow --views=ten_crop", "needs scales for cifar_resnet8, which takes images of 8"),
-        ("--workdir=RUNS/shallow --scales=8,x", "--scales=x .allowed: whole numbers from 1 up"),
+        ("--workdir=RUNS/shallow --scales=8,x", "--scales=x .allowed: a whole number from 1"),
         ("--workdir=RUNS/shallow --scales=7", "the crops of 8 pixels that cifar_resnet8 takes do not fit"),
         ("--workdir=RUNS/shallow --flip=maybe", "--flip is 'maybe'"),
         ("--workdir=RUNS/shallow --batch_size=0", "--batch_size=0"),

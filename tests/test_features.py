@@ -46,6 +46,8 @@ def test_photographs_of_another_set_in_the_views_of_the_network(tmp_path):
     config = tiny.config(**photos, **unset, **crops, **sizes)
     workdir = write_run(tmp_path / "run", config)
     flags = ["--layer=stem.conv1.norm", "--pool=mean", "--config.dataset.shorter_side=999"]
+    # A set smaller than a batch of training has features all the same.
+    flags.append("--config.batch_size=4096")
     features.main([f"--workdir={workdir}", f"--output={tmp_path / 'f.npz'}", *flags])
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["features"].shape == (6, 16)

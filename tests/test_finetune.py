@@ -191,11 +191,10 @@ def test_what_does_not_fit_is_named_before_anything_is_written(parent, fields, m
 
 
 def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(start):
-    merge = finetune.merge_options
-    own = {"bn_group": 2, "zero_init_last_gamma": True}
-    assert merge(start.description, "cifar_resnet8", {"shortcut": "A"}, where=WHERE) == {**own, "shortcut": "A"}
-    changed = {"bn_group": "sync", "zero_init_last_gamma": False}
-    assert merge(start.description, "cifar_resnet8", changed, where=WHERE) == changed
+    for given in ({"shortcut": "A"}, {"bn_group": "sync", "zero_init_last_gamma": False}):
+        finetune.check_options(start.description, "cifar_resnet8", given, where=WHERE)
+    with pytest.raises(InputError, match=r"model\.shortcut is 'B', but"):
+        finetune.check_options(start.description, "cifar_resnet8", {"shortcut": "B"}, where=WHERE)
 
 
 def test_no_such_weights(tmp_path):

@@ -140,6 +140,20 @@ def test_the_process_reads_standard_input_and_ends_with_2_where_one_is_bad(runs,
     assert {row["class"] for row in rows[:5]} < set(CLASSES)
 
 
+def test_whoever_closes_the_output_early_sees_no_error(runs, album):
+    command = [sys.executable, "-m", "resnet_alexnet.predict", f"--workdir={runs / 'crops'}", "--format=json"]
+    with subprocess.Popen(
+        [*command, *[str(album / "a.jpg")] * 600],
+        cwd=processes.CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline().startswith(b'{"photograph"')
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
 def test_the_picture_shows_those_that_could_be_read(runs, album, tmp_path, capsys):
     picture = tmp_path / "answers.png"
     predict.main([f"--workdir={runs / 'crops'}", f"--picture={picture}", str(album / "a.jpg"), str(album / "b.png")])

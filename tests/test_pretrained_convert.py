@@ -77,7 +77,7 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
         ({"workdir": "runs", "model": "resnet50"}, "--model does not go with --workdir"),
         ({"workdir": "runs", "mean": "0.5"}, "--mean does not go with --workdir"),
         ({"workdir": "runs"}, "runs is no run folder|cannot|no such"),
-        ({"workdir": "runs", "step": "first"}, "--step=first .allowed: last, best, or a whole number"),
+        ({"workdir": "runs", "step": "first"}, "--step=first .allowed: last, best"),
         ({"input": "IN", "step": "3"}, "--step does not go with --input"),
         ({"input": "IN"}, "does not say which network it holds"),
         ({"input": "IN", "model": "cifar_resnet14"}, "as cifar_resnet14: .*missing"),

@@ -157,7 +157,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", crash)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match="cannot be written: no space left"):
         run_folder.write_json(file, {"a": 2})
     assert json.loads(file.read_text()) == {"a": 1}
 

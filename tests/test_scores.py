@@ -48,8 +48,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("no room")
 
     monkeypatch.setattr(module.np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(InputError, match=r"a\.npz cannot be written: no room"):
         make_scores(seed=1).save(path)
+    assert os.listdir(tmp_path) == ["a.npz"]
     np.testing.assert_array_equal(load_scores(path).scores, make_scores().scores)
 
 
@@ -84,7 +85,12 @@ def test_damaged_files_are_named(tmp_path):
         ({"scores": np.zeros(7, np.float32)}, "do not fit"),
         ({"scores": np.zeros((7, 4), np.float32)}, "do not fit"),
         ({"format": np.array("something else")}, "do not fit"),
-        ({"settings": np.array("{")}, "damaged"),
+        ({"settings": np.array("{")}, "does not say how they were made"),
+        ({"settings": np.array("3")}, "does not say how they were made"),
+        ({"settings": np.array('{"mean_of": []}')}, "does not say how they were made"),
+        ({"settings": np.array('{"mean_of": 3}')}, "does not say how they were made"),
+        ({"settings": np.array("{}")}, "its images or classes are not those that were saved"),
+        ({"scores": np.full((7, 3), np.inf, np.float32)}, "not all of its scores are probabilities"),
         ({"names": np.array(["x"] * 7)}, "its images or classes are not those that were saved"),
         ({"names": np.array([["x"]] * 7, object)}, "no file of scores, or damaged"),
         ({"classes": None}, "no file of scores, or damaged"),
@@ -123,6 +129,7 @@ def test_an_ensemble_is_the_mean_of_its_networks():
     assert mean.settings == {"mean_of": [part.settings for part in parts]}
     assert mean.split_digest == parts[0].split_digest
     assert mean_scores(parts[:1]) is parts[0]
+    assert mean_scores([mean, parts[0]]).settings == {"mean_of": [part.settings for part in [*parts, parts[0]]]}
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,14 @@ class TestRunFolders:
         with pytest.raises(InputError, match=r"holds no checkpoint 5 \(there are: 2, 4, 6\)"):
             trained.load_network(run, step=5)
 
-    def test_a_damaged_newest_checkpoint_gives_the_one_before_and_stays_where_it_is(self, copied, run):
+    def test_a_damaged_newest_checkpoint_gives_the_one_before_and_stays_where_it_is(self, copied, run, capsys):
         damage(copied, 6)
         before = snapshot(copied)
         assert_same(trained.load_network(copied), trained.load_network(run, step=4))
         assert snapshot(copied) == before
+        (warning,) = capsys.readouterr().err.splitlines()
+        assert warning.startswith("warning: checkpoint 6 in ")
+        assert warning.endswith("; checkpoint 4 is taken")
 
     def test_a_damaged_checkpoint_that_is_asked_for_is_named(self, copied):
         damage(copied, 4)
@@ -134,7 +137,7 @@ class TestRunFolders:
 
 
 def read(workdir: Path, step: int):
-    return checkpoint.read(workdir / "checkpoints", step)
+    return checkpoint.read(workdir / "checkpoints", step)[:3]
 
 
 def test_the_moving_average_is_taken_where_the_run_kept_one(tmp_path):

@@ -115,7 +115,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     Raises:
         InputError: a flag, a network or the data is not as it should be.
     """
-    from resnet_alexnet import inputs, parallel
+    from resnet_alexnet import command, inputs, parallel
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.evaluate.scores import check_classes
     from resnet_alexnet.evaluate.scoring import PRECISIONS
@@ -131,7 +131,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
         raise InputError("--config is missing: the recipe that names the data, such as --config=configs/resnet50.py")
     networks = _load_networks(given)
     config = load_overridden(path or str(Path(given["workdir"].split(",")[0]) / CONFIG_FILE), words)
-    batch_size = _parse_number("batch_size", given["batch_size"] or str(config.eval.batch_size))
+    batch_size = command.parse_number("batch_size", given["batch_size"] or str(config.eval.batch_size))
     precision = given["precision"] or config.precision
     check_name("precision", precision, PRECISIONS)
     split, source = inputs.read_split(config, given["split"], track=track)
@@ -156,7 +156,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
 
 def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
     """The networks by name: run folders, then weight files."""
-    from resnet_alexnet import trained
+    from resnet_alexnet import command, trained
     from resnet_alexnet.errors import InputError
 
     workdirs, weights = (given[flag].split(",") if given[flag] else [] for flag in ("workdir", "weights"))
@@ -167,9 +167,7 @@ def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
         for path in paths:
             if not is_right(Path(path)):
                 raise InputError(f"--{flag}={path} is {other}")
-    step = given["step"] or "last"
-    if step not in ("last", "best"):
-        step = _parse_number("step", step, ", last or best")
+    step = command.parse_step(given["step"])
     if given["step"] and not workdirs:
         raise InputError(f"--step={step} is for run folders: a weight file has no checkpoints")
     named = _name_paths([*workdirs, *weights])
@@ -177,10 +175,11 @@ def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
 
 
 def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
-    """The paths by the last part of their names, numbered where two are alike."""
+    """The paths by name, scores that this command wrote by their folder's; numbered where two are alike."""
     named: dict[str, Path] = {}
     for path in map(Path, paths):
-        stem = path.stem if path.is_file() else path.resolve().name
+        is_folders_own = path.is_dir() or path.name == _SCORES_FILE
+        stem = (path.resolve() if path.is_dir() else path.resolve().parent).name if is_folders_own else path.stem
         taken = {*named, Path(_SCORES_FILE).stem}
         numbered = (f"{stem}_{number}" for number in range(2, len(paths) + 3))
         named[stem if stem not in taken else next(name for name in numbered if name not in taken)] = path
@@ -188,6 +187,7 @@ def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
 
 
 def _parse_procedure(given: Mapping[str, str]) -> "Procedure":
+    from resnet_alexnet import command
     from resnet_alexnet.errors import check_name
     from resnet_alexnet.evaluate.procedure import Procedure
 
@@ -196,18 +196,10 @@ def _parse_procedure(given: Mapping[str, str]) -> "Procedure":
     chosen: dict[str, Any] = {name: given[name] for name in ("views", "average", "scores", "corners") if given[name]}
     scales = given["scales"].split(",") if given["scales"] else []
     return Procedure(
-        scales=tuple(_parse_number("scales", scale) for scale in scales),
+        scales=tuple(command.parse_number("scales", scale) for scale in scales),
         flip=given["flip"] == "true" if given["flip"] else None,
         **chosen,
     )
-
-
-def _parse_number(flag: str, text: str, others: str = "") -> int:
-    from resnet_alexnet.errors import InputError
-
-    if not text.isdecimal() or not 1 <= int(text) < 2**31:
-        raise InputError(f"--{flag}={text} (allowed: whole numbers from 1 up{others})")
-    return int(text)
 
 
 def _check_output(text: str) -> Path | None:
@@ -242,7 +234,7 @@ def _write(
         draw_confusion(confusion_matrix(scores), scores.classes, output / _FIGURE_FILE, title=title)
         run_folder.write_json(output / _REPORT_FILE, result)
     except OSError as error:
-        raise InputError(f"--output={output} cannot be written: {error.strerror}") from None
+        raise InputError(f"--output={output} cannot be made: {error.strerror}") from None
     return [*files, _REPORT_FILE, _FIGURE_FILE]
 
 

@@ -8,10 +8,11 @@ from resnet_alexnet.data.imagenet_classes import in_words
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows, name and value, of what `report.report` gives, with "parts" and "against" where they are."""
-    made = result["settings"].get("mean_of", [result["settings"]])[0]
+    made_by = result["settings"].get("mean_of", [result["settings"]])
+    procedures = dict.fromkeys(map(_procedure_in_words, made_by))
     rows: list[tuple[str, object]] = [
-        ("images", f"{result['images']:,}, {made.get('dataset')} {made.get('split')}"),
-        ("test", _procedure_in_words(made)),
+        ("images", f"{result['images']:,}, {made_by[0].get('dataset')} {made_by[0].get('split')}"),
+        *(("test", procedure) for procedure in procedures),
     ]
     rows += [(name, _errors_in_words(part)) for name, part in result.get("parts", {}).items()]
     rows.append(("error", _errors_in_words(result)))

@@ -48,7 +48,7 @@ def read_input(given: Mapping[str, str]) -> Any:
     Raises:
         InputError: no input, two, or a bad one; a flag that does not go with it, or a bad value.
     """
-    from resnet_alexnet import pretrained, trained
+    from resnet_alexnet import command, pretrained, trained
     from resnet_alexnet.errors import InputError
     from resnet_alexnet.pretrained import state_dict
 
@@ -59,10 +59,7 @@ def read_input(given: Mapping[str, str]) -> Any:
         if given[flag]:
             raise InputError(f"--{flag} does not go with {'--input' if given['input'] else '--workdir'}")
     if given["workdir"]:
-        step = given["step"] or "last"
-        if step not in ("last", "best") and not step.isdecimal():
-            raise InputError(f"--step={step} (allowed: last, best, or a whole number)")
-        return trained.load_network(Path(given["workdir"]), step=int(step) if step.isdecimal() else step)
+        return trained.load_network(Path(given["workdir"]), step=command.parse_step(given["step"]))
     path = Path(given["input"])
     contents = state_dict.read(path)
     network = pretrained.network_of(contents, where=str(path), model=given["model"] or None)
@@ -162,12 +159,11 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE, end="")
         return
     given = command.parse_flags(["convert", *arguments], dict.fromkeys(_FLAGS, "see --help"))
-    names, output = given["names"] or "ours", Path(given["output"])
+    names = given["names"] or "ours"
     check_name("--names", names, weights.NAMES)
     if not given["output"]:
         raise InputError("--output is missing: the file to write, such as --output=resnet50.safetensors")
-    if output.suffix != ".safetensors" or not output.parent.is_dir() or output.is_dir():
-        raise InputError(f"--output={output} (allowed: a file that ends in .safetensors, in a folder that exists)")
+    output = command.parse_output("output", given["output"], ".safetensors")
     network = read_input(given)
     print(f"read {given['input'] or given['workdir']}", *explain(network), sep="\n")
     weights.save(network, output, names=names)

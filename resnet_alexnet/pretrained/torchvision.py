@@ -87,7 +87,8 @@ def form(model: str, image_size: int) -> Form:
     if model.startswith("cifar_resnet"):
         options = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
         return Form(CIFAR_RESNET, "linear.weight", options, unbiased, cifar=True)
-    raise InputError(f"{model} is not written in torchvision's names (those that are: {MODELS})")
+    hint = "; torchvision's own alexnet is alexnet_owt" if model.startswith("alexnet") else ""
+    raise InputError(f"{model} is not written in torchvision's names (those that are: {MODELS}{hint})")
 
 
 def preprocessing(form: Form, num_classes: int) -> Preprocessing:

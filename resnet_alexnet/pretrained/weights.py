@@ -1,9 +1,7 @@
 """Weight files of our own: safetensors with the network's description beside the weights."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import safetensors.numpy
 
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import written_whole
 from resnet_alexnet.network import Description, Network, differing_options
 from resnet_alexnet.pretrained import mapping, torchvision
 from resnet_alexnet.pretrained.state_dict import StateDict
@@ -37,15 +36,8 @@ def save(network: Network, path: Path, *, names: str = "ours") -> None:
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
     text = json.dumps(network.description.to_json())
     metadata = {"format": "pt", "network": text, "digest": _digest(arrays, text)}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def description_of(contents: StateDict, *, where: str) -> Description | None:
