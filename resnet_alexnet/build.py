@@ -16,6 +16,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from resnet_alexnet import finetune, inputs, losses, metrics, models, parallel, steps, trained
+from resnet_alexnet.augmentation import DTYPES, create_augment, create_mix, create_normalize
 from resnet_alexnet.data import loader
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.preprocessing import Preprocessing
@@ -26,7 +27,6 @@ from resnet_alexnet.network import Description, weights_of
 from resnet_alexnet.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.prefixes import is_within
 from resnet_alexnet.state import TrainState, create_state, leaf_name, partition
-from resnet_alexnet.views import DTYPES, create_augment, create_mix, create_normalize
 
 Leaves = dict[str, Any]  # arrays by the names of `Network.leaves`
 ON_DEVICE = ("auto", "yes", "no")

@@ -29,7 +29,7 @@ def error_rates(networks: Sequence[Any], splits: Any, config: Any, *, mesh: Any)
     """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split."""
     import math
 
-    from resnet_alexnet import losses, parallel, state, steps, views
+    from resnet_alexnet import augmentation, losses, parallel, state, steps
     from resnet_alexnet.evaluate.rates import evaluate
 
     description = networks[0].description
@@ -39,7 +39,7 @@ def error_rates(networks: Sequence[Any], splits: Any, config: Any, *, mesh: Any)
             steps.eval_step,
             graphdef=networks[0].graphdef(),
             loss=losses.create_loss(name, reduction="mean"),
-            normalize=views.create_normalize(config, description.preprocessing),
+            normalize=augmentation.create_normalize(config, description.preprocessing),
             axis_name=parallel.AXIS,
         ),
         mesh,
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return
-    from resnet_alexnet import augment, command, inputs, parallel, recalibration, steps, trained, views
+    from resnet_alexnet import augment, augmentation, command, inputs, parallel, recalibration, steps, trained
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.pretrained import weights
     from resnet_alexnet.progress import print_summary, track
@@ -90,15 +90,15 @@ def main(arguments: Sequence[str]) -> None:
     splits = inputs.read_views(config, preprocessing, track=track)
     inputs.check_classes(config, splits, preprocessing)
     if flags["views"] == "test":
-        source, augmentation = recalibration.with_test_views(splits.train), augment.augment
+        source, augmented = recalibration.with_test_views(splits.train), augment.augment
     else:
         _, covariance = inputs.read_preprocessing(config, splits, preprocessing, track=track)
-        source, augmentation = splits.train, views.create_augment(config, preprocessing, covariance)
-    normalize = views.create_normalize(config, preprocessing)
+        source, augmented = splits.train, augmentation.create_augment(config, preprocessing, covariance)
+    normalize = augmentation.create_normalize(config, preprocessing)
     exact = recalibration.recalibrate(
         network,
         source,
-        views=partial(steps.training_views, normalize=normalize, augment=augmentation, mix=None),
+        views=partial(steps.training_views, normalize=normalize, augment=augmented, mix=None),
         batch_size=batch_size,
         seed=config.seed,
         workers=config.dataset.workers,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_alexnet import build, views
+from resnet_alexnet import augmentation, build
 from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Splits
 from resnet_alexnet.errors import InputError
@@ -96,7 +96,7 @@ def test_colour_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values
     covariance = np.array([[900.0, 500, 200], [500, 800, 100], [200, 100, 400]])
     record = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
     images, keys = jnp.zeros((4000, 2, 2, 3)), jax.random.split(jax.random.key(0), 4000)
-    shifts = np.asarray(views.create_augment(config, record, covariance)(images, keys))[:, 0, 0] * record.std
+    shifts = np.asarray(augmentation.create_augment(config, record, covariance)(images, keys))[:, 0, 0] * record.std
     np.testing.assert_allclose(np.cov(shifts.T), 0.3**2 * covariance, atol=0.1 * 0.3**2 * 900)
 
 
@@ -109,7 +109,7 @@ def test_a_single_logit_is_mixed_and_smoothed():
         augment__mixup=1.0,
         augment__cutmix=1.0,
     )
-    mix = views.create_mix(config, 1, 16)
+    mix = augmentation.create_mix(config, 1, 16)
     assert mix is not None
     labels = jnp.arange(16) % 2
     _, label = mix(jnp.zeros((16, 4, 4, 1)), labels, jax.random.split(jax.random.key(0), 16))
@@ -124,6 +124,6 @@ def test_a_single_logit_is_mixed_and_smoothed():
 
 
 def test_without_mixing_and_averaging_there_is_neither():
-    assert views.create_mix(tiny.config(), 10, 15) is None
+    assert augmentation.create_mix(tiny.config(), 10, 15) is None
     experiment = build.create_experiment(tiny.config(), jax.devices()[:1])
     assert jax.eval_shape(experiment.create_state).ema == {}
