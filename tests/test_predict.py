@@ -74,7 +74,7 @@ def slow_probabilities(workdir, file, *, shorter_side, size, mode, interpolation
     height, width = image.shape[:2]
     scale = shorter_side / min(height, width)
     resized = cv2.resize(image, (int(width * scale + 1e-9), int(height * scale + 1e-9)), interpolation=interpolation)
-    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
+    top, left = round((resized.shape[0] - size) / 2), round((resized.shape[1] - size) / 2)
     crop = resized[top : top + size, left : left + size].reshape(1, size, size, -1)
     logits = np.asarray(network.module()((crop - record.mean) / record.std), np.float64)[0]
     powers = np.exp(logits - logits.max())

@@ -44,9 +44,9 @@ def slow_ten_crops(image, size, scale, corners):
     picture = resized(image, scale)
     left, top, right, bottom = 0, 0, picture.width, picture.height
     if corners == "square":
-        left, top = (picture.width - scale) // 2, (picture.height - scale) // 2
+        left, top = round((picture.width - scale) / 2), round((picture.height - scale) / 2)
         right, bottom = left + scale, top + scale
-    centre = ((picture.width - size) // 2, (picture.height - size) // 2)
+    centre = (round((picture.width - size) / 2), round((picture.height - size) / 2))
     places = [(left, top), (right - size, top), (left, bottom - size), (right - size, bottom - size), centre]
     return [np.asarray(picture.crop((x, y, x + size, y + size))) for x, y in places]
 
@@ -57,8 +57,8 @@ def slow_whole(image, scale):
     if max(height, width) > min(height, width) * sides[-1] / scale:
         length = round(min(height, width) * sides[-1] / scale)
         top, left = (
-            (max(height - length, 0) // 2 if height > width else 0),
-            (width - length) // 2 if width > height else 0,
+            (round(max(height - length, 0) / 2) if height > width else 0),
+            round((width - length) / 2) if width > height else 0,
         )
         image = np.ascontiguousarray(image[top : top + max(length, width), left : left + max(length, height)])
         height, width = image.shape[:2]

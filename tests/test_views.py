@@ -30,7 +30,7 @@ def test_the_centre_is_pillows(height, width):
     image = photograph(height, width)
     shorter = min(height, width)
     large = Image.fromarray(resized(image, width * 32 // shorter, height * 32 // shorter))
-    left, top = (large.width - 24) // 2, (large.height - 24) // 2
+    left, top = round((large.width - 24) / 2), round((large.height - 24) / 2)
     (view,) = geometry("centre")(image)
     np.testing.assert_array_equal(view, np.asarray(large.crop((left, top, left + 24, top + 24))))
 
