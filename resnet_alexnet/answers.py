@@ -25,6 +25,11 @@ class Answer:
     error: str = ""
 
 
+def on_one_line(name: str) -> str:
+    """A photograph's name for people to read, with marks in place of line ends and whatever else steers a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+
+
 def write_json(answers: Iterable[Answer], file: TextIO) -> None:
     """An object a line: the photograph, and its predictions or the error."""
     for answer in answers:
@@ -54,9 +59,9 @@ def write_table(answers: Iterable[Answer], file: TextIO) -> None:
     table.add_column("probability", justify="right")
     for answer in answers:
         if answer.error:
-            table.add_row(Text(answer.photograph), Text(f"not read: {answer.error}"), "", end_section=True)
+            table.add_row(Text(on_one_line(answer.photograph)), Text(f"not read: {answer.error}"), "", end_section=True)
         for rank, (name, value) in enumerate(answer.classes, start=1):
-            shown = answer.photograph if rank == 1 else ""
+            shown = on_one_line(answer.photograph) if rank == 1 else ""
             table.add_row(
                 Text(shown), Text(in_words(name)), f"{100 * value:.1f} %", end_section=rank == len(answer.classes)
             )

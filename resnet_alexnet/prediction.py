@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from resnet_alexnet import grid, parallel
-from resnet_alexnet.answers import Answer
+from resnet_alexnet.answers import Answer, on_one_line
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.geometry import check_aspect, resize
 from resnet_alexnet.data.imagenet_classes import in_words
@@ -72,7 +72,7 @@ def predict(
             if index < len(small):
                 small[index] = thumbnail(image)
             return image
-        print(f"{photographs[index].name} cannot be read: {errors[index]}", file=sys.stderr)
+        print(f"{on_one_line(photographs[index].name)} cannot be read: {errors[index]}", file=sys.stderr)
         return None
 
     scores = score_images(

@@ -52,3 +52,17 @@ def test_the_table_names_each_photograph_once_and_takes_brackets_as_they_are():
         ["bad.jpg", "not", "read:", "it", "is", "no", "image", "of", "a", "known", "format"],
         ["[x].jpg", "tench", "100.0", "%"],
     ]
+
+
+def test_a_name_stays_on_its_line_of_the_table_and_steers_no_terminal():
+    answers = [Answer("two\nlines\x1b[31m.jpg", (("n02123045", 1.0),)), Answer("a\rb.jpg", error="the file is empty")]
+    file = io.StringIO()
+    write_table(answers, file)
+    found = [line.split("  ")[0] for line in file.getvalue().splitlines()[1:]]
+    assert found == [
+        "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m.jpg",
+        "a\N{REPLACEMENT CHARACTER}b.jpg",
+    ]
+    file = io.StringIO()
+    write_json(answers, file)
+    assert json.loads(file.getvalue().splitlines()[0])["photograph"] == "two\nlines\x1b[31m.jpg"
