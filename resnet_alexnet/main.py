@@ -1,7 +1,17 @@
 """Trains a network: python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart."""
 
+from typing import Any
+
+
+def train(*run: Any) -> None:
+    """See `train.train_and_evaluate`."""
+    from resnet_alexnet.train import train_and_evaluate  # here, because jax takes a second, in which Ctrl-C may come
+
+    train_and_evaluate(*run)
+
+
 if __name__ == "__main__":
     # Here, not above: the loader's worker processes import the main module too, and need none of this.
-    from resnet_alexnet import command, train
+    from resnet_alexnet.command import run
 
-    command.run(train.train_and_evaluate)
+    run(train)

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -140,6 +139,8 @@ def _temporary(path: Path) -> Path:
 
 def environment() -> dict[str, Any]:
     """What the run runs on: versions, git commit where there is one, devices."""
+    import jax  # here, because it takes a second to import, and commands that only read a run folder do without
+
     versions = {}
     for package in _PACKAGES:
         try:

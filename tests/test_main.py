@@ -51,6 +51,28 @@ def test_help_tells_the_flags_an_example_and_the_exit_codes():
     assert re.search(r"exit codes: 0 .* 1 .* 2 .* 75 .*SIGTERM.* 130 .*Ctrl-C", result.stdout)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*processes.MAIN, "--config=configs/quickstart.py", f"--workdir={os.devnull}/never"),
+        ("-m", "resnet_alexnet.predict", "--weights=LICENSE", "docs/photos/ankle_boot.png"),
+        ("-m", "resnet_alexnet.evaluate", "--weights=LICENSE", "--config=configs/quickstart.py"),
+        ("-m", "resnet_alexnet.features", "--weights=LICENSE"),
+        ("-m", "resnet_alexnet.kernels", "--weights=LICENSE"),
+        ("-m", "resnet_alexnet.recalibrate", "--weights=LICENSE"),
+        ("-m", "resnet_alexnet.preview", "--config=configs/quickstart.py"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_ctrl_c_while_jax_is_imported_is_one_line(words, tmp_path):
+    (tmp_path / "jax.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{processes.CHECKOUT}"}
+    result = subprocess.run(
+        [sys.executable, *words], cwd=processes.CHECKOUT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.slow
 def test_a_terminal_shows_one_bar_the_evaluations_above_it_and_a_table_below(tmp_path, monkeypatch):
     config = tiny.config(num_steps=20, schedule__name="constant", eval__every_steps=10, log__every_steps=5)
