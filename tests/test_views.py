@@ -47,14 +47,15 @@ def test_corners_are_those_of_the_central_square_or_of_the_photograph(corners, b
     np.testing.assert_array_equal(views, np.stack([np.asarray(crop) for crop in expected]))
 
 
-@pytest.mark.parametrize("scale", [*H15_SCALES, 28, 32, 50, 100])
-def test_a_scale_has_few_shapes_whose_longer_sides_are_multiples_of_32(scale):
-    sides = long_sides(scale)
-    assert sides[0] == scale
-    assert all(side % 32 == 0 for side in sides[1:])
-    assert 2 * len(sides) - 1 <= 11
-    if scale >= 224:
-        assert max(math.sqrt(b / a) for a, b in itertools.pairwise(sides)) < 1.12
+def test_a_scale_has_few_shapes_whose_longer_sides_are_multiples_of_32():
+    for scale in range(1, 2000):
+        sides = long_sides(scale)
+        assert sides[0] == scale
+        assert all(side % 32 == 0 for side in sides[1:])
+        assert 2 * len(sides) - 1 <= 11
+        if scale >= 224:
+            most = 1.12 if scale in H15_SCALES else 1.13
+            assert max(math.sqrt(b / a) for a, b in itertools.pairwise(sides)) < most
 
 
 @given(height=st.integers(20, 400), width=st.integers(20, 400), scale=st.sampled_from((64, 96, 224)))

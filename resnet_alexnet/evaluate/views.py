@@ -15,8 +15,8 @@ from resnet_alexnet.errors import InputError
 
 VIEWS = ("centre", "ten_crop", "fully_convolutional")
 CORNERS = ("square", "photograph")
-# The shapes of whole photographs: width over height, or its inverse; those of cameras and screens.
-_ASPECTS = (1, 6 / 5, 4 / 3, 3 / 2, 16 / 9, 2)
+# The shapes of whole photographs besides squares: width over height, or its inverse; those of cameras and screens.
+_ASPECTS = (6 / 5, 4 / 3, 3 / 2, 16 / 9, 2)
 _MULTIPLE = 32  # pixels: what the networks for ImageNet shrink to one
 
 Pixels = UInt8[np.ndarray, "height width channels"]
@@ -77,16 +77,17 @@ def five_crops(image: Pixels, size: int, scale: int, corners: str, interpolation
 def long_sides(scale: int) -> tuple[int, ...]:
     """The six or fewer longer sides, in pixels, that whole photographs of a shorter side of `scale` may have.
 
-    The shorter side is the scale to the pixel, even where 32 does not divide it. A longer one is a multiple of 32, near
-    to the scale times 6/5, 4/3, 3/2, 16/9 or 2. Upright and lying these are 11 shapes a scale at most.
+    The shorter side is the scale to the pixel, even where 32 does not divide it, and so is a square's other side. A
+    longer one is a multiple of 32, near to the scale times 6/5, 4/3, 3/2, 16/9 or 2. Upright and lying these are 11
+    shapes a scale at most.
     """
-    return tuple(sorted({max(scale, round(scale * aspect / _MULTIPLE) * _MULTIPLE) for aspect in _ASPECTS} | {scale}))
+    return tuple(sorted({scale} | {max(scale, round(scale * aspect / _MULTIPLE) * _MULTIPLE) for aspect in _ASPECTS}))
 
 
 def whole(image: Pixels, scale: int, interpolation: str) -> Pixels:
     """The whole photograph in one of few shapes: resized to the one whose aspect ratio is nearest in logarithm.
 
-    That stretches one side by 12 % at most at scales from 224 on, by more where a scale has fewer shapes; of a
+    That stretches one side by 13 % at most at scales from 224 on, by more where a scale has fewer shapes; of a
     photograph that is longer than the longest shape the ends are cut off first.
 
     Source: Simonyan and Zisserman 2015 (VGG) section 3.2, the test that [H15] section 3.4 cites. Departure: there every
