@@ -39,7 +39,7 @@ def write_json(answers: Iterable[Answer], file: TextIO) -> None:
 
 
 def write_csv(answers: Iterable[Answer], file: TextIO) -> None:
-    """A row an answer, and a row a photograph that could not be read."""
+    """A row an answer, and a row a photograph that has none."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("photograph", "rank", "class", "name", "probability", "error"))
     for answer in answers:
@@ -58,13 +58,12 @@ def write_table(answers: Iterable[Answer], file: TextIO) -> None:
     table.add_column("answer", overflow="fold")
     table.add_column("probability", justify="right")
     for answer in answers:
+        name = on_one_line(answer.photograph)
         if answer.error:
-            table.add_row(Text(on_one_line(answer.photograph)), Text(f"not read: {answer.error}"), "", end_section=True)
-        for rank, (name, value) in enumerate(answer.classes, start=1):
-            shown = on_one_line(answer.photograph) if rank == 1 else ""
-            table.add_row(
-                Text(shown), Text(in_words(name)), f"{100 * value:.1f} %", end_section=rank == len(answer.classes)
-            )
+            table.add_row(Text(name), Text(f"no answer: {answer.error}"), "", end_section=True)
+        for rank, (found, value) in enumerate(answer.classes, start=1):
+            shown = (Text(name if rank == 1 else ""), Text(in_words(found)), f"{100 * value:.1f} %")
+            table.add_row(*shown, end_section=rank == len(answer.classes))
     Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False).print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 USAGE = """usage: python -m resnet_alexnet.features --workdir=DIR | --weights=FILE  --output=FILE.npz [OPTIONS]
 
 Writes what a trained network has at a layer for every image of a data set, once each and in order: `features`, float32
-(images, ...), `labels`, `classes`, `names` of the images, and `layer`.
+(images, ...), `labels`, `classes`, `names` of the images as in files of scores, and `layer`.
 
   --workdir    a run folder; its data is that of its config.json
   --weights    a weight file, with --config
@@ -39,13 +39,14 @@ _DEFAULTS = {"split": "test", "pool": "none", "batch_size": "100", "queries": "8
 _COUNT = 6  # neighbours of a query, as in [K12] figure 4
 
 
-def save(output: Path, source: Any, features: Any, labels: Any, *, layer: str) -> None:
+def save(output: Path, split: str, source: Any, features: Any, labels: Any, *, layer: str) -> None:
     """Writes features as `.npz`, whole or not at all; InputError where they cannot be written."""
     import numpy as np
 
+    from resnet_alexnet.evaluate.split import name_images
     from resnet_alexnet.files import written_whole
 
-    names = np.array([source.where(index) for index in range(len(source))])
+    names = np.array(name_images(split, [source.where(index) for index in range(len(source))]))
     with written_whole(output) as temporary, temporary.open("wb") as file:
         np.savez(file, features=features, labels=labels, classes=np.array(source.classes), names=names, layer=layer)
 
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str]) -> None:
         for name, source in sources.items()
     }
     source, features, labels = collected[flags["split"]]
-    save(output, source, features, labels, layer=probe.name)
+    save(output, flags["split"], source, features, labels, layer=probe.name)
     print(f"wrote {output}: {' x '.join(map(str, features.shape))} at {probe.name}")
     if picture is not None:
         same = flags["split"] == flags["among"]

@@ -91,11 +91,10 @@ def with_preprocessing(config: ConfigDict, preprocessing: Preprocessing) -> Conf
     size, dataset = preprocessing.image_size, config.dataset
     if dataset.image_size not in (None, size):
         raise InputError(
-            f"dataset.image_size={dataset.image_size}, but the trained network takes {size}: leave it unset"
+            f"dataset.image_size={dataset.image_size}, but the trained network takes {size} (allowed: {size}, or None)"
         )
-    dataset.image_size, dataset.interpolation = size, preprocessing.interpolation
-    if preprocessing.shorter_side is not None:
-        dataset.shorter_side = preprocessing.shorter_side
+    views = preprocessing.of_any_size()
+    dataset.image_size, dataset.shorter_side, dataset.interpolation = size, views.shorter_side, views.interpolation
     return config
 
 

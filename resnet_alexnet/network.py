@@ -140,13 +140,15 @@ def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, w
     """The network whose weights these are, by the names of `Network.leaves`.
 
     Raises:
-        InputError: names that are missing or unexpected and shapes that differ, all at once; or values that are not
-            finite. `where` says where they are from.
+        InputError: names that are missing or unexpected and shapes that differ, all at once; values that are not
+            finite; or negative variances. `where` says where they are from.
     """
     like = weights_of(description.abstract())
     given = {name: leaf.shape for name, leaf in leaves.items()}
     check_mismatches(shapes_of(like), given, model=description.model, where=where)
     check_finite(leaves, where=where)
+    if negative := [name for name, leaf in leaves.items() if name.endswith("/norm/var") and (leaf < 0).any()]:
+        raise InputError(f"{where} holds negative variances, in {len(negative)} arrays ({_listed(negative)})")
     tree = jax.tree_util.tree_map_with_path(lambda path, _: np.asarray(leaves[leaf_name(path)], np.float32), like)
     return Network(description, tree["params"], tree["batch_stats"])
 

@@ -3,17 +3,22 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
+from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.data.image_folder import SUFFIXES
 from resnet_alexnet.errors import InputError
 
 STDIN = "-"
+_MOST_BYTES = 2**30  # more than any image that is decoded takes uncompressed
+_BYTES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph's name, and what reads its bytes; OSError where it cannot."""
+    """A photograph's name, and what reads its bytes; OSError or UnreadableImageError where it cannot."""
 
     name: str
     read: Callable[[], bytes]
@@ -33,25 +38,41 @@ def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photogr
     words = [*words, *(_read_list(listed) if listed else ())]
     if words.count(STDIN) + (listed == STDIN) > 1:
         raise InputError("standard input can be read once: give one - only")
-    for word in words:
+    for word in filter(None, words):
         if word == STDIN:
-            yield Photograph("standard input", sys.stdin.buffer.read)
+            yield Photograph("standard input", partial(_read, sys.stdin.buffer))
         elif (path := Path(word)).is_dir():
             for file in sorted(path.rglob("*")):
                 hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
                 if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
-                    yield Photograph(_printable(str(file)), file.read_bytes)
+                    yield Photograph(_printable(str(file)), partial(_read_file, file))
         else:
-            yield Photograph(_printable(word), path.read_bytes)
+            yield Photograph(_printable(word), partial(_read_file, path))
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _read(file)
+
+
+def _read(file: BinaryIO) -> bytes:
+    """All bytes of a file, which may have no end."""
+    parts, length = [], 0
+    while part := file.read(_BYTES_AT_ONCE):
+        parts.append(part)
+        length += len(part)
+        if length > _MOST_BYTES:
+            raise UnreadableImageError(f"it has more than {_MOST_BYTES:,} bytes")
+    return b"".join(parts)
 
 
 def _read_list(name: str) -> list[str]:
     try:
-        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8")
+        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise InputError(f"--list={name} cannot be read: {reason}") from None
-    return [line for line in text.splitlines() if line]
+    return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 def _printable(name: str) -> str:

@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 USAGE = """usage: python -m resnet_alexnet.predict --workdir=DIR | --weights=FILE  PHOTO... [OPTIONS]
 
 Names what is in photographs, with probabilities. The network knows its classes and how it wants to see a photograph: no
 config is needed.
 
-PHOTO               a file; a folder, with all photographs below it; or -, an image on standard input
+PHOTO               a file of any usual format; a folder, with all .jpg, .jpeg, .png, .webp and .bmp below it; or -, an
+                    image on standard input
   --workdir=DIR     the network that a run trained
   --weights=FILE    a weight file, as python -m resnet_alexnet.pretrained.convert writes them
 
@@ -33,8 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says; or, once all others are answered, photographs that could not be
-            read.
+        InputError: anything that is not as USAGE says; or, once all others are answered, photographs without an answer.
     """
     from resnet_alexnet import command, trained
     from resnet_alexnet.answers import WRITERS
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     photographs = list(find_photographs(words, flags["list"]))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
+    if picture is not None and any(Path(photograph.name).resolve() == picture.resolve() for photograph in photographs):
+        raise InputError(f"--picture={picture} is one of the photographs: name another file")
     path = command.parse_trained_path(flags["workdir"], flags["weights"])
     network = trained.load_network(path, step=command.parse_step(flags["step"]))
     answers, small = predict(
@@ -75,9 +78,9 @@ def main(arguments: Sequence[str]) -> None:
     if picture is not None and any(image is not None for image in small):
         draw(answers, small, picture)
         print(f"wrote {picture}", file=sys.stderr)
-    unread = [answer for answer in answers if answer.error]
-    if unread:
-        raise InputError(f"{len(unread)} of {len(photographs)} photographs could not be read, as said above")
+    unanswered = [answer for answer in answers if answer.error]
+    if unanswered:
+        raise InputError(f"{len(unanswered)} of {len(photographs)} photographs have no answer, as said above")
 
 
 if __name__ == "__main__":

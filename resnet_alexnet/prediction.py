@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from resnet_alexnet import grid, parallel
 from resnet_alexnet.answers import Answer, on_one_line
@@ -38,7 +38,7 @@ def predict(
 ) -> tuple[list[Answer], list[Pixels | None]]:
     """The answers of a network on photographs, and small copies of the first of them, for a picture.
 
-    One that cannot be read is named on standard error as it is met.
+    One that cannot be read is named on standard error, and so is one for which the network's output is no number.
 
     Args:
         network: it knows its classes, and how it wants to see a photograph.
@@ -55,24 +55,27 @@ def predict(
     Raises:
         InputError: the network cannot look at photographs so.
     """
-    network = of_any_size(network)
-    record = network.description.preprocessing
+    record = network.description.preprocessing.of_any_size()
+    network = dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
     errors: dict[int, str] = {}
     small: list[Pixels | None] = [None] * min(drawn, len(photographs))
+
+    def refuse(index: int, error: str) -> None:
+        errors[index] = error
+        print(f"{on_one_line(photographs[index].name)}: {error}", file=sys.stderr)
 
     def read(index: int) -> Pixels | None:
         try:
             image = decode(photographs[index].read(), channels=record.channels)
             check_aspect(*image.shape[:2])
         except UnreadableImageError as error:
-            errors[index] = str(error)
+            refuse(index, str(error))
         except OSError as error:
-            errors[index] = error.strerror or str(error)
+            refuse(index, error.strerror or str(error))
         else:
             if index < len(small):
                 small[index] = thumbnail(image)
             return image
-        print(f"{on_one_line(photographs[index].name)} cannot be read: {errors[index]}", file=sys.stderr)
         return None
 
     scores = score_images(
@@ -86,22 +89,19 @@ def predict(
     )[0]
     answers = []
     for index, photograph in enumerate(photographs):
-        if index in errors:
-            answers.append(Answer(photograph.name, error=errors[index]))
-            continue
-        best = np.argsort(-scores[index], kind="stable")[:topk]
-        found = tuple((record.classes[number], float(scores[index, number])) for number in best)
-        answers.append(Answer(photograph.name, found))
+        if index not in errors and np.isnan(scores[index]).any():
+            refuse(index, "the network's output is no number: its weights may be too large")
+        classes = () if index in errors else best_classes(scores[index], record.classes, topk)
+        answers.append(Answer(photograph.name, classes, errors.get(index, "")))
     return answers, small
 
 
-def of_any_size(network: Network) -> Network:
-    """The network; one that was trained on images of one size sees the centre of photographs resized to that."""
-    record = network.description.preprocessing
-    if record.shorter_side is not None:
-        return network
-    record = dataclasses.replace(record, shorter_side=record.image_size, interpolation="area")
-    return dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
+def best_classes(
+    scores: Float32[np.ndarray, "classes"], classes: Sequence[str], topk: int
+) -> tuple[tuple[str, float], ...]:
+    """The best `topk` classes with their scores, best first; on ties the lower class."""
+    best = map(int, np.argsort(-scores, kind="stable")[:topk])
+    return tuple((classes[number], float(scores[number])) for number in best)
 
 
 def thumbnail(image: Pixels) -> Pixels:

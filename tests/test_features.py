@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_alexnet import features, grid, trained
+from resnet_alexnet import features, grid, inputs, trained
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
@@ -28,7 +28,7 @@ def test_the_file_holds_every_image_once_in_order(workdir, tmp_path, capsys):
         assert arrays["features"].shape == (180, 64)
         assert arrays["features"].dtype == np.float32
         assert arrays["labels"].shape == (180,)
-        assert arrays["names"].tolist() == [str(number) for number in range(180)]
+        assert arrays["names"].tolist() == [f"train/{number}" for number in range(180)]
         assert arrays["classes"].tolist() == [f"class_{label}" for label in range(10)]
         assert str(arrays["layer"]) == "head:input"
     with Image.open(picture) as drawn:
@@ -52,7 +52,27 @@ def test_photographs_of_another_set_in_the_views_of_the_network(tmp_path):
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["features"].shape == (6, 16)
         assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2]
-        assert arrays["names"][3].endswith("test/bee/01.jpg")
+        assert arrays["names"][3] == "test/bee/01.jpg"
+
+
+def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(workdir, tmp_path):
+    """As `predict` does: the centre of the photograph resized to that size, not a patch of the large one."""
+    preprocessing = trained.load_network(workdir).description.preprocessing
+    size = preprocessing.image_size
+    (tmp_path / "photos" / "test" / "bands").mkdir(parents=True)
+    (tmp_path / "photos" / "train" / "bands").mkdir(parents=True)
+    bands = np.full((320, 400, 3), 255, np.uint8)
+    bands[80:240] = 0
+    for split in ("train", "test"):
+        Image.fromarray(bands).save(tmp_path / "photos" / split / "bands" / "x.png")
+    photos = {"augment__geometry": "random_resized_crop", "augment__pad": 0, "dataset__name": "image_folder"}
+    unset = {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
+    sizes = {"dataset__image_size": None, "dataset__validation_fraction": 0.0}
+    config = tiny.config(**photos, **unset, **sizes, dataset__data_dir=str(tmp_path / "photos"))
+    views = inputs.read_splits(inputs.with_preprocessing(config, preprocessing))
+    image = views.test.gather(np.array([0]))["image"][0]
+    assert image.shape[:2] == (size, size)
+    np.testing.assert_array_equal(image[:, 0, 0], np.repeat([255, 0, 0, 255], size // 4))
 
 
 def test_neighbours_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(monkeypatch):

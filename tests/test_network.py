@@ -77,6 +77,14 @@ def test_weights_that_are_no_numbers_are_refused():
         from_leaves(network.description, leaves, where="the file")
 
 
+def test_negative_variances_are_refused():
+    network = create_network("cifar_resnet8")
+    leaves = network.leaves()
+    leaves["batch_stats/stem/conv1/norm/var"][3] = -1
+    with pytest.raises(InputError, match=r"negative variances, in 1 arrays \(batch_stats/stem/conv1/norm/var\)"):
+        from_leaves(network.description, leaves, where="the file")
+
+
 def test_probabilities_by_softmax_by_logistic_units_and_of_a_single_logit():
     logits = np.array([[1.0, 3.0, -2.0]], np.float32)
     np.testing.assert_allclose(probabilities(logits, "softmax"), np.exp(logits) / np.exp(logits).sum(), rtol=1e-6)

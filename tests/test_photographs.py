@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from resnet_alexnet import photographs
+from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.photographs import find_photographs
 
@@ -30,6 +32,26 @@ def test_files_come_in_the_order_given_and_are_not_looked_at(folder):
     assert found[0].read() == b"notes.txt"
     with pytest.raises(FileNotFoundError):
         found[1].read()
+
+
+def test_a_file_without_an_end_is_refused_before_it_fills_memory(folder, monkeypatch):
+    monkeypatch.setattr(photographs, "_MOST_BYTES", 2**22)
+    with open(folder / "huge.png", "wb") as file:
+        file.truncate(2**33)
+    for name in (folder / "huge.png", "/dev/zero"):
+        (endless,) = find_photographs([str(name)])
+        with pytest.raises(UnreadableImageError, match="it has more than 4,194,304 bytes"):
+            endless.read()
+
+
+def test_an_empty_word_is_not_the_current_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert names([""]) == []
+
+
+def test_a_list_may_have_a_mark_at_its_beginning_and_blanks(folder):
+    (folder / "list").write_bytes(b"\xef\xbb\xbfone.jpg \r\n  \r\ntwo words.jpg\r\n")
+    assert names([], str(folder / "list")) == ["one.jpg", "two words.jpg"]
 
 
 def test_a_folder_stands_for_all_photographs_below_it_but_hidden_ones(folder):

@@ -13,6 +13,7 @@ from PIL import Image
 from resnet_alexnet import predict, train, trained
 from resnet_alexnet.data.decode import decode
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.pretrained import weights
 from tests import processes, tiny
 from tests.photo_sets import write_folder
 from tests.test_decode import encode, photograph, png_of_size
@@ -109,16 +110,34 @@ def test_topk_batches_and_order(runs, album, capsys):
 
 
 def test_a_bad_image_is_named_and_the_others_are_answered(runs, album, capsys):
-    with pytest.raises(InputError, match="6 of 10 photographs could not be read"):
+    with pytest.raises(InputError, match="6 of 10 photographs have no answer"):
         predict.main([f"--workdir={runs / 'crops'}", "--format=json", str(album), str(album / "none.jpg")])
     output = capsys.readouterr()
     found = {line["photograph"]: line for line in map(json.loads, output.out.splitlines())}
     assert len(found) == 10
     for name, reason in {**BAD, "none.jpg": "No such file"}.items():
         assert reason in found[str(album / name)]["error"]
-        assert f"{album / name} cannot be read" in output.err
+        assert f"{album / name}: " in output.err
     for name in ("a.jpg", "b.png", "grey.png", "tiny.webp"):
         assert len(found[str(album / name)]["predictions"]) == 5
+
+
+def test_an_output_that_is_no_number_is_no_answer(runs, album, tmp_path, capsys):
+    network = trained.load_network(runs / "crops")
+    network.params["head"]["kernel"] = np.full_like(network.params["head"]["kernel"], 3e38)
+    weights.save(network, tmp_path / "large.safetensors")
+    with pytest.raises(InputError, match="1 of 1 photographs have no answer"):
+        predict.main([f"--weights={tmp_path / 'large.safetensors'}", "--format=json", str(album / "a.jpg")])
+    output = capsys.readouterr()
+    assert json.loads(output.out)["error"] == "the network's output is no number: its weights may be too large"
+    assert output.err.endswith(f"{album / 'a.jpg'}: the network's output is no number: its weights may be too large\n")
+
+
+def test_no_photograph_is_drawn_over(runs, album):
+    before = (album / "b.png").read_bytes()
+    with pytest.raises(InputError, match=r"b\.png is one of the photographs: name another file"):
+        predict.main([f"--workdir={runs / 'crops'}", f"--picture={album}/../{album.name}/b.png", str(album)])
+    assert (album / "b.png").read_bytes() == before
 
 
 def run_command(*arguments, **options):
@@ -132,8 +151,8 @@ def test_the_process_reads_standard_input_and_ends_with_2_where_one_is_bad(runs,
     )
     assert result.returncode == 2
     assert result.stderr.decode().splitlines() == [
-        f"{album / 'text.jpg'} cannot be read: it is no image of a known format",
-        "error: 1 of 2 photographs could not be read, as said above",
+        f"{album / 'text.jpg'}: it is no image of a known format",
+        "error: 1 of 2 photographs have no answer, as said above",
     ]
     rows = list(csv.DictReader(io.StringIO(result.stdout.decode())))
     assert [row["photograph"] for row in rows] == ["standard input"] * 5 + [str(album / "text.jpg")]

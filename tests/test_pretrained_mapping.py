@@ -79,7 +79,7 @@ def test_everything_that_is_wrong_is_said_at_once():
         mapping.to_ours(torchvision.CIFAR_RESNET, arrays, shapes("cifar_resnet20"), where="x.pth, as cifar_resnet20")
     assert str(error.value) == (
         "x.pth, as cifar_resnet20: 2 missing (layer3.2.conv2.weight, bn1.weight); 1 unexpected (fc.weight); "
-        "1 of another shape (linear.bias is (7,), not (10,)); 1 without fractions (conv1.weight is int8)"
+        "1 of another shape (linear.bias is (7,), not (10,)); 1 not of floating-point numbers (conv1.weight is int8)"
     )
 
 

@@ -113,8 +113,10 @@ def test_no_file_and_other_arrays_are_named(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         load_scores(tmp_path)
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match=r"one\.npy is no file of scores"):
-        load_scores(tmp_path / "one.npy")
+    (tmp_path / "report.json").write_text("{}")
+    for name in ("one.npy", "report.json"):
+        with pytest.raises(InputError, match=r"is no file of scores, or damaged: it is no whole archive of arrays$"):
+            load_scores(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("scores.npy", b"x")
     with pytest.raises(InputError, match=r"other\.zip is no file of scores, or damaged"):
@@ -129,7 +131,13 @@ def test_an_ensemble_is_the_mean_of_its_networks():
     assert mean.settings == {"mean_of": [part.settings for part in parts]}
     assert mean.split_digest == parts[0].split_digest
     assert mean_scores(parts[:1]) is parts[0]
-    assert mean_scores([mean, parts[0]]).settings == {"mean_of": [part.settings for part in [*parts, parts[0]]]}
+
+
+def test_an_ensemble_of_an_ensemble_counts_every_network_once():
+    parts = [make_scores(seed=seed) for seed in range(4)]
+    nested, flat = mean_scores([mean_scores(parts[:3]), parts[3]]), mean_scores(parts)
+    np.testing.assert_allclose(nested.scores, flat.scores, rtol=1e-6)
+    assert nested.settings == flat.settings
 
 
 @pytest.mark.parametrize(

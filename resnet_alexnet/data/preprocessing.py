@@ -1,6 +1,7 @@
 """How pixels become a network's input, as a record that travels with checkpoints and weights."""
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +39,12 @@ class Preprocessing:
     classes: tuple[str, ...]
     shorter_side: int | None = None
     interpolation: str = "bilinear"
+
+    def of_any_size(self) -> "Preprocessing":
+        """The record for photographs: where images of one size were taken as they are, those resized to it."""
+        if self.shorter_side is not None:
+            return self
+        return dataclasses.replace(self, shorter_side=self.image_size, interpolation="area")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; arrays become nested lists, which hold float32 exactly."""

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
         result["parts"] = {name: report(part) for name, part in parts.items()}
     if against is not None:
         result["against"] = compare(scores, against)
-    title = next(iter(parts)) if len(parts) == 1 else f"mean of {len(parts)} networks"
+    title = next(iter(parts)) if len(parts) == 1 else f"mean of {len(scores.made_by)} networks"
     rows = summary_rows(result)
     if output is not None:
         written = _write(output, scores, parts, result, title=f"{title}: {result['top1_error']:.2f} % wrong")

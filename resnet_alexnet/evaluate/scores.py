@@ -117,10 +117,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of the file, each of the kind that it is to have."""
     with contextlib.ExitStack() as stack:
         try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is no whole archive of arrays")
             # Opened here, because numpy leaves a damaged file open.
             file = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a name")
             arrays = {name: np.asarray(file[name]) for name in _ARRAYS}
         except _DAMAGE as error:
             raise InputError(f"{path} is no file of scores, or damaged: {error}") from None
@@ -131,7 +131,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def mean_scores(parts: Sequence[Scores]) -> Scores:
-    """The scores of an ensemble: the mean of its networks'. Source: both papers, tables 2 [K12] and 5 [H15].
+    """The scores of an ensemble: the mean of its networks', also of those whose mean a part is already.
+
+    Source: both papers, tables 2 [K12] and 5 [H15].
 
     Raises:
         InputError: they are of different splits or classes.
@@ -141,14 +143,15 @@ def mean_scores(parts: Sequence[Scores]) -> Scores:
         return first
     for other in others:
         check_same_split(first, other)
-    total = first.scores.astype(np.float64)
-    for other in others:
-        total += other.scores
+    networks = [made for part in parts for made in part.made_by]
+    total = np.zeros(first.scores.shape)
+    for part in parts:
+        total += len(part.made_by) * part.scores.astype(np.float64)
     return replace(
         first,
-        scores=(total / len(parts)).astype(np.float32),
-        settings={"mean_of": [made for part in parts for made in part.made_by]},
-        name=f"the mean of {len(parts)}",
+        scores=(total / len(networks)).astype(np.float32),
+        settings={"mean_of": networks},
+        name=f"the mean of {len(networks)}",
     )
 
 

@@ -40,7 +40,7 @@ def score_split(
         return image
 
     scores = score_images(list(networks.values()), read, len(source), where=source.where, **options)
-    images = tuple(f"{split}/{name}" for name in _without_folder(names))
+    images = name_images(split, names)
     described = {
         name: {"network": name, "model": network.description.model, "options": dict(network.description.options)}
         for name, network in networks.items()
@@ -51,7 +51,12 @@ def score_split(
     }
 
 
-def _without_folder(names: Sequence[str]) -> Sequence[str]:
-    """The names below the folder that they share: a set that is moved is still the same set."""
+def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
+    """What the images of a split are called in files: a set that is moved is still the same set.
+
+    Args:
+        split: goes before the images' names.
+        names: their paths, of which the folder that they share is left out; or their numbers.
+    """
     folder = os.path.commonpath([os.path.dirname(name) for name in names])
-    return [name[len(folder) :].lstrip(os.sep) for name in names] if folder else names
+    return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

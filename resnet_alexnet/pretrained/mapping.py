@@ -76,8 +76,8 @@ def to_ours(
     """Their arrays under our names and in our form, of these shapes by our names.
 
     Raises:
-        InputError: names that are missing or unexpected, shapes that differ and arrays of whole numbers, all at once,
-            by their names; `where` says what the arrays are.
+        InputError: names that are missing or unexpected, shapes that differ and arrays not of floating-point numbers,
+            all at once, by their names; `where` says what the arrays are.
     """
     renamed = _renamed(table, shapes)
     nothing = np.uint8(0)
@@ -88,8 +88,8 @@ def to_ours(
     given = {name: array.shape for name, array in arrays.items() if name not in dropped}
     problems = mismatches(expected, given)
     present = [name for name in expected if name in given]
-    if whole := [f"{name} is {arrays[name].dtype}" for name in present if arrays[name].dtype != np.float32]:
-        problems.append(f"{len(whole)} without fractions ({', '.join(whole[:8])})")
+    if others := [f"{name} is {arrays[name].dtype}" for name in present if arrays[name].dtype != np.float32]:
+        problems.append(f"{len(others)} not of floating-point numbers ({', '.join(others[:8])})")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return {name: leaf.to_ours(arrays[theirs], shapes[name]) for name, (theirs, leaf) in renamed.items()}
