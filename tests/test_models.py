@@ -196,6 +196,15 @@ def test_a_bfloat16_image_gives_bfloat16_logits_and_parameters_stay_float32(name
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_plain8", "cifar_resnet20", "alexnet_cifar"])
+def test_compiled_logits_in_bfloat16_are_near_those_in_float32(name):
+    graphdef, state = nnx.split(create(name, image_size=32))
+    forward = jax.jit(lambda state, image: nnx.merge(graphdef, state)(image).astype(jnp.float32))
+    image = normal(8, 32, 32, 3)
+    exact = forward(state, image)
+    np.testing.assert_allclose(forward(state, image.astype(jnp.bfloat16)), exact, atol=0.1 * np.abs(exact).max())
+
+
 def test_evaluation_moves_no_statistic_and_training_does():
     model = create("cifar_resnet8", image_size=16)
     image = normal(2, 16, 16, 3)

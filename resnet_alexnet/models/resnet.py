@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
@@ -136,6 +137,8 @@ class ResNet(nnx.Module):
         for blocks in self.stages:
             for block in blocks:
                 x = block(x, train=train)
+        # Without it jax 0.12's CPU backend fuses the mean with convolutions, and of few layers in bfloat16 makes NaN.
+        x = lax.optimization_barrier(x)
         return self.head(jnp.mean(x, axis=(1, 2)))
 
 
