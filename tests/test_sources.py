@@ -257,6 +257,9 @@ def test_stored_statistics_are_used_for_the_whole_training_set_alone(tfds_root):
     stored = create_splits("animals", **options).statistics
     np.testing.assert_array_equal(stored.pixel_mean, statistics.pixel_mean)
     assert create_splits("animals", data_dir=str(tfds_root)).statistics is None  # a tenth is held out
+    exchanged = {"train_split": "train[6:]+test", "test_split": "train[:6]"}  # as many as the whole
+    for other in (exchanged, {"classes": ("ant", "bee", "cat")}):
+        assert create_splits("animals", **options, **other).statistics is None
 
 
 def test_published_files_and_a_tfds_set_share_a_name(tmp_path):
