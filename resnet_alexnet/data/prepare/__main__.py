@@ -5,13 +5,11 @@ As a command: python -m resnet_alexnet.data.prepare --images=photographs --outpu
 
 import contextlib
 import math
-import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,11 +21,10 @@ from resnet_alexnet.data.image_folder import FolderPhotos, read_image_folder
 from resnet_alexnet.data.prepare import preparation
 from resnet_alexnet.data.prepare.archive import ArchivePhotos
 from resnet_alexnet.data.prepare.imagenet import read_imagenet
+from resnet_alexnet.data.prepare.options import FLAGS, SWITCHES, Options, parse_options
 from resnet_alexnet.data.prepare.pool import run_tasks
-from resnet_alexnet.data.prepare.recode import ENCODINGS, SIDE, Recoding
 from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
-from resnet_alexnet.data.workers import count_cores
-from resnet_alexnet.errors import InputError, InterruptedRunError, check_name
+from resnet_alexnet.errors import InputError, InterruptedRunError
 
 USAGE = """usage: python -m resnet_alexnet.data.prepare INPUT --output=DIR [OPTIONS]
 
@@ -56,81 +53,8 @@ OPTIONS:
 Photographs are read in random order: the archives are best on a solid-state disk.
 exit codes: 0 done · 1 failed · 2 bad input or no room · 75 stopped by SIGTERM · 130 stopped by Ctrl-C
 """
-SWITCHES = ("--allow_incomplete", "--skip_unreadable")
-FLAGS = (
-    *("train", "val", "devkit", "images", "output", "name", "resize", "quality", "encoding", "workers"),
-    *("photos_per_shard", "allow_incomplete", "skip_unreadable"),
-)
 _EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 _LINE_SECONDS = 10.0  # between two lines where there is no terminal
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line: see USAGE."""
-
-    train: str
-    val: str
-    devkit: str
-    images: str
-    output: Path
-    name: str
-    version: str
-    recoding: Recoding
-    workers: int
-    photos_per_shard: int
-    allow_incomplete: bool
-    skip_unreadable: bool
-
-
-def parse_options(given: Mapping[str, str]) -> Options:
-    """The options that the flags ask for; a flag that is not given is empty.
-
-    Raises:
-        InputError: something is missing, or a value is not allowed.
-    """
-    archives = bool(given["train"] or given["val"] or given["devkit"])
-    if archives == bool(given["images"]):
-        raise InputError("give ImageNet's archives (--train, --val, --devkit) or --images=FOLDER, one of the two")
-    if not given["output"]:
-        raise InputError("--output is missing: the folder to put the set in, such as --output=data")
-    encoding = given["encoding"] or "jpeg"
-    check_name("--encoding", encoding, ENCODINGS)
-    if encoding == "raw" and (given["resize"] or given["quality"]):
-        raise InputError(
-            f"--encoding=raw is always {SIDE} x {SIDE} pixels without loss: leave out --resize and --quality"
-        )
-    name = given["name"] or "imagenet2012"
-    if not archives and not given["name"]:
-        name = re.sub(r"\W+", "_", Path(given["images"]).resolve().name).lower()
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"--name={name}: allowed are small letters, digits and _, a letter first")
-    return Options(
-        train=given["train"],
-        val=given["val"],
-        devkit=given["devkit"],
-        images=given["images"],
-        output=Path(given["output"]),
-        name=name,
-        version="5.1.0" if archives else "1.0.0",
-        recoding=Recoding(encoding, _number(given, "resize", 0, 0), _number(given, "quality", 95, 1, 100)),
-        workers=_number(given, "workers", count_cores(), 1),
-        photos_per_shard=_number(given, "photos_per_shard", 1252, 1, 1_000_000),
-        allow_incomplete=_switch(given, "allow_incomplete"),
-        skip_unreadable=_switch(given, "skip_unreadable"),
-    )
-
-
-def _number(given: Mapping[str, str], flag: str, default: int, least: int, most: int | None = None) -> int:
-    text = given[flag] or str(default)
-    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-        raise InputError(f"--{flag}={text}: needed is a whole number from {least}" + (f" to {most}" if most else " up"))
-    return int(text)
-
-
-def _switch(given: Mapping[str, str], flag: str) -> bool:
-    check_name(f"--{flag}", given[flag] or "false", ("true", "false"))
-    return given[flag] == "true"
 
 
 def prepare(options: Options) -> None:
