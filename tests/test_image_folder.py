@@ -106,11 +106,12 @@ def test_a_photograph_that_went_away_is_named(tmp_path):
     (tmp_path / "train" / "b" / "4.jpg").symlink_to(tmp_path / "nowhere.jpg")
     photos = read_image_folder(tmp_path)["train"]
     (tmp_path / "train" / "a" / "2.jpg").unlink()
-    assert photos.read(2) == (b"train/b/3.jpg", 1)
+    assert (photos.read(2), photos.size(2)) == ((b"train/b/3.jpg", 1), 13)
     for index, name in ((1, "a/2.jpg"), (3, "b/4.jpg")):
         message = f"{tmp_path / 'train' / name} cannot be read (No such file or directory)"
-        with pytest.raises(InputError, match=re.escape(message)):
-            photos.read(index)
+        for look in (photos.read, photos.size):
+            with pytest.raises(InputError, match=re.escape(message)):
+                look(index)
 
 
 # Bad folders

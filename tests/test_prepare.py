@@ -414,6 +414,25 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
     assert (tmp_path / VERSION / "manifest.json").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monkeypatch):
+    images = shutil.copytree(small_images, tmp_path / "images")
+    flags = [f"--images={images}", "--photos_per_shard=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            prepare.main([*flags, f"--output={tmp_path / 'stopped'}"])
+    (images / "train/dog/1.jpg").write_bytes(encode(photograph(99, 40, 32)))
+    for output in ("stopped", "anew"):
+        prepare.main([*flags, f"--output={tmp_path / output}"])
+    assert content(tmp_path / "stopped") == content(tmp_path / "anew")
+    (images / "train/dog/1.jpg").write_bytes(encode(photograph(98, 50, 32)))
+    with pytest.raises(
+        InputError, match=r"^\S+images/1.0.0 was prepared with sizes_sha256 .*: choose another --output"
+    ):
+        prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
+
+
 def settings_of(output: Path) -> str:
     return (output / f"{VERSION}.incomplete" / "settings.json").read_text()
 

@@ -52,10 +52,24 @@ class FolderPhotos:
             with open(self._path(index), "rb") as file:
                 return file.read(), int(self.labels[index])
         except OSError as error:
-            raise InputError(
-                f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; "
-                "mend or remove it, and start again"
-            ) from error
+            raise self._lost(index, error) from error
+
+    def size(self, index: int) -> int:
+        """Bytes of the file of photograph `index`.
+
+        Raises:
+          InputError: as `read`.
+        """
+        try:
+            return os.stat(self._path(index)).st_size
+        except OSError as error:
+            raise self._lost(index, error) from error
+
+    def _lost(self, index: int, error: OSError) -> InputError:
+        return InputError(
+            f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; mend or "
+            "remove it, and start again"
+        )
 
     def where(self, index: int) -> str:
         """The path of photograph `index`, for messages."""

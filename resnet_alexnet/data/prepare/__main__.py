@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
 from rich import progress
 from rich.console import Console
 
@@ -66,7 +67,8 @@ def prepare(options: Options) -> None:
     """
     splits, words = read_input(options)
     names = {split: photo_names(photos) for split, photos in splits.items()}
-    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names)
+    sizes = {split: np.array([photos.size(index) for index in range(len(photos))]) for split, photos in splits.items()}
+    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names, sizes)
     final = options.output / options.name / options.version
     folder = final.with_name(f"{final.name}.incomplete")
     if preparation.is_prepared(final, wanted):
@@ -77,7 +79,7 @@ def prepare(options: Options) -> None:
     shards = [
         shard
         for split in splits
-        for shard in create_shards(split, names[split], photos_per_shard=options.photos_per_shard)
+        for shard in create_shards(split, names[split], sizes[split], photos_per_shard=options.photos_per_shard)
     ]
     try:
         with preparation.opened(folder, wanted):
