@@ -475,6 +475,17 @@ def test_a_split_of_which_nothing_can_be_read(tmp_path):
         prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}", "--skip_unreadable"])
 
 
+@pytest.mark.parametrize("name", ["cat ", " cat", "a\ncat", "a\rcat", " "])
+def test_a_class_name_that_the_file_of_them_cannot_hold(tmp_path, name):
+    for folder in (name, "dog"):
+        (tmp_path / "images/train" / folder).mkdir(parents=True)
+        (tmp_path / "images/train" / folder / "0.jpg").touch()
+    with pytest.raises(InputError, match=r"has a class folder .*: the set's file of class names") as error:
+        prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}"])
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 BAD_FLAGS = {
     "nothing": ([], "give ImageNet's archives .* or --images=FOLDER, one of the two"),
     "both": (["--train=a", "--images=b"], "one of the two"),

@@ -92,9 +92,19 @@ def prepare(options: Options) -> None:
 
 
 def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPhotos], dict[str, str]]:
-    """The photographs of each split, and words for the classes where there are any."""
+    """The photographs of each split, and words for the classes where there are any.
+
+    Raises:
+        InputError: what `read_image_folder` and `read_imagenet` find; or a class's name that a set cannot have.
+    """
     if options.images:
         splits, words = read_image_folder(options.images), {}
+        for name in next(iter(splits.values())).classes:
+            if name.strip().splitlines() != [name]:
+                raise InputError(
+                    f"{options.images} has a class folder {name!r}: the set's file of class names has one a line, "
+                    "without blanks around it; rename the folder in every split"
+                )
     else:
         print("reading what the archives hold, a minute for all of ImageNet", flush=True)
         splits, words = read_imagenet(
