@@ -500,7 +500,12 @@ BAD_FLAGS = {
     "unknown": (["--training=a"], r"unknown flag --training.*allowed: --train, --val"),
     "missing": (["--train=no/such.tar", "--output=o"], "^no/such.tar cannot be read"),
     "no folder": (["--images=no/such", "--output=o"], "no/such does not exist"),
-    "digit": (["--images=123", "--output=o"], "--name=123: allowed are small letters, digits and _, a letter first"),
+    "digit": (["--images=123", "--output=o"], "'123', after --images: allowed are small .*; give another by --name"),
+    "own name": (
+        ["--train=a", "--output=o", "--name=npz"],
+        "^--name=npz: no run .* dataset.name=npz is something else$",
+    ),
+    "own folder": (["--images=Image_Folder", "--output=o"], "called 'image_folder', after --images: .* by --name"),
 }
 
 

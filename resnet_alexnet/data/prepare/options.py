@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_alexnet.data.prepare.recode import ENCODINGS, SIDE, Recoding
+from resnet_alexnet.data.readers import OWN_NAMES, PUBLISHED
 from resnet_alexnet.data.workers import count_cores
 from resnet_alexnet.errors import InputError, check_name
 
@@ -51,18 +52,13 @@ def parse_options(given: Mapping[str, str]) -> Options:
         raise InputError(
             f"--encoding=raw is always {SIDE} x {SIDE} pixels without loss: leave out --resize and --quality"
         )
-    name = given["name"] or "imagenet2012"
-    if not archives and not given["name"]:
-        name = re.sub(r"\W+", "_", Path(given["images"]).resolve().name).lower()
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"--name={name}: allowed are small letters, digits and _, a letter first")
     return Options(
         train=given["train"],
         val=given["val"],
         devkit=given["devkit"],
         images=given["images"],
         output=Path(given["output"]),
-        name=name,
+        name=_parse_name(given),
         version="5.1.0" if archives else "1.0.0",
         recoding=Recoding(encoding, _number(given, "resize", 0, 0), _number(given, "quality", 95, 1, 100)),
         workers=_number(given, "workers", count_cores(), 1),
@@ -70,6 +66,21 @@ def parse_options(given: Mapping[str, str]) -> Options:
         allow_incomplete=_switch(given, "allow_incomplete"),
         skip_unreadable=_switch(given, "skip_unreadable"),
     )
+
+
+def _parse_name(given: Mapping[str, str]) -> str:
+    """The set's name: --name, or one made of the folder's where photographs are from a folder."""
+    if given["name"] or not given["images"]:
+        name = given["name"] or "imagenet2012"
+        origin, remedy = f"--name={name}", ""
+    else:
+        name = re.sub(r"\W+", "_", Path(given["images"]).resolve().name).lower()
+        origin, remedy = f"the set would be called {name!r}, after --images", "; give another by --name"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"{origin}: allowed are small letters, digits and _, a letter first{remedy}")
+    if name in OWN_NAMES and name not in PUBLISHED:
+        raise InputError(f"{origin}: no run could open it, because dataset.name={name} is something else{remedy}")
+    return name
 
 
 def _number(given: Mapping[str, str], flag: str, default: int, least: int, most: int | None = None) -> int:
