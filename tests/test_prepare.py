@@ -282,6 +282,17 @@ def test_a_signal_stops_it_in_order(archives, undisturbed, tmp_path, number, cod
         assert path.read_bytes() == (undisturbed / VERSION / path.name).read_bytes()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_stops_it_while_archives_are_listed(archives, tmp_path, number, code):
+    os.mkfifo(tmp_path / "devkit")  # whose end never comes
+    with started(f"--val={archives.validation}", f"--devkit={tmp_path / 'devkit'}", f"--output={tmp_path}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("reading what the archives hold")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (code, "stopped; run the same command again to go on\n")
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_signals_are_as_before_when_it_is_done(small_images, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

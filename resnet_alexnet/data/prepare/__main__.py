@@ -133,23 +133,30 @@ def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> Non
         InputError: see `write_shard`.
         InterruptedRunError: Ctrl-C or SIGTERM. No process is left.
     """
+    total = sum(len(shard.indices) for shard in shards)
+    with (
+        _stoppable(lambda: f"stopped: {count_records(prepared)} of {len(shards)} files are complete"),
+        contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
+        _bar(total) if _is_live() else _lines(total) as advance,
+    ):
+        for count in counts:
+            advance(count)
+
+
+@contextlib.contextmanager
+def _stoppable(state: Callable[[], str]) -> Iterator[None]:
+    """Makes SIGTERM and Ctrl-C an InterruptedRunError that tells the state and how to go on."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        done = count_records(prepared)
-        raise InterruptedRunError(
-            f"stopped: {done} of {len(shards)} files are complete; run the same command again to go on",
-            _EXIT_CODES[signal.Signals(number)],
-        )
+        raise KeyboardInterrupt(number)  # which nothing takes for an error of its own, such as a damaged file
 
-    total = sum(len(shard.indices) for shard in shards)
     previous = {number: signal.signal(number, stop) for number in _EXIT_CODES}
     try:
-        with (
-            contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
-            _bar(total) if _is_live() else _lines(total) as advance,
-        ):
-            for count in counts:
-                advance(count)
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError(
+            f"{state()}; run the same command again to go on", _EXIT_CODES[interrupt.args[0]]
+        ) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -220,7 +227,8 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE, end="")
         return
     words = [f"{word}=true" if word in SWITCHES else word for word in arguments]
-    prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
+    with _stoppable(lambda: "stopped"):
+        prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
 
 
 if __name__ == "__main__":
