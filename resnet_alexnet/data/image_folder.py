@@ -84,8 +84,8 @@ def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhoto
     """Lists the photographs of `data_dir`: "train", and "validation" and "test" where there are such folders.
 
     A photograph is a file directly in a class folder with one of `SUFFIXES`. Hidden files and folders are passed over,
-    and so are other files. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names that differ in
-    nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
+    and so are other files, pipes and devices. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names
+    that differ in nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
 
     Raises:
       InputError: data_dir is empty, no such folder, or has another layout; a class without photographs; classes that
@@ -175,7 +175,7 @@ def _photo_names(folder: Path) -> list[bytes]:
     return sorted(
         os.fsencode(entry.name)
         for entry in _scan(folder)
-        if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+        if entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or not os.path.exists(entry))
     )
 
 
