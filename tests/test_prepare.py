@@ -414,7 +414,9 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
         InputError, match=r"incomplete was begun with resize 0, not 256: give the same settings to go on"
     ):
         prepare.main([*flags, "--resize=256"])
-    with pytest.raises(InputError, match=r"was begun with .*photographs_sha256 .*: give the same settings to go on"):
+    with pytest.raises(
+        InputError, match=r"was begun with .*other photographs .photographs_sha256.*: give the same settings to go on"
+    ):
         prepare.main([f"--train={few.train}", "--allow_incomplete", f"--output={tmp_path}"])
     with (
         preparation.opened(tmp_path / f"{VERSION}.incomplete", json.loads(settings_of(tmp_path))),
@@ -439,7 +441,8 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
     assert content(tmp_path / "stopped") == content(tmp_path / "anew")
     (images / "train/dog/1.jpg").write_bytes(encode(photograph(98, 50, 32)))
     with pytest.raises(
-        InputError, match=r"^\S+images/1.0.0 was prepared with sizes_sha256 .*: choose another --output"
+        InputError,
+        match=r"^\S+images/1.0.0 was prepared with other photographs .sizes_sha256.: choose another --output",
     ):
         prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
 

@@ -149,7 +149,12 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    return "; ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in differing)
+    return "; ".join(
+        f"other photographs ({name})"
+        if name.endswith("sha256")
+        else f"{name} {found.get(name)}, not {wanted.get(name)}"
+        for name in differing
+    )
 
 
 def check_room(prepared: Set, shards: Sequence[Shard]) -> str:
