@@ -32,10 +32,12 @@ def read_splits(config: ConfigDict, *, track: Track = untracked) -> Splits:
     splits = sources.create_splits(**of_the_set, views=create_views(config), track=track)
     height, width, _ = splits.train.image_shape
     if height != width:
-        raise InputError(
-            f"the images are {width} x {height} pixels, but networks want squares: set augment.geometry='random_crop' "
-            "and dataset.image_size, the side of the crops"
+        remedy = (
+            "crop the arrays in the file"  # what is in memory is taken as it is, whatever the geometry
+            if config.dataset.name == "npz"
+            else "set augment.geometry='random_crop' and dataset.image_size, the side of the crops"
         )
+        raise InputError(f"the images are {width} x {height} pixels, but networks want squares: {remedy}")
     return splits
 
 

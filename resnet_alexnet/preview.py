@@ -1,5 +1,6 @@
 """Shows what a network is trained on: python -m resnet_alexnet.preview --config=configs/quickstart.py."""
 
+import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +32,14 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     import jax
     import numpy as np
 
-    from resnet_alexnet import build, grid, steps
+    from resnet_alexnet import build, grid, models, steps
     from resnet_alexnet.progress import track
 
+    # No step is taken: sets that are smaller than the recipe's batch can be looked at too.
+    config = copy.deepcopy(config)
+    config.batch_size = 2  # a pair, for mixing
+    if "bn_group" in models.model_options(config.model.name):
+        config.model.bn_group = "sync"
     experiment = build.create_experiment(config, jax.devices()[:1], track=track)
     source, preprocessing = experiment.splits.train, experiment.description.preprocessing
     # Of mixing, neighbours are the partners: an even number of rows.

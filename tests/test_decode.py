@@ -250,7 +250,7 @@ def png_of_size(width, height):
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000)])
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size):
-    with pytest.raises(UnreadableImageError, match="pixels"):
+    with pytest.raises(UnreadableImageError, match=r"pixels.* more than 89,478,485$"):
         decode(png_of_size(*size))
 
 

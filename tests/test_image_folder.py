@@ -62,8 +62,10 @@ def test_hidden_and_other_files_are_passed_over(tmp_path):
     write_folder(tmp_path, train=("a/1.jpg", "a/._1.jpg", "a/Thumbs.db", "a/list.txt", "a/deeper.jpg/2.jpg", "b/3.jpg"))
     write_folder(tmp_path, train=(".ipynb_checkpoints/1.jpg",))
     (tmp_path / "train" / "README.jpg").write_bytes(b"beside the class folders")
+    os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")  # reading it would wait for ever
+    (tmp_path / "train" / "b" / "link.jpg").symlink_to(tmp_path / "train" / "a" / "pipe.jpg")
     photos = read_image_folder(tmp_path)["train"]
-    assert photos.classes == ("a", "b")
+    assert (photos.classes, len(photos)) == (("a", "b"), 2)
     assert [photos.read(index)[0] for index in range(len(photos))] == [b"train/a/1.jpg", b"train/b/3.jpg"]
 
 
@@ -106,11 +108,12 @@ def test_a_photograph_that_went_away_is_named(tmp_path):
     (tmp_path / "train" / "b" / "4.jpg").symlink_to(tmp_path / "nowhere.jpg")
     photos = read_image_folder(tmp_path)["train"]
     (tmp_path / "train" / "a" / "2.jpg").unlink()
-    assert photos.read(2) == (b"train/b/3.jpg", 1)
+    assert (photos.read(2), photos.size(2)) == ((b"train/b/3.jpg", 1), 13)
     for index, name in ((1, "a/2.jpg"), (3, "b/4.jpg")):
         message = f"{tmp_path / 'train' / name} cannot be read (No such file or directory)"
-        with pytest.raises(InputError, match=re.escape(message)):
-            photos.read(index)
+        for look in (photos.read, photos.size):
+            with pytest.raises(InputError, match=re.escape(message)):
+                look(index)
 
 
 # Bad folders

@@ -282,6 +282,17 @@ def test_a_signal_stops_it_in_order(archives, undisturbed, tmp_path, number, cod
         assert path.read_bytes() == (undisturbed / VERSION / path.name).read_bytes()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_stops_it_while_archives_are_listed(archives, tmp_path, number, code):
+    os.mkfifo(tmp_path / "devkit")  # whose end never comes
+    with started(f"--val={archives.validation}", f"--devkit={tmp_path / 'devkit'}", f"--output={tmp_path}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("reading what the archives hold")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (code, "stopped; run the same command again to go on\n")
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_signals_are_as_before_when_it_is_done(small_images, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -403,7 +414,9 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
         InputError, match=r"incomplete was begun with resize 0, not 256: give the same settings to go on"
     ):
         prepare.main([*flags, "--resize=256"])
-    with pytest.raises(InputError, match=r"was begun with .*photographs_sha256 .*: give the same settings to go on"):
+    with pytest.raises(
+        InputError, match=r"was begun with .*other photographs .photographs_sha256.*: give the same settings to go on"
+    ):
         prepare.main([f"--train={few.train}", "--allow_incomplete", f"--output={tmp_path}"])
     with (
         preparation.opened(tmp_path / f"{VERSION}.incomplete", json.loads(settings_of(tmp_path))),
@@ -412,6 +425,26 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
         prepare.main(flags)
     prepare.main(flags)
     assert (tmp_path / VERSION / "manifest.json").exists()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monkeypatch):
+    images = shutil.copytree(small_images, tmp_path / "images")
+    flags = [f"--images={images}", "--photos_per_shard=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            prepare.main([*flags, f"--output={tmp_path / 'stopped'}"])
+    (images / "train/dog/1.jpg").write_bytes(encode(photograph(99, 40, 32)))
+    for output in ("stopped", "anew"):
+        prepare.main([*flags, f"--output={tmp_path / output}"])
+    assert content(tmp_path / "stopped") == content(tmp_path / "anew")
+    (images / "train/dog/1.jpg").write_bytes(encode(photograph(98, 50, 32)))
+    with pytest.raises(
+        InputError,
+        match=r"^\S+images/1.0.0 was prepared with other photographs .sizes_sha256.: choose another --output",
+    ):
+        prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
 
 
 def settings_of(output: Path) -> str:
@@ -456,6 +489,17 @@ def test_a_split_of_which_nothing_can_be_read(tmp_path):
         prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}", "--skip_unreadable"])
 
 
+@pytest.mark.parametrize("name", ["cat ", " cat", "a\ncat", "a\rcat", " "])
+def test_a_class_name_that_the_file_of_them_cannot_hold(tmp_path, name):
+    for folder in (name, "dog"):
+        (tmp_path / "images/train" / folder).mkdir(parents=True)
+        (tmp_path / "images/train" / folder / "0.jpg").touch()
+    with pytest.raises(InputError, match=r"has a class folder .*: the set's file of class names") as error:
+        prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}"])
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 BAD_FLAGS = {
     "nothing": ([], "give ImageNet's archives .* or --images=FOLDER, one of the two"),
     "both": (["--train=a", "--images=b"], "one of the two"),
@@ -470,7 +514,12 @@ BAD_FLAGS = {
     "unknown": (["--training=a"], r"unknown flag --training.*allowed: --train, --val"),
     "missing": (["--train=no/such.tar", "--output=o"], "^no/such.tar cannot be read"),
     "no folder": (["--images=no/such", "--output=o"], "no/such does not exist"),
-    "digit": (["--images=123", "--output=o"], "--name=123: allowed are small letters, digits and _, a letter first"),
+    "digit": (["--images=123", "--output=o"], "'123', after --images: allowed are small .*; give another by --name"),
+    "own name": (
+        ["--train=a", "--output=o", "--name=npz"],
+        "^--name=npz: no run .* dataset.name=npz is something else$",
+    ),
+    "own folder": (["--images=Image_Folder", "--output=o"], "called 'image_folder', after --images: .* by --name"),
 }
 
 

@@ -66,7 +66,8 @@ def test_photographs_are_cropped_as_in_training(drawn, tmp_path):
             "augment.scale": (28, 36),
             "augment.color": "pca",
             "augment.pad": 0,
-            "batch_size": 8,
+            "batch_size": 256,  # more than there are
+            "model.bn_group": 32,
         }
     )
     draw(config)

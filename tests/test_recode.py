@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from resnet_alexnet.data import geometry
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.prepare.recode import Recoding, central_square, recode
 from tests.archives import encode, photograph
@@ -111,7 +112,7 @@ def test_quality_is_that_of_the_jpeg():
         assert image.quantization == Image.open(file).quantization
 
 
-@pytest.mark.parametrize("size", [(280, 360), (360, 280), (100, 130), (256, 256), (3, 700)])
+@pytest.mark.parametrize("size", [(280, 360), (360, 280), (100, 130), (256, 256), (3, 299)])
 def test_raw_is_the_central_square_as_a_ppm(size):
     data = encode(photograph(7, *size), "PNG")
     recoded = recode(data, Recoding(encoding="raw"))
@@ -145,7 +146,15 @@ def test_what_cannot_be_decoded(data, encoding):
         recode(data, Recoding(encoding=encoding))
 
 
-def test_what_is_too_long_for_a_jpeg():
+@pytest.mark.parametrize("recoding", [Recoding(), Recoding(resize=256), Recoding(encoding="raw")], ids=str)
+@pytest.mark.parametrize("size", [(20, 2000), (2000, 20)])
+def test_slivers_are_unreadable_as_they_are_in_a_run(recoding, size):
+    with pytest.raises(UnreadableImageError, match="one side is 100 times the other or more"):
+        recode(encode(photograph(9, *size)), recoding)
+
+
+def test_what_is_too_long_for_a_jpeg(monkeypatch):
+    monkeypatch.setattr(geometry, "MAX_ASPECT", 100_000)  # an image less narrow would be large
     with pytest.raises(UnreadableImageError, match="70000 x 1 pixels make no JPEG"):
         recode(encode(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
 

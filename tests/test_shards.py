@@ -45,7 +45,7 @@ def test_any_stretch_of_the_order_is_a_random_sample():
 @given(st.integers(1, 60), st.integers(1, 70))
 def test_shards_hold_every_photograph_once_and_are_of_one_size(num_photos, photos_per_shard):
     names = [str(number) for number in range(num_photos)]
-    parts = create_shards("train", names, photos_per_shard=photos_per_shard)
+    parts = create_shards("train", names, np.arange(num_photos), photos_per_shard=photos_per_shard)
     assert sorted(index for shard in parts for index in shard.indices) == list(range(num_photos))
     assert [name for shard in parts for name in shard.names] == [names[index] for index in shuffled(names)]
     sizes = [len(shard.indices) for shard in parts]
@@ -73,7 +73,7 @@ def as_set(folder: Path, files: dict[str, bytes], **options) -> tuple[Set, list[
     prepared = Set(folder, "pets", {"train": photos}, options.pop("recoding", Recoding()), **options)
     for name in ("data", "records"):
         (folder / name).mkdir()
-    return prepared, create_shards("train", list(files), photos_per_shard=4)
+    return prepared, create_shards("train", list(files), photos.sizes, photos_per_shard=4)
 
 
 def write(prepared: Set, parts: list[Shard]) -> int:

@@ -138,13 +138,13 @@ def folder(tmp_path):
 @pytest.fixture
 def tfds_root(tmp_path):
     """The TFDS set "animals": 40 training and 6 test images of 12 x 14 pixels."""
-
-    def example(split, number):
-        image = photograph(12, 14, seed=number + 1000 * (split == "test"))
-        return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
-
-    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=example)
+    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=small_example)
     return tmp_path
+
+
+def small_example(split, number):
+    image = photograph(12, 14, seed=number + 1000 * (split == "test"))
+    return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
 
 
 VIEWS = Views(
@@ -257,6 +257,9 @@ def test_stored_statistics_are_used_for_the_whole_training_set_alone(tfds_root):
     stored = create_splits("animals", **options).statistics
     np.testing.assert_array_equal(stored.pixel_mean, statistics.pixel_mean)
     assert create_splits("animals", data_dir=str(tfds_root)).statistics is None  # a tenth is held out
+    exchanged = {"train_split": "train[6:]+test", "test_split": "train[:6]"}  # as many as the whole
+    for other in (exchanged, {"classes": ("ant", "bee", "cat")}):
+        assert create_splits("animals", **options, **other).statistics is None
 
 
 def test_published_files_and_a_tfds_set_share_a_name(tmp_path):
@@ -345,6 +348,17 @@ def test_a_test_split_needs_no_validation_split(folder):
     with pytest.raises(InputError, match="holds out no example"):
         open_split("validation", "image_folder", **options)
     assert len(open_split("test", "image_folder", **options)[1]) == 9
+
+
+@pytest.mark.parametrize("there", ["validation", "test"])
+def test_a_set_without_training_split_can_be_evaluated_on(tmp_path, there):
+    tfds_sets.write_set(tmp_path, {there: [3]}, example=small_example)
+    assert [open_split(split, "animals", data_dir=str(tmp_path))[0] for split in ("", there)] == [there, there]
+    for other in {"train", "validation", "test"} - {there}:
+        with pytest.raises(InputError, match=rf"the split of animals is '{other}' .allowed: {there}."):
+            open_split(other, "animals", data_dir=str(tmp_path))
+    with pytest.raises(InputError, match=rf"dataset\.train_split is 'train' .allowed: {there}."):
+        create_splits("animals", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "image_folder", "animals"])

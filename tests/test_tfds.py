@@ -454,6 +454,12 @@ def test_a_missing_or_half_written_file_is_named_at_once(tmp_path, damage, messa
     assert len(read_tfds("animals", tmp_path, train_split="train[:3]", validation_fraction=0)["train"]) == 3
 
 
+def test_a_set_without_any_of_the_splits_is_told_what_there_is(tmp_path):
+    write_set(tmp_path, {"extra": [3]})
+    assert "Should be one of ['extra']; animals has extra (3)" in refusal("animals", tmp_path)
+    assert list(read_tfds("animals", tmp_path, train_split="extra", validation_fraction=0)) == ["train"]
+
+
 def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path):
     folder = write_set(tmp_path, {"train": [300]})
     (shard,) = folder.glob("animals-train*")

@@ -12,7 +12,7 @@ import pytest
 
 from resnet_alexnet.data import workers
 from resnet_alexnet.data.loader import train_chunks
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, TrainingError
 from tests.photo_sets import create_source, write_folder
 
 CHECKOUT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def test_a_worker_that_is_killed_is_noticed(source):
     chunks = train_chunks(source, batch_size=4, seed=0, start_step=0, num_steps=1000, workers=2)
     next(chunks)
     children()[0].kill()
-    with pytest.raises(RuntimeError, match=r"ended with exit code -9.*lower dataset\.workers"):
+    with pytest.raises(TrainingError, match=r"ended with exit code -9.*lower dataset\.workers"):
         for _ in chunks:
             pass
     assert not children()

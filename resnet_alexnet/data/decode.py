@@ -176,8 +176,8 @@ def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
             _check_size(*image.size)
             upright = ImageOps.exif_transpose(_eight_bits(image))
             return np.atleast_3d(np.asarray(_opaque(upright).convert(_MODES[channels])))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError(f"it has too many pixels: {error}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImageError(f"it has too many pixels, more than {MAX_PIXELS:,}") from None
     except UnreadableImageError:
         raise
     except Image.UnidentifiedImageError:

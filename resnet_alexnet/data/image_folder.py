@@ -52,10 +52,24 @@ class FolderPhotos:
             with open(self._path(index), "rb") as file:
                 return file.read(), int(self.labels[index])
         except OSError as error:
-            raise InputError(
-                f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; "
-                "mend or remove it, and start again"
-            ) from error
+            raise self._lost(index, error) from error
+
+    def size(self, index: int) -> int:
+        """Bytes of the file of photograph `index`.
+
+        Raises:
+          InputError: as `read`.
+        """
+        try:
+            return os.stat(self._path(index)).st_size
+        except OSError as error:
+            raise self._lost(index, error) from error
+
+    def _lost(self, index: int, error: OSError) -> InputError:
+        return InputError(
+            f"{self.where(index)} cannot be read ({error.strerror}): it was there when the folder was listed; mend or "
+            "remove it, and start again"
+        )
 
     def where(self, index: int) -> str:
         """The path of photograph `index`, for messages."""
@@ -70,8 +84,8 @@ def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhoto
     """Lists the photographs of `data_dir`: "train", and "validation" and "test" where there are such folders.
 
     A photograph is a file directly in a class folder with one of `SUFFIXES`. Hidden files and folders are passed over,
-    and so are other files. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names that differ in
-    nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
+    and so are other files, pipes and devices. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names
+    that differ in nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
 
     Raises:
       InputError: data_dir is empty, no such folder, or has another layout; a class without photographs; classes that
@@ -161,7 +175,7 @@ def _photo_names(folder: Path) -> list[bytes]:
     return sorted(
         os.fsencode(entry.name)
         for entry in _scan(folder)
-        if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+        if entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or not os.path.exists(entry))
     )
 
 

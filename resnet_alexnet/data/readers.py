@@ -91,7 +91,7 @@ def divide(
     if classes and all(part.labels is not None for part in divided.values()):
         divided = {split: select_classes(part, classes, name=f"{name} {split}") for split, part in divided.items()}
         classes = ()
-    if "validation" not in divided:
+    if "validation" not in divided and "train" in divided:
         train, validation = hold_out(divided["train"], validation_fraction, name=f"{name} train")
         divided |= {"train": train} if validation is None else {"train": train, "validation": validation}
     return divided, classes

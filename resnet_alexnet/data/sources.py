@@ -131,7 +131,8 @@ def create_splits(
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
     images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
-    statistics = _stored_statistics(images["train"])
+    check_name("dataset.train_split", "train", images)
+    statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
     opened = {
         split: _open(
@@ -262,8 +263,8 @@ def _select_loaded(source: Source, classes: Sequence[str], name: str) -> ArraySo
 
 
 def _stored_statistics(train: Images) -> Statistics | None:
-    """The statistics that lie beside the files of a prepared set, if they are those of just this training set."""
-    if not isinstance(train, tfds.TfdsPhotos):
+    """The statistics that lie beside the files of a prepared set, if `train` is what they are of: all of "train"."""
+    if not isinstance(train, tfds.TfdsPhotos) or train.split != "train":
         return None
     path = train.folder / STATISTICS_FILE
     statistics = load_statistics(path) if path.exists() else None

@@ -83,12 +83,13 @@ def read_tfds(
     test_split: str = "",
     validation_fraction: float = 0.1,
 ) -> dict[str, TfdsPhotos]:
-    """Finds the splits of a set: "train", and "validation" and "test" where there are such.
+    """Finds the splits of a set: of "train", "validation" and "test" those that there are.
 
     Args:
       name: the set's name, "NAME[/CONFIG][:VERSION]"; the newest version if none is named.
       data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
-      train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty is "train".
+      train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty is "train"
+        if there is one.
       validation_split: likewise; empty is "validation" or, in a set without, the last floor(fraction * count) records
         of the training split, which are no different from the others because TFDS shuffles them.
       test_split: likewise; empty is "test" if there is one and it has labels.
@@ -102,7 +103,8 @@ def read_tfds(
     builder = tfds_records.open_builder(folder)
     image_key, label_key = _keys(folder, builder.info)
     asked = {"train": train_split, "validation": validation_split, "test": test_split}
-    chosen = {split: spec or split for split, spec in asked.items() if spec or split in ("train", *builder.info.splits)}
+    there = [split for split in asked if split in builder.info.splits] or ["train"]
+    chosen = {split: spec or split for split, spec in asked.items() if spec or split in there}
     files = {split: _file_instructions(builder.info, split, spec) for split, spec in chosen.items()}
     _check_overlap(chosen, files)
     tfds_records.check_files(list(itertools.chain(*files.values())))
@@ -123,7 +125,7 @@ def read_tfds(
     }
     if not test_split and "test" in photos and photos["test"].is_unlabelled():
         del photos["test"]
-    if "validation" not in photos and validation_fraction:
+    if "validation" not in photos and "train" in photos and validation_fraction:
         if builder.info.disable_shuffling:
             raise InputError(
                 f"the records of {folder} are in an order of their own, so its last ones cannot be the validation set: "

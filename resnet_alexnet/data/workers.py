@@ -23,7 +23,7 @@ import numpy as np
 from resnet_alexnet.data.decode import ignore_pillows_warnings
 from resnet_alexnet.data.geometry import resize_with_one_thread
 from resnet_alexnet.data.processes import end_process, start_process
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, TrainingError
 
 AUTO = -1
 FEW_CORES = 4  # threads of the run itself keep as many busy: decoding and resizing leave Python's lock
@@ -71,7 +71,8 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
 
     Raises:
         InputError: what a worker met, when the turn of its chunk comes.
-        RuntimeError: a worker failed otherwise, or was killed.
+        TrainingError: a worker was killed.
+        RuntimeError: a worker failed otherwise.
     """
     workers = min(workers, len(chunks))
     block_bytes = chunks.nbytes + 16 * _ALIGNMENT
@@ -122,7 +123,7 @@ def _receive(process: BaseProcess, connection: Connection) -> tuple[int, int, La
         message = connection.recv()
     except (EOFError, ConnectionError):
         process.join()
-        raise RuntimeError(
+        raise TrainingError(
             f"a worker process ended with exit code {process.exitcode}; -9 means that it was killed, often "
             "by the system for want of memory: lower dataset.workers or batch_size"
         ) from None

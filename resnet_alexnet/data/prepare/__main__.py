@@ -5,17 +5,16 @@ As a command: python -m resnet_alexnet.data.prepare --images=photographs --outpu
 
 import contextlib
 import math
-import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
 from rich import progress
 from rich.console import Console
 
@@ -23,11 +22,10 @@ from resnet_alexnet.data.image_folder import FolderPhotos, read_image_folder
 from resnet_alexnet.data.prepare import preparation
 from resnet_alexnet.data.prepare.archive import ArchivePhotos
 from resnet_alexnet.data.prepare.imagenet import read_imagenet
+from resnet_alexnet.data.prepare.options import FLAGS, SWITCHES, Options, parse_options
 from resnet_alexnet.data.prepare.pool import run_tasks
-from resnet_alexnet.data.prepare.recode import ENCODINGS, SIDE, Recoding
 from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
-from resnet_alexnet.data.workers import count_cores
-from resnet_alexnet.errors import InputError, InterruptedRunError, check_name
+from resnet_alexnet.errors import InputError, InterruptedRunError
 
 USAGE = """usage: python -m resnet_alexnet.data.prepare INPUT --output=DIR [OPTIONS]
 
@@ -56,81 +54,8 @@ OPTIONS:
 Photographs are read in random order: the archives are best on a solid-state disk.
 exit codes: 0 done · 1 failed · 2 bad input or no room · 75 stopped by SIGTERM · 130 stopped by Ctrl-C
 """
-SWITCHES = ("--allow_incomplete", "--skip_unreadable")
-FLAGS = (
-    *("train", "val", "devkit", "images", "output", "name", "resize", "quality", "encoding", "workers"),
-    *("photos_per_shard", "allow_incomplete", "skip_unreadable"),
-)
 _EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 _LINE_SECONDS = 10.0  # between two lines where there is no terminal
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line: see USAGE."""
-
-    train: str
-    val: str
-    devkit: str
-    images: str
-    output: Path
-    name: str
-    version: str
-    recoding: Recoding
-    workers: int
-    photos_per_shard: int
-    allow_incomplete: bool
-    skip_unreadable: bool
-
-
-def parse_options(given: Mapping[str, str]) -> Options:
-    """The options that the flags ask for; a flag that is not given is empty.
-
-    Raises:
-        InputError: something is missing, or a value is not allowed.
-    """
-    archives = bool(given["train"] or given["val"] or given["devkit"])
-    if archives == bool(given["images"]):
-        raise InputError("give ImageNet's archives (--train, --val, --devkit) or --images=FOLDER, one of the two")
-    if not given["output"]:
-        raise InputError("--output is missing: the folder to put the set in, such as --output=data")
-    encoding = given["encoding"] or "jpeg"
-    check_name("--encoding", encoding, ENCODINGS)
-    if encoding == "raw" and (given["resize"] or given["quality"]):
-        raise InputError(
-            f"--encoding=raw is always {SIDE} x {SIDE} pixels without loss: leave out --resize and --quality"
-        )
-    name = given["name"] or "imagenet2012"
-    if not archives and not given["name"]:
-        name = re.sub(r"\W+", "_", Path(given["images"]).resolve().name).lower()
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"--name={name}: allowed are small letters, digits and _, a letter first")
-    return Options(
-        train=given["train"],
-        val=given["val"],
-        devkit=given["devkit"],
-        images=given["images"],
-        output=Path(given["output"]),
-        name=name,
-        version="5.1.0" if archives else "1.0.0",
-        recoding=Recoding(encoding, _number(given, "resize", 0, 0), _number(given, "quality", 95, 1, 100)),
-        workers=_number(given, "workers", count_cores(), 1),
-        photos_per_shard=_number(given, "photos_per_shard", 1252, 1, 1_000_000),
-        allow_incomplete=_switch(given, "allow_incomplete"),
-        skip_unreadable=_switch(given, "skip_unreadable"),
-    )
-
-
-def _number(given: Mapping[str, str], flag: str, default: int, least: int, most: int | None = None) -> int:
-    text = given[flag] or str(default)
-    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-        raise InputError(f"--{flag}={text}: needed is a whole number from {least}" + (f" to {most}" if most else " up"))
-    return int(text)
-
-
-def _switch(given: Mapping[str, str], flag: str) -> bool:
-    check_name(f"--{flag}", given[flag] or "false", ("true", "false"))
-    return given[flag] == "true"
 
 
 def prepare(options: Options) -> None:
@@ -142,7 +67,8 @@ def prepare(options: Options) -> None:
     """
     splits, words = read_input(options)
     names = {split: photo_names(photos) for split, photos in splits.items()}
-    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names)
+    sizes = {split: np.array([photos.size(index) for index in range(len(photos))]) for split, photos in splits.items()}
+    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names, sizes)
     final = options.output / options.name / options.version
     folder = final.with_name(f"{final.name}.incomplete")
     if preparation.is_prepared(final, wanted):
@@ -153,7 +79,7 @@ def prepare(options: Options) -> None:
     shards = [
         shard
         for split in splits
-        for shard in create_shards(split, names[split], photos_per_shard=options.photos_per_shard)
+        for shard in create_shards(split, names[split], sizes[split], photos_per_shard=options.photos_per_shard)
     ]
     try:
         with preparation.opened(folder, wanted):
@@ -166,9 +92,19 @@ def prepare(options: Options) -> None:
 
 
 def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPhotos], dict[str, str]]:
-    """The photographs of each split, and words for the classes where there are any."""
+    """The photographs of each split, and words for the classes where there are any.
+
+    Raises:
+        InputError: what `read_image_folder` and `read_imagenet` find; or a class's name that a set cannot have.
+    """
     if options.images:
         splits, words = read_image_folder(options.images), {}
+        for name in next(iter(splits.values())).classes:
+            if name.strip().splitlines() != [name]:
+                raise InputError(
+                    f"{options.images} has a class folder {name!r}: the set's file of class names has one a line, "
+                    "without blanks around it; rename the folder in every split"
+                )
     else:
         print("reading what the archives hold, a minute for all of ImageNet", flush=True)
         splits, words = read_imagenet(
@@ -197,23 +133,30 @@ def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> Non
         InputError: see `write_shard`.
         InterruptedRunError: Ctrl-C or SIGTERM. No process is left.
     """
+    total = sum(len(shard.indices) for shard in shards)
+    with (
+        _stoppable(lambda: f"stopped: {count_records(prepared)} of {len(shards)} files are complete"),
+        contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
+        _bar(total) if _is_live() else _lines(total) as advance,
+    ):
+        for count in counts:
+            advance(count)
+
+
+@contextlib.contextmanager
+def _stoppable(state: Callable[[], str]) -> Iterator[None]:
+    """Makes SIGTERM and Ctrl-C an InterruptedRunError that tells the state and how to go on."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        done = count_records(prepared)
-        raise InterruptedRunError(
-            f"stopped: {done} of {len(shards)} files are complete; run the same command again to go on",
-            _EXIT_CODES[signal.Signals(number)],
-        )
+        raise KeyboardInterrupt(number)  # which nothing takes for an error of its own, such as a damaged file
 
-    total = sum(len(shard.indices) for shard in shards)
     previous = {number: signal.signal(number, stop) for number in _EXIT_CODES}
     try:
-        with (
-            contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
-            _bar(total) if _is_live() else _lines(total) as advance,
-        ):
-            for count in counts:
-                advance(count)
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError(
+            f"{state()}; run the same command again to go on", _EXIT_CODES[interrupt.args[0]]
+        ) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -284,7 +227,8 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE, end="")
         return
     words = [f"{word}=true" if word in SWITCHES else word for word in arguments]
-    prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
+    with _stoppable(lambda: "stopped"):
+        prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
 
 
 if __name__ == "__main__":

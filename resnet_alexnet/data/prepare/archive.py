@@ -67,6 +67,10 @@ class ArchivePhotos:
             )
         return data, int(self.labels[index])
 
+    def size(self, index: int) -> int:
+        """Bytes of photograph `index`."""
+        return int(self.sizes[index])
+
     def name(self, index: int) -> str:
         """The file name of photograph `index`, without folder; no other has it."""
         return self.names[self.starts[index] : self.starts[index + 1]].decode()

@@ -16,15 +16,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+
 from resnet_alexnet.data.decode import UnreadableImageError
 from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.recode import CHROMA, SIDE, Recoding, recode
-from resnet_alexnet.data.prepare.shards import Record, Set, Shard, count_records, load_records, write_metadata
+from resnet_alexnet.data.prepare.shards import (
+    Record,
+    Set,
+    Shard,
+    count_records,
+    digest_sizes,
+    load_records,
+    write_metadata,
+)
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 
 MANIFEST, STATISTICS, WORDS = "manifest.json", "statistics.npz", "label.words.txt"
 _SETTINGS = "settings.json"
+_SIZES = "sizes_sha256"
 _SAMPLE, _MARGIN = 256, 1.1  # photographs that the room needed is estimated from, and how much more to have
 _RECORD_BYTES = 150  # of a photograph's record besides the photograph
 _LISTED = 100  # names at most that the manifest lists of the photographs that were encoded anew for one reason
@@ -32,7 +44,11 @@ _MAKERS = ("resnet_alexnet", "simplejpeg", "opencv-python-headless", "pillow", "
 
 
 def settings(
-    recoding: Recoding, photos_per_shard: int, splits: Mapping[str, Photos], names: Mapping[str, Sequence[str]]
+    recoding: Recoding,
+    photos_per_shard: int,
+    splits: Mapping[str, Photos],
+    names: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, Int64[np.ndarray, "num_photos"]],
 ) -> dict[str, Any]:
     """What the files of a set depend on, as JSON values. Two preparations with the same go on from one another."""
     return {
@@ -42,6 +58,7 @@ def settings(
         "classes": len(next(iter(splits.values())).classes),
         "photographs": {split: len(photos) for split, photos in splits.items()},
         "photographs_sha256": {split: _digest(photos, names[split]) for split, photos in splits.items()},
+        _SIZES: {split: digest_sizes(of_split) for split, of_split in sizes.items()},
     }
 
 
@@ -122,7 +139,8 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): remove {folder}, then begin anew") from None
-    if found != wanted:
+    # Where photographs were replaced since, perhaps because they could not be read, their shards are written again.
+    if {**found, _SIZES: wanted[_SIZES]} != wanted:
         raise InputError(
             f"{folder} was begun with {_difference(found, wanted)}: give the same settings to go on, or remove it to "
             "begin anew"
@@ -131,7 +149,12 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    return "; ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in differing)
+    return "; ".join(
+        f"other photographs ({name})"
+        if name.endswith("sha256")
+        else f"{name} {found.get(name)}, not {wanted.get(name)}"
+        for name in differing
+    )
 
 
 def check_room(prepared: Set, shards: Sequence[Shard]) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from resnet_alexnet.data.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
-from resnet_alexnet.data.geometry import center_crop, resize, resize_shorter_side
+from resnet_alexnet.data.geometry import center_crop, check_aspect, resize, resize_shorter_side
 
 ENCODINGS = ("jpeg", "raw")
 SIDE = 256  # pixels of a side of what AlexNet crops from. Source: [K12] section 2.
@@ -55,9 +55,10 @@ def recode(data: bytes, recoding: Recoding) -> Recoded:
     Shrinking takes the mean over the area of a pixel; nothing is enlarged, but for "raw".
 
     Raises:
-        UnreadableImageError: it cannot be decoded, or is too long for a JPEG.
+        UnreadableImageError: it cannot be decoded, is a sliver that no run could take, or is too long for a JPEG.
     """
     image, oddity = _decode(data)
+    check_aspect(*image.shape[:2])
     changes = (oddity,) if oddity else ()
     if recoding.encoding == "raw":
         square = central_square(image)

@@ -65,6 +65,7 @@ class Shard:
     split, number, count: it is shard `number` (from 0) of `count` of the split.
     indices: the photographs, in the order of the file.
     names: their names, which stand in the records.
+    sizes_sha256: what `digest_sizes` makes of their sizes.
     """
 
     split: str
@@ -72,6 +73,7 @@ class Shard:
     count: int
     indices: Int64[np.ndarray, "photos"]
     names: tuple[str, ...]
+    sizes_sha256: str
 
     def file_name(self, name: str) -> str:
         """As TFDS names the files of the set called `name`."""
@@ -83,6 +85,7 @@ class Record:
     """What a finished shard holds.
 
     file, bytes, sha256: the file.
+    sizes_sha256: the shard's, of the photographs that it was made of.
     records: photographs in it; payload: bytes of them without the file's own.
     changed: names of the photographs that were encoded anew, by reason.
     unreadable: names of the photographs that were left out, with reasons.
@@ -91,6 +94,7 @@ class Record:
     file: str
     bytes: int
     sha256: str
+    sizes_sha256: str
     records: int
     payload: int
     changed: dict[str, list[str]]
@@ -103,13 +107,25 @@ def shuffled(names: Sequence[str]) -> Int64[np.ndarray, "photos"]:
     return np.array(sorted(range(len(names)), key=lambda index: (keys[index], names[index])), np.int64)
 
 
-def create_shards(split: str, names: Sequence[str], *, photos_per_shard: int) -> list[Shard]:
-    """Divides a split into shards of at most `photos_per_shard`, all of about the same size."""
+def create_shards(
+    split: str, names: Sequence[str], sizes: Int64[np.ndarray, "num_photos"], *, photos_per_shard: int
+) -> list[Shard]:
+    """Divides a split into shards of at most `photos_per_shard`, all of about the same size.
+
+    `names` and `sizes`, in bytes, are those of its photographs.
+    """
     parts = np.array_split(shuffled(names), -(-len(names) // photos_per_shard))
     return [
-        Shard(split, number, len(parts), part, tuple(names[index] for index in map(int, part)))
+        Shard(
+            split, number, len(parts), part, tuple(names[index] for index in map(int, part)), digest_sizes(sizes[part])
+        )
         for number, part in enumerate(parts)
     ]
+
+
+def digest_sizes(sizes: Int64[np.ndarray, "photos"]) -> str:
+    """A checksum of the sizes of photographs, which is another when one was replaced by one of another size."""
+    return hashlib.sha256(sizes.tobytes()).hexdigest()
 
 
 def features(classes: Sequence[str], encoding: str) -> Any:
@@ -134,7 +150,7 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
     """
     path = prepared.data / shard.file_name(prepared.name)
     record_path = _record_path(prepared, shard)
-    if _is_finished(path, record_path):
+    if _is_finished(shard, path, record_path):
         yield len(shard.indices)
         return
     temporary = path.with_name(f".{path.name}.tmp")
@@ -181,10 +197,10 @@ def _write(prepared: Set, shard: Shard, path: Path, temporary: Path, record_path
                 measurements.add(recoded.image)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
     os.replace(temporary, path)
-    record = Record(path.name, size, digest, len(sizes), sum(sizes), changed, unreadable)
+    record = Record(path.name, size, sha256, shard.sizes_sha256, len(sizes), sum(sizes), changed, unreadable)
     _save_record(record_path, record, measurements)
 
 
@@ -205,12 +221,13 @@ def _record_path(prepared: Set, shard: Shard) -> Path:
     return prepared.folder / "records" / f"{shard.split}-{shard.number:05}.npz"
 
 
-def _is_finished(path: Path, record_path: Path) -> bool:
-    """Whether a shard is there, as its record says."""
+def _is_finished(shard: Shard, path: Path, record_path: Path) -> bool:
+    """Whether a shard is there, as its record says, and no photograph in it was replaced since."""
     try:
         record, _ = _load_record(record_path)
         with path.open("rb") as file:
-            return record.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
+            found = (record.sizes_sha256, record.sha256)
+            return found == (shard.sizes_sha256, hashlib.file_digest(file, "sha256").hexdigest())
     # No such file, or one that a power failure left without its content.
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return False
