@@ -138,6 +138,12 @@ def test_another_layout_is_told_what_to_do(tmp_path):
     assert f"{tmp_path / 'no_class' / 'train'} holds no class folder: the layout" in refusal(tmp_path / "no_class")
 
 
+@pytest.mark.parametrize(("folder", "split"), [("val", "validation"), ("test", "test")])
+def test_photographs_to_test_on_may_come_alone(tmp_path, folder, split):
+    write_folder(tmp_path, **{folder: ("a/1.jpg", "b/1.jpg")})
+    assert {name: photos.classes for name, photos in read_image_folder(tmp_path).items()} == {split: ("a", "b")}
+
+
 def test_two_validation_folders_are_refused(tmp_path):
     photos = ("a/1.jpg", "b/1.jpg")
     write_folder(tmp_path, train=photos, val=photos, validation=photos)

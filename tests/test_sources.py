@@ -351,14 +351,20 @@ def test_a_test_split_needs_no_validation_split(folder):
 
 
 @pytest.mark.parametrize("there", ["validation", "test"])
-def test_a_set_without_training_split_can_be_evaluated_on(tmp_path, there):
-    tfds_sets.write_set(tmp_path, {there: [3]}, example=small_example)
-    assert [open_split(split, "animals", data_dir=str(tmp_path))[0] for split in ("", there)] == [there, there]
+@pytest.mark.parametrize("name", ["image_folder", "animals"])
+def test_a_set_without_training_split_can_be_evaluated_on(tmp_path, name, there):
+    if name == "animals":
+        tfds_sets.write_set(tmp_path, {there: [3]}, example=small_example)
+    else:
+        write_folder(tmp_path, split=there, per_class=1)
+    for split in ("", there):
+        found, source = open_split(split, name, data_dir=str(tmp_path))
+        assert (found, len(source)) == (there, 3)
     for other in {"train", "validation", "test"} - {there}:
-        with pytest.raises(InputError, match=rf"the split of animals is '{other}' .allowed: {there}."):
-            open_split(other, "animals", data_dir=str(tmp_path))
-    with pytest.raises(InputError, match=rf"dataset\.train_split is 'train' .allowed: {there}."):
-        create_splits("animals", data_dir=str(tmp_path))
+        with pytest.raises(InputError, match=rf"the split of {name} is '{other}' .allowed: {there}."):
+            open_split(other, name, data_dir=str(tmp_path))
+    with pytest.raises(InputError, match=rf"{name} in {tmp_path} has nothing to train on: it holds {there} alone"):
+        create_splits(name, data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "image_folder", "animals"])

@@ -81,7 +81,7 @@ class FolderPhotos:
 
 
 def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhotos]:
-    """Lists the photographs of `data_dir`: "train", and "validation" and "test" where there are such folders.
+    """Lists the photographs of `data_dir`: of "train", "validation" and "test" those that there are folders of.
 
     A photograph is a file directly in a class folder with one of `SUFFIXES`. Hidden files and folders are passed over,
     and so are other files, pipes and devices. Links are followed. `cat1.jpg` and `cat1.png` are two photographs; names
@@ -95,14 +95,15 @@ def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhoto
         raise InputError(f"image_folder needs data_dir: {_LAYOUT}")
     folders = _split_folders(Path(data_dir))
     splits = {split: _list_split(folder) for split, folder in folders.items()}
-    classes = splits[TRAIN].classes
+    first = next(iter(splits))
+    classes = splits[first].classes
     for split, photos in splits.items():
         missing = sorted(set(classes) - set(photos.classes))
         unknown = sorted(set(photos.classes) - set(classes))
         if missing or unknown:
             parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has also {_listed(unknown)}"] * bool(unknown)
             raise InputError(
-                f"{folders[split]} {' and '.join(parts)}: it must have the same class folders as {folders[TRAIN]}; "
+                f"{folders[split]} {' and '.join(parts)}: it must have the same class folders as {folders[first]}; "
                 "add or remove them"
             )
     return splits
@@ -116,10 +117,11 @@ def _split_folders(data_dir: Path) -> dict[str, Path]:
     validation = [name for name in VALIDATION_FOLDERS if (data_dir / name).is_dir()]
     if len(validation) > 1:
         raise InputError(f"{data_dir} holds {_listed(validation)}: keep one folder for the validation photographs")
-    if not (data_dir / TRAIN).is_dir():
-        raise InputError(f"{data_dir} has no folder {TRAIN}: {_remedy(data_dir)}")
     names = {TRAIN: TRAIN, "validation": (validation or [""])[0], TEST: TEST}
-    return {split: data_dir / name for split, name in names.items() if name and (data_dir / name).is_dir()}
+    folders = {split: data_dir / name for split, name in names.items() if name and (data_dir / name).is_dir()}
+    if not folders:
+        raise InputError(f"{data_dir} has no folder {TRAIN}: {_remedy(data_dir)}")
+    return folders
 
 
 def _remedy(data_dir: Path) -> str:

@@ -131,7 +131,8 @@ def create_splits(
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
     images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
-    check_name("dataset.train_split", "train", images)
+    if "train" not in images:
+        raise InputError(f"{name} in {data_dir} has nothing to train on: it holds {', '.join(images)} alone")
     statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
     opened = {
