@@ -27,8 +27,8 @@ def read(request, monkeypatch):
     return read
 
 
-def save(value, path, *, zipped=True):
-    torch.save(value, path, _use_new_zipfile_serialization=zipped)
+def save(value, path, *, zipped=True, protocol=2):
+    torch.save(value, path, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
     return path
 
 
@@ -44,6 +44,12 @@ def assert_saved(contents, tolerance=0.0):
 def test_floating_point_numbers_become_float32(read, tmp_path, dtype, zipped):
     saved = {**SAVED, "conv.weight": SAVED["conv.weight"].to(getattr(torch, dtype))}
     assert_saved(read(save(saved, tmp_path / "x.pth", zipped=zipped)), tolerance=4e-3)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("zipped", [True, False])
+def test_any_protocol_of_pickle_is_read(read, tmp_path, zipped, protocol):
+    assert_saved(read(save(SAVED, tmp_path / "x.pth", zipped=zipped, protocol=protocol)))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +101,11 @@ class Hostile:
         return os.system, (f"touch '{self.marker}'",)
 
 
+@pytest.mark.parametrize("protocol", range(2, 6))
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_hostile_file_is_refused_in_one_line_and_nothing_is_called(read, tmp_path, zipped):
-    path = save({**SAVED, "extra": Hostile(tmp_path / "marker")}, tmp_path / "x.pth", zipped=zipped)
+def test_a_hostile_file_is_refused_in_one_line_and_nothing_is_called(read, tmp_path, zipped, protocol):
+    saved = {**SAVED, "extra": Hostile(tmp_path / "marker")}
+    path = save(saved, tmp_path / "x.pth", zipped=zipped, protocol=protocol)
     with pytest.raises(InputError, match=rf"wants {os.system.__module__}\.system to be called") as error:
         read(path)
     assert "\n" not in str(error.value)

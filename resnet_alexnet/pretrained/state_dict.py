@@ -1,6 +1,7 @@
 """Reads files of weights, whoever wrote them, and runs nothing that is in them."""
 
 import json
+import pickle
 import re
 import struct
 import textwrap
@@ -86,7 +87,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> Any:
-    """What torch saved, with arrays for tensors: by torch itself where it is installed."""
+    """What torch saved, with arrays for tensors: by torch itself where it is installed and knows the pickle's protocol."""
     try:
         import torch
     except ImportError:
@@ -95,8 +96,11 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):  # of old formats
             if torch is None:
                 return torch_file.load(path)
-            with open(path, "rb") as file:  # by its name torch would take it for something else
-                return _to_arrays(torch.load(file, map_location="cpu", weights_only=True), torch)
+            try:
+                with open(path, "rb") as file:  # by its name torch would take it for something else
+                    return _to_arrays(torch.load(file, map_location="cpu", weights_only=True), torch)
+            except pickle.UnpicklingError:
+                return torch_file.load(path)  # which knows the newer protocols too, and says what is wanted
     # What torch, zipfile and pickle raise for damaged files are errors of many unrelated types.
     except Exception as error:
         message = str(error)
@@ -105,8 +109,7 @@ def _read_torch(path: Path) -> Any:
                 f"{path} wants {refused[1]} to be called, which is refused: weights are tensors in containers, as "
                 "model.state_dict() gives them"
             ) from None
-        # Torch's longer messages advise to trust the file.
-        reason = "" if "weights_only" in message else textwrap.shorten(re.split(r"\.\s", message)[0], 160)
+        reason = textwrap.shorten(re.split(r"\.\s", message)[0], 160)
         raise InputError(f"{path} is damaged, cut short, or not torch's: {reason or type(error).__name__}") from None
 
 
