@@ -74,7 +74,7 @@ def _read_safetensors(path: Path) -> StateDict:
     try:
         tensors = safetensors.deserialize(data)
         (length,) = struct.unpack("<Q", data[:8])
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (safetensors.SafetensorError, ValueError) as error:
         raise InputError(f"{path} is damaged or cut short: {error}") from None
     arrays = {}
@@ -87,7 +87,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> Any:
-    """What torch saved, with arrays for tensors: by torch itself where it is installed and knows the pickle's protocol."""
+    """What torch saved, with arrays for tensors: read by torch where it is installed and knows the pickle's protocol."""
     try:
         import torch
     except ImportError:
