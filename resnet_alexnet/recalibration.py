@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet import parallel, steps
 from resnet_alexnet.data import loader
-from resnet_alexnet.data.photos import READABLE, PhotoSource
+from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
 from resnet_alexnet.data.sources import Source, Track, untracked
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.network import Network
@@ -53,7 +53,7 @@ def recalibrate(
         batch_size: images in a batch over all devices, a multiple of their number; the more the better.
         seed: of the order and of the augmentation.
         workers: processes that read photographs, see `loader.train_chunks`.
-        max_unreadable: photographs that may be unreadable, likewise.
+        max_unreadable: photographs that may be unreadable, likewise; as many again in the smaller batch.
         mesh: the devices; the result does not depend on their number.
         track: shows how far it is.
         report: called with a line for each photograph that cannot be read.
@@ -79,8 +79,8 @@ def recalibrate(
             sums = step(params, sums, number, parallel.split_batch(batch, mesh))
     if rest:
         batch = source.gather(loader.epoch_order(len(source), seed=seed, epoch=0)[-rest:], (seed, 0))
-        if any(batch.pop("unreadable", np.int32(READABLE)).reshape(-1) != READABLE):
-            report("warning: a photograph of the last batch cannot be read; the next one is used in its place")
+        if isinstance(source, PhotoSource):
+            ((_, batch),) = watch_unreadable([(count, batch)], source, most=max_unreadable, report=report)
         part = parallel.create_mesh(list(mesh.devices.flat[: math.gcd(rest, mesh.size)]))
         params, sums = (parallel.replicate(jax.device_get(tree), part) for tree in (params, sums))
         sums = parallel.parallel_sums(add, part)(params, sums, count, parallel.split_batch(batch, part))

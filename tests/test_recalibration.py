@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.network import weights_of
 from resnet_alexnet.recipe import load_config
 from tests import tiny
-from tests.photo_sets import create_source, write_folder
+from tests.photo_sets import create_source, damage, write_folder
 from tests.runs import random_network, write_run
 from tests.test_steps import assert_trees_close
 
@@ -100,6 +101,22 @@ def test_eight_devices_give_the_statistics_of_one_augmented_or_not(network, sour
 def test_a_network_without_batch_normalisation_is_refused(source):
     with pytest.raises(InputError, match="alexnet_cifar has no batch normalisation"):
         run(random_network("alexnet_cifar", 8, 1), source)
+
+
+@pytest.mark.parametrize("batch_size", [16, 18])
+def test_unreadable_photographs_are_named_and_limited_in_whole_batches_and_the_last(tmp_path, batch_size):
+    """Of 36 photographs all in whole batches, or the last four in one of their own."""
+    folder = write_folder(tmp_path)
+    network, source = random_network("cifar_resnet8", 24, 3), create_source(folder)
+    last = source.where(int(epoch_order(len(source), seed=0, epoch=0)[-1]))
+    damage(folder, str(Path(last).relative_to(folder / "train")))
+    lines = []
+    options = {"views": views(), "batch_size": batch_size, "seed": 0, "mesh": parallel.create_mesh(jax.devices()[:1])}
+    recalibration.recalibrate(network, source, max_unreadable=1, report=lines.append, **options)
+    assert len(lines) == 1
+    assert f"{last} cannot be read" in lines[0]
+    with pytest.raises(InputError, match=r"1 training photographs could not be read, more than"):
+        recalibration.recalibrate(network, source, max_unreadable=0, **options)
 
 
 def test_photographs_have_the_views_for_testing_where_asked_for(tmp_path):

@@ -350,6 +350,27 @@ def test_a_test_split_needs_no_validation_split(folder):
     assert len(open_split("test", "image_folder", **options)[1]) == 9
 
 
+def test_nothing_is_held_out_where_the_test_split_is_taken(tmp_path):
+    tfds_sets.write_set(tmp_path, {"train": [4], "test": [3]}, example=small_example)
+    for split in ("", "test"):
+        found, source = open_split(split, "animals", data_dir=str(tmp_path), validation_fraction=0.1)
+        assert (found, len(source)) == ("test", 3)
+    with pytest.raises(InputError, match="holds out none of the 4 examples"):
+        open_split("validation", "animals", data_dir=str(tmp_path), validation_fraction=0.1)
+
+
+def test_classes_of_photographs_of_many_sizes(tmp_path):
+    def example(split, number):
+        image = photograph(12 + number, 20 - number, seed=number)
+        return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
+
+    tfds_sets.write_set(tmp_path, {"test": [7]}, example=example)
+    _, whole = open_split("test", "animals", data_dir=str(tmp_path))
+    _, source = open_split("test", "animals", data_dir=str(tmp_path), classes=(whole.classes[2], whole.classes[0]))
+    found = [source.example(index) for index in range(len(source))]
+    assert [(image.shape[0] - 12, label) for image, label in found] == [(0, 1), (2, 0), (3, 1), (5, 0), (6, 1)]
+
+
 @pytest.mark.parametrize("there", ["validation", "test"])
 @pytest.mark.parametrize("name", ["image_folder", "animals"])
 def test_a_set_without_training_split_can_be_evaluated_on(tmp_path, name, there):

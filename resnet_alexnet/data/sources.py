@@ -13,7 +13,7 @@ from resnet_alexnet.data import readers, tfds
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.decode import UnreadableImageError, decode
 from resnet_alexnet.data.geometry import whole_view
-from resnet_alexnet.data.photos import Photos, PhotoSource, View, check_readable, load
+from resnet_alexnet.data.photos import Photos, PhotoSource, PhotoSubset, View, check_readable, load
 from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
@@ -178,7 +178,7 @@ def open_split(
       validation_split: see `create_splits`.
       test_split: see `create_splits`.
       validation_fraction: see `create_splits`.
-      classes: see `create_splits`; of a TFDS set the split is read into memory to choose them.
+      classes: see `create_splits`; of a TFDS set all records are read to choose them.
       track: shows how far that is.
       sizes: see `create_splits`.
 
@@ -190,8 +190,13 @@ def open_split(
     """
     check_fraction(validation_fraction)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
-    fraction = 0.0 if split == "test" else validation_fraction
-    images = readers.read_images(name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes)
+
+    def read(fraction: float) -> Mapping[str, Images]:
+        return readers.read_images(name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes)
+
+    images = read(validation_fraction if split in ("train", "validation") else 0.0)  # nothing is held out in vain
+    if not split and not {"test", "validation"} & set(images):
+        images = read(validation_fraction)
     split = split or ("test" if "test" in images else "validation")
     fraction = 0.0 if split == "test" and split in images else validation_fraction
     images, classes = readers.divide(images, fraction, classes, name=name)
@@ -199,12 +204,12 @@ def open_split(
     part, title = images[split], f"{name} {split}"
     if isinstance(part, ArraySource):
         return split, part
-    source = PhotoSource(part, _first_shape(part, title), whole_view, whole_view)
-    if not classes:
-        return split, source
-    # Those of a TFDS set, whose labels stand beside its images.
-    held = load(source, name=title, max_unreadable=None, track=track, report=print)
-    return split, _select_loaded(held, classes, title)
+    if classes:  # those of a TFDS set, whose labels stand in its records
+        indices = np.arange(len(part))
+        labels = [part.read(index)[1] for index in track(range(len(part)), len(part), f"labels of {title}")]
+        part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
+        assert not isinstance(part, ArraySource)
+    return split, PhotoSource(part, _first_shape(part, title), whole_view, whole_view)
 
 
 def _open(
