@@ -54,7 +54,7 @@ class Scores:
     def save(self, path: Path) -> None:
         """Writes an `.npz` file, whole or not at all.
 
-        Four bytes a score, before a compression that gains little: 190 MB for ImageNet's 50,000 x 1,000.
+        Four bytes a score, before a compression that gains little: 200 MB for ImageNet's 50,000 x 1,000.
 
         Raises:
             InputError: it cannot be written.
