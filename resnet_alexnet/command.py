@@ -69,7 +69,7 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
     folder = parse_path("workdir", workdir)
-    if not path and (folder / "config.json").exists():
+    if not path and os.path.exists(folder / "config.json"):
         path = str(folder / "config.json")
     return load_overridden(path, rest), folder
 
@@ -101,7 +101,7 @@ def parse_trained(
     given = parse_others(rest, {**own, **names})
     workdir, weights, step = (given.pop(name) for name in own)
     trained = parse_trained_path(workdir, weights)
-    if not path and workdir and (trained / run_folder.CONFIG_FILE).is_file():
+    if not path and workdir and os.path.isfile(trained / run_folder.CONFIG_FILE):
         path = str(trained / run_folder.CONFIG_FILE)
     config = load_overridden(path, rest) if path or any(word.startswith("--config.") for word in rest) else None
     return trained, parse_step(step), config, given
@@ -116,9 +116,9 @@ def parse_trained_path(workdir: str, weights: str) -> Path:
     if bool(workdir) == bool(weights):
         raise InputError("name one trained network: --workdir=DIR, a run folder, or --weights=FILE, a weight file")
     path = parse_path("workdir" if workdir else "weights", workdir or weights)
-    if workdir and not path.is_dir():
+    if workdir and not os.path.isdir(path):
         raise InputError(f"--workdir={workdir}: no such folder")
-    if weights and not path.is_file():
+    if weights and not os.path.isfile(path):
         raise InputError(f"--weights={weights}: no such file")
     return path
 
@@ -130,7 +130,7 @@ def parse_output(flag: str, text: str, suffix: str) -> Path:
         InputError: it does not end in `suffix`, or its folder does not exist or cannot be written to.
     """
     path = parse_path(flag, text)
-    if path.suffix != suffix or not path.parent.is_dir() or path.is_dir():
+    if path.suffix != suffix or not os.path.isdir(path.parent) or os.path.isdir(path):
         raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"--{flag}={text}: {path.parent} cannot be written to")

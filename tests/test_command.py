@@ -299,6 +299,20 @@ def test_flags_of_other_commands_have_their_own_names():
         command.parse_flags(["convert", "--modl=resnet50"], names)
 
 
+def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
+    name = "a" * 300
+    with pytest.raises(InputError, match=f"--workdir={name}: no such folder"):
+        command.parse_trained_path(name, "")
+    with pytest.raises(InputError, match=f"--weights={name}: no such file"):
+        command.parse_trained_path("", name)
+    with pytest.raises(InputError, match=f"--picture={name}/x.png .allowed: a file .* in a folder that exists"):
+        command.parse_output("picture", f"{name}/x.png", ".png")
+    with pytest.raises(InputError, match=f"--config={name}: no such file"):
+        command.parse_run([f"--config={name}", f"--workdir={name}"])
+    with pytest.raises(InputError, match="--config is missing"):
+        command.parse_run([f"--workdir={name}"])
+
+
 def test_overriding_changes_nothing_else():
     config = ConfigDict({"a": 1, "b": {"c": 2.0}}).lock()
     override(config, ["--config.b.c=3"])

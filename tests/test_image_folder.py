@@ -121,6 +121,7 @@ def test_a_photograph_that_went_away_is_named(tmp_path):
 
 def test_data_dir_must_be_a_folder(tmp_path):
     assert "image_folder needs data_dir: the layout is train/CLASS/PHOTO" in refusal("")
+    assert "does not exist: it must be a folder" in refusal("a" * 300)
     assert f"{tmp_path / 'no'} does not exist: it must be a folder" in refusal(tmp_path / "no")
     (tmp_path / "file").touch()
     assert f"{tmp_path / 'file'} is a file: it must be a folder" in refusal(tmp_path / "file")
