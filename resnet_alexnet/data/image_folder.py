@@ -164,7 +164,10 @@ def _list_split(folder: Path) -> FolderPhotos:
 
 def _folders(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted, without the hidden ones."""
-    names = sorted(entry.name for entry in _scan(folder) if entry.is_dir())
+    # Only links are looked up; a DirEntry raises where they lead in a loop, os.path says no.
+    names = sorted(
+        entry.name for entry in _scan(folder) if (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())
+    )
     for name in names:
         if name != _printable(os.fsencode(name)):
             raise InputError(f"{_printable(os.fsencode(folder / name))} is not named in UTF-8: rename the folder")
@@ -177,7 +180,8 @@ def _photo_names(folder: Path) -> list[bytes]:
     return sorted(
         os.fsencode(entry.name)
         for entry in _scan(folder)
-        if entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or not os.path.exists(entry))
+        if entry.name.lower().endswith(SUFFIXES)
+        and (os.path.isfile(entry) or not os.path.exists(entry) if entry.is_symlink() else entry.is_file())
     )
 
 
