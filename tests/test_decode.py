@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from resnet_alexnet.data import decode as module
-from resnet_alexnet.data.decode import UnreadableImageError, decode, is_plain_jpeg
+from resnet_alexnet.data.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
 
 
 def photograph(height=40, width=60, channels=3, seed=0):
@@ -202,6 +202,15 @@ def test_a_rotated_photograph_is_turned_upright(orientation, kind):
     assert image.flags.c_contiguous
     assert image.shape == upright.shape
     assert np.abs(image.astype(int) - upright).mean() < (0.5 if kind == "PNG" else 8)
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_exif_does_not_know_is_none(orientation):
+    image = photograph()
+    data = encode(image, exif=oriented(orientation))
+    assert is_plain_jpeg(data)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    assert is_grey_jpeg(encode(image[..., :1], exif=oriented(orientation)))
 
 
 def test_damaged_exif_is_no_reason_to_refuse_the_pixels():

@@ -92,13 +92,13 @@ def ignore_pillows_warnings() -> None:
 def is_plain_jpeg(data: bytes) -> bool:
     """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
     header = read_header(data)
-    return header is not None and header.orientation == 1
+    return header is not None and header.upright
 
 
 def is_grey_jpeg(data: bytes) -> bool:
     """Whether a plain JPEG has one component."""
     header = read_header(data)
-    return header is not None and (header.components, header.orientation) == (1, 1)
+    return header is not None and header.upright and header.components == 1
 
 
 def read_header(data: bytes) -> Header | None:
