@@ -1,5 +1,6 @@
 """What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
 
+import errno
 import os
 import sys
 import warnings
@@ -29,32 +30,35 @@ _PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
-    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError, both in one line."""
+    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError and no room, all in one line."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
+        _flush()
     except InputError as error:
         _fail(str(error), 2)
     except TrainingError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
         print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_PIPE_CLOSED)
+        _exit(_PIPE_CLOSED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"output cannot be written: {error}", 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        _exit(130)
+    _exit(0)
 
 
 def run(train: Callable[[ConfigDict, Path], object]) -> NoReturn:
     """The training command: parses --config and --workdir from the command line and calls `train` with them."""
     if {"-h", "--help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
-        print(USAGE, end="")
-        sys.exit(0)
+        exit_with(lambda: print(USAGE, end=""))
     exit_with(lambda: train(*parse_run(sys.argv[1:])))
 
 
@@ -221,4 +225,18 @@ def take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process. Output that cannot be written is lost: Python would fail at it once more, at length."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where it was closed from the start
+        sys.stdout.flush()

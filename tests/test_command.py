@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -282,6 +283,42 @@ def test_exit_codes(capsys, error, code, printed):
         command.exit_with(run)
     assert stop.value.code == code
     assert capsys.readouterr().err == printed
+
+
+NO_ROOM = "error: output cannot be written: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("called", "unbuffered", "closed", "full"),
+    [
+        ("run(print)", "", (141, ""), (1, NO_ROOM)),
+        ("run(print)", "1", (141, ""), (1, NO_ROOM)),
+        ("exit_with(lambda: None)", "1", (0, ""), (0, "")),
+        ("exit_with(lambda: print('much') or parse_step('x'))", "", (2, "error: --step=x"), (2, "error: --step=x")),
+    ],
+)
+def test_output_that_cannot_be_written(called, unbuffered, closed, full):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "w") as no_room, open(writing, "w") as nobody_reads:
+        for stdout, (code, said) in ((nobody_reads, closed), (no_room, full)):
+            result = subprocess.run(
+                [sys.executable, "-c", f"from resnet_alexnet.command import *; {called}", "--help"],
+                cwd=processes.CHECKOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert (result.returncode, result.stderr.count("\n")) == (code, bool(said))
+            assert result.stderr.startswith(said)
+
+
+def test_a_standard_output_that_was_closed_from_the_start_is_no_error():
+    program = "from resnet_alexnet.command import *; exit_with(lambda: print('much'))"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    result = subprocess.run([*closed, sys.executable, "-c", program], cwd=processes.CHECKOUT, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 def test_an_error_that_is_no_users_keeps_its_traceback():
