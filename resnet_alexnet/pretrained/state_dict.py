@@ -87,7 +87,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> Any:
-    """What torch saved, with arrays for tensors: read by torch where it is installed and knows the pickle's protocol."""
+    """What torch saved, with arrays for tensors: by torch where it is installed and knows the pickle's protocol."""
     try:
         import torch
     except ImportError:
