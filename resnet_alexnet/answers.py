@@ -64,7 +64,10 @@ def write_table(answers: Iterable[Answer], file: TextIO) -> None:
         for rank, (found, value) in enumerate(answer.classes, start=1):
             shown = (Text(name if rank == 1 else ""), Text(in_words(found)), f"{100 * value:.1f} %")
             table.add_row(*shown, end_section=rank == len(answer.classes))
-    Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False).print(table)
+    console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
+    with console.capture() as text:  # rich itself would end the process with 1 where nobody reads the file any more
+        console.print(table)
+    print(text.get(), end="", file=file, flush=True)
 
 
 WRITERS: dict[str, Callable[[Iterable[Answer], TextIO], None]] = {

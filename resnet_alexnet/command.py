@@ -1,5 +1,6 @@
 """What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
 
+import errno
 import os
 import sys
 import warnings
@@ -29,32 +30,35 @@ _PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
-    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError, both in one line."""
+    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError and no room, all in one line."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
+        _flush()
     except InputError as error:
         _fail(str(error), 2)
     except TrainingError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
         print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_PIPE_CLOSED)
+        _exit(_PIPE_CLOSED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"output cannot be written: {error}", 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        _exit(130)
+    _exit(0)
 
 
 def run(train: Callable[[ConfigDict, Path], object]) -> NoReturn:
     """The training command: parses --config and --workdir from the command line and calls `train` with them."""
     if {"-h", "--help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
-        print(USAGE, end="")
-        sys.exit(0)
+        exit_with(lambda: print(USAGE, end=""))
     exit_with(lambda: train(*parse_run(sys.argv[1:])))
 
 
@@ -69,7 +73,7 @@ def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     if not workdir:
         raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
     folder = parse_path("workdir", workdir)
-    if not path and (folder / "config.json").exists():
+    if not path and os.path.exists(folder / "config.json"):
         path = str(folder / "config.json")
     return load_overridden(path, rest), folder
 
@@ -101,7 +105,7 @@ def parse_trained(
     given = parse_others(rest, {**own, **names})
     workdir, weights, step = (given.pop(name) for name in own)
     trained = parse_trained_path(workdir, weights)
-    if not path and workdir and (trained / run_folder.CONFIG_FILE).is_file():
+    if not path and workdir and os.path.isfile(trained / run_folder.CONFIG_FILE):
         path = str(trained / run_folder.CONFIG_FILE)
     config = load_overridden(path, rest) if path or any(word.startswith("--config.") for word in rest) else None
     return trained, parse_step(step), config, given
@@ -116,9 +120,9 @@ def parse_trained_path(workdir: str, weights: str) -> Path:
     if bool(workdir) == bool(weights):
         raise InputError("name one trained network: --workdir=DIR, a run folder, or --weights=FILE, a weight file")
     path = parse_path("workdir" if workdir else "weights", workdir or weights)
-    if workdir and not path.is_dir():
+    if workdir and not os.path.isdir(path):
         raise InputError(f"--workdir={workdir}: no such folder")
-    if weights and not path.is_file():
+    if weights and not os.path.isfile(path):
         raise InputError(f"--weights={weights}: no such file")
     return path
 
@@ -130,7 +134,7 @@ def parse_output(flag: str, text: str, suffix: str) -> Path:
         InputError: it does not end in `suffix`, or its folder does not exist or cannot be written to.
     """
     path = parse_path(flag, text)
-    if path.suffix != suffix or not path.parent.is_dir() or path.is_dir():
+    if path.suffix != suffix or not os.path.isdir(path.parent) or os.path.isdir(path):
         raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"--{flag}={text}: {path.parent} cannot be written to")
@@ -221,4 +225,18 @@ def take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process. Output that cannot be written is lost: Python would fail at it once more, at length."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where it was closed from the start
+        sys.stdout.flush()

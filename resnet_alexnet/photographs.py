@@ -1,5 +1,6 @@
 """The photographs that a user names: files, folders, lists of names, standard input."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,10 +42,10 @@ def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photogr
     for word in filter(None, words):
         if word == STDIN:
             yield Photograph("standard input", partial(_read, sys.stdin.buffer))
-        elif (path := Path(word)).is_dir():
+        elif os.path.isdir(path := Path(word)):
             for file in sorted(path.rglob("*")):
                 hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-                if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+                if file.suffix.lower() in SUFFIXES and not hidden and os.path.isfile(file):
                     yield Photograph(_printable(str(file)), partial(_read_file, file))
         else:
             yield Photograph(_printable(word), partial(_read_file, path))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ def load_config(path: str) -> ConfigDict:
     """
     name, _, argument = path.partition(":")
     file = parse_path("config", name)
-    if not file.is_file():
+    if not os.path.isfile(file):
         known = sorted(str(other) for other in file.parent.glob("*.py"))
         raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
     if file.suffix == ".json":

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 
-from resnet_alexnet.answers import Answer, write_csv, write_json, write_table
+import pytest
+
+from resnet_alexnet.answers import WRITERS, Answer, write_csv, write_json, write_table
 
 ANSWERS = [
     Answer("a, b.jpg", (("n02123045", 0.75), ("n02690373", 0.125))),
@@ -66,3 +68,15 @@ def test_a_name_stays_on_its_line_of_the_table_and_steers_no_terminal():
     file = io.StringIO()
     write_json(answers, file)
     assert json.loads(file.getvalue().splitlines()[0])["photograph"] == "two\nlines\x1b[31m.jpg"
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know(form):
+    class Closed(io.StringIO):
+        def write(self, text):
+            if text:
+                raise BrokenPipeError
+            return 0
+
+    with pytest.raises(BrokenPipeError):
+        WRITERS[form](iter(ANSWERS), Closed())

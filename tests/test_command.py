@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -284,6 +285,42 @@ def test_exit_codes(capsys, error, code, printed):
     assert capsys.readouterr().err == printed
 
 
+NO_ROOM = "error: output cannot be written: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("called", "unbuffered", "closed", "full"),
+    [
+        ("run(print)", "", (141, ""), (1, NO_ROOM)),
+        ("run(print)", "1", (141, ""), (1, NO_ROOM)),
+        ("exit_with(lambda: None)", "1", (0, ""), (0, "")),
+        ("exit_with(lambda: print('much') or parse_step('x'))", "", (2, "error: --step=x"), (2, "error: --step=x")),
+    ],
+)
+def test_output_that_cannot_be_written(called, unbuffered, closed, full):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "w") as no_room, open(writing, "w") as nobody_reads:
+        for stdout, (code, said) in ((nobody_reads, closed), (no_room, full)):
+            result = subprocess.run(
+                [sys.executable, "-c", f"from resnet_alexnet.command import *; {called}", "--help"],
+                cwd=processes.CHECKOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert (result.returncode, result.stderr.count("\n")) == (code, bool(said))
+            assert result.stderr.startswith(said)
+
+
+def test_a_standard_output_that_was_closed_from_the_start_is_no_error():
+    program = "from resnet_alexnet.command import *; exit_with(lambda: print('much'))"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    result = subprocess.run([*closed, sys.executable, "-c", program], cwd=processes.CHECKOUT, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_an_error_that_is_no_users_keeps_its_traceback():
     def run():
         raise ZeroDivisionError
@@ -297,6 +334,20 @@ def test_flags_of_other_commands_have_their_own_names():
     assert command.parse_flags(["convert", "--model=resnet50"], names) == {"model": "resnet50", "output": ""}
     with pytest.raises(InputError, match=r"unknown flag --modl, did you mean 'model'\? \(allowed: --model, --output\)"):
         command.parse_flags(["convert", "--modl=resnet50"], names)
+
+
+def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
+    name = "a" * 300
+    with pytest.raises(InputError, match=f"--workdir={name}: no such folder"):
+        command.parse_trained_path(name, "")
+    with pytest.raises(InputError, match=f"--weights={name}: no such file"):
+        command.parse_trained_path("", name)
+    with pytest.raises(InputError, match=f"--picture={name}/x.png .allowed: a file .* in a folder that exists"):
+        command.parse_output("picture", f"{name}/x.png", ".png")
+    with pytest.raises(InputError, match=f"--config={name}: no such file"):
+        command.parse_run([f"--config={name}", f"--workdir={name}"])
+    with pytest.raises(InputError, match="--config is missing"):
+        command.parse_run([f"--workdir={name}"])
 
 
 def test_overriding_changes_nothing_else():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from resnet_alexnet.data import decode as module
-from resnet_alexnet.data.decode import UnreadableImageError, decode, is_plain_jpeg
+from resnet_alexnet.data.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
 
 
 def photograph(height=40, width=60, channels=3, seed=0):
@@ -87,8 +87,29 @@ def test_a_ppm_is_a_view_of_its_bytes():
     image = photograph()
     data = encode(image, "PPM")
     np.testing.assert_array_equal(decode(data), image)
-    assert np.shares_memory(decode(data), np.frombuffer(data, np.uint8)) or decode(data).base is not None
+    assert np.shares_memory(decode(data), np.frombuffer(data, np.uint8))
     np.testing.assert_array_equal(decode(encode(image, "PPM"), channels=1)[..., 0], with_pillow(data, "L"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("header", [b"P6\n# Created by GIMP\n60 40\n255\n", b"P6 60\n40 255 ", b"P6\n60 40\n15\n"])
+def test_a_ppm_with_any_other_header_has_pillows_pixels(header, channels):
+    data = header + (photograph() // 16).tobytes()
+    expected = with_pillow(data, "RGB" if channels == 3 else "L").reshape(40, 60, channels)
+    np.testing.assert_array_equal(decode(data, channels=channels), expected)
+    with pytest.raises(UnreadableImageError):
+        decode(data[:-1], channels=channels)
+
+
+def test_of_a_ppm_of_sixteen_bits_eight_are_taken():
+    image = photograph()
+    data = b"P6\n60 40\n65535\n" + np.repeat(image, 2).tobytes()  # v * 257, of which v is the upper and the nearest
+    np.testing.assert_array_equal(decode(data), image)
+
+
+def test_what_follows_a_ppm_is_passed_over():
+    image = photograph()
+    np.testing.assert_array_equal(decode(encode(image, "PPM") * 2), image)
 
 
 @given(height=st.integers(1, 30), width=st.integers(1, 30), channels=st.sampled_from([1, 3]))
@@ -183,6 +204,15 @@ def test_a_rotated_photograph_is_turned_upright(orientation, kind):
     assert np.abs(image.astype(int) - upright).mean() < (0.5 if kind == "PNG" else 8)
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_exif_does_not_know_is_none(orientation):
+    image = photograph()
+    data = encode(image, exif=oriented(orientation))
+    assert is_plain_jpeg(data)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    assert is_grey_jpeg(encode(image[..., :1], exif=oriented(orientation)))
+
+
 def test_damaged_exif_is_no_reason_to_refuse_the_pixels():
     data = encode(photograph(), exif=oriented(6))
     where = data.index(b"Exif\0\0") + 6
@@ -216,7 +246,7 @@ def test_a_file_that_is_cut_off_is_refused(kind, share):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 100, b"<html>not found</html>", b"\xff\xd8\xff", b"P6\n", b"P6\n2 2\n65535\n" + b"0" * 24]
+    "data", [b"", b"\0" * 100, b"<html>not found</html>", b"\xff\xd8\xff", b"P6\n", b"P6\n2 2\n65535\n" + b"0" * 23]
 )
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(UnreadableImageError):

@@ -19,6 +19,8 @@ from tests import tiny
 from tests.networks import create_network
 from tests.photo_sets import write_folder
 
+TOO_LONG = "a" * 300  # for the name of a file
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -176,6 +178,10 @@ def saved(runs, tmp_path_factory):
         ("--from=SAVED/scores.npz --against=SAVED/val/scores.npz", "another split than .*: it has 20 images, not 40"),
         ("--from=SAVED/report.json", "report.json is no file of scores, or damaged"),
         ("--from=SAVED/nothing.npz", "nothing.npz does not exist"),
+        (f"--workdir={TOO_LONG}", "is no folder of a run"),
+        (f"--weights={TOO_LONG} --config=configs/default.py", "is no file: --workdir is for run folders"),
+        (f"--from={TOO_LONG}", "does not exist: needed is a file of scores"),
+        (f"--from=SAVED/scores.npz --output={TOO_LONG}", "cannot be made: File name too long"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_nothing_is_written(runs, saved, tmp_path, words, message):

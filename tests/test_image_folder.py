@@ -116,11 +116,34 @@ def test_a_photograph_that_went_away_is_named(tmp_path):
                 look(index)
 
 
+def test_links_in_a_loop_lead_nowhere(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/2.jpg"))
+    for name in ("a/loop.jpg", "c"):
+        (tmp_path / "train" / name).symlink_to(tmp_path / "train" / name)
+    photos = read_image_folder(tmp_path)["train"]
+    assert (photos.classes, len(photos)) == (("a", "b"), 3)
+    message = f"{tmp_path / 'train' / 'a' / 'loop.jpg'} cannot be read (Too many levels of symbolic links)"
+    for look in (photos.read, photos.size):
+        with pytest.raises(InputError, match=re.escape(message)):
+            look(1)
+
+
+def test_ordinary_files_and_folders_are_listed_without_a_look_at_each(tmp_path, monkeypatch):
+    write_folder(tmp_path, train=[f"{name}/{number}.jpg" for name in "ab" for number in range(50)])
+    looked = []
+    monkeypatch.setattr(
+        os, "stat", lambda path, *, stat=os.stat, **options: looked.append(path) or stat(path, **options)
+    )
+    read_image_folder(tmp_path)
+    assert len(looked) < 10
+
+
 # Bad folders
 
 
 def test_data_dir_must_be_a_folder(tmp_path):
     assert "image_folder needs data_dir: the layout is train/CLASS/PHOTO" in refusal("")
+    assert "does not exist: it must be a folder" in refusal("a" * 300)
     assert f"{tmp_path / 'no'} does not exist: it must be a folder" in refusal(tmp_path / "no")
     (tmp_path / "file").touch()
     assert f"{tmp_path / 'file'} is a file: it must be a folder" in refusal(tmp_path / "file")

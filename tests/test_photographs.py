@@ -34,6 +34,14 @@ def test_files_come_in_the_order_given_and_are_not_looked_at(folder):
         found[1].read()
 
 
+def test_a_name_that_is_too_long_is_a_photograph_that_cannot_be_read(folder):
+    too_long, text = "a" * 300 + ".jpg", str(folder / "notes.txt")
+    found = list(find_photographs([too_long, text]))
+    assert [photograph.name for photograph in found] == [too_long, text]
+    with pytest.raises(OSError, match="File name too long"):
+        found[0].read()
+
+
 def test_a_file_without_an_end_is_refused_before_it_fills_memory(folder, monkeypatch):
     monkeypatch.setattr(photographs, "_MOST_BYTES", 2**22)
     with open(folder / "huge.png", "wb") as file:

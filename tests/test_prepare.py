@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import re
@@ -345,6 +346,20 @@ def test_a_disk_that_fills_at_the_very_end(archives, undisturbed, tmp_path, monk
     assert not (tmp_path / VERSION).exists()
     prepare.main(flags)
     assert content(tmp_path) == content(undisturbed)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_output_that_nobody_reads_any_more_is_no_full_disk(small_images, tmp_path, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            if "to write" in text:  # the line behind those of the splits
+                raise BrokenPipeError
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
+    assert "test: 2 photographs" in sys.stdout.getvalue()
 
 
 @pytest.mark.usefixtures("in_this_process")

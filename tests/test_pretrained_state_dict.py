@@ -89,6 +89,15 @@ def test_safetensors_of_any_precision_are_read_with_their_text(tmp_path, dtype):
     assert contents.metadata == {"format": "pt"}
 
 
+def test_safetensors_with_null_for_their_text_have_none(tmp_path):
+    data = safetensors.numpy.save({"a": np.ones(1, np.float32)})
+    header = b'{"__metadata__":null,' + data[9 : 8 + int.from_bytes(data[:8], "little")]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[-4:])
+    contents = state_dict.read(path)
+    assert (contents.arrays, contents.metadata) == ({"a": np.ones(1)}, {})
+
+
 def test_a_file_is_known_by_its_content_not_by_its_name(tmp_path):
     assert_saved(state_dict.read(save(SAVED, tmp_path / "x.safetensors")))
 

@@ -1,5 +1,6 @@
 """The papers' and torchvision's published parameters, multiply-adds and shapes, exactly; and the command."""
 
+import io
 import subprocess
 import sys
 import time
@@ -194,6 +195,18 @@ def test_no_number_is_cut_on_a_narrow_terminal(capsys, monkeypatch):
     assert "stages.3.1.conv2.conv" in out
     assert f"{total_multiply_adds(rows):,}" in out
     assert "…" not in out
+
+
+def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know():
+    class Closed(io.StringIO):
+        def write(self, text):
+            if text:
+                raise BrokenPipeError
+            return 0
+
+    rows = summarize("resnet18", image_size=64)
+    with pytest.raises(BrokenPipeError):
+        print_summary(rows, estimate_memory(rows, batch_size=1), title="t", memory_title="m", file=Closed())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """From an encoded photograph to pixels. JPEG by libjpeg-turbo, everything else and every odd JPEG by Pillow."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from PIL import Image, ImageOps
 Pixels = UInt8[np.ndarray, "height width channels"]
 
 MAX_PIXELS = 89_478_485  # an image of more is taken for a decompression bomb; where Pillow begins to warn
-_JPEG, _PPM = b"\xff\xd8\xff", b"P6\n"
+_JPEG = b"\xff\xd8\xff"
+_PLAIN_PPM = re.compile(rb"P6\n([1-9]\d{0,8}) ([1-9]\d{0,8})\n255\n")  # as raw sets have it; width, height
 # Markers of JPEG segments: what cameras add, frame headers, restart markers announced, compressed data following.
 _APP1, _FRAMES, _RESTARTS, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDD, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)  # of the frame headers: Huffman-coded row by row, not progressive, lossless or arithmetic
@@ -66,8 +68,8 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
     """Decodes an image of any usual format, told from its first bytes and not from its name.
 
     It is turned upright as its EXIF orientation says. Grey, palette and CMYK become RGB (or RGB becomes grey), 16 bits
-    become the upper 8, transparent pixels lie on white, and of an animation the first frame is taken. Binary PPM with
-    values up to 255 is a read-only view of `data`.
+    become the upper 8, transparent pixels lie on white, and of an animation the first frame is taken. Of binary
+    PPM, as raw sets have it, the pixels are a read-only view of `data`.
 
     Args:
         data: the file's bytes.
@@ -78,9 +80,7 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
     """
     if not data:
         raise UnreadableImageError("the file is empty")
-    if data.startswith(_PPM) and channels == 3:
-        return _decode_ppm(data)
-    pixels = _decode_plain_jpeg(data, channels)
+    pixels = _decode_plain_jpeg(data, channels) if data.startswith(_JPEG) else _view_plain_ppm(data, channels)
     return _decode_with_pillow(data, channels) if pixels is None else pixels
 
 
@@ -92,13 +92,13 @@ def ignore_pillows_warnings() -> None:
 def is_plain_jpeg(data: bytes) -> bool:
     """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
     header = read_header(data)
-    return header is not None and header.orientation == 1
+    return header is not None and header.upright
 
 
 def is_grey_jpeg(data: bytes) -> bool:
     """Whether a plain JPEG has one component."""
     header = read_header(data)
-    return header is not None and (header.components, header.orientation) == (1, 1)
+    return header is not None and header.upright and header.components == 1
 
 
 def read_header(data: bytes) -> Header | None:
@@ -156,18 +156,16 @@ def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
     return pixels if header.upright else np.ascontiguousarray(_UPRIGHT[header.orientation](pixels))
 
 
-def _decode_ppm(data: bytes) -> Pixels:
-    try:
-        _, size, maximum, pixels = data.split(b"\n", 3)
-        width, height = map(int, size.split())
-        if int(maximum) != 255 or width < 1 or height < 1:
-            raise ValueError
-        _check_size(width, height)
-        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
-    except UnreadableImageError:
-        raise
-    except ValueError:
-        raise UnreadableImageError("it is cut off, or no binary PPM of 8 bits a channel") from None
+def _view_plain_ppm(data: bytes, channels: int) -> Pixels | None:
+    """The pixels of a whole binary PPM of 8 bits a channel without comments; None for any other file, and for grey."""
+    header = _PLAIN_PPM.match(data)
+    if header is None or channels != 3:
+        return None
+    width, height = map(int, header.groups())
+    _check_size(width, height)
+    if len(data) - header.end() != height * width * 3:
+        return None
+    return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
 
 
 def _decode_with_pillow(data: bytes, channels: int) -> Pixels:

@@ -111,14 +111,14 @@ def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhoto
 
 def _split_folders(data_dir: Path) -> dict[str, Path]:
     """The folder of each split that is there."""
-    if not data_dir.is_dir():
-        state = "is a file" if data_dir.exists() else "does not exist"
+    if not os.path.isdir(data_dir):
+        state = "is a file" if os.path.exists(data_dir) else "does not exist"
         raise InputError(f"data_dir {data_dir} {state}: it must be a folder of photographs ({_LAYOUT})")
-    validation = [name for name in VALIDATION_FOLDERS if (data_dir / name).is_dir()]
+    validation = [name for name in VALIDATION_FOLDERS if os.path.isdir(data_dir / name)]
     if len(validation) > 1:
         raise InputError(f"{data_dir} holds {_listed(validation)}: keep one folder for the validation photographs")
     names = {TRAIN: TRAIN, "validation": (validation or [""])[0], TEST: TEST}
-    folders = {split: data_dir / name for split, name in names.items() if name and (data_dir / name).is_dir()}
+    folders = {split: data_dir / name for split, name in names.items() if name and os.path.isdir(data_dir / name)}
     if not folders:
         raise InputError(f"{data_dir} has no folder {TRAIN}: {_remedy(data_dir)}")
     return folders
@@ -127,7 +127,7 @@ def _split_folders(data_dir: Path) -> dict[str, Path]:
 def _remedy(data_dir: Path) -> str:
     """What to do about a data_dir without a train folder."""
     folders = [data_dir / name for name in _folders(data_dir)]
-    inner = [folder for folder in folders if (folder / TRAIN).is_dir()]
+    inner = [folder for folder in folders if os.path.isdir(folder / TRAIN)]
     if inner:
         return f"it is one level down; set data_dir to {inner[0]}"
     if any(_photo_names(folder) for folder in folders[:10]):
@@ -164,7 +164,10 @@ def _list_split(folder: Path) -> FolderPhotos:
 
 def _folders(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted, without the hidden ones."""
-    names = sorted(entry.name for entry in _scan(folder) if entry.is_dir())
+    # Only links are looked up; a DirEntry raises where they lead in a loop, os.path says no.
+    names = sorted(
+        entry.name for entry in _scan(folder) if (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())
+    )
     for name in names:
         if name != _printable(os.fsencode(name)):
             raise InputError(f"{_printable(os.fsencode(folder / name))} is not named in UTF-8: rename the folder")
@@ -177,7 +180,8 @@ def _photo_names(folder: Path) -> list[bytes]:
     return sorted(
         os.fsencode(entry.name)
         for entry in _scan(folder)
-        if entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or not os.path.exists(entry))
+        if entry.name.lower().endswith(SUFFIXES)
+        and (os.path.isfile(entry) or not os.path.exists(entry) if entry.is_symlink() else entry.is_file())
     )
 
 

@@ -161,11 +161,11 @@ def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
 
     workdirs, weights = (given[flag].split(",") if given[flag] else [] for flag in ("workdir", "weights"))
     for flag, paths, is_right, other in (
-        ("workdir", workdirs, Path.is_dir, "no folder of a run: --weights is for weight files"),
-        ("weights", weights, Path.is_file, "no file: --workdir is for run folders"),
+        ("workdir", workdirs, os.path.isdir, "no folder of a run: --weights is for weight files"),
+        ("weights", weights, os.path.isfile, "no file: --workdir is for run folders"),
     ):
         for path in paths:
-            if not is_right(Path(path)):
+            if not is_right(path):
                 raise InputError(f"--{flag}={path} is {other}")
     step = command.parse_step(given["step"])
     if given["step"] and not workdirs:
@@ -178,8 +178,8 @@ def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
     """The paths by name, scores that this command wrote by their folder's; numbered where two are alike."""
     named: dict[str, Path] = {}
     for path in map(Path, paths):
-        is_folders_own = path.is_dir() or path.name == _SCORES_FILE
-        stem = (path.resolve() if path.is_dir() else path.resolve().parent).name if is_folders_own else path.stem
+        is_folders_own = os.path.isdir(path) or path.name == _SCORES_FILE
+        stem = (path.resolve() if os.path.isdir(path) else path.resolve().parent).name if is_folders_own else path.stem
         taken = {*named, Path(_SCORES_FILE).stem}
         numbered = (f"{stem}_{number}" for number in range(2, len(paths) + 3))
         named[stem if stem not in taken else next(name for name in numbered if name not in taken)] = path
@@ -209,8 +209,8 @@ def _check_output(text: str) -> Path | None:
     if not text:
         return None
     output = Path(text)
-    there = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    there = next(path for path in (output, *output.absolute().parents) if os.path.exists(path))
+    if not os.path.isdir(there) or not os.access(there, os.W_OK):
         raise InputError(f"--output={output}: {there} is no folder that can be written")
     return output
 

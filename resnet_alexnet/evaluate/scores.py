@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -77,8 +78,9 @@ def load_scores(path: Path) -> Scores:
     Raises:
         InputError: there is no such file, it is damaged, or something else.
     """
-    if not path.is_file():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: needed is a file of scores")
+    if not os.path.isfile(path):
+        state = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise InputError(f"{path} {state}: needed is a file of scores")
     arrays = _load(path)
     format_, settings = (str(arrays[name]) for name in ("format", "settings"))
     shape = arrays["scores"].shape

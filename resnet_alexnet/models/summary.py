@@ -122,13 +122,14 @@ def print_summary(
     for row in rows:
         shape = " x ".join(map(str, row.shape))
         layers.add_row(row.layer, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    console.print(title, layers, "", memory_title, sep="\n")
     table = Table(box=style, pad_edge=False, show_footer=True, show_header=False)
     table.add_column("", "total")
     table.add_column("", _mebibytes(memory.total), justify="right")
     for field in dataclasses.fields(memory):
         table.add_row(field.name, _mebibytes(getattr(memory, field.name)))
-    console.print(table)
+    with console.capture() as text:  # rich itself would end the process with 1 where nobody reads the file any more
+        console.print(title, layers, "", memory_title, table, sep="\n")
+    print(text.get(), end="", file=file)
 
 
 def _mebibytes(size: int) -> str:

@@ -86,6 +86,8 @@ def prepare(options: Options) -> None:
             print(preparation.check_room(prepared, shards), flush=True)
             write_shards(prepared, shards, workers=options.workers)
             manifest = preparation.finish(prepared, shards, final, wanted=wanted, words=words)
+    except BrokenPipeError:  # of standard output, not of the disk
+        raise
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror or error}): {GO_ON}") from None
     print("\n".join(_result(final, manifest)))

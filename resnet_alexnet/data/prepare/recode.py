@@ -98,8 +98,6 @@ def _decode(data: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
 
 def _oddity(data: bytes) -> str:
     """What a file is that no fast decoder reads as it is: its format, CMYK, or a JPEG that EXIF turns."""
-    if data.startswith(b"P6"):
-        return "PPM"  # perhaps one that Pillow does not take
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "JPEG":
             return image.format or "unknown"
