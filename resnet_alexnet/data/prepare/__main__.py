@@ -38,7 +38,7 @@ INPUT, ImageNet's official archives, which are not unpacked:
   --devkit=FILE          ILSVRC2012_devkit_t12.tar.gz
   --allow_incomplete     a part of ImageNet: numbers of classes and photographs are not checked
 INPUT, any photographs:
-  --images=FOLDER        train/CLASS/PHOTO and, if any, val/CLASS/PHOTO and test/CLASS/PHOTO; jpg, png, webp, bmp
+  --images=FOLDER        train/CLASS/PHOTO, val/CLASS/PHOTO, test/CLASS/PHOTO, those that there are; jpg, png, webp, bmp
 
 OPTIONS:
   --output=DIR           where the set goes; a folder that holds several sets
