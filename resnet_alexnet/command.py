@@ -27,6 +27,8 @@ exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run aga
 """
 
 _PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # what only a user's path can be: seen when it is used
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
@@ -46,9 +48,11 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except BrokenPipeError:  # whoever read the output has seen enough
         _exit(_PIPE_CLOSED)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(f"output cannot be written: {error}", 1)
+        if error.errno in _NO_ROOM:
+            _fail(f"output cannot be written: {error}", 1)
+        if error.errno in _NO_SUCH_PATH:
+            _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         _exit(130)

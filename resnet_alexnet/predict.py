@@ -1,8 +1,8 @@
 """Names what is in photographs: python -m resnet_alexnet.predict --workdir=runs/quickstart photo.jpg more/*.png."""
 
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 USAGE = """usage: python -m resnet_alexnet.predict --workdir=DIR | --weights=FILE  PHOTO... [OPTIONS]
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     photographs = list(find_photographs(words, flags["list"]))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
-    if picture is not None and any(Path(photograph.name).resolve() == picture.resolve() for photograph in photographs):
+    if picture is not None and os.path.realpath(picture) in {os.path.realpath(file.name) for file in photographs}:
         raise InputError(f"--picture={picture} is one of the photographs: name another file")
     path = command.parse_trained_path(flags["workdir"], flags["weights"])
     network = trained.load_network(path, step=command.parse_step(flags["step"]))

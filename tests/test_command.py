@@ -354,3 +354,22 @@ def test_overriding_changes_nothing_else():
     config = ConfigDict({"a": 1, "b": {"c": 2.0}}).lock()
     override(config, ["--config.b.c=3"])
     assert config.to_dict() == {"a": 1, "b": {"c": 3.0}}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("main", "--config=configs/quickstart.py", "--workdir={long}"),
+        ("main", "--config=configs/cifar_resnet.py:20", "--workdir=runs/never", "--config.dataset.data_dir={long}"),
+        ("results", "--runs=docs/results/*", "--readme={long}"),
+        ("data.prepare", "--images={long}", "--output=runs/never"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_path_that_no_disk_takes_is_named_in_one_line(words):
+    module, *flags = (word.format(long="a" * 300) for word in words)
+    called = [sys.executable, "-m", f"resnet_alexnet.{module}", *flags]
+    result = subprocess.run(called, cwd=processes.CHECKOUT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "a" * 300 in result.stderr
+    assert not (processes.CHECKOUT / "runs" / "never").exists()
