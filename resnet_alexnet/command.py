@@ -28,11 +28,15 @@ exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run aga
 
 _PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # what only a user's path can be: seen when it is used
+_BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
-    """Runs a command and ends the process: 0; 2 for InputError, 1 for TrainingError and no room, all in one line."""
+    """Runs a command and ends the process; what a user can cause is one line on standard error.
+
+    The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 where
+    nobody reads the output any more; 130 for Ctrl-C; an InterruptedRunError's own.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
@@ -50,7 +54,7 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except OSError as error:
         if error.errno in _NO_ROOM:
             _fail(f"output cannot be written: {error}", 1)
-        if error.errno in _NO_SUCH_PATH:
+        if error.errno in _BAD_PATH:
             _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
         raise
     except KeyboardInterrupt:

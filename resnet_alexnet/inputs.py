@@ -95,7 +95,7 @@ def with_preprocessing(config: ConfigDict, preprocessing: Preprocessing) -> Conf
         raise InputError(
             f"dataset.image_size={dataset.image_size}, but the trained network takes {size} (allowed: {size}, or None)"
         )
-    views = preprocessing.of_any_size()
+    views = preprocessing.for_photographs()
     dataset.image_size, dataset.shorter_side, dataset.interpolation = size, views.shorter_side, views.interpolation
     return config
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 
-def train(*run: Any) -> None:
+def train(config: Any, workdir: Any) -> None:
     """See `train.train_and_evaluate`."""
     from resnet_alexnet.train import train_and_evaluate  # here, because jax takes a second, in which Ctrl-C may come
 
-    train_and_evaluate(*run)
+    train_and_evaluate(config, workdir)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def predict(
     Raises:
         InputError: the network cannot look at photographs so.
     """
-    record = network.description.preprocessing.of_any_size()
+    record = network.description.preprocessing.for_photographs()
     network = dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
     errors: dict[int, str] = {}
     small: list[Pixels | None] = [None] * min(drawn, len(photographs))

@@ -140,6 +140,20 @@ def test_no_photograph_is_drawn_over(runs, album):
     assert (album / "b.png").read_bytes() == before
 
 
+def test_a_link_that_leads_in_a_loop_is_a_photograph_that_cannot_be_read(runs, album, tmp_path, capsys):
+    (album / "loop.png").symlink_to(album / "loop.png")
+    with pytest.raises(InputError, match="1 of 2 photographs have no answer"):
+        predict.main(
+            [
+                f"--workdir={runs / 'crops'}",
+                f"--picture={tmp_path / 'x.png'}",
+                str(album / "loop.png"),
+                str(album / "a.jpg"),
+            ]
+        )
+    assert f"{album / 'loop.png'}: Too many levels of symbolic links" in capsys.readouterr().err
+
+
 def run_command(*arguments, **options):
     called = [sys.executable, "-m", "resnet_alexnet.predict", *map(str, arguments)]
     return subprocess.run(called, cwd=processes.CHECKOUT, capture_output=True, **options)

@@ -1,8 +1,7 @@
 """How pixels become a network's input, as a record that travels with checkpoints and weights."""
 
 import contextlib
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,11 +39,11 @@ class Preprocessing:
     shorter_side: int | None = None
     interpolation: str = "bilinear"
 
-    def of_any_size(self) -> "Preprocessing":
-        """The record for photographs: where images of one size were taken as they are, those resized to it."""
+    def for_photographs(self) -> "Preprocessing":
+        """The record for photographs of any size: resized, where the network's images were taken as they are."""
         if self.shorter_side is not None:
             return self
-        return dataclasses.replace(self, shorter_side=self.image_size, interpolation="area")
+        return replace(self, shorter_side=self.image_size, interpolation="area")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; arrays become nested lists, which hold float32 exactly."""
