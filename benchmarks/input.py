@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rounds import Line, Measured, Quiet, interleave, weigh
 from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
-from resnet_alexnet import command
+from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError, check_name
 
 USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]

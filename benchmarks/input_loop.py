@@ -18,10 +18,11 @@ import jax
 from input_ours import AREA, ASPECT, loader_batches
 from serve import Run, serve
 
-from resnet_alexnet import build, parallel
-from resnet_alexnet.data.image_folder import read_image_folder
-from resnet_alexnet.pace import Pace, Result
-from resnet_alexnet.recipe import load_config
+from resnet_alexnet import parallel
+from resnet_alexnet.data.readers.image_folder import read_image_folder
+from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.train.throughput import Pace, Result
+from resnet_alexnet.workdir.config import load_config
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
 MODEL = "cifar_resnet8"
@@ -138,7 +139,7 @@ def real_step(folder: str, size: int, batch_size: int) -> Step:
             "augment.pad": 0,
         }
     )
-    experiment = build.create_experiment(config)
+    experiment = create_experiment(config)
     state = parallel.replicated(experiment.create_state, experiment.mesh)
 
     def step(batch: Any) -> jax.Array:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from serve import Run, serve
 
-from resnet_alexnet.data import geometry, loader
-from resnet_alexnet.data.decode import decode
-from resnet_alexnet.data.image_folder import read_image_folder
+from resnet_alexnet.data.images import geometry
+from resnet_alexnet.data.images.decode import decode
+from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.readers.image_folder import read_image_folder
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 RAW = 256  # pixels, side of a photograph in the raw cache

@@ -1,9 +1,11 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import json
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 from resnet_alexnet.errors import InputError
 
@@ -24,3 +26,24 @@ def written_whole(path: Path) -> Generator[Path, None, None]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all; InputError where it cannot be written."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        InputError: it is not JSON, or not an object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return values

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 USAGE = """usage: python -m resnet_alexnet.kernels --workdir=DIR | --weights=FILE  [--output=kernels.png] [--step=STEP]
 
@@ -18,24 +16,6 @@ largest in size is black or white.
 
 exit codes: 0 done · 2 bad input
 """
-_PIXELS = 44  # about a kernel's side in the picture
-
-
-def draw_kernels(network: Any, output: Path) -> None:
-    """Writes the picture of a network's first kernels.
-
-    Raises:
-        InputError: they are no picture.
-    """
-    from resnet_alexnet import grid, probes
-
-    path, towers = probes.first_kernels(network)
-    size, _, channels, _ = towers[0].shape
-    total = sum(kernels.shape[-1] for kernels in towers)
-    title = f"{network.description.model} {path}: {total} kernels of {size} x {size} x {channels}"
-    blocks = [probes.tile_kernels(kernels, scale=max(1, round(_PIXELS / size))) for kernels in towers]
-    names = [""] if len(blocks) == 1 else [f"tower {number}" for number in range(1, len(blocks) + 1)]
-    grid.draw_blocks(list(zip(blocks, names, strict=True)), output, title=title)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,15 +27,17 @@ def main(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return
-    from resnet_alexnet import command, trained
+    from resnet_alexnet import pretrained
+    from resnet_alexnet.cli import command
+    from resnet_alexnet.features.kernels import draw_kernels
 
     path, step, _, flags = command.parse_trained(arguments, {"output": "picture"})
     output = command.parse_output("output", flags["output"] or "kernels.png", ".png")
-    draw_kernels(trained.load_network(path, step=step), output)
+    draw_kernels(pretrained.load_network(path, step=step), output)
     print(f"wrote {output}")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

@@ -32,15 +32,18 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     import jax
     import numpy as np
 
-    from resnet_alexnet import build, grid, models, steps
-    from resnet_alexnet.progress import track
+    from resnet_alexnet import models
+    from resnet_alexnet.cli.progress import track
+    from resnet_alexnet.plots import grid
+    from resnet_alexnet.train import steps
+    from resnet_alexnet.train.experiment import create_experiment
 
     # No step is taken: sets that are smaller than the recipe's batch can be looked at too.
     config = copy.deepcopy(config)
     config.batch_size = 2  # a pair, for mixing
     if "bn_group" in models.model_options(config.model.name):
         config.model.bn_group = "sync"
-    experiment = build.create_experiment(config, jax.devices()[:1], track=track)
+    experiment = create_experiment(config, jax.devices()[:1], track=track)
     source, preprocessing = experiment.splits.train, experiment.description.preprocessing
     # Of mixing, neighbours are the partners: an even number of rows.
     rows = np.arange(images + images % 2) * len(source) // (images + images % 2)
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         InputError: anything that is not as USAGE says.
     """
-    from resnet_alexnet import command
+    from resnet_alexnet.cli import command
 
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
@@ -86,6 +89,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

@@ -29,8 +29,9 @@ def error_rates(networks: Sequence[Any], splits: Any, config: Any, *, mesh: Any)
     """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split."""
     import math
 
-    from resnet_alexnet import augmentation, losses, parallel, state, steps
-    from resnet_alexnet.evaluate.rates import evaluate
+    from resnet_alexnet import losses, parallel
+    from resnet_alexnet.train import augmentation, state, steps
+    from resnet_alexnet.train.validation import evaluate
 
     description = networks[0].description
     name = "softmax_cross_entropy" if description.scores == "softmax" else "binary_cross_entropy_with_logits"
@@ -68,10 +69,12 @@ def main(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return
-    from resnet_alexnet import augment, augmentation, command, inputs, parallel, recalibration, steps, trained
+    from resnet_alexnet import parallel, pretrained
+    from resnet_alexnet.cli import command
+    from resnet_alexnet.cli.progress import print_summary, track
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.pretrained import weights
-    from resnet_alexnet.progress import print_summary, track
+    from resnet_alexnet.train import augment, augmentation, inputs, recalibration, steps
 
     path, step, config, given = command.parse_trained(arguments, _FLAGS)
     flags = {name: given[name] or _DEFAULTS.get(name, "") for name in _FLAGS}
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--config is missing: the data that the network was trained on, such as --config=FILE.py")
     mesh = parallel.create_mesh()
     parallel.device_batch_size(batch_size, mesh, field="--batch_size")
-    network = trained.load_network(path, step=step)
+    network = pretrained.load_network(path, step=step)
     recalibration.check_normalised(network)
     preprocessing = network.description.preprocessing
     splits = inputs.read_views(config, preprocessing, track=track)
@@ -116,6 +119,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

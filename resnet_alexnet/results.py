@@ -6,113 +6,13 @@ A record is a folder with a run folder's config.json, environment.json and metri
 """
 
 import glob
-import json
-import os
-import re
-import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from resnet_alexnet import command
+from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.record import METRICS_FILE, read_metrics
-from resnet_alexnet.run_folder import CONFIG_FILE
-
-REGION = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
-HEADER = ("run", "network", "training images", "epochs", "test error", "published", "training time", "hardware")
-
-# Test error in percent by network and data set. Source: [H15] table 6.
-PUBLISHED = {
-    ("cifar_resnet20", "cifar10"): 8.75,
-    ("cifar_resnet32", "cifar10"): 7.51,
-    ("cifar_resnet44", "cifar10"): 7.17,
-    ("cifar_resnet56", "cifar10"): 6.97,
-    ("cifar_resnet110", "cifar10"): 6.43,
-    ("cifar_resnet1202", "cifar10"): 7.93,
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one finished run says.
-
-    Attributes:
-        model: the network's name.
-        dataset: the data set's name.
-        train_images: images of an epoch.
-        epochs: passes over them.
-        test_error: percent, after the last step.
-        seconds: all training images over the median training speed: compilation and evaluation are left out.
-        hardware: the devices it ran on.
-    """
-
-    model: str
-    dataset: str
-    train_images: int
-    epochs: float
-    test_error: float
-    seconds: float
-    hardware: str
-
-
-def read_result(folder: Path) -> Result:
-    """Reads the record in `folder`.
-
-    Raises:
-        InputError: a file is missing or no JSON, or the run is not finished or was not tested.
-    """
-    config, environment = _read_json(folder / CONFIG_FILE), _read_json(folder / "environment.json")
-    lines = read_metrics(folder / METRICS_FILE)
-    tests = [line for line in lines if "test/top1_error" in line]
-    speeds = [line["images_per_second"] for line in lines if line.get("images_per_second")]
-    if not (lines and lines[-1].get("finished") and tests and speeds):
-        raise InputError(f"{folder / METRICS_FILE} is not of a finished run with a test error and training speeds")
-    images = tests[-1]["step"] * config["batch_size"]
-    return Result(
-        model=config["model"]["name"],
-        dataset=config["dataset"]["name"],
-        train_images=round(images / tests[-1]["epoch"]),
-        epochs=tests[-1]["epoch"],
-        test_error=tests[-1]["test/top1_error"],
-        seconds=images / statistics.median(speeds),
-        hardware=_hardware(environment),
-    )
-
-
-def format_table(results: dict[str, Result]) -> str:
-    """A Markdown table of the results; the keys are links to their records."""
-    rows = [HEADER, ("---",) * len(HEADER)]
-    for link, result in results.items():
-        published = PUBLISHED.get((result.model, result.dataset))
-        rows.append(
-            (
-                f"[{Path(link).name}]({link})",
-                f"{result.model}, {result.dataset}",
-                f"{result.train_images:,}",
-                f"{result.epochs:.3g}",
-                f"{result.test_error:.2f} %",
-                "-" if published is None else f"{published:.2f} %",
-                _duration(result.seconds),
-                result.hardware,
-            )
-        )
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def update(readme: Path, folders: Sequence[Path]) -> str:
-    """The text of `readme` with the table of `folders` between its two marks.
-
-    Raises:
-        InputError: the marks are missing, or a record cannot be read.
-    """
-    text = readme.read_text(encoding="utf-8")
-    if not REGION.search(text):
-        raise InputError(f"{readme} lacks the lines <!-- results --> and <!-- /results -->")
-    table = format_table({os.path.relpath(folder, readme.parent): read_result(folder) for folder in folders})
-    return REGION.sub(lambda _: table, text, count=1)
+from resnet_alexnet.workdir.results import update
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -125,30 +25,6 @@ def main(arguments: Sequence[str]) -> None:
     if not readme.is_file():
         raise InputError(f"--readme={given['readme']} is no file")
     readme.write_text(update(readme, folders), encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-
-
-def _hardware(environment: dict[str, Any]) -> str:
-    for later in environment.get("resumed_on", []):
-        if later["devices"] != environment["devices"] or later["cpu_count"] != environment["cpu_count"]:
-            raise InputError("a run that went on with other hardware has no place in the table")
-    if environment["backend"] == "cpu":
-        return f"{environment['cpu_count']} CPU cores"
-    return f"{len(environment['devices'])} x {environment['devices'][0]}"
-
-
-def _duration(seconds: float) -> str:
-    """In the largest unit, of seconds, minutes and hours, of which there are two or more."""
-    for unit, name in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.photo_sets import write_folder
+from tests.support.photo_sets import write_folder
 
 ROOT = Path(__file__).parents[1]
 INPUT = ROOT / "benchmarks" / "input.py"

@@ -15,11 +15,13 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from configs import default
-from resnet_alexnet import build, command, losses, models, run_folder
-from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet import losses, models
+from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.optimizer import create_optimizer
-from resnet_alexnet.recipe import load_config, override
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.train.experiment import check_bn_group, check_numbers, count_logits, create_experiment, describe
+from resnet_alexnet.train.optimizer import create_optimizer
+from resnet_alexnet.workdir.config import flatten, load_config, override, to_json
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"default", "imagenet"}  # imported by recipes, no recipes themselves
@@ -172,7 +174,7 @@ def load(recipe: str) -> ConfigDict:
 
 
 def fields(config: ConfigDict) -> dict:
-    return run_folder.flatten(config.to_dict())
+    return flatten(config.to_dict())
 
 
 @functools.cache
@@ -181,8 +183,8 @@ def parameters_of(json_model: str, size: int, channels: int, num_classes: int, b
     config = default.get_config()
     config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    description = build.describe(config, preprocessing, num_classes)
-    build.check_bn_group(description, batch_size)
+    description = describe(config, preprocessing, num_classes)
+    check_bn_group(description, batch_size)
     return nnx.to_pure_dict(nnx.state(description.abstract(), nnx.Param))
 
 
@@ -194,18 +196,18 @@ def test_recipe_loads_locked_with_the_default_fields_and_survives_json(recipe, t
         config.optim.lerning_rate = 0.1
     assert fields(config).keys() == fields(default.get_config()).keys()
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(run_folder.to_json(config)))
+    path.write_text(json.dumps(to_json(config)))
     again = load_config(str(path))
     assert again.is_locked
-    assert run_folder.to_json(again) == run_folder.to_json(config)
+    assert to_json(again) == to_json(config)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe_builds_its_model_optimiser_and_loss(recipe):
     config = load(recipe)
-    build.check_numbers(config)
+    check_numbers(config)
     size, channels, num_classes = DATA[config.dataset.name]
-    num_classes = build.count_logits(config, config.dataset.classes or ("",) * num_classes)
+    num_classes = count_logits(config, config.dataset.classes or ("",) * num_classes)
     model = json.dumps({name: value for name, value in config.model.items() if value is not None})
     params = parameters_of(model, size, channels, num_classes, config.batch_size)
     optimizer = create_optimizer(config)
@@ -312,7 +314,7 @@ def test_synthetic_data_alone_makes_an_imagenet_recipe_a_dry_run(recipe):
     if recipe == "imagenet_modern":
         words.append("--config.batch_size=128")
     override(config, words)
-    experiment = build.create_experiment(config, jax.devices()[:1])
+    experiment = create_experiment(config, jax.devices()[:1])
     assert experiment.splits.train.image_shape == (224, 224, 3)
     assert len(experiment.splits.train.classes) == 1000
     assert experiment.splits.validation is not None  # the plateau reads it

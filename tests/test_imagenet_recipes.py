@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_alexnet.data import geometry
-from resnet_alexnet.data.preprocessing import measure
+from resnet_alexnet.data.images import geometry
+from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.sources import Views, create_splits
 from resnet_alexnet.data.statistics import load_statistics
-from resnet_alexnet.record import read_metrics
-from tests.archives import WNIDS, write_archives
+from resnet_alexnet.workdir.metrics_log import read_metrics
+from tests.support.archives import WNIDS, write_archives
 
 CHECKOUT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow

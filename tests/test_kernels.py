@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_alexnet import kernels, probes
+from resnet_alexnet import kernels
 from resnet_alexnet.errors import InputError
-from tests import tiny
-from tests.runs import random_network, write_run
+from resnet_alexnet.features import kernels as features_kernels
+from tests.support import tiny
+from tests.support.runs import random_network, write_run
 
 
 def test_the_command_draws_a_run_folders_kernels(tmp_path, capsys):
@@ -24,11 +25,11 @@ def test_the_command_draws_a_run_folders_kernels(tmp_path, capsys):
 
 def test_two_towers_are_two_blocks_pixel_for_pixel(tmp_path):
     network = random_network("alexnet", 224, 3)
-    kernels.draw_kernels(network, tmp_path / "k.png")
+    features_kernels.draw_kernels(network, tmp_path / "k.png")
     with Image.open(tmp_path / "k.png") as file:
         picture = np.asarray(file.convert("RGB"))
-    _, towers = probes.first_kernels(network)
-    for block in (probes.tile_kernels(tower, scale=4) for tower in towers):
+    _, towers = features_kernels.first_kernels(network)
+    for block in (features_kernels.tile_kernels(tower, scale=4) for tower in towers):
         height, width, _ = block.shape
         found = [
             (y, x)

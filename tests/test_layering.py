@@ -94,7 +94,7 @@ def test_imports_inside_the_package_are_those_of_the_table(file):
     room = room_of(module_name(file))
     commands = {name for name, cell in ROOMS.items() if cell.startswith(ANYTHING)}
     inside = (name.removeprefix(f"{PACKAGE}.") for name in imports(parse(file)) if is_in(name, PACKAGE))
-    others = {room_of(name) for name in inside} - {room, "errors", "files"}
+    others = {room_of(name) for name in inside} - {room, "errors", "files", "paths"}
     assert others & commands == set(), "nobody imports a command"
     if room not in commands:
         assert others <= set(names(ROOMS.get(room, "")))
@@ -111,7 +111,7 @@ def test_libraries_are_imported_only_in_their_rooms(file):
 @pytest.mark.parametrize("file", FILES, ids=module_name)
 def test_files_and_functions_are_short(file):
     lines = len(file.read_text(encoding="utf-8").splitlines())
-    assert lines <= 300
+    assert lines <= 350
     for node in ast.walk(parse(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None

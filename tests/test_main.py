@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests import processes, tiny
-from tests.test_progress import run_on_a_terminal, screen
+from tests.cli.test_progress import run_on_a_terminal, screen
+from tests.support import processes, tiny
 
 IMPORT_ALL = """
 import json, os, pathlib, pkgutil, sys, importlib

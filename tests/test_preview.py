@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from configs import default
-from resnet_alexnet import grid, preview
+from resnet_alexnet import preview
 from resnet_alexnet.errors import InputError
-from tests import processes, tiny
-from tests.photo_sets import write_folder
+from resnet_alexnet.plots import grid
+from tests.support import processes, tiny
+from tests.support.photo_sets import write_folder
 
 TINY = processes.words(tiny.config())
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from resnet_alexnet import command
-from resnet_alexnet.recipe import load_config, override
-from tests import torch_peers
-from tests.archives import write_archives
+from resnet_alexnet.cli import command
+from resnet_alexnet.workdir.config import load_config, override
+from tests.support import torch_peers
+from tests.support.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

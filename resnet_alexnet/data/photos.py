@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.cut import View, decode_view
-from resnet_alexnet.data.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.cut import View, decode_view
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.errors import InputError
 
 READABLE = -1  # in a batch's `unreadable`, where nothing was replaced

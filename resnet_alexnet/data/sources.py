@@ -3,17 +3,19 @@
 import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from resnet_alexnet.data import readers, tfds
+from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.decode import UnreadableImageError, decode
-from resnet_alexnet.data.geometry import whole_view
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.geometry import whole_view
 from resnet_alexnet.data.photos import Photos, PhotoSource, PhotoSubset, View, check_readable, load
+from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
@@ -289,3 +291,14 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
             raise InputError(f"{option}={value}: {name} has {own}, and it cannot be changed; leave it unset")
+
+
+def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
+    """What the images of a split are called in files: a set that is moved is still the same set.
+
+    Args:
+        split: goes before the images' names.
+        names: their paths, of which the folder that they share is left out; or their numbers.
+    """
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])
+    return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnet_alexnet.evaluate.procedure import Procedure
+    from resnet_alexnet.evaluate.protocol import Procedure
     from resnet_alexnet.evaluate.scores import Scores
-    from resnet_alexnet.network import Network
+    from resnet_alexnet.pretrained.network import Network
 
 USAGE = """usage: python -m resnet_alexnet.evaluate --workdir=DIR | --weights=FILE [OPTIONS]
        python -m resnet_alexnet.evaluate --from=FILE.npz [--against=FILE.npz] [--output=DIR]
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return
-    from resnet_alexnet import command
+    from resnet_alexnet.cli import command
+    from resnet_alexnet.cli.progress import print_summary
     from resnet_alexnet.errors import InputError
     from resnet_alexnet.evaluate.report import compare, report
     from resnet_alexnet.evaluate.scores import load_scores, mean_scores
     from resnet_alexnet.evaluate.summary import summary_rows
-    from resnet_alexnet.progress import print_summary
 
     config, words = command.take_config(["--flip=true" if word == "--flip" else word for word in arguments])
     given = command.parse_others(words, _FLAGS)
@@ -115,14 +115,15 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     Raises:
         InputError: a flag, a network or the data is not as it should be.
     """
-    from resnet_alexnet import command, inputs, parallel
+    from resnet_alexnet import parallel
+    from resnet_alexnet.cli import command
+    from resnet_alexnet.cli.progress import track
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.evaluate.scores import check_classes
     from resnet_alexnet.evaluate.scoring import PRECISIONS
     from resnet_alexnet.evaluate.split import score_split
-    from resnet_alexnet.progress import track
-    from resnet_alexnet.recipe import load_overridden
-    from resnet_alexnet.run_folder import CONFIG_FILE
+    from resnet_alexnet.train import inputs
+    from resnet_alexnet.workdir.config import CONFIG_FILE, load_overridden
 
     procedure = _parse_procedure(given)
     if not given["workdir"] and not given["weights"]:
@@ -156,7 +157,8 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
 
 def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
     """The networks by name: run folders, then weight files."""
-    from resnet_alexnet import command, trained
+    from resnet_alexnet import pretrained
+    from resnet_alexnet.cli import command
     from resnet_alexnet.errors import InputError
 
     workdirs, weights = (given[flag].split(",") if given[flag] else [] for flag in ("workdir", "weights"))
@@ -171,7 +173,7 @@ def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
     if given["step"] and not workdirs:
         raise InputError(f"--step={step} is for run folders: a weight file has no checkpoints")
     named = _name_paths([*workdirs, *weights])
-    return {name: trained.load_network(path, step=step if path.is_dir() else "last") for name, path in named.items()}
+    return {name: pretrained.load_network(path, step=step if path.is_dir() else "last") for name, path in named.items()}
 
 
 def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
@@ -187,9 +189,9 @@ def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
 
 
 def _parse_procedure(given: Mapping[str, str]) -> "Procedure":
-    from resnet_alexnet import command
+    from resnet_alexnet.cli import command
     from resnet_alexnet.errors import check_name
-    from resnet_alexnet.evaluate.procedure import Procedure
+    from resnet_alexnet.evaluate.protocol import Procedure
 
     if given["flip"]:
         check_name("--flip", given["flip"], ("true", "false"))
@@ -219,10 +221,11 @@ def _write(
     output: Path, scores: "Scores", parts: "Mapping[str, Scores]", result: dict[str, Any], *, title: str
 ) -> list[str]:
     """Writes the files, each whole or not at all; returns their names."""
-    from resnet_alexnet import run_folder
+    from resnet_alexnet.data.readers.imagenet_classes import in_words
     from resnet_alexnet.errors import InputError
-    from resnet_alexnet.evaluate.figure import draw_confusion
-    from resnet_alexnet.evaluate.report import confusion_matrix
+    from resnet_alexnet.evaluate.report import confusion_matrix, confusions
+    from resnet_alexnet.files import write_json
+    from resnet_alexnet.plots.confusion import draw_confusion
 
     files = {_SCORES_FILE: scores}
     if len(parts) > 1:
@@ -231,14 +234,15 @@ def _write(
         output.mkdir(parents=True, exist_ok=True)
         for name, part in files.items():
             part.save(output / name)
-        draw_confusion(confusion_matrix(scores), scores.classes, output / _FIGURE_FILE, title=title)
-        run_folder.write_json(output / _REPORT_FILE, result)
+        matrix, words = confusion_matrix(scores), [in_words(name) for name in scores.classes]
+        draw_confusion(matrix, confusions(matrix), words, output / _FIGURE_FILE, title=title)
+        write_json(output / _REPORT_FILE, result)
     except OSError as error:
         raise InputError(f"--output={output} cannot be made: {error.strerror}") from None
     return [*files, _REPORT_FILE, _FIGURE_FILE]
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

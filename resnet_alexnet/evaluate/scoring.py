@@ -16,20 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, Num, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 
-from resnet_alexnet import augment, parallel
-from resnet_alexnet.data.decode import UnreadableImageError
-from resnet_alexnet.data.geometry import resize_with_one_thread
+from resnet_alexnet import parallel
+from resnet_alexnet.data.images.decode import UnreadableImageError
+from resnet_alexnet.data.images.geometry import resize_with_one_thread
 from resnet_alexnet.data.photos import map_in_threads
-from resnet_alexnet.data.preprocessing import Preprocessing
 from resnet_alexnet.data.sources import Track, untracked
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.evaluate.procedure import Procedure
+from resnet_alexnet.evaluate.crops import Geometry, Pixels, Views
+from resnet_alexnet.evaluate.protocol import Procedure
 from resnet_alexnet.evaluate.scores import check_classes
-from resnet_alexnet.evaluate.views import Geometry, Pixels, Views
-from resnet_alexnet.network import Network, probabilities
-from resnet_alexnet.state import Tree
+from resnet_alexnet.paths import Tree
+from resnet_alexnet.pretrained.network import Network, probabilities
 
 PRECISIONS = ("float32", "bfloat16")
 _IMAGES_AHEAD = 64  # decoded, with all their views, and not yet taken
@@ -167,7 +166,7 @@ def _create_scorer(
     step = partial(
         score_step,
         graphdef=network.graphdef(**procedure.model_options(description)),
-        normalize=partial(normalize, record=description.preprocessing, dtype=dtype),
+        normalize=partial(description.preprocessing.normalize, dtype=dtype),
         mirrored=procedure.mirrored,
         finish=_pairs if procedure.average == "logits" else partial(probabilities, scores=_scores(network, procedure)),
     )
@@ -196,17 +195,6 @@ def score_step(
     model: Any = nnx.merge(graphdef, params, batch_stats)
     results = finish(model(x).astype(jnp.float32))
     return results.reshape(rows, -1, results.shape[-1]).mean(axis=1)
-
-
-def normalize(
-    image: UInt8[Array, "batch height width channels"], *, record: Preprocessing, dtype: jnp.dtype
-) -> Num[Array, "batch height width channels"]:
-    """The network's input; a mean image is for views of its size, other views lose its mean over the pixels instead."""
-    mean, std = (
-        array.mean((0, 1)) if array.ndim == 3 and array.shape[:2] != image.shape[1:3] else array
-        for array in (record.mean, record.std)
-    )
-    return augment.normalize(image, mean, std, dtype)
 
 
 def _scores(network: Network, procedure: Procedure) -> str:

@@ -1,16 +1,15 @@
 """Scores of a whole split of a data set."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from resnet_alexnet.data.sources import Source
+from resnet_alexnet.data.sources import Source, name_images
+from resnet_alexnet.evaluate.crops import Pixels
 from resnet_alexnet.evaluate.scores import Scores, check_classes
 from resnet_alexnet.evaluate.scoring import score_images
-from resnet_alexnet.evaluate.views import Pixels
-from resnet_alexnet.network import Network
+from resnet_alexnet.pretrained.network import Network
 
 
 def score_split(
@@ -49,14 +48,3 @@ def score_split(
         name: Scores(part, labels, images, source.classes, {**described[name], **settings}, name=name)
         for name, part in zip(networks, scores, strict=True)
     }
-
-
-def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
-    """What the images of a split are called in files: a set that is moved is still the same set.
-
-    Args:
-        split: goes before the images' names.
-        names: their paths, of which the folder that they share is left out; or their numbers.
-    """
-    folder = os.path.commonpath([os.path.dirname(name) for name in names])
-    return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

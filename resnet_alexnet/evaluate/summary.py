@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_alexnet.data.imagenet_classes import in_words
+from resnet_alexnet.data.readers.imagenet_classes import in_words
 
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -9,14 +9,7 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import check_name
 from resnet_alexnet.models.alexnet import POOLING
-from resnet_alexnet.models.layers import (
-    ACTIVATIONS,
-    Convolution,
-    Linear,
-    LocalConvolution,
-    MaxPool,
-    check_image,
-)
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, Linear, LocalConvolution, MaxPool, check_image
 from resnet_alexnet.models.normalization import LocalResponseNorm
 
 

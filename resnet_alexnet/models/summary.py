@@ -16,7 +16,7 @@ from rich.table import Table
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import FAMILIES, create_model, option_types
-from resnet_alexnet.models.paths import layer_calls
+from resnet_alexnet.models.trace import layer_calls
 
 USAGE = f"""usage: python -m resnet_alexnet.models.summary MODEL [--num_classes=1000] [--image_size=224] [--channels=3]
            [--batch_size=1] [--activation_bytes=4] [--OPTION=VALUE ...], options such as --shortcut=C
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         InputError: no or an unknown model, an unknown flag or a bad value.
     """
-    from resnet_alexnet import command  # a command may; the library above may not
+    from resnet_alexnet.cli import command  # a command may; the library above may not
 
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
@@ -183,6 +183,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import PyTree
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.prefixes import check_prefixes, longest_prefix
+from resnet_alexnet.paths import check_prefixes, longest_prefix
 
 UPDATE_RULES = ("paper", "optax")
 DECAY_MASKS = ("all", "kernels")

@@ -48,7 +48,8 @@ def read_input(given: Mapping[str, str]) -> Any:
     Raises:
         InputError: no input, two, or a bad one; a flag that does not go with it, or a bad value.
     """
-    from resnet_alexnet import command, pretrained, trained
+    from resnet_alexnet import pretrained
+    from resnet_alexnet.cli import command
     from resnet_alexnet.errors import InputError
     from resnet_alexnet.pretrained import state_dict
 
@@ -59,7 +60,7 @@ def read_input(given: Mapping[str, str]) -> Any:
         if given[flag]:
             raise InputError(f"--{flag} does not go with {'--input' if given['input'] else '--workdir'}")
     if given["workdir"]:
-        return trained.load_network(Path(given["workdir"]), step=command.parse_step(given["step"]))
+        return pretrained.load_network(Path(given["workdir"]), step=command.parse_step(given["step"]))
     path = Path(given["input"])
     contents = state_dict.read(path)
     network = pretrained.network_of(contents, where=str(path), model=given["model"] or None)
@@ -75,7 +76,7 @@ def restate(preprocessing: Any, given: Mapping[str, str]) -> Any:
     Raises:
         InputError: a value that is not allowed.
     """
-    from resnet_alexnet.data.geometry import INTERPOLATIONS
+    from resnet_alexnet.data.images.geometry import INTERPOLATIONS
     from resnet_alexnet.errors import InputError, check_name
 
     changes: dict[str, Any] = {}
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         InputError: anything that is not as USAGE says.
     """
-    from resnet_alexnet import command
+    from resnet_alexnet.cli import command
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.pretrained import weights
 
@@ -172,6 +173,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.network import mismatches
+from resnet_alexnet.pretrained.network import mismatches
 
 Shape = tuple[int, ...]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from resnet_alexnet.data.imagenet_classes import imagenet_classes
-from resnet_alexnet.data.preprocessing import Preprocessing
+from resnet_alexnet.data.readers.imagenet_classes import imagenet_classes
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.alexnet import map_size
 from resnet_alexnet.pretrained.mapping import CONVOLUTION, LINEAR, MAP_LINEAR, NORM, Table
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

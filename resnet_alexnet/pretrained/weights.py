@@ -10,8 +10,8 @@ import safetensors.numpy
 
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.files import written_whole
-from resnet_alexnet.network import Description, Network, differing_options
 from resnet_alexnet.pretrained import mapping, torchvision
+from resnet_alexnet.pretrained.network import Description, Network, differing_options
 from resnet_alexnet.pretrained.state_dict import StateDict
 
 NAMES = ("ours", "torchvision")

@@ -18,13 +18,13 @@ import numpy as np
 from rich import progress
 from rich.console import Console
 
-from resnet_alexnet.data.image_folder import FolderPhotos, read_image_folder
 from resnet_alexnet.data.prepare import preparation
 from resnet_alexnet.data.prepare.archive import ArchivePhotos
 from resnet_alexnet.data.prepare.imagenet import read_imagenet
 from resnet_alexnet.data.prepare.options import FLAGS, SWITCHES, Options, parse_options
 from resnet_alexnet.data.prepare.pool import run_tasks
 from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
+from resnet_alexnet.data.readers.image_folder import FolderPhotos, read_image_folder
 from resnet_alexnet.errors import InputError, InterruptedRunError
 
 USAGE = """usage: python -m resnet_alexnet.data.prepare INPUT --output=DIR [OPTIONS]
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: see `parse_options` and `prepare`.
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
-    from resnet_alexnet import command  # a command may; the library above may not
+    from resnet_alexnet.cli import command  # a command may; the library above may not
 
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
@@ -234,6 +234,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.command import exit_with
+    from resnet_alexnet.cli.command import exit_with
 
     exit_with(lambda: main(sys.argv[1:]))

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_alexnet.data.loading.workers import count_cores
 from resnet_alexnet.data.prepare.recode import ENCODINGS, SIDE, Recoding
 from resnet_alexnet.data.readers import OWN_NAMES, PUBLISHED
-from resnet_alexnet.data.workers import count_cores
 from resnet_alexnet.errors import InputError, check_name
 
 SWITCHES = ("--allow_incomplete", "--skip_unreadable")

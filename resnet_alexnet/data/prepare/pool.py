@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar, cast
 
-from resnet_alexnet.data.decode import ignore_pillows_warnings
-from resnet_alexnet.data.geometry import resize_with_one_thread
-from resnet_alexnet.data.processes import end_process, start_process
+from resnet_alexnet.data.images.decode import ignore_pillows_warnings
+from resnet_alexnet.data.images.geometry import resize_with_one_thread
+from resnet_alexnet.data.loading.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
 
 _SECONDS = 0.2  # between two reports of a worker

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from resnet_alexnet.data.decode import UnreadableImageError
+from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.recode import CHROMA, SIDE, Recoding, recode
 from resnet_alexnet.data.prepare.shards import (

@@ -8,8 +8,8 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from resnet_alexnet.data.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
-from resnet_alexnet.data.geometry import center_crop, check_aspect, resize, resize_shorter_side
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
+from resnet_alexnet.data.images.geometry import center_crop, check_aspect, resize, resize_shorter_side
 
 ENCODINGS = ("jpeg", "raw")
 SIDE = 256  # pixels of a side of what AlexNet crops from. Source: [K12] section 2.

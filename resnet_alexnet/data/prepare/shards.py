@@ -18,7 +18,7 @@ import numpy as np
 from array_record.python import array_record_module
 from jaxtyping import Int64
 
-from resnet_alexnet.data.decode import UnreadableImageError
+from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.measurements import Measurements
 from resnet_alexnet.data.prepare.recode import Recoding, recode

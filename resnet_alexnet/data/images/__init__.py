@@ -1,0 +1,1 @@
+"""Encoded photographs: decoding, resizing and cropping."""

@@ -1,0 +1,182 @@
+"""The geometry of the views that a network sees of a photograph: resized, then cropped. On the host, in uint8.
+
+A view is a function of an image and a random generator, which the view for testing leaves alone.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from resnet_alexnet.data.images.decode import UnreadableImageError
+
+INTERPOLATIONS = ("bilinear", "area", "bicubic", "bilinear_antialiased", "bicubic_antialiased")
+_ANTIALIASED = {
+    "bilinear_antialiased": Image.Resampling.BILINEAR,
+    "bicubic_antialiased": Image.Resampling.BICUBIC,
+}
+MAX_ASPECT = 100
+_TRIES = 10  # of a random-resized crop, as in Szegedy et al.'s and torchvision's code
+
+Pixels = UInt8[np.ndarray, "height width channels"]
+
+
+class Window(NamedTuple):
+    """A part of a photograph: its first row and column, and how many of each, pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The row below its last one."""
+        return self.y + self.height
+
+    def of(self, image: Pixels) -> Pixels:
+        """These pixels of an image, which may end at `bottom`."""
+        return image[self.y : self.bottom, self.x : self.x + self.width]
+
+
+def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinear") -> Pixels:
+    """Resizes to (height, width) pixels.
+
+    "bilinear" and "bicubic" look at 2x2 and 4x4 pixels however much they shrink, as OpenCV in Caffe did; "area" takes
+    the mean of all pixels that fall into one when it shrinks. The antialiased ones are Pillow's, whose window grows as
+    it shrinks: torchvision's and timm's weights were trained on those.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    if interpolation in _ANTIALIASED:
+        picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+        resized = np.asarray(picture.resize((width, height), _ANTIALIASED[interpolation]))
+        return resized.reshape(height, width, image.shape[2])
+    import cv2  # here, because it writes into the environment when it is imported
+
+    flags = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
+    resized = cv2.resize(image, (width, height), interpolation=flags[interpolation])
+    return resized.reshape(height, width, image.shape[2])  # OpenCV drops a single channel's axis
+
+
+def resize_with_one_thread() -> None:
+    """Lets each resizing of this process use one thread, where many are under way anyhow."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear") -> Pixels:
+    """Resizes so that the shorter side has `size` pixels; the longer side keeps the proportion, rounded down.
+
+    Raises:
+        UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
+    """
+    height, width = image.shape[:2]
+    check_aspect(height, width)
+    shorter = min(height, width)
+    return resize(image, height * size // shorter, width * size // shorter, interpolation)
+
+
+def check_aspect(height: int, width: int) -> None:
+    """Raises UnreadableImageError where one side is MAX_ASPECT times the other or more."""
+    if max(height, width) >= MAX_ASPECT * min(height, width):
+        raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
+
+
+def center_crop(image: Pixels, height: int, width: int) -> Pixels:
+    """The central (height, width) pixels. Half an odd margin is rounded to even, as torchvision and timm do."""
+    y, x = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+    return Window(y, x, height, width).of(image)
+
+
+def central_view(
+    image: Pixels, rng: np.random.Generator | None, *, size: int, shorter_side: int, interpolation: str
+) -> Pixels:
+    """The view for testing with one crop: the centre of the resized photograph. Source: [K12] section 2."""
+    return center_crop(resize_shorter_side(image, shorter_side, interpolation), size, size)
+
+
+def random_crop_view(
+    image: Pixels,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    scale: tuple[int, int],
+    central_square: bool,
+    interpolation: str,
+) -> Pixels:
+    """A random crop of the photograph whose shorter side has been resized to a random number of pixels.
+
+    Args:
+        image: the photograph.
+        rng: draws the shorter side, then the crop's row and column.
+        size: side of the crop, pixels.
+        scale: least and greatest shorter side, pixels.
+        central_square: crop from the central square only, not from the whole width.
+        interpolation: one of INTERPOLATIONS.
+
+    Source: [H15] section 3.4, shorter side in [256, 480]; [K12] sections 2 and 4.1, the central square of 256.
+    """
+    shorter_side = int(rng.integers(scale[0], scale[1] + 1))
+    image = resize_shorter_side(image, shorter_side, interpolation)
+    if central_square:
+        image = center_crop(image, shorter_side, shorter_side)
+    y, x = rng.integers(0, image.shape[0] - size + 1), rng.integers(0, image.shape[1] - size + 1)
+    return image[y : y + size, x : x + size]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop:
+    """The view that is a crop of random area and aspect ratio, resized to a square.
+
+    Where it lies depends on the photograph's size alone, so that it can be drawn before the photograph is decoded.
+
+    Attributes:
+        size: side of the result, pixels.
+        area: least and greatest area of the crop, fractions of the photograph.
+        aspect: least and greatest width over height, drawn uniformly in its logarithm.
+        interpolation: one of INTERPOLATIONS.
+
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
+    its fallback, the largest central crop whose aspect is allowed.
+    """
+
+    size: int
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+    interpolation: str
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        """The view of a decoded photograph."""
+        return self.finish(self.window(image.shape[0], image.shape[1], rng).of(image))
+
+    def window(self, height: int, width: int, rng: np.random.Generator) -> Window:
+        """Draws area, aspect, row and column of the crop of a photograph of (height, width) pixels.
+
+        Raises:
+            UnreadableImageError: a sliver, as for `resize_shorter_side`.
+        """
+        check_aspect(height, width)
+        for _ in range(_TRIES):
+            target = height * width * rng.uniform(*self.area)
+            ratio = math.exp(rng.uniform(math.log(self.aspect[0]), math.log(self.aspect[1])))
+            w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+                return Window(int(y), int(x), h, w)
+        w = min(width, max(1, round(height * self.aspect[1])))
+        h = min(height, max(1, round(width / self.aspect[0])))
+        return Window((height - h) // 2, (width - w) // 2, h, w)
+
+    def finish(self, crop: Pixels) -> Pixels:
+        """Resizes the pixels of the window."""
+        return resize(crop, self.size, self.size, self.interpolation)
+
+
+def whole_view(image: Pixels, rng: np.random.Generator | None) -> Pixels:
+    """The image as it is, for sets whose images all have the network's size."""
+    return image

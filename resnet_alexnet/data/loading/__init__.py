@@ -1,0 +1,1 @@
+"""Batches by step number, read ahead by threads or worker processes."""

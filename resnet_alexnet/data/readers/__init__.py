@@ -1,0 +1,97 @@
+"""The splits of a data set as its files have them: in memory, or as encoded photographs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.readers import cifar, fashion_mnist, image_folder, mnist, npz, synthetic, tfds
+from resnet_alexnet.data.selection import Images, hold_out, select_classes
+from resnet_alexnet.errors import InputError, nearest
+
+# Sets with a reader of their own for the files as they are published; any other name is looked up in TFDS's folders.
+PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist")
+OWN_NAMES = (*PUBLISHED, "image_folder", "npz", "synthetic")
+
+
+def read_images(
+    name: str,
+    data_dir: str,
+    *,
+    validation_fraction: float,
+    splits: Mapping[str, str],
+    sizes: Mapping[str, int | None],
+) -> Mapping[str, Images]:
+    """The splits of the set `name`; the arguments are those of `sources.create_splits`.
+
+    Args:
+        name: one of OWN_NAMES, or a TFDS set.
+        data_dir: folder or file of the set.
+        validation_fraction: part of the training set to hold out, by those readers that do so themselves.
+        splits: train_split, validation_split and test_split, of a TFDS set.
+        sizes: image_size, channels, num_classes and num_examples, of "synthetic".
+
+    Raises:
+        InputError: unknown name; missing or damaged files; an option that the set does not have.
+    """
+    if name == "synthetic":
+        return _make(data_dir, validation_fraction, sizes)
+    if name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir)):
+        for option, value in splits.items():
+            if value:
+                raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
+        return _OWN_READERS[name](data_dir)
+    if not data_dir:
+        raise InputError(
+            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
+            "a TFDS set, set data_dir to the folder that holds it"
+        )
+    return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
+
+
+def _make(data_dir: str, validation_fraction: float, asked: Mapping[str, int | None]) -> dict[str, ArraySource]:
+    """The splits of synthetic data, of the sizes asked for."""
+    if data_dir:
+        raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
+    sizes = {option: value for option, value in asked.items() if value is not None}
+    return synthetic.make_sources(validation_fraction=validation_fraction, **sizes)
+
+
+def _read_arrays(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, ArraySource]]:
+    """A reader of training and test arrays, as a reader of splits."""
+
+    def read_splits(data_dir: str) -> dict[str, ArraySource]:
+        train, test, classes = read(data_dir)
+        return {
+            split: ArraySource(images, labels, classes, name=f"{name} {split}")
+            for split, (images, labels) in (("train", train), ("test", test))
+        }
+
+    return read_splits
+
+
+_OWN_READERS: dict[str, Callable[[str], Mapping[str, Images]]] = {
+    "cifar10": _read_arrays("cifar10", cifar.read_cifar10),
+    "cifar100": _read_arrays("cifar100", cifar.read_cifar100),
+    "fashion_mnist": _read_arrays("fashion_mnist", fashion_mnist.read_fashion_mnist),
+    "mnist": _read_arrays("mnist", mnist.read_mnist),
+    "image_folder": image_folder.read_image_folder,
+    "npz": npz.read_npz,
+}
+
+
+def divide(
+    images: Mapping[str, Images], validation_fraction: float, classes: Sequence[str], *, name: str
+) -> tuple[dict[str, Images], Sequence[str]]:
+    """Holds the validation set out and selects the classes, as far as the labels are known before the images are read.
+
+    Returns:
+      The splits, and the classes that are still to be selected.
+    """
+    divided = dict(images)
+    if classes and all(part.labels is not None for part in divided.values()):
+        divided = {split: select_classes(part, classes, name=f"{name} {split}") for split, part in divided.items()}
+        classes = ()
+    if "validation" not in divided and "train" in divided:
+        train, validation = hold_out(divided["train"], validation_fraction, name=f"{name} train")
+        divided |= {"train": train} if validation is None else {"train": train, "validation": validation}
+    return divided, classes

@@ -1,0 +1,99 @@
+"""How networks are tested: the views of an image, the scales, and what is averaged over them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from resnet_alexnet import models
+from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.evaluate.crops import CORNERS, VIEWS, Geometry
+from resnet_alexnet.pretrained.network import SCORES, Description
+
+AVERAGES = ("probabilities", "logits")
+LARGEST_SCALE = 4096  # pixels
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """A way to test, the same for every network and image.
+
+    views: "centre", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
+        [H15] section 3.4); see `views.Geometry`.
+    scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
+        Empty: each network's own.
+    average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
+        probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
+    scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
+    flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
+        with whole photographs, as both sources do, but not with the centre.
+    corners: of ten crops, see `views.Geometry`.
+
+    Raises:
+        InputError: a value that is not allowed.
+    """
+
+    views: str = "centre"
+    scales: tuple[int, ...] = ()
+    average: str = "probabilities"
+    scores: str = ""
+    flip: bool | None = None
+    corners: str = "square"
+
+    def __post_init__(self):
+        for what, allowed in (("views", VIEWS), ("average", AVERAGES), ("corners", CORNERS)):
+            check_name(what, getattr(self, what), allowed)
+        if self.scores:
+            check_name("scores", self.scores, SCORES)
+        if self.views == "ten_crop" and self.flip is False:
+            raise InputError("flip=False with views='ten_crop': ten crops are five and their mirror images")
+        for scale in self.scales:
+            if not 1 <= scale <= LARGEST_SCALE or self.scales.count(scale) > 1:
+                raise InputError(f"scales={self.scales} (allowed: pixels from 1 to {LARGEST_SCALE}, each once)")
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the mirror image of every view is tested too."""
+        return self.views != "centre" if self.flip is None else self.flip
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "scales": list(self.scales), "mirrored": self.mirrored}
+
+    def geometries(self, network: Description) -> tuple[Geometry, ...]:
+        """How an image becomes what `network` sees, one a scale.
+
+        Raises:
+            InputError: a scale is missing, or too small for the network's crops.
+        """
+        record = network.preprocessing
+        for scale in self.scales or (record.shorter_side,):
+            if scale is None and self.views != "centre":
+                raise InputError(
+                    f"views={self.views!r} needs scales for {network.model}, which takes images of {record.image_size} "
+                    "pixels as they are"
+                )
+            if scale is not None and scale < record.image_size and self.views != "fully_convolutional":
+                raise InputError(
+                    f"scales={scale}: the crops of {record.image_size} pixels that {network.model} takes do not fit "
+                    f"(allowed: {record.image_size} or more)"
+                )
+        return tuple(
+            Geometry(self.views, record.image_size, scale, self.corners, record.interpolation, record.channels)
+            for scale in self.scales or (record.shorter_side,)
+        )
+
+    def model_options(self, network: Description) -> dict[str, Any]:
+        """The options that the network's model needs to be tested so.
+
+        Raises:
+            InputError: it cannot be, or not at a scale this small.
+        """
+        if self.views != "fully_convolutional":
+            return {}
+        options = models.fully_convolutional_options(network.model)
+        smallest = getattr(network.abstract(**options), "smallest", 1)
+        for geometry in self.geometries(network):
+            if geometry.scale is not None and geometry.scale < smallest:
+                raise InputError(
+                    f"scales={geometry.scale} is too small for {network.model} (allowed: {smallest} or more)"
+                )
+        return options

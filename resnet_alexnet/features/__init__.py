@@ -1,0 +1,1 @@
+"""Looks inside a trained network: features at any layer, nearest neighbors, first kernels."""

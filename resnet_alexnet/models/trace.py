@@ -1,0 +1,70 @@
+"""The layers of a network by their path, such as stages.0.1.conv1.conv, and in the order of the forward pass."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from resnet_alexnet.models.layers import Layer, Linear, observe
+from resnet_alexnet.paths import is_within
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCall:
+    """A layer where the forward pass comes to it.
+
+    path: such as stages.0.1.conv1.conv.
+    layer: with shapes for parameters.
+    input_shape, output_shape: of one image, without the batch.
+    """
+
+    path: str
+    layer: Layer
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+
+def layer_paths(model: nnx.Module) -> dict[int, str]:
+    """The path of each layer, by its `id`."""
+    return {
+        id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, Layer)
+    }
+
+
+def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall]:
+    """The layers in the order of the forward pass; nothing is computed, the model may hold shapes for parameters.
+
+    image_shape: (height, width, channels).
+    """
+    calls: list[LayerCall] = []
+    graphdef, state = nnx.split(model)
+
+    def forward(state: nnx.State) -> jax.Array:
+        merged = nnx.merge(graphdef, state)
+        paths = layer_paths(merged)
+
+        def note(layer: Layer, x: jax.Array, y: jax.Array) -> None:
+            calls.append(LayerCall(paths[id(layer)], layer, x.shape[1:], y.shape[1:]))
+
+        with observe(note):
+            return merged(jnp.zeros((1, *image_shape)))
+
+    jax.eval_shape(forward, state)
+    return calls
+
+
+def classifier(calls: Sequence[LayerCall]) -> str:
+    """The path of the last linear layer, which gives the logits."""
+    return [call.path for call in calls if isinstance(call.layer, Linear)][-1]
+
+
+def freeze(model: nnx.Module, prefixes: Sequence[str]) -> None:
+    """Makes layers work in training as they do in testing: batch normalisation by its running statistics, no dropout.
+
+    prefixes: of the paths of these layers.
+    """
+    for path, module in nnx.iter_modules(model):
+        if isinstance(module, Layer) and is_within(".".join(map(str, path)), prefixes):
+            module.frozen = True

@@ -1,0 +1,31 @@
+"""Parallelism over devices. The only room that imports jax.sharding and jax.distributed."""
+
+from resnet_alexnet.parallel.mesh import (
+    AXIS,
+    Mesh,
+    create_mesh,
+    device_batch_size,
+    parallel_eval_step,
+    parallel_rows,
+    parallel_sums,
+    parallel_train_chunk,
+    process_rows,
+    replicate,
+    replicated,
+    split_batch,
+)
+
+__all__ = [
+    "AXIS",
+    "Mesh",
+    "create_mesh",
+    "device_batch_size",
+    "parallel_eval_step",
+    "parallel_rows",
+    "parallel_sums",
+    "parallel_train_chunk",
+    "process_rows",
+    "replicate",
+    "replicated",
+    "split_batch",
+]

@@ -1,0 +1,1 @@
+"""Every picture that a command writes. The only room that imports matplotlib."""

@@ -1,0 +1,165 @@
+"""Draws a run's curves.png: errors and losses over steps, in the manner of He 2015, figure 4."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.plots.png import write_png
+
+# Three of the colours of Okabe and Ito, which stay apart for colour-blind readers.
+TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
+FAINT = "#8c8c8c"
+DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", "val/loss")
+
+Record = Mapping[str, Any]
+
+
+def draw(records: Sequence[Record], path: Path, *, title: str) -> None:
+    """Draws a run's errors (left) and losses (right) over steps as a PNG of 1000 x 450 pixels.
+
+    Training is thin and validation bold; the test error is a point; faint vertical lines are learning-rate drops.
+    The file appears whole or not at all.
+
+    Args:
+        records: the lines of metrics.jsonl in order; errors in percent; a None leaves a gap.
+        path: the PNG to write.
+        title: the run's name.
+
+    Raises:
+        InputError: no record holds an error or a loss.
+
+    Source: He 2015, figure 4 (thin training error, bold validation error).
+    Departure: the loss, the epoch axis and the test error are not in the figure.
+    """
+    if not any(record.get(key) is not None for record in records for key in DRAWN):
+        raise InputError(f"nothing to draw for {path}: no record holds any of {', '.join(DRAWN)}")
+    figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)  # type: ignore[union-attr]
+    name = title if len(title) <= 60 else f"{title[:59]}…"
+    figure.suptitle(name, x=0.01, ha="left", fontsize=14, fontweight="bold", parse_math=False)
+    error, loss = figure.subplots(1, 2)
+    _draw_errors(error, records)
+    _draw_losses(loss, records)
+    for axes in (error, loss):
+        _draw_drops(axes, records)
+        _dress(axes, records)
+    _draw_legend(figure, (error, loss))
+    write_png(figure, path)
+
+
+def series(records: Iterable[Record], key: str) -> tuple[list[int], list[float]]:
+    """Returns the steps and values of the records that hold `key`; a None becomes NaN, a gap in the curve."""
+    held = [(record["step"], record[key]) for record in records if key in record]
+    return [step for step, _ in held], [float("nan") if value is None else value for _, value in held]
+
+
+def learning_rate_drops(records: Iterable[Record]) -> list[tuple[int, float]]:
+    """Returns (step, new rate) where a constant learning rate falls; a smooth decay such as cosine has none."""
+    steps, rates = series(records, "learning_rate")
+    return [
+        (steps[i], rates[i])
+        for i in range(2, len(rates))
+        if rates[i] < 0.9 * rates[i - 1] and rates[i - 1] == rates[i - 2]
+    ]
+
+
+def _draw_errors(axes: Axes, records: Sequence[Record]) -> None:
+    axes.set_ylabel("top-1 error (%)")
+    _plot(axes, records, "train/top1_error", color=TRAIN_COLOR, label="training", linewidth=1.1)
+    _plot(axes, records, "val/top1_error", color=VAL_COLOR, label="validation", linewidth=2.6)
+    steps, errors = series(records, "test/top1_error")
+    if errors:
+        label = f"test {errors[-1]:.2f} %"
+        axes.plot(steps[-1:], errors[-1:], "D", color=TEST_COLOR, markersize=7, label=label, clip_on=False, zorder=4)
+    axes.set_ylim(0, min(axes.get_ylim()[1], 101))
+
+
+def _draw_losses(axes: Axes, records: Sequence[Record]) -> None:
+    axes.set_ylabel("loss (nats)")
+    _plot(axes, records, "train/loss", color=TRAIN_COLOR, label="training", linewidth=1.1)
+    _plot(axes, records, "val/loss", color=VAL_COLOR, label="validation", linewidth=2.6)
+    axes.set_ylim(bottom=0)
+
+
+def _plot(axes: Axes, records: Sequence[Record], key: str, *, label: str, **style: Any) -> None:
+    steps, values = series(records, key)
+    if not steps:
+        return
+    # A curve of one point has no length: only a marker shows it.
+    marker = "o" if len(steps) == 1 else None
+    axes.plot(steps, values, label=label, marker=marker, solid_joinstyle="round", **style)
+
+
+def _draw_drops(axes: Axes, records: Sequence[Record]) -> None:
+    for step, rate in learning_rate_drops(records):
+        axes.axvline(step, color=FAINT, linewidth=0.8, alpha=0.6, zorder=0)
+        axes.annotate(
+            f"lr {rate:.2g}",
+            (step, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, -5),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=FAINT,
+        )
+
+
+def _dress(axes: Axes, records: Sequence[Record]) -> None:
+    """Sets the axes' scales, grid and frame; the top axis counts epochs where the records do."""
+    last_step = max(record["step"] for record in records)
+    axes.set_xlabel("step")
+    axes.set_xlim(0, max(last_step, 1) * 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines["right"].set_visible(False)
+    steps_per_epoch = _steps_per_epoch(records)
+    if steps_per_epoch is None:
+        axes.spines["top"].set_visible(False)
+    else:
+        top = axes.secondary_xaxis(
+            "top",
+            functions=(
+                lambda step: np.divide(step, steps_per_epoch),
+                lambda epoch: np.multiply(epoch, steps_per_epoch),
+            ),
+        )
+        top.set_xlabel("epoch")
+        top.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Draws one legend for both panels, beside the title, where it can hide no curve."""
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        entries = {**dict(zip(labels, handles, strict=True)), **entries}
+    legend = figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="upper right",
+        ncols=len(entries),
+        frameon=False,
+        borderaxespad=0.2,
+        columnspacing=1.5,
+    )
+    # It shares the title's row: the layout must not make a row for it.
+    legend.set_in_layout(False)
+
+
+def _steps_per_epoch(records: Sequence[Record]) -> float | None:
+    for record in reversed(records):
+        if record.get("epoch") and record["step"]:
+            return record["step"] / record["epoch"]
+    return None

@@ -1,0 +1,1 @@
+"""Classifies photographs of any size with a trained network."""

@@ -1,0 +1,124 @@
+"""What a trained network says of photographs of any size."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from resnet_alexnet import parallel
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.geometry import check_aspect, resize
+from resnet_alexnet.data.readers.imagenet_classes import in_words
+from resnet_alexnet.data.sources import Track, untracked
+from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.evaluate.scoring import score_images
+from resnet_alexnet.plots import grid
+from resnet_alexnet.predict.photographs import Photograph
+from resnet_alexnet.predict.predictions import Answer, on_one_line
+from resnet_alexnet.pretrained.network import Network
+
+_COLUMNS, _CAPTION_LINES = 4, 3  # of the picture
+_THUMBNAIL = 224  # pixels: the longer side of a small copy
+
+Pixels = UInt8[np.ndarray, "height width channels"]
+
+
+def predict(
+    network: Network,
+    photographs: Sequence[Photograph],
+    *,
+    procedure: Procedure,
+    topk: int,
+    batch_size: int,
+    drawn: int = 0,
+    track: Track = untracked,
+) -> tuple[list[Answer], list[Pixels | None]]:
+    """The answers of a network on photographs, and small copies of the first of them, for a picture.
+
+    One that cannot be read is named on standard error, and so is one for which the network's output is no number.
+
+    Args:
+        network: it knows its classes, and how it wants to see a photograph.
+        photographs: of any formats and sizes.
+        procedure: how they are looked at.
+        topk: classes an answer, at most.
+        batch_size: photographs a step over all devices.
+        drawn: small copies wanted.
+        track: shows how many are read.
+
+    Returns:
+        An answer each; and for the first `drawn` a copy each, or None where it could not be read.
+
+    Raises:
+        InputError: the network cannot look at photographs so.
+    """
+    record = network.description.preprocessing.for_photographs()
+    network = dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
+    errors: dict[int, str] = {}
+    small: list[Pixels | None] = [None] * min(drawn, len(photographs))
+
+    def refuse(index: int, error: str) -> None:
+        errors[index] = error
+        print(f"{on_one_line(photographs[index].name)}: {error}", file=sys.stderr)
+
+    def read(index: int) -> Pixels | None:
+        try:
+            image = decode(photographs[index].read(), channels=record.channels)
+            check_aspect(*image.shape[:2])
+        except UnreadableImageError as error:
+            refuse(index, str(error))
+        except OSError as error:
+            refuse(index, error.strerror or str(error))
+        else:
+            if index < len(small):
+                small[index] = thumbnail(image)
+            return image
+        return None
+
+    scores = score_images(
+        [network],
+        read,
+        len(photographs),
+        procedure=procedure,
+        mesh=parallel.create_mesh(jax.devices()),
+        batch_size=batch_size,
+        track=track,
+    )[0]
+    answers = []
+    for index, photograph in enumerate(photographs):
+        if index not in errors and np.isnan(scores[index]).any():
+            refuse(index, "the network's output is no number: its weights may be too large")
+        classes = () if index in errors else best_classes(scores[index], record.classes, topk)
+        answers.append(Answer(photograph.name, classes, errors.get(index, "")))
+    return answers, small
+
+
+def best_classes(
+    scores: Float32[np.ndarray, "classes"], classes: Sequence[str], topk: int
+) -> tuple[tuple[str, float], ...]:
+    """The best `topk` classes with their scores, best first; on ties the lower class."""
+    best = map(int, np.argsort(-scores, kind="stable")[:topk])
+    return tuple((classes[number], float(scores[number])) for number in best)
+
+
+def thumbnail(image: Pixels) -> Pixels:
+    """A copy whose longer side has at most _THUMBNAIL pixels."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    if longer <= _THUMBNAIL:
+        return image.copy()
+    return resize(image, max(1, height * _THUMBNAIL // longer), max(1, width * _THUMBNAIL // longer), "area")
+
+
+def draw(answers: Sequence[Answer], small: Sequence[Pixels | None], path: Path) -> None:
+    """Draws the photographs that could be read with their best answers, as a PNG that appears whole or not at all."""
+    cells = []
+    for answer, image in zip(answers, small, strict=False):
+        if image is not None:
+            lines = [f"{in_words(name)} {100 * value:.0f} %" for name, value in answer.classes[:_CAPTION_LINES]]
+            cells.append((image, "\n".join(lines)))
+    grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)

@@ -1,0 +1,81 @@
+"""The photographs that a user names: files, folders, lists of names, standard input."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from resnet_alexnet.data.images.decode import UnreadableImageError
+from resnet_alexnet.data.readers.image_folder import SUFFIXES
+from resnet_alexnet.errors import InputError
+
+STDIN = "-"
+_MOST_BYTES = 2**30  # more than any image that is decoded takes uncompressed
+_BYTES_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph's name, and what reads its bytes; OSError or UnreadableImageError where it cannot."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photograph]:
+    """The photographs that are named, in that order.
+
+    Args:
+        words: files; folders, of which all photographs at any depth are taken, sorted by path; or "-", an image on
+            standard input.
+        listed: a file with such words, one a line; "-" for standard input.
+
+    Raises:
+        InputError: the list cannot be read, or standard input is wanted twice; at the first photograph.
+    """
+    words = [*words, *(_read_list(listed) if listed else ())]
+    if words.count(STDIN) + (listed == STDIN) > 1:
+        raise InputError("standard input can be read once: give one - only")
+    for word in filter(None, words):
+        if word == STDIN:
+            yield Photograph("standard input", partial(_read, sys.stdin.buffer))
+        elif os.path.isdir(path := Path(word)):
+            for file in sorted(path.rglob("*")):
+                hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+                if file.suffix.lower() in SUFFIXES and not hidden and os.path.isfile(file):
+                    yield Photograph(_printable(str(file)), partial(_read_file, file))
+        else:
+            yield Photograph(_printable(word), partial(_read_file, path))
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _read(file)
+
+
+def _read(file: BinaryIO) -> bytes:
+    """All bytes of a file, which may have no end."""
+    parts, length = [], 0
+    while part := file.read(_BYTES_AT_ONCE):
+        parts.append(part)
+        length += len(part)
+        if length > _MOST_BYTES:
+            raise UnreadableImageError(f"it has more than {_MOST_BYTES:,} bytes")
+    return b"".join(parts)
+
+
+def _read_list(name: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise InputError(f"--list={name} cannot be read: {reason}") from None
+    return [line for line in map(str.strip, text.splitlines()) if line]
+
+
+def _printable(name: str) -> str:
+    """The name, with marks in place of bytes that are no text."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

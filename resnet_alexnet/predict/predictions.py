@@ -1,0 +1,77 @@
+"""What a network says of photographs, as a table, as JSON and as CSV."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from resnet_alexnet.data.readers.imagenet_classes import in_words
+
+_PLAIN_WIDTH = 200  # columns, where no terminal says how many
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best classes of a photograph with their probabilities, best first; or why there are none."""
+
+    photograph: str
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+
+
+def on_one_line(name: str) -> str:
+    """A photograph's name for people to read, with marks in place of line ends and whatever else steers a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+
+
+def write_json(answers: Iterable[Answer], file: TextIO) -> None:
+    """An object a line: the photograph, and its predictions or the error."""
+    for answer in answers:
+        found = [{"class": name, "name": in_words(name), "probability": value} for name, value in answer.classes]
+        result: dict[str, Any] = {"error": answer.error} if answer.error else {"predictions": found}
+        print(json.dumps({"photograph": answer.photograph, **result}), file=file, flush=True)
+
+
+def write_csv(answers: Iterable[Answer], file: TextIO) -> None:
+    """A row an answer, and a row a photograph that has none."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("photograph", "rank", "class", "name", "probability", "error"))
+    for answer in answers:
+        if answer.error:
+            writer.writerow((answer.photograph, "", "", "", "", answer.error))
+        for rank, (name, value) in enumerate(answer.classes, start=1):
+            writer.writerow((answer.photograph, rank, name, in_words(name), value, ""))
+        file.flush()
+
+
+def write_table(answers: Iterable[Answer], file: TextIO) -> None:
+    """A table, ruled on a terminal, bare columns elsewhere; a photograph's name stands beside its first answer."""
+    live = file.isatty()
+    table = Table(box=box.SIMPLE_HEAD if live else None, pad_edge=False)
+    table.add_column("photograph", overflow="fold")
+    table.add_column("answer", overflow="fold")
+    table.add_column("probability", justify="right")
+    for answer in answers:
+        name = on_one_line(answer.photograph)
+        if answer.error:
+            table.add_row(Text(name), Text(f"no answer: {answer.error}"), "", end_section=True)
+        for rank, (found, value) in enumerate(answer.classes, start=1):
+            shown = (Text(name if rank == 1 else ""), Text(in_words(found)), f"{100 * value:.1f} %")
+            table.add_row(*shown, end_section=rank == len(answer.classes))
+    console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
+    with console.capture() as text:  # rich itself would end the process with 1 where nobody reads the file any more
+        console.print(table)
+    print(text.get(), end="", file=file, flush=True)
+
+
+WRITERS: dict[str, Callable[[Iterable[Answer], TextIO], None]] = {
+    "table": write_table,
+    "json": write_json,
+    "csv": write_csv,
+}

@@ -1,0 +1,113 @@
+"""How pixels become a network's input, as a record that travels with checkpoints and weights."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Num, UInt8
+
+from resnet_alexnet.data.statistics import Statistics
+from resnet_alexnet.errors import check_name
+
+MEANS = ("pixel", "channel", "none")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything between a decoded image and the network.
+
+    image_size: side in pixels; channels: colour channels.
+    mean, std: float32 arrays in pixel values (0 to 255) that broadcast against (height, width, channels);
+        the input is (pixel - mean) / std.
+    classes: class names in the order of the logits.
+    shorter_side: pixels to which a photograph's shorter side is resized before its centre is cropped; None for images
+        that are taken as they are.
+    interpolation: how it is resized, one of `geometry.INTERPOLATIONS`.
+    """
+
+    image_size: int
+    channels: int
+    mean: np.ndarray
+    std: np.ndarray
+    classes: tuple[str, ...]
+    shorter_side: int | None = None
+    interpolation: str = "bilinear"
+
+    def normalize(
+        self, image: UInt8[Array, "batch height width channels"], dtype: jnp.dtype = jnp.float32
+    ) -> Num[Array, "batch height width channels"]:
+        """The network's input: (image - mean) / std in float32, then cast to `dtype`.
+
+        A mean image belongs to images of its own size; images of another size have its mean over the pixels
+        subtracted instead.
+
+        Source: [K12] section 2 (mean image).
+        """
+        mean, std = (
+            array.mean((0, 1)) if array.ndim == 3 and array.shape[:2] != image.shape[1:3] else array
+            for array in (self.mean, self.std)
+        )
+        return ((image.astype(jnp.float32) - mean) / std).astype(dtype)
+
+    def for_photographs(self) -> "Preprocessing":
+        """The record for photographs of any size: resized, where the network's images were taken as they are."""
+        if self.shorter_side is not None:
+            return self
+        return replace(self, shorter_side=self.image_size, interpolation="area")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; arrays become nested lists, which hold float32 exactly."""
+        return {
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "classes": list(self.classes),
+            "shorter_side": self.shorter_side,
+            "interpolation": self.interpolation,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The record that `to_json` wrote."""
+        arrays = {name: np.asarray(values[name], np.float32) for name in ("mean", "std")}
+        return cls(**{**values, **arrays, "classes": tuple(values["classes"])})
+
+
+def create_preprocessing(
+    statistics: Statistics,
+    *,
+    mean: str,
+    std: bool,
+    classes: tuple[str, ...],
+    shorter_side: int | None = None,
+    interpolation: str = "bilinear",
+) -> Preprocessing:
+    """The preprocessing that a training set's statistics give.
+
+    Args:
+        statistics: of the training set, its mean image of the network's size.
+        mean: what is subtracted: the "pixel" mean image ([K12] section 2, [H15] section 3.4), the mean of a "channel",
+            or "none".
+        std: divide by the standard deviation per channel, as torchvision's recipes; without it by 255, which leaves
+            the spread of the pixels as it is.
+        classes: class names in the order of the logits.
+        shorter_side: see `Preprocessing`.
+        interpolation: see `Preprocessing`.
+
+    Raises:
+        InputError: `mean` is none of these.
+    """
+    check_name("augment.mean", mean, MEANS)
+    size, _, channels = statistics.pixel_mean.shape
+    means = {"pixel": statistics.pixel_mean, "channel": statistics.channel_mean, "none": np.zeros(channels)}
+    return Preprocessing(
+        image_size=size,
+        channels=channels,
+        mean=means[mean].astype(np.float32),
+        std=(np.maximum(statistics.channel_std, 1e-3) if std else np.full(channels, 255.0)).astype(np.float32),
+        classes=classes,
+        shorter_side=shorter_side,
+        interpolation=interpolation,
+    )

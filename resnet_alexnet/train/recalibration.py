@@ -1,0 +1,158 @@
+"""Exact statistics for a trained network's batch normalisation, in place of the moving averages of its training."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Generator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+from resnet_alexnet import parallel
+from resnet_alexnet.data.loading import loader
+from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
+from resnet_alexnet.data.sources import Source, Track, untracked
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.paths import Tree
+from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.train import steps
+
+Chunk = dict[str, np.ndarray]
+# Each layer gives the statistics of the batch itself, of all devices' images together.
+EXACT = {"bn_group": "sync", "bn_momentum": 0.0, "bn_unbiased_variance": False}
+
+
+def recalibrate(
+    network: Network,
+    source: Source,
+    *,
+    views: steps.Views,
+    batch_size: int,
+    seed: int = 0,
+    workers: int = 0,
+    max_unreadable: int = 0,
+    mesh: parallel.Mesh,
+    track: Track = untracked,
+    report: Callable[[str], None] = print,
+) -> Network:
+    """The network with the mean and variance of every batch normalisation over one pass through the training set.
+
+    Every image is taken once, in random order, as classes in turn would make batches of one class. Each batch goes
+    through the network as in training, normalised by its own statistics; over the batches, weighted by their images,
+    mean = E[mean_b] and var = E[var_b + mean_b^2] - mean^2: at the first layer those of all pixels. What is left at the
+    end of the pass is a smaller batch, on as many devices as divide it.
+
+    Args:
+        network: the network; its weights stay as they are.
+        source: the training set; for photographs `gather` with a draw gives the views.
+        views: normalises the images, and augments them.
+        batch_size: images in a batch over all devices, a multiple of their number; the more the better.
+        seed: of the order and of the augmentation.
+        workers: processes that read photographs, see `loader.train_chunks`.
+        max_unreadable: photographs that may be unreadable, likewise; as many again in the smaller batch.
+        mesh: the devices; the result does not depend on their number.
+        track: shows how far it is.
+        report: called with a line for each photograph that cannot be read.
+
+    Raises:
+        InputError: the network has no batch normalisation; or as `loader.train_chunks`.
+
+    Source: He's published residual nets, whose statistics are averages after training, not moving ones.
+    """
+    check_normalised(network)
+    count, rest = divmod(len(source), batch_size)
+    graphdef = network.graphdef(**EXACT)
+    add = partial(_add_batch, graphdef=graphdef, views=views, seed=seed, axis_name=parallel.AXIS)
+    params = parallel.replicate(network.params, mesh)
+    zeros = jax.tree.map(np.zeros_like, network.batch_stats)
+    sums = parallel.replicate({"stats": zeros, "images": np.zeros((), np.float32)}, mesh)
+    step = parallel.parallel_sums(add, mesh)
+    batches = _whole_batches(
+        source, count, batch_size=batch_size, seed=seed, workers=workers, most=max_unreadable, report=report
+    )
+    with contextlib.closing(batches):
+        for number, batch in enumerate(track(batches, count, "batch statistics")):
+            sums = step(params, sums, number, parallel.split_batch(batch, mesh))
+    if rest:
+        batch = source.gather(loader.epoch_order(len(source), seed=seed, epoch=0)[-rest:], (seed, 0))
+        if isinstance(source, PhotoSource):
+            ((_, batch),) = watch_unreadable([(count, batch)], source, most=max_unreadable, report=report)
+        part = parallel.create_mesh(list(mesh.devices.flat[: math.gcd(rest, mesh.size)]))
+        params, sums = (parallel.replicate(jax.device_get(tree), part) for tree in (params, sums))
+        sums = parallel.parallel_sums(add, part)(params, sums, count, parallel.split_batch(batch, part))
+    return dataclasses.replace(network, batch_stats=jax.device_get(sums["stats"]))
+
+
+def check_normalised(network: Network) -> None:
+    """Raises InputError where a network has no batch normalisation."""
+    if not jax.tree.leaves(network.batch_stats):
+        raise InputError(f"{network.description.model} has no batch normalisation, so there is nothing to recalibrate")
+
+
+def _whole_batches(
+    source: Source, count: int, *, batch_size: int, seed: int, workers: int, most: int, report: Callable[[str], None]
+) -> Generator[Chunk, None, None]:
+    """The whole batches of the first epoch."""
+    if not count:
+        return
+    chunks = loader.train_chunks(
+        source,
+        batch_size=batch_size,
+        seed=seed,
+        start_step=0,
+        num_steps=count,
+        rows=parallel.process_rows(batch_size),
+        workers=workers,
+        max_unreadable=most,
+        report=report,
+    )
+    with contextlib.closing(chunks):
+        for _, chunk in chunks:
+            yield {name: array[0] for name, array in chunk.items()}
+
+
+def _add_batch(
+    params: Tree,
+    sums: Tree,
+    number: Float[Array, ""],
+    batch: steps.Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    views: steps.Views,
+    seed: int,
+    axis_name: str,
+) -> Tree:
+    """The mean and variance of all images so far and of this batch's, at every layer."""
+    local = batch["image"].shape[0]
+    rows = lax.axis_index(axis_name) * local + jnp.arange(local)
+    augment_keys, model_keys, mix_keys = steps.image_keys(seed, number, rows)
+    image, _ = views(batch, augment_keys, mix_keys)
+    model = nnx.merge(graphdef, params, sums["stats"], copy=True)
+    model(image, train=True, rngs=model_keys)
+    new = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+    images = sums["images"] + local * lax.axis_size(axis_name)
+    share = (images - sums["images"]) / images
+    return {"stats": _merge(sums["stats"], new, share), "images": images}
+
+
+def _merge(old: Tree, new: Tree, share: Float[Array, ""]) -> Tree:
+    """Means and variances of two sets together, of which the new one has `share` of the images.
+
+    Source: Chan, Golub and LeVeque 1983: as E[x^2] - mean^2, but float32 loses nothing.
+    """
+    if "var" not in old:
+        return {name: _merge(old[name], new[name], share) for name in old}
+    delta = new["mean"] - old["mean"]
+    mean = old["mean"] + share * delta
+    var = old["var"] + share * (new["var"] - old["var"]) + share * (1 - share) * jnp.square(delta)
+    return {"mean": mean, "var": var}
+
+
+def with_test_views(source: Source) -> Source:
+    """The source whose training views are those for testing."""
+    return dataclasses.replace(source, train_view=source.test_view) if isinstance(source, PhotoSource) else source

@@ -1,0 +1,161 @@
+"""The pure training and evaluation steps: they know an axis name, not a mesh.
+
+A batch is {"image": uint8, "label": int32}, or {"index": int32} into a data set that lives on the device.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float, Int, Key, Num
+
+from resnet_alexnet import metrics
+from resnet_alexnet.paths import Tree, join, partition
+from resnet_alexnet.train.state import NEVER, TrainState
+
+Batch = dict[str, jax.Array]
+Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised images in the compute dtype
+Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalised images, one key an image -> training views
+# training views, labels, one key an image -> mixed views, rows of class weights
+Mix = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Views = Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # `training_views` of a batch and keys
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
+
+
+def image_keys(seed: int, step: Int[Array, ""], rows: Int[Array, " images"]) -> Key[Array, "purposes images"]:
+    """Keys to augment, to run the model and to mix with, one an image: of the step and the row in the global batch."""
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(step_key, row), 3))(rows)
+    return jnp.moveaxis(keys, 1, 0)
+
+
+def training_views(
+    batch: Batch,
+    augment_keys: Key[Array, " images"],
+    mix_keys: Key[Array, " images"],
+    *,
+    normalize: Normalize,
+    augment: Augment,
+    mix: Mix | None,
+) -> tuple[Num[Array, "images height width channels"], Num[Array, "images ..."]]:
+    """What the network is trained on: normalised, augmented and mixed images, and their labels or class weights."""
+    image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
+    return (image, label) if mix is None else mix(image, label, mix_keys)
+
+
+def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: float) -> Tree:
+    """The moving average with one more set of values: decay * average + (1 - decay) * values, at `step` from 0.
+
+    Early on the decay is less, (1 + step) / (10 + step), so that the initial values are soon forgotten.
+
+    Source: Polyak and Juditsky 1992, averaging; TensorFlow's ExponentialMovingAverage, the smaller decay early on.
+    """
+    rate = jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
+    return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
+
+
+def nothing(name: str) -> bool:
+    """Chooses no leaf."""
+    return False
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    tx: optax.GradientTransformationExtraArgs,
+    loss: Loss,
+    views: Views,
+    seed: int,
+    axis_name: str,
+    ema_decay: float = 0.0,
+    is_frozen: Callable[[str], bool] = nothing,
+) -> TrainState:
+    """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out.
+
+    is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
+        such a parameter, so nothing of its gradient is computed, and the optimiser does not know it.
+    """
+    images = batch["image"].shape[0]
+    rows = lax.axis_index(axis_name) * images + jnp.arange(images)
+    augment_keys, model_keys, mix_keys = image_keys(seed, state.step, rows)
+    image, label = views(batch, augment_keys, mix_keys)
+    frozen, trained = partition(state.params, is_frozen)
+    frozen_stats, _ = partition(state.batch_stats, is_frozen)
+
+    def objective(trained: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
+        model = nnx.merge(graphdef, join(trained, frozen), state.batch_stats, copy=True)
+        logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
+        losses = loss(logits, label)
+        _, batch_stats = partition(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), is_frozen)
+        sums = metrics.batch_sums(logits, label, jnp.ones(images, bool), losses)
+        return jnp.mean(losses), (batch_stats, sums)
+
+    # The step's one collective. Differentiating with respect to a device-varying copy keeps each device's gradient its
+    # own until here; without the cast shard_map sums the gradients by itself, and their mean is N times too large.
+    local = lax.pcast(trained, axis_name, to="varying")
+    (value, (batch_stats, sums)), grads = jax.value_and_grad(objective, has_aux=True)(local)
+    value, batch_stats, sums, grads = lax.pmean((value, batch_stats, sums, grads), axis_name)
+    sums = jax.tree.map(lambda mean: mean * lax.axis_size(axis_name), sums)
+
+    train_error = 100 * sums["top1_errors"] / sums["count"]
+    updates, opt_state = tx.update(grads, state.opt_state, trained, train_error=train_error)
+    params = join(frozen, optax.apply_updates(trained, updates))
+    batch_stats = join(frozen_stats, batch_stats)
+    ema = state.ema
+    if ema_decay:
+        ema = moving_average(ema, {"params": params, "batch_stats": batch_stats}, state.step, ema_decay)
+    first_nonfinite = (state.nonfinite_step == NEVER) & ~jnp.isfinite(value)
+    return state.replace(
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        ema=ema,
+        sums=metrics.add_sums(state.sums, sums),
+        nonfinite_step=jnp.where(first_nonfinite, state.step, state.nonfinite_step),
+    )
+
+
+def train_chunk(
+    state: TrainState, data: Batch, chunk: Batch, *, step: Callable[[TrainState, Batch], TrainState], unroll: bool
+) -> tuple[TrainState, Int[Array, ""]]:
+    """Runs `step` on each batch of a chunk (leading axis: steps); returns the state and a copy of its step to wait for.
+
+    data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
+    other in the program: XLA's CPU backend runs a convolution's gradient in a loop body tens of times slower.
+    """
+
+    def one(state: TrainState, batch: Batch) -> tuple[TrainState, None]:
+        if "index" in batch:
+            batch = {name: jnp.take(array, batch["index"], axis=0) for name, array in data.items()}
+        return step(state, batch), None
+
+    if unroll:
+        for i in range(jax.tree.leaves(chunk)[0].shape[0]):
+            state, _ = one(state, jax.tree.map(lambda x, i=i: x[i], chunk))
+    else:
+        state, _ = lax.scan(one, state, chunk)
+    return state, state.step
+
+
+def eval_step(
+    params: Tree,
+    batch_stats: Tree,
+    batch: Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    loss: Loss,
+    normalize: Normalize,
+    axis_name: str,
+) -> dict[str, Float[Array, ""]]:
+    """Sums of the metrics over all devices' images where batch["mask"] holds."""
+    model: Any = nnx.merge(graphdef, params, batch_stats)
+    logits: Num[Array, "batch classes"] = model(normalize(batch["image"])).astype(jnp.float32)
+    sums = metrics.batch_sums(logits, batch["label"], batch["mask"], loss(logits, batch["label"]))
+    return lax.psum(sums, axis_name)

@@ -1,0 +1,1 @@
+"""The run folder: what a run is, and what it leaves behind."""

@@ -1,0 +1,174 @@
+"""Recipes: the config that a file or a run folder holds, and the fields that a command line sets."""
+
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
+
+from resnet_alexnet.errors import InputError, nearest
+from resnet_alexnet.files import read_json
+
+CONFIG_FILE = "config.json"  # of a run folder
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
+
+
+def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
+    """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+
+    Raises:
+        InputError: there is no path, or something is wrong with the config or an override.
+    """
+    if not path:
+        raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
+    config = load_config(path)
+    override(config, [word for word in words if word.startswith("--config.")])
+    return config
+
+
+def load_config(path: str) -> ConfigDict:
+    """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
+
+    Raises:
+        InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
+    """
+    name, _, argument = path.partition(":")
+    file = parse_path("config", name)
+    if not os.path.isfile(file):
+        known = sorted(str(other) for other in file.parent.glob("*.py"))
+        raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
+    if file.suffix == ".json":
+        values = read_json(file)
+        if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
+            raise InputError(f"--config={path} is not the {CONFIG_FILE} of a run folder")
+        return from_json(values).lock()
+    # Recipes import one another as `configs.default`, from wherever the command is called.
+    root = str(file.resolve().parent.parent)
+    if root not in sys.path:
+        sys.path.append(root)
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if get_config is None:
+            raise InputError(f"--config={path} defines no get_config()")
+        _check_argument(get_config, path, argument)
+        config = get_config(argument) if argument else get_config()
+    except InputError:
+        raise
+    # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
+    except (
+        SyntaxError,
+        ImportError,
+        NameError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
+    return config.lock()
+
+
+def _check_argument(get_config: Callable[..., object], path: str, argument: str) -> None:
+    """Raises InputError unless get_config takes, or can do without, the argument that `path` gives it."""
+    parameters = list(inspect.signature(get_config).parameters.values())
+    if argument and not parameters:
+        raise InputError(f"--config={path}: this recipe takes no argument after the colon")
+    if not argument and parameters and parameters[0].default is inspect.Parameter.empty:
+        raise InputError(f"--config={path}: this recipe needs an argument, {path}:{parameters[0].name.upper()}")
+
+
+def _place(error: Exception, file: Path) -> str:
+    """Says in which line of `file` an error arose, as "line 7: "."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: "
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> None:
+    """Sets fields from words such as --config.optim.momentum=0.8, by the type each field has.
+
+    Raises:
+        InputError: an unknown field (the nearest is named) or a value of another type.
+    """
+    for word in arguments:
+        kind = _field_type(config, word.removeprefix("--config.").partition("=")[0])
+        values = flags.FlagValues()
+        try:
+            config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])
+            values(["main", word])
+        except (flags.Error, TypeError, ValueError):
+            raise InputError(f"{word} (allowed: {_KINDS.get(kind, kind.__name__)})") from None
+
+
+def _field_type(config: ConfigDict, field: str) -> type:
+    """The type of the values of a field such as "optim.momentum".
+
+    Raises:
+        InputError: there is no such field (the nearest is named), or it is a group of fields.
+    """
+    kind: type = ConfigDict
+    group, prefix = config, ""
+    for name in field.split("."):
+        if kind is not ConfigDict:
+            raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
+        if name not in group:
+            allowed = ", ".join(prefix + other for other in group)
+            raise InputError(f"unknown config field {field!r}{nearest(name, group)} (allowed: {allowed})")
+        kind, group, prefix = group.get_type(name), group[name], f"{prefix}{name}."
+    if kind is ConfigDict:
+        raise InputError(f"config field {field!r} is a group (allowed: {', '.join(prefix + other for other in group)})")
+    return kind
+
+
+def parse_path(flag: str, text: str) -> Path:
+    """The path that a flag gives, ~ being a home.
+
+    Raises:
+        InputError: there is no such home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"--{flag}={text}: there is no such user's home") from None
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    flat = {}
+    for name, value in config.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain JSON values (tuples become lists, unset fields null)."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    """The config that `to_json` made these values of; what was unset takes a value of any type."""
+    config = ConfigDict()
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = from_json(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        config[name] = placeholder(object) if value is None else value
+    return config

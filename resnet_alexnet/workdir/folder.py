@@ -1,0 +1,124 @@
+"""The run folder: config.json and environment.json, and whether a folder may be used for a config."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import read_json, write_json
+from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
+
+ENVIRONMENT_FILE = "environment.json"
+# What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
+MAY_CHANGE = (
+    *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
+    *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
+)
+_PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
+
+
+def check_workdir(workdir: Path, config: ConfigDict) -> bool:
+    """Whether `workdir` holds a run of this config to go on with; False for a folder to be made or filled.
+
+    Raises:
+        InputError: it is no folder, holds something else, or a run that is further than num_steps or whose config
+            differs in what may not change.
+    """
+    try:
+        names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
+    if names <= {_temporary(workdir / CONFIG_FILE).name}:  # that of a run that was killed as it began
+        return False
+    file = workdir / CONFIG_FILE
+    if not file.is_file():
+        raise InputError(f"--workdir={workdir} holds something else than a run: give an empty or a new folder")
+    given, saved = flatten(to_json(config)), flatten(read_json(file))
+    if not saved.keys() & given.keys():
+        raise InputError(f"--workdir={workdir} is not a run's: its {CONFIG_FILE} is something else's")
+    differing = [
+        f"{name} is {given.get(name)!r}, was {saved.get(name)!r}"
+        for name in sorted(saved.keys() | given.keys())
+        if saved.get(name) != given.get(name) and not name.startswith(MAY_CHANGE)
+    ]
+    if differing:
+        raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
+    done = last_checkpoint(workdir)
+    if done > config.num_steps:
+        raise InputError(f"num_steps={config.num_steps}, but the run in --workdir={workdir} has done {done}")
+    return True
+
+
+def last_checkpoint(workdir: Path) -> int:
+    """The step of the last checkpoint in a run folder, by its name; 0 where there is none."""
+    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
+
+
+def create_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Makes the folder and writes config.json and environment.json, each whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / CONFIG_FILE, to_json(config))
+        _write_environment(workdir / ENVIRONMENT_FILE)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+
+
+def _write_environment(file: Path) -> None:
+    """Writes what the run runs on; where that changes, the first stays and the later ones stand under "resumed_on"."""
+    now = environment()
+    if file.exists():
+        first = read_json(file)
+        later = first.pop("resumed_on", [])
+        if now in (first, *later):
+            return
+        now = {**first, "resumed_on": [*later, now]}
+    write_json(file, now)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def environment() -> dict[str, Any]:
+    """What the run runs on: versions, git commit where there is one, devices."""
+    import jax  # here, because it takes a second to import, and commands that only read a run folder do without
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "git_commit": _git_commit(),
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package lies in, "+changes" where files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        root = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True)
+        if root.returncode:
+            return None  # installed, not a checkout of ours
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+changes" if changes.strip() else commit

@@ -1,0 +1,162 @@
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from resnet_alexnet.cli.progress import Progress, print_summary
+
+RECORD = {
+    "epoch": 3.21,
+    "train/loss": 0.8123,
+    "train/top1_error": 28.125,
+    "learning_rate": 0.1,
+    "images_per_second": 4120.4,
+}
+BAR_PROGRAM = """
+import time
+from resnet_alexnet.cli.progress import Progress, print_summary
+with Progress(1000, 100) as bar:
+    bar.say("[a message] :smile:")
+    for step in range(101, 201):
+        bar.advance(step)
+    bar.update(200, {record})
+    bar.update(200, {{"epoch": 3.21, "val/loss": 0.9, "val/top1_error": 31.25}})
+    time.sleep(0.3)
+    bar.advance({last})
+print_summary("resnet[8]", [("test error", "11.4 %"), ("workdir", "/runs/[red]x")])
+"""
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def run_on_a_terminal(program: str, *, columns: int = 80, term: str = "xterm-256color") -> str:
+    """Runs a program under a pseudo-terminal and returns all that it sent there."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": term, "PYTHONIOENCODING": "utf-8"}
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        environment.pop(name, None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=slave, stdout=slave, stderr=slave, env=environment
+    )
+    os.close(slave)
+    received = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not piece:
+            break
+        received += piece
+    os.close(master)
+    assert process.wait() == 0, received.decode()
+    return received.decode()
+
+
+def screen(stream: str) -> list[str]:
+    """Plays a stream of text and cursor moves on an endless screen; returns its lines without trailing blanks."""
+    lines, row, column = [""], 0, 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", stream):
+        if token == "\r":
+            column = 0
+        elif token == "\n":
+            row, column = row + 1, 0
+            lines.extend([""] * (row + 1 - len(lines)))
+        elif token == "\x1b[2K":
+            lines[row] = ""
+        elif re.fullmatch(r"\x1b\[\d*A", token):
+            row -= int(token[2:-1] or 1)
+        elif not token.startswith("\x1b"):
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + token + line[column + len(token) :]
+            column += len(token)
+    return [line.rstrip() for line in lines]
+
+
+def test_plain_output_is_one_line_per_record(capsys):
+    clock = Clock()
+    with Progress(1000, clock=clock) as bar:
+        bar.say("[started]")
+        clock.now = 30.0  # compiling, which does not count in the pace
+        bar.advance(1)
+        clock.now = 30.0 + 199 * 0.09
+        bar.update(200, RECORD)
+        bar.update(200, {"epoch": 3.21, "val/loss": 0.00012, "val/top1_error": 25.0, "val/top5_error": 2.04})
+        bar.advance(300)
+    assert capsys.readouterr().out.splitlines() == [
+        "[started]",
+        "step 200/1000  epoch 3.2  loss 0.812  error 28.1 %  lr 0.1  4120 images/s  eta 1:12",
+        "step 200/1000  epoch 3.2  val loss 1.2e-04  val error 25.0 %  val top-5 error 2.0 %  eta 1:12",
+    ]
+
+
+def test_time_left_is_not_guessed_before_there_is_a_pace(capsys):
+    with Progress(1000, 500) as bar:
+        bar.update(501, {"train/loss": float("nan"), "images_per_second": 3.24})
+    assert capsys.readouterr().out == "step 501/1000  loss nan  3.2 images/s\n"
+
+
+@pytest.mark.parametrize(("pace", "eta"), [(0.01, "0:09"), (1, "14:59"), (10, "2:29:50"), (1000, "10d 9:43:20")])
+def test_time_left_reads_as_a_clock(capsys, pace, eta):
+    clock = Clock()
+    bar = Progress(1000, clock=clock)
+    bar.advance(100)
+    clock.now = pace
+    bar.update(101, {})
+    assert capsys.readouterr().out == f"step 101/1000  eta {eta}\n"
+
+
+def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Progress(10) as bar:
+        bar.update(5, {"train/loss": 1.0})
+    print_summary("run", [("a", 1)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_plain_summary_is_aligned(capsys):
+    print_summary("quickstart", [("test error", "11.4 %"), ("steps", 560)])
+    assert capsys.readouterr().out == "quickstart\n  test error  11.4 %\n  steps       560\n"
+
+
+def test_a_terminal_of_80_columns_shows_one_bar_with_everything_below_the_messages():
+    stream = run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=250))
+    lines = screen(stream)
+    assert lines[:2] == ["[a message] :smile:", "step 200  epoch 3.2  val loss 0.900  val error 31.2 %"]
+    bars = [line for line in lines if "━" in line]
+    assert len(bars) == 1
+    assert lines[2] == bars[0]
+    assert re.fullmatch(r"250/1000 [━╸╺]+ loss 0\.812  error 28\.1 %  4120 images/s  0:0\d left", bars[0])
+    assert len(bars[0]) == 80
+    assert "\x1b[?25h" in stream  # the cursor is given back
+
+
+def test_a_finished_bar_tells_what_the_run_took_and_a_table_follows():
+    lines = screen(run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=1000)))
+    assert re.search(r"^1000/1000 ━+ .* took 0:00$", lines[2])
+    assert lines[3] == "resnet[8]"
+    assert [re.sub(" +", " ", line) for line in lines[5:7]] == [
+        "│ test error │ 11.4 % │",
+        "│ workdir │ /runs/[red]x │",
+    ]
+
+
+def test_a_dumb_terminal_gets_plain_lines():
+    lines = screen(run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=1000), term="dumb"))
+    assert lines[1].startswith("step 200/1000  epoch 3.2  loss 0.812")
+    assert not any("━" in line for line in lines)

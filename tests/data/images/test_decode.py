@@ -1,0 +1,312 @@
+"""Decoding, against Pillow; and everything that a folder of photographs can hold."""
+
+import contextlib
+import io
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from resnet_alexnet.data.images import decode as module
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
+
+
+def photograph(height=40, width=60, channels=3, seed=0):
+    """A smooth colour image with some noise, as photographs have."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (5, 7, channels), np.uint8)
+    image = np.stack(
+        [
+            np.asarray(Image.fromarray(coarse[..., c]).resize((width, height), Image.Resampling.BICUBIC))
+            for c in range(channels)
+        ],
+        axis=-1,
+    )
+    return np.clip(image.astype(int) + rng.integers(-8, 9, image.shape), 0, 255).astype(np.uint8)
+
+
+def encode(image, kind="JPEG", **options):
+    """The bytes of an array, or of a Pillow image, in a file format."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def with_pillow(data, mode="RGB"):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert(mode))
+
+
+def oriented(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+# What is read as it is
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_a_jpeg_has_pillows_pixels_to_the_bit(subsampling, quality):
+    data = encode(photograph(), subsampling=subsampling, quality=quality)
+    assert is_plain_jpeg(data)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+
+
+def test_a_progressive_jpeg_too():
+    data = encode(photograph(), progressive=True)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
+def test_lossless_formats_give_back_their_pixels(kind):
+    image = photograph(channels=3) // 64 * 64 if kind == "GIF" else photograph()
+    expected = with_pillow(encode(image, kind)) if kind == "GIF" else image
+    np.testing.assert_array_equal(decode(encode(image, kind)), expected)
+
+
+def test_a_webp_has_pillows_pixels():
+    data = encode(photograph(), "WEBP")
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+
+
+def test_the_format_is_told_from_the_content():
+    image = photograph()
+    assert not is_plain_jpeg(encode(image, "PNG"))
+    np.testing.assert_array_equal(decode(encode(image, "PNG")), image)  # whatever its name says
+
+
+def test_a_ppm_is_a_view_of_its_bytes():
+    image = photograph()
+    data = encode(image, "PPM")
+    np.testing.assert_array_equal(decode(data), image)
+    assert np.shares_memory(decode(data), np.frombuffer(data, np.uint8))
+    np.testing.assert_array_equal(decode(encode(image, "PPM"), channels=1)[..., 0], with_pillow(data, "L"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("header", [b"P6\n# Created by GIMP\n60 40\n255\n", b"P6 60\n40 255 ", b"P6\n60 40\n15\n"])
+def test_a_ppm_with_any_other_header_has_pillows_pixels(header, channels):
+    data = header + (photograph() // 16).tobytes()
+    expected = with_pillow(data, "RGB" if channels == 3 else "L").reshape(40, 60, channels)
+    np.testing.assert_array_equal(decode(data, channels=channels), expected)
+    with pytest.raises(UnreadableImageError):
+        decode(data[:-1], channels=channels)
+
+
+def test_of_a_ppm_of_sixteen_bits_eight_are_taken():
+    image = photograph()
+    data = b"P6\n60 40\n65535\n" + np.repeat(image, 2).tobytes()  # v * 257, of which v is the upper and the nearest
+    np.testing.assert_array_equal(decode(data), image)
+
+
+def test_what_follows_a_ppm_is_passed_over():
+    image = photograph()
+    np.testing.assert_array_equal(decode(encode(image, "PPM") * 2), image)
+
+
+@given(height=st.integers(1, 30), width=st.integers(1, 30), channels=st.sampled_from([1, 3]))
+def test_every_size_comes_back_with_the_channels_asked_for(height, width, channels):
+    image = photograph(height, width)
+    for kind in ("JPEG", "PNG"):
+        assert decode(encode(image, kind), channels=channels).shape == (height, width, channels)
+
+
+# What is converted
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_grey_becomes_rgb_and_rgb_grey(kind):
+    grey, colour = photograph(channels=1), photograph()
+    data = encode(grey, kind)
+    np.testing.assert_array_equal(decode(data), np.repeat(with_pillow(data, "L")[..., np.newaxis], 3, axis=-1))
+    np.testing.assert_array_equal(decode(data, channels=1)[..., 0], with_pillow(data, "L"))
+    # A JPEG's own luminance, where Pillow would go through RGB and back.
+    difference = decode(encode(colour, kind), channels=1)[..., 0].astype(int) - with_pillow(encode(colour, kind), "L")
+    assert np.abs(difference).max() <= 6
+    assert np.abs(difference).mean() < 0.5
+
+
+def test_cmyk_becomes_rgb():
+    rgb = Image.fromarray(photograph())
+    data = encode(rgb.convert("CMYK"), quality=95)
+    assert not is_plain_jpeg(data)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    assert np.abs(decode(data).astype(int) - np.asarray(rgb)).mean() < 6
+
+
+def test_a_palette_becomes_rgb():
+    palette = Image.fromarray(photograph()).quantize(64)
+    np.testing.assert_array_equal(decode(encode(palette, "PNG")), np.asarray(palette.convert("RGB")))
+
+
+def test_transparent_pixels_lie_on_white():
+    rgba = Image.fromarray(photograph()).convert("RGBA")
+    alpha = np.zeros((40, 60), np.uint8)
+    alpha[:, 30:] = 255
+    rgba.putalpha(Image.fromarray(alpha))
+    image = decode(encode(rgba, "PNG"))
+    assert (image[:, :30] == 255).all()
+    np.testing.assert_array_equal(image[:, 30:], photograph()[:, 30:])
+
+
+def test_a_transparent_palette_colour_is_white():
+    palette = Image.fromarray(np.zeros((4, 6, 3), np.uint8)).quantize(4)
+    data = encode(palette, "PNG", transparency=bytes([0, 255, 255, 255]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (decode(data) == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_sixteen_bits_the_upper_eight_are_taken(channels):
+    values = np.arange(0, 65_536, 257, dtype=np.uint16).reshape(16, 16)
+    image = decode(encode(Image.fromarray(values), "PNG"), channels=channels)
+    np.testing.assert_array_equal(image, np.repeat((values >> 8).astype(np.uint8)[..., np.newaxis], channels, axis=-1))
+
+
+def test_black_and_white_becomes_0_and_255():
+    bits = np.arange(24).reshape(4, 6) % 3 == 0
+    np.testing.assert_array_equal(decode(encode(Image.fromarray(bits), "PNG"), channels=1)[..., 0], bits * 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_rotated_photograph_is_turned_upright(orientation, kind):
+    upright = photograph()
+    # How a camera held that way would store it: the inverse of what EXIF tells a viewer to do.
+    turned = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation](upright)
+    data = encode(
+        np.ascontiguousarray(turned), kind, exif=oriented(orientation), **({"quality": 95} if kind == "JPEG" else {})
+    )
+    assert is_plain_jpeg(data) == (kind == "JPEG" and orientation == 1)
+    image = decode(data)
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(image, np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
+    assert image.flags.c_contiguous
+    assert image.shape == upright.shape
+    assert np.abs(image.astype(int) - upright).mean() < (0.5 if kind == "PNG" else 8)
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_exif_does_not_know_is_none(orientation):
+    image = photograph()
+    data = encode(image, exif=oriented(orientation))
+    assert is_plain_jpeg(data)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+    assert is_grey_jpeg(encode(image[..., :1], exif=oriented(orientation)))
+
+
+def test_damaged_exif_is_no_reason_to_refuse_the_pixels():
+    data = encode(photograph(), exif=oriented(6))
+    where = data.index(b"Exif\0\0") + 6
+    damaged = data[:where] + b"\xff" * 8 + data[where + 8 :]
+    assert decode(damaged).shape == (40, 60, 3)
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    first, second = photograph(seed=1), photograph(seed=2)
+    frames = [Image.fromarray(image) for image in (first, second)]
+    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
+        data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        np.testing.assert_array_equal(decode(data), first)
+
+
+def test_a_flaw_that_pillow_forgives_is_forgiven():
+    data = encode(photograph())
+    flawed = data[:-2] + b"\0" * 50 + data[-2:]  # libjpeg's strict mode: extraneous bytes before a marker
+    assert decode(flawed).shape == (40, 60, 3)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "PPM"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_file_that_is_cut_off_is_refused(kind, share):
+    data = encode(photograph(), kind)
+    with pytest.raises(UnreadableImageError):
+        decode(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 100, b"<html>not found</html>", b"\xff\xd8\xff", b"P6\n", b"P6\n2 2\n65535\n" + b"0" * 23]
+)
+def test_what_is_no_image_is_refused(data):
+    with pytest.raises(UnreadableImageError):
+        decode(data)
+
+
+def test_an_empty_file_is_called_empty():
+    with pytest.raises(UnreadableImageError, match="the file is empty"):
+        decode(b"")
+
+
+def test_a_damaged_png_is_refused():
+    data = bytearray(encode(photograph(), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(UnreadableImageError):
+        decode(bytes(data))
+
+
+def png_of_size(width, height):
+    """The first bytes of a PNG that claims to be this large: a decompression bomb costs its maker nothing."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000)])
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size):
+    with pytest.raises(UnreadableImageError, match=r"pixels.* more than 89,478,485$"):
+        decode(png_of_size(*size))
+
+
+def test_an_enormous_jpeg_is_refused_by_its_header():
+    data = encode(photograph())
+    where = data.index(b"\xff\xc0") + 5  # frame header: marker, length, precision, then height and width
+    bomb = data[:where] + (60_000).to_bytes(2, "big") * 2 + data[where + 4 :]
+    with pytest.raises(UnreadableImageError, match="60000 x 60000 pixels"):
+        decode(bomb)
+
+
+def test_the_limit_is_pillows(monkeypatch):
+    assert module.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 60 - 1)
+    for kind in ("JPEG", "PNG"):
+        with pytest.raises(UnreadableImageError, match="60 x 40 pixels"):
+            decode(encode(photograph(), kind))
+
+
+@given(
+    data=st.binary(max_size=200),
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF"]),
+    cut=st.integers(0, 400),
+)
+def test_damage_gives_pixels_or_an_unreadable_image_and_nothing_else(data, kind, cut):
+    whole = encode(photograph(8, 9), kind)
+    damaged = whole[:cut] + data + whole[cut + len(data) :]
+    with contextlib.suppress(UnreadableImageError):
+        assert decode(damaged).dtype == np.uint8

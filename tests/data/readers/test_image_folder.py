@@ -1,0 +1,219 @@
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from resnet_alexnet.data.readers.image_folder import read_image_folder
+from resnet_alexnet.errors import InputError
+
+
+def write_folder(root, **splits):
+    """Files whose content is their own path, from split=("class/name", ...)."""
+    for split, names in splits.items():
+        for name in names:
+            path = root / split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(f"{split}/{name}".encode())
+    return root
+
+
+def refusal(root):
+    with pytest.raises(InputError) as error:
+        read_image_folder(root)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_photographs_are_listed_class_after_class_by_name(tmp_path):
+    write_folder(
+        tmp_path,
+        train=("dog/b.PNG", "dog/a.jpg", "dog/a.bmp", "cat/x.JPEG", "cat/é.webp", "Ant/10.jpg", "Ant/9.jpg"),
+        val=("dog/1.jpg", "cat/2.jpg", "Ant/3.jpg"),
+    )
+    splits = read_image_folder(tmp_path)
+    assert list(splits) == ["train", "validation"]
+    train = splits["train"]
+    assert train.classes == splits["validation"].classes == ("Ant", "cat", "dog")
+    expected = ["Ant/10.jpg", "Ant/9.jpg", "cat/x.JPEG", "cat/é.webp", "dog/a.bmp", "dog/a.jpg", "dog/b.PNG"]
+    assert [train.where(index) for index in range(len(train))] == [str(tmp_path / "train" / name) for name in expected]
+    assert train.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert train.labels.dtype == np.int32
+    labels = [0, 0, 1, 1, 2, 2, 2]
+    for index, (name, label) in enumerate(zip(expected, labels, strict=True)):
+        assert train.read(index) == (f"train/{name}".encode(), label)
+    assert splits["validation"].read(2) == (b"val/dog/1.jpg", 2)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_validation_and_test_folders_are_found_by_their_names(tmp_path, name):
+    photos = ("a/1.jpg", "b/2.jpg")
+    write_folder(tmp_path, train=photos, test=photos, extra=photos, **{name: photos})
+    splits = read_image_folder(str(tmp_path))
+    assert {split: photos.folder for split, photos in splits.items()} == {
+        "train": str(tmp_path / "train"),
+        "validation": str(tmp_path / name),
+        "test": str(tmp_path / "test"),
+    }
+
+
+def test_hidden_and_other_files_are_passed_over(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "a/._1.jpg", "a/Thumbs.db", "a/list.txt", "a/deeper.jpg/2.jpg", "b/3.jpg"))
+    write_folder(tmp_path, train=(".ipynb_checkpoints/1.jpg",))
+    (tmp_path / "train" / "README.jpg").write_bytes(b"beside the class folders")
+    os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")  # reading it would wait for ever
+    (tmp_path / "train" / "b" / "link.jpg").symlink_to(tmp_path / "train" / "a" / "pipe.jpg")
+    photos = read_image_folder(tmp_path)["train"]
+    assert (photos.classes, len(photos)) == (("a", "b"), 2)
+    assert [photos.read(index)[0] for index in range(len(photos))] == [b"train/a/1.jpg", b"train/b/3.jpg"]
+
+
+def test_links_are_followed(tmp_path):
+    write_folder(tmp_path / "elsewhere", photos=("1.jpg", "2.jpg"))
+    write_folder(tmp_path / "data", train=("b/3.jpg",))
+    (tmp_path / "data" / "train" / "a").symlink_to(tmp_path / "elsewhere" / "photos")
+    (tmp_path / "data" / "train" / "b" / "4.jpg").symlink_to(tmp_path / "elsewhere" / "photos" / "1.jpg")
+    photos = read_image_folder(tmp_path / "data")["train"]
+    contents = [photos.read(index) for index in range(len(photos))]
+    assert contents == [(b"photos/1.jpg", 0), (b"photos/2.jpg", 0), (b"train/b/3.jpg", 1), (b"photos/1.jpg", 1)]
+
+
+def test_photographs_are_small_when_pickled_and_the_same_afterwards(tmp_path):
+    names = [f"n{label:08d}/n{label:08d}_{number}.JPEG" for label in range(10) for number in range(100)]
+    write_folder(tmp_path, train=names)
+    photos = read_image_folder(tmp_path)["train"]
+    data = pickle.dumps(photos)
+    assert len(data) < len(photos) * (len("n00000000_99.JPEG") + 8 + 4) + 1000  # a name, an offset and a label each
+    again = pickle.loads(data)
+    assert [again.where(index) for index in (0, 99, 100, 999)] == [
+        str(tmp_path / "train" / sorted(names)[index]) for index in (0, 99, 100, 999)
+    ]
+    assert again.read(999) == photos.read(999)
+
+
+def test_file_names_that_are_not_utf8_are_read(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg"))
+    try:
+        (tmp_path / "train" / "a" / os.fsdecode(b"\xff.jpg")).write_bytes(b"there")
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    photos = read_image_folder(tmp_path)["train"]
+    assert photos.read(1) == (b"there", 0)
+    assert photos.where(1).endswith(r"\xff.jpg")
+
+
+def test_a_photograph_that_went_away_is_named(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "a/2.jpg", "b/3.jpg"))
+    (tmp_path / "train" / "b" / "4.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    photos = read_image_folder(tmp_path)["train"]
+    (tmp_path / "train" / "a" / "2.jpg").unlink()
+    assert (photos.read(2), photos.size(2)) == ((b"train/b/3.jpg", 1), 13)
+    for index, name in ((1, "a/2.jpg"), (3, "b/4.jpg")):
+        message = f"{tmp_path / 'train' / name} cannot be read (No such file or directory)"
+        for look in (photos.read, photos.size):
+            with pytest.raises(InputError, match=re.escape(message)):
+                look(index)
+
+
+def test_links_in_a_loop_lead_nowhere(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/2.jpg"))
+    for name in ("a/loop.jpg", "c"):
+        (tmp_path / "train" / name).symlink_to(tmp_path / "train" / name)
+    photos = read_image_folder(tmp_path)["train"]
+    assert (photos.classes, len(photos)) == (("a", "b"), 3)
+    message = f"{tmp_path / 'train' / 'a' / 'loop.jpg'} cannot be read (Too many levels of symbolic links)"
+    for look in (photos.read, photos.size):
+        with pytest.raises(InputError, match=re.escape(message)):
+            look(1)
+
+
+def test_ordinary_files_and_folders_are_listed_without_a_look_at_each(tmp_path, monkeypatch):
+    write_folder(tmp_path, train=[f"{name}/{number}.jpg" for name in "ab" for number in range(50)])
+    looked = []
+    monkeypatch.setattr(
+        os, "stat", lambda path, *, stat=os.stat, **options: looked.append(path) or stat(path, **options)
+    )
+    read_image_folder(tmp_path)
+    assert len(looked) < 10
+
+
+# Bad folders
+
+
+def test_data_dir_must_be_a_folder(tmp_path):
+    assert "image_folder needs data_dir: the layout is train/CLASS/PHOTO" in refusal("")
+    assert "does not exist: it must be a folder" in refusal("a" * 300)
+    assert f"{tmp_path / 'no'} does not exist: it must be a folder" in refusal(tmp_path / "no")
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / 'file'} is a file: it must be a folder" in refusal(tmp_path / "file")
+
+
+def test_another_layout_is_told_what_to_do(tmp_path):
+    assert "has no folder train: the layout is train/CLASS/PHOTO" in refusal(tmp_path)
+    (tmp_path / "Train").mkdir()
+    assert "it holds Train" in refusal(tmp_path)
+    write_folder(tmp_path / "flat", cat=("1.jpg",), dog=("2.jpg",))
+    assert f"put the class folders into {tmp_path / 'flat' / 'train'}" in refusal(tmp_path / "flat")
+    write_folder(tmp_path / "outer" / "inner", train=("a/1.jpg",))
+    assert f"one level down; set data_dir to {tmp_path / 'outer' / 'inner'}" in refusal(tmp_path / "outer")
+    write_folder(tmp_path / "no_class", train=("1.jpg",))
+    assert f"{tmp_path / 'no_class' / 'train'} holds no class folder: the layout" in refusal(tmp_path / "no_class")
+
+
+@pytest.mark.parametrize(("folder", "split"), [("val", "validation"), ("test", "test")])
+def test_photographs_to_test_on_may_come_alone(tmp_path, folder, split):
+    write_folder(tmp_path, **{folder: ("a/1.jpg", "b/1.jpg")})
+    assert {name: photos.classes for name, photos in read_image_folder(tmp_path).items()} == {split: ("a", "b")}
+
+
+def test_two_validation_folders_are_refused(tmp_path):
+    photos = ("a/1.jpg", "b/1.jpg")
+    write_folder(tmp_path, train=photos, val=photos, validation=photos)
+    assert "holds val, validation: keep one" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("content", [(), ("b/notes.txt", "b/Thumbs.db")])
+def test_a_class_without_photographs_is_named(tmp_path, content):
+    write_folder(tmp_path, train=("a/1.jpg", *content))
+    (tmp_path / "train" / "b").mkdir(exist_ok=True)
+    assert f"{tmp_path / 'train' / 'b'} holds no photograph (.jpg, .jpeg, .png, .webp, .bmp)" in refusal(tmp_path)
+
+
+def test_classes_that_differ_between_splits_are_named(tmp_path):
+    train = [f"{name}/1.jpg" for name in "abcdefghi"]
+    write_folder(tmp_path, train=train, test=("a/1.jpg", "b/1.jpg", "z/1.jpg"))
+    assert f"{tmp_path / 'test'} lacks c, d, e, f, g and 2 more and has also z: it must have" in refusal(tmp_path)
+    write_folder(tmp_path, test=train)
+    assert f"{tmp_path / 'test'} has also z: it must have" in refusal(tmp_path)
+    write_folder(tmp_path, train=("z/1.jpg",))
+    assert read_image_folder(tmp_path)["test"].classes == tuple("abcdefghiz")
+
+
+def test_names_that_differ_only_in_case_are_refused(tmp_path):
+    write_folder(tmp_path, train=("cat/a.jpg", "cat/A.JPG", "dog/1.jpg"))
+    if len(os.listdir(tmp_path / "train" / "cat")) < 2:
+        pytest.skip("this disk ignores case")
+    assert f"{tmp_path / 'train' / 'cat'} holds both A.JPG and a.jpg" in refusal(tmp_path)
+    write_folder(tmp_path, train=("Cat/1.jpg",))
+    assert f"{tmp_path / 'train'} holds both Cat and cat" in refusal(tmp_path)
+
+
+def test_a_class_name_that_is_not_utf8_is_refused(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg",))
+    try:
+        (tmp_path / "train" / os.fsdecode(b"\xff")).mkdir()
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    assert r"train/\xff is not named in UTF-8" in refusal(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg"))
+    (tmp_path / "train" / "b").chmod(0)
+    if os.access(tmp_path / "train" / "b", os.R_OK):
+        pytest.skip("this user may read everything")
+    try:
+        assert f"{tmp_path / 'train' / 'b'} cannot be listed: Permission denied" in refusal(tmp_path)
+    finally:
+        (tmp_path / "train" / "b").chmod(0o700)

@@ -1,0 +1,119 @@
+"""Scores of whole splits: of arrays, image folders and sets of TFDS, each image with its own label and name."""
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_alexnet import parallel
+from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.evaluate.split import score_split
+from resnet_alexnet.train import inputs
+from tests.data.images.test_decode import encode, photograph
+from tests.support import tfds_sets, tiny
+from tests.support.networks import CLASSES, create_network
+from tests.support.photo_sets import write_folder
+
+
+@pytest.fixture(scope="module")
+def network():
+    return create_network(size=16, shorter_side=20)
+
+
+def scores_of(network, split, source, **settings):
+    scores = score_split(
+        {"net": network},
+        split,
+        source,
+        settings=settings,
+        procedure=Procedure(),
+        mesh=parallel.create_mesh(jax.devices()[:1]),
+        batch_size=4,
+    )
+    return scores["net"]
+
+
+def expected(network, images):
+    names = [str(number) for number in range(len(images))]
+    alone = [
+        ArraySource(image[np.newaxis], np.zeros(1, np.int32), CLASSES, name=name)
+        for name, image in zip(names, images, strict=True)
+    ]
+    return np.concatenate([scores_of(network, "test", source).scores for source in alone])
+
+
+def folder_config(folder, **fields):
+    return tiny.config(dataset__name="image_folder", dataset__data_dir=str(folder), dataset__channels=3, **fields)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photographs of many sizes."""
+    write_folder(tmp_path, per_class=4)
+    return write_folder(tmp_path, split="test", per_class=3)
+
+
+def test_a_folder_of_photographs(network, folder):
+    split, source = inputs.read_split(folder_config(folder))
+    scores = scores_of(network, split, source, dataset="image_folder")
+    assert split == "test"
+    assert scores.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert scores.names == tuple(f"test/{name}/{number:02}.jpg" for name in CLASSES for number in range(3))
+    images = [source.example(index)[0] for index in range(9)]
+    np.testing.assert_allclose(scores.scores, expected(network, images), rtol=1e-4, atol=1e-6)
+    assert scores.settings == {
+        "network": "net",
+        "model": "cifar_resnet8",
+        "options": {},
+        "dataset": "image_folder",
+    }
+
+
+def test_a_folder_that_is_moved_is_the_same_split(network, folder, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("elsewhere") / "photos"
+    before = scores_of(network, *inputs.read_split(folder_config(folder)))
+    folder.rename(moved)
+    after = scores_of(network, *inputs.read_split(folder_config(moved)))
+    assert before.split_digest == after.split_digest
+
+
+def test_a_tfds_set(network, tmp_path):
+    def example(split, number):
+        image = photograph(30, 24 + number, seed=number + 100 * (split == "test"))
+        return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{split}_{number}.png"}
+
+    tfds_sets.write_set(tmp_path, {"train": [12], "test": [3, 2]}, example=example)
+    config = tiny.config(dataset__name="animals", dataset__data_dir=str(tmp_path))
+    scores = scores_of(network, *inputs.read_split(config))
+    assert scores.labels.tolist() == [0, 1, 2, 0, 1]
+    assert scores.names[4] == "test/animals-test.array_record-00001-of-00002 record 1 (test_4.png)"
+    images = [photograph(30, 24 + number, seed=number + 100) for number in range(5)]
+    np.testing.assert_allclose(scores.scores, expected(network, images), rtol=1e-4, atol=1e-6)
+
+
+def test_arrays_of_two_splits_are_different_images(network):
+    network = create_network(size=8, channels=1, classes=tuple(f"class_{number}" for number in range(10)))
+    config = tiny.config(dataset__num_examples=100, dataset__validation_fraction=0.2)
+    test, validation = (scores_of(network, *inputs.read_split(config, split)) for split in ("test", "validation"))
+    assert (len(test.names), test.names[7]) == (20, "test/7")
+    assert np.array_equal(test.labels, validation.labels)
+    assert test.split_digest != validation.split_digest
+
+
+def test_an_unreadable_photograph_is_named(network, folder):
+    (folder / "test" / "bee" / "01.jpg").write_bytes(b"no photograph")
+    with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is no image of a known format"):
+        scores_of(network, *inputs.read_split(folder_config(folder)))
+    config = folder_config(folder, dataset__validation_fraction=0.25)
+    other = scores_of(network, *inputs.read_split(config, "validation"))  # is not looked at
+    assert other.names == ("validation/ant/03.jpg", "validation/bee/03.jpg", "validation/cat/03.jpg")
+
+
+def test_the_classes_are_the_datas(network, folder):
+    other = create_network(size=16, shorter_side=20, classes=("ant", "bee", "dog"))
+    with pytest.raises(InputError, match="class 2 of net is 'dog', that of the data 'cat'"):
+        scores_of(other, *inputs.read_split(folder_config(folder)))
+    fewer = create_network(size=16, shorter_side=20, classes=("ant", "bee"))
+    with pytest.raises(InputError, match="net has 2 classes, the data has 3"):
+        scores_of(fewer, *inputs.read_split(folder_config(folder)))

@@ -1,0 +1,82 @@
+"""Answers in the formats that people and programs read."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from resnet_alexnet.predict.predictions import WRITERS, Answer, write_csv, write_json, write_table
+
+ANSWERS = [
+    Answer("a, b.jpg", (("n02123045", 0.75), ("n02690373", 0.125))),
+    Answer("bad.jpg", error="it is no image of a known format"),
+    Answer("[x].jpg", (("n01440764", 1.0),)),
+]
+
+
+def written(write):
+    file = io.StringIO()
+    write(iter(ANSWERS), file)
+    return file.getvalue()
+
+
+def test_json_is_an_object_a_line_with_ids_and_words():
+    first, bad, last = map(json.loads, written(write_json).splitlines())
+    assert first == {
+        "photograph": "a, b.jpg",
+        "predictions": [
+            {"class": "n02123045", "name": "tabby", "probability": 0.75},
+            {"class": "n02690373", "name": "airliner", "probability": 0.125},
+        ],
+    }
+    assert bad == {"photograph": "bad.jpg", "error": "it is no image of a known format"}
+    assert last["predictions"][0]["name"] == "tench"
+
+
+def test_csv_comes_back_as_it_was():
+    rows = list(csv.DictReader(io.StringIO(written(write_csv))))
+    assert [(row["photograph"], row["rank"], row["name"], row["error"]) for row in rows] == [
+        ("a, b.jpg", "1", "tabby", ""),
+        ("a, b.jpg", "2", "airliner", ""),
+        ("bad.jpg", "", "", "it is no image of a known format"),
+        ("[x].jpg", "1", "tench", ""),
+    ]
+    assert float(rows[1]["probability"]) == 0.125
+
+
+def test_the_table_names_each_photograph_once_and_takes_brackets_as_they_are():
+    lines = written(write_table).splitlines()
+    assert lines[0].split() == ["photograph", "answer", "probability"]
+    assert [line.split() for line in lines[1:]] == [
+        ["a,", "b.jpg", "tabby", "75.0", "%"],
+        ["airliner", "12.5", "%"],
+        ["bad.jpg", "no", "answer:", "it", "is", "no", "image", "of", "a", "known", "format"],
+        ["[x].jpg", "tench", "100.0", "%"],
+    ]
+
+
+def test_a_name_stays_on_its_line_of_the_table_and_steers_no_terminal():
+    answers = [Answer("two\nlines\x1b[31m.jpg", (("n02123045", 1.0),)), Answer("a\rb.jpg", error="the file is empty")]
+    file = io.StringIO()
+    write_table(answers, file)
+    found = [line.split("  ")[0] for line in file.getvalue().splitlines()[1:]]
+    assert found == [
+        "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m.jpg",
+        "a\N{REPLACEMENT CHARACTER}b.jpg",
+    ]
+    file = io.StringIO()
+    write_json(answers, file)
+    assert json.loads(file.getvalue().splitlines()[0])["photograph"] == "two\nlines\x1b[31m.jpg"
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know(form):
+    class Closed(io.StringIO):
+        def write(self, text):
+            if text:
+                raise BrokenPipeError
+            return 0
+
+    with pytest.raises(BrokenPipeError):
+        WRITERS[form](iter(ANSWERS), Closed())

@@ -1,0 +1,125 @@
+"""The command that converts weights."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from resnet_alexnet import pretrained
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.pretrained import convert
+from tests.pretrained.test_load import published
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Published weights, and where to put ours."""
+    path = tmp_path / "published.safetensors"
+    path.write_bytes(safetensors.numpy.save(published().arrays))
+    return path, tmp_path / "ours.safetensors"
+
+
+def run(*arguments, **flags):
+    convert.main([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
+
+
+def test_published_weights_become_a_file_that_says_what_it_holds(files, capsys):
+    source, target = files
+    run(model="cifar_resnet8", input=source, output=target)
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == f"read {source}"
+    assert output[1] == "  cifar_resnet8, 75,290 parameters, 10 logits (softmax)"
+    assert "shortcut_padding=both" in output[2]
+    assert output[3] == "  classes: airplane, automobile, bird, cat, ... truck"
+    assert output[4] == "  images: 32 x 32 pixels, as they are"
+    assert output[5] == "  mean: 123.7 116.3 103.5, of pixels from 0 to 255"
+    assert output[-1].startswith(f"wrote {target}, 0.3 MB, in our names")
+    ours, theirs = pretrained.load_network(target), pretrained.load_network(source, model="cifar_resnet8")
+    assert ours.description.to_json() == theirs.description.to_json()
+    np.testing.assert_array_equal(ours.params["head"]["kernel"], theirs.params["head"]["kernel"])
+
+
+def test_converting_there_and_back_gives_the_same_arrays(files, tmp_path):
+    source, target = files
+    run(model="cifar_resnet8", input=source, output=target)
+    run(input=target, output=tmp_path / "back.safetensors", names="torchvision")
+    first, last = (safetensors.numpy.load_file(path) for path in (source, tmp_path / "back.safetensors"))
+    assert first.keys() == last.keys()
+    assert all(first[name].tobytes() == last[name].tobytes() for name in first)
+
+
+def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
+    source, target = files
+    (tmp_path / "classes.txt").write_text("".join(f"class {i}\n" for i in range(10)), "utf-8")
+    flags = {"shorter_side": 40, "image_size": 36, "interpolation": "bicubic_antialiased", "mean": "0.5,0.25,0.125"}
+    flags |= {"std": ".2,.4,1", "classes": tmp_path / "classes.txt"}
+    run(model="cifar_resnet8", input=source, output=target, **flags)
+    preprocessing = pretrained.load_network(target).description.preprocessing
+    assert (preprocessing.shorter_side, preprocessing.image_size) == (40, 36)
+    assert preprocessing.interpolation == "bicubic_antialiased"
+    np.testing.assert_allclose(preprocessing.mean, [127.5, 63.75, 31.875])
+    np.testing.assert_allclose(preprocessing.std, [51, 102, 255])
+    assert preprocessing.classes == tuple(f"class {i}" for i in range(10))
+    assert "shorter side 40 pixels (bicubic_antialiased), centre 36 x 36" in capsys.readouterr().out
+    run(input=target, output=target, shorter_side=0)  # in its own place, and nothing else changes
+    again = pretrained.load_network(target).description.preprocessing
+    assert (again.shorter_side, again.image_size, again.classes) == (None, 36, preprocessing.classes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give --input=FILE"),
+        ({"output": ""}, "--output is missing: the file to write"),
+        ({"input": "IN", "workdir": "runs"}, "give --input=FILE"),
+        ({"workdir": "runs", "model": "resnet50"}, "--model does not go with --workdir"),
+        ({"workdir": "runs", "mean": "0.5"}, "--mean does not go with --workdir"),
+        ({"workdir": "runs"}, "runs is no run folder|cannot|no such"),
+        ({"workdir": "runs", "step": "first"}, "--step=first .allowed: last, best"),
+        ({"input": "IN", "step": "3"}, "--step does not go with --input"),
+        ({"input": "IN"}, "does not say which network it holds"),
+        ({"input": "IN", "model": "cifar_resnet14"}, "as cifar_resnet14: .*missing"),
+        ({"input": "IN", "model": "cifar_resnet8", "names": "torch"}, "--names is 'torch'.*ours, torchvision"),
+        ({"input": "IN", "model": "cifar_resnet8", "output": "x.pth"}, "--output=x.pth .allowed: .* .safetensors"),
+        ({"input": "IN", "model": "cifar_resnet8", "output": "no/x.safetensors"}, "in a folder that exists"),
+        ({"input": "IN", "model": "cifar_resnet8", "image_size": "0"}, "--image_size=0 .allowed: whole numbers from 1"),
+        ({"input": "IN", "model": "cifar_resnet8", "shorter_side": "20"}, "does not fit into a shorter side of 20"),
+        ({"input": "IN", "model": "cifar_resnet8", "interpolation": "cubic"}, "--interpolation is 'cubic'"),
+        ({"input": "IN", "model": "cifar_resnet8", "mean": "123,116,103"}, "--mean=123,116,103 .allowed: 3 numbers"),
+        ({"input": "IN", "model": "cifar_resnet8", "mean": "0.5,0.5"}, "3 numbers from 0 to 1"),
+        ({"input": "IN", "model": "cifar_resnet8", "std": "0,1,1"}, "--std=0,1,1 .allowed: 3 numbers from 0.001 to 1"),
+        ({"input": "IN", "model": "cifar_resnet8", "mean": "0.5,x,0.5"}, "--mean=0.5,x,0.5"),
+        ({"input": "IN", "model": "cifar_resnet8", "classes": "none.txt"}, "--classes=none.txt cannot be read"),
+        ({"input": "IN", "model": "cifar_resnet8", "classes": "TWICE"}, "names 'a' more than once"),
+        ({"input": "IN", "model": "cifar_resnet8", "classes": "TWO"}, "has 10 logits, but 2 classes are named"),
+        ({"input": "IN", "modle": "cifar_resnet8"}, "did you mean 'model'"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(files, tmp_path, arguments, message):
+    source, target = files
+    (tmp_path / "twice.txt").write_text("a\nb\na\n")
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    before = sorted(tmp_path.iterdir())
+    places = {"IN": source, "TWICE": tmp_path / "twice.txt", "TWO": tmp_path / "two.txt"}
+    flags = {"output": target, **{name: places.get(value, value) for name, value in arguments.items()}}
+    with pytest.raises(InputError, match=message) as error:
+        run(**flags)
+    assert "\n" not in str(error.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_help_explains(capsys):
+    run("--help")
+    assert "--shorter_side" in capsys.readouterr().out
+
+
+def test_the_command_ends_with_code_2_in_one_line(tmp_path):
+    (tmp_path / "page.pth").write_text("<html>")
+    command = [sys.executable, "-m", "resnet_alexnet.pretrained.convert", "--model=resnet50"]
+    arguments = [f"--input={tmp_path / 'page.pth'}", f"--output={tmp_path / 'x.safetensors'}"]
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == f"error: {tmp_path / 'page.pth'} is a web page: the download went wrong\n"
+    assert result.stdout == ""

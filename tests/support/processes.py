@@ -1,0 +1,158 @@
+"""The tiny run in processes of their own, to be killed, stopped and started again."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default
+from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.workdir.checkpoint import Checkpointer, to_leaves
+from resnet_alexnet.workdir.config import flatten
+from resnet_alexnet.workdir.metrics_log import read_metrics
+from tests.support import tiny
+
+CHECKOUT = Path(__file__).parents[2]
+MAIN = ("-m", "resnet_alexnet.main")
+SPEEDS = ("images_per_second", "step_images_per_second", "input_wait_percent")
+SECONDS = 120  # that any one process may take on a busy machine
+
+
+def resumable(**fields: Any) -> ConfigDict:
+    """A run whose learning rate hangs on the training and the validation error, so that a resume must restore both."""
+    fields = {
+        "schedule__name": "plateau",
+        "schedule__patience": 1,
+        "schedule__factor": 0.5,
+        "schedule__until_error": 85.0,
+        "schedule__until_error_window": 5,
+        "log__every_steps": 4,  # with sums under way when a checkpoint is saved
+        "eval__every_steps": 5,
+        "checkpoint__every_steps": 6,
+        **fields,
+    }
+    return tiny.config(**fields)
+
+
+def words(config: ConfigDict) -> list[str]:
+    """The command line that asks for `config`, on top of the defaults."""
+    known = flatten(default.get_config().to_dict())
+    changed = {name: value for name, value in flatten(config.to_dict()).items() if value != known[name]}
+    return ["--config=configs/default.py", *(f"--config.{name}={value}" for name, value in changed.items())]
+
+
+def environment(cache: Path, devices: int = 1) -> dict[str, str]:
+    """Of a process on fake devices that keeps what it compiles in `cache`."""
+    return {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextlib.contextmanager
+def started(arguments: list[str], cache: Path) -> Iterator[subprocess.Popen]:
+    """A process that has begun; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=CHECKOUT,
+        env=environment(cache),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run(arguments: list[str], cache: Path, *, until: Callable[[], bool] | None = None, number: int = signal.SIGKILL):
+    """Runs a process to its end, sending it signal `number` once `until` holds; returns (exit code, stdout, stderr)."""
+    with started(arguments, cache) as process:
+        if until is not None:
+            deadline = time.monotonic() + SECONDS
+            while not until():
+                assert process.poll() is None, f"ended before it was stopped: {process.communicate()}"
+                assert time.monotonic() < deadline, "what was waited for did not come"
+                time.sleep(0.001)
+            process.send_signal(number)
+        output, errors = process.communicate(timeout=SECONDS)
+        return process.returncode, output, errors
+
+
+def lines_written(workdir: Path, count: int) -> Callable[[], bool]:
+    """Asks whether metrics.jsonl has `count` lines."""
+
+    def ask() -> bool:
+        path = workdir / "metrics.jsonl"
+        return path.exists() and path.read_bytes().count(b"\n") >= count
+
+    return ask
+
+
+def saving_began(workdir: Path, step: int) -> Callable[[], bool]:
+    """Asks whether a checkpoint of `step` or later is being written this moment."""
+
+    def ask() -> bool:
+        written = (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")
+        return any(int(path.name.partition(".")[0]) >= step for path in written)
+
+    return ask
+
+
+def steps_saved(workdir: Path) -> list[int]:
+    """The steps whose checkpoints are in a run folder; every name there must be one."""
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def saved_leaves(workdir: Path, config: ConfigDict) -> dict[str, np.ndarray]:
+    """The newest checkpoint's arrays by name."""
+    like = jax.eval_shape(create_experiment(config, jax.devices()[:1]).create_state)
+    with Checkpointer(workdir / "checkpoints", keep=9) as checkpointer:
+        restored = checkpointer.restore(like)
+    assert restored is not None
+    assert not restored.warnings
+    return to_leaves(restored.state)
+
+
+def record(workdir: Path) -> list[dict[str, Any]]:
+    """The metrics lines without what no two runs have in common."""
+    return [
+        {name: value for name, value in line.items() if name not in SPEEDS}
+        for line in read_metrics(workdir / "metrics.jsonl")
+    ]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `folder`: when it was last written, and its bytes."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, b"" if path.is_dir() else path.read_bytes())
+        for path in folder.rglob("*")
+    }
+
+
+def assert_same_run(workdir: Path, other: Path, config: ConfigDict) -> None:
+    """Two finished runs ended with the same bits and recorded the same lines."""
+    assert record(workdir) == record(other)
+    assert steps_saved(workdir) == steps_saved(other)
+    ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
+    assert ours.keys() == theirs.keys()
+    assert any(name.startswith("opt_state/") for name in ours)
+    assert any(name.startswith("batch_stats/") for name in ours)
+    different = [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
+    assert not different

@@ -1,0 +1,241 @@
+"""Starting from trained weights: what is taken, what is new, what stays as it is."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_alexnet import parallel, pretrained
+from resnet_alexnet.cli import command
+from resnet_alexnet.data.loading.loader import batch_indices
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.trace import freeze
+from resnet_alexnet.paths import leaf_name
+from resnet_alexnet.train import finetune, loop
+from resnet_alexnet.train.experiment import create_experiment
+from tests.support import processes, tiny
+from tests.support.runs import write_run
+from tests.train.test_steps import DropoutNet, assert_trees_close
+
+WHERE = "weights.safetensors"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    """A run of ten classes."""
+    config = tiny.config(model__bn_group=2, model__zero_init_last_gamma=True, augment__std=True)
+    return write_run(tmp_path_factory.mktemp("parent") / "run", config, steps=3)
+
+
+@pytest.fixture(scope="module")
+def start(parent):
+    return pretrained.load_network(parent)
+
+
+def child(parent, **fields):
+    """The config of a run on four other classes that goes on from `parent`."""
+    settings = {
+        "finetune__weights": str(parent),
+        "dataset__classes": ("class_3", "class_1", "class_4", "class_2"),
+        "dataset__num_examples": 400,
+        "model__bn_group": 2,
+        "optim__learning_rate": 0.01,
+        "num_steps": 4,
+        "eval__every_steps": 2,
+        "checkpoint__every_steps": 2,
+        "log__every_steps": 2,
+        "schedule__name": "constant",
+    }
+    return tiny.config(**{**settings, **fields})
+
+
+def begin(config, devices=1):
+    experiment = create_experiment(config, jax.devices()[:devices])
+    return experiment, parallel.replicated(experiment.create_state, experiment.mesh, experiment.start)
+
+
+def leaves(tree):
+    """Host copies by name."""
+    return {leaf_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def weights(state):
+    return leaves({"params": state.params, "batch_stats": state.batch_stats})
+
+
+def test_all_but_the_head_are_the_weights_and_the_description_is_theirs_with_the_new_classes(parent, start):
+    experiment, state = begin(child(parent, optim__ema_decay=0.9))
+    given, taken, average = start.leaves(), weights(state), leaves(state.ema)
+    changed = {name for name in taken if taken[name].tobytes() != given[name].tobytes()}
+    assert changed == {"params/head/kernel", "params/head/bias"}
+    assert taken["params/head/kernel"].shape == (64, 4)
+    assert all(average[name].tobytes() == leaf.tobytes() for name, leaf in taken.items())
+    description, own = experiment.description, start.description
+    assert description.options == {"bn_group": 2, "zero_init_last_gamma": True}
+    assert description.preprocessing.classes == ("class_3", "class_1", "class_4", "class_2")
+    for name in ("mean", "std"):
+        np.testing.assert_array_equal(getattr(description.preprocessing, name), getattr(own.preprocessing, name))
+    scratch = create_experiment(child(parent, finetune__weights=""), jax.devices()[:1])
+    assert not np.array_equal(scratch.description.preprocessing.mean, own.preprocessing.mean)
+    assert not np.array_equal(scratch.description.preprocessing.std, own.preprocessing.std)
+
+
+@pytest.mark.parametrize(
+    ("fields", "new"),
+    [
+        ({"dataset__classes": (), "finetune__new_head": ("auto",)}, set()),
+        ({"dataset__classes": (), "finetune__new_head": ("head",)}, {"head"}),
+        ({"dataset__classes": (), "finetune__new_head": ("head", "stages.2")}, {"head", "stages"}),
+        ({"finetune__new_head": ("auto",)}, {"head"}),
+    ],
+)
+def test_what_is_new(parent, start, fields, new):
+    config = child(parent, **fields)
+    experiment = create_experiment(config, jax.devices()[:1])
+    missing = start.leaves().keys() - experiment.start.keys()
+    assert {name.split("/")[1] for name in missing} == new
+    if "stages" in new:
+        assert {name.split("/")[2] for name in missing if "stages" in name} == {"2"}
+        assert any(name.startswith("batch_stats/stages/2/") for name in missing)
+
+
+def test_the_head_stays_for_the_same_classes_only_in_the_same_order(start):
+    description = start.description
+    renamed = dataclasses.replace(description.preprocessing, classes=tuple(f"class {i}" for i in range(10)))
+    assert finetune.new_prefixes(description, description, ("auto",)) == ()
+    other = dataclasses.replace(description, preprocessing=renamed)
+    assert finetune.new_prefixes(description, other, ("auto",)) == ("head",)
+    assert finetune.new_prefixes(description, other, ()) == ()
+
+
+@pytest.mark.slow
+def test_frozen_layers_and_their_statistics_keep_every_bit_while_others_move_on_any_number_of_devices(parent):
+    config = child(
+        parent,
+        finetune__frozen=("stem", "stages.0", "stages/1/0"),
+        finetune__layer_rates=("head=3",),
+        optim__ema_decay=0.9,
+        batch_size=24,
+    )
+    ends = []
+    for devices in (1, 3):  # a mean over three is not exact
+        experiment, state = begin(config, devices)
+        before = weights(state)
+        assert len(jax.tree.leaves(state.opt_state)) < len(jax.tree.leaves(state.params))  # no momentum of theirs
+        ends.append(tiny.train(experiment, config, steps=3, state=state))
+        check_frozen_bits(before, ends[-1])
+    assert_trees_close(weights(ends[0]), weights(ends[1]), rtol=1e-5)
+
+
+def check_frozen_bits(before, state):
+    after, average = weights(state), leaves(state.ema)
+    frozen = {name for name in before if name.split("/", 1)[1].startswith(("stem/", "stages/0/", "stages/1/0/"))}
+    for name, leaf in before.items():
+        for now in (after[name], average[name]):
+            assert (now.tobytes() == leaf.tobytes()) == (name in frozen), name
+
+
+def test_with_all_but_the_head_frozen_the_loss_of_training_is_that_of_testing(parent):
+    config = child(parent, finetune__frozen=("stem", "stages"), augment__flip=False, augment__pad=0)
+    experiment, state = begin(config)
+    source = experiment.splits.train
+    batch = source.gather(batch_indices(0, len(source), batch_size=16, seed=config.seed))
+    batch = parallel.split_batch({**batch, "mask": np.ones(16, bool)}, experiment.mesh)
+    sums = experiment.eval_step(state.params, state.batch_stats, batch)
+    after = tiny.train(experiment, config, steps=1, state=state)
+    assert float(after.sums["loss"]) == pytest.approx(float(sums["loss"]), rel=1e-6)
+
+
+def test_dropout_is_off_in_frozen_layers():
+    model, image = DropoutNet(jax.random.key(0)), np.ones((2, 8, 8, 1), np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    for frozen, off in (("dropout1", False), ("dropout2", True)):
+        freeze(model, [frozen])
+        assert np.array_equal(model(image, train=True, rngs=keys), model(image)) == off
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model__name": "cifar_resnet14"}, "model.name is 'cifar_resnet14', but .*run holds the weights of 'cifar_re"),
+        ({"model__shortcut": "B"}, "model.shortcut is 'B', but .* was trained with 'the default': leave it unset"),
+        ({"model__activation": "tanh"}, "model.activation is 'tanh'"),
+        ({"finetune__new_head": ("haed",)}, "finetune.new_head has 'haed', did you mean 'head'"),
+        ({"finetune__new_head": (), "finetune__weights": ""}, "without finetune.weights all of the network is new"),
+        ({"finetune__new_head": ()}, r"params/head/kernel is \(64, 10\), not \(64, 4\)"),
+        (
+            {"finetune__frozen": ("stage",)},
+            r"finetune.frozen has 'stage', did you mean 'stages'.* .allowed: head, stag",
+        ),
+        ({"finetune__frozen": ("stages.3",)}, "finetune.frozen has 'stages.3', did you mean 'stages/2'"),
+        ({"finetune__layer_rates": ("stem=0.1", "hed=1")}, "finetune.layer_rates has 'hed', did you mean 'head'"),
+        ({"finetune__layer_rates": ("stem",)}, "finetune.layer_rates has 'stem' .allowed: PATH=FACTOR"),
+        ({"finetune__layer_rates": ("stem=-1",)}, "'stem=-1'"),
+        ({"finetune__layer_rates": ("stem=1", "stem=2")}, "'stem' twice"),
+        ({"finetune__layer_rates": ("stem=1",), "finetune__frozen": ("stem",)}, "layer_rates has 'stem'"),
+        ({"dataset__image_size": 16}, "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16"),
+        ({"dataset__channels": 3}, "has 8 x 8 and 3"),
+    ],
+)
+def test_what_does_not_fit_is_named_before_anything_is_written(parent, fields, message, tmp_path):
+    with pytest.raises(InputError, match=message) as error:
+        loop.train_and_evaluate(child(parent, **fields), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(start):
+    for given in ({"shortcut": "A"}, {"bn_group": "sync", "zero_init_last_gamma": False}):
+        finetune.check_options(start.description, "cifar_resnet8", given, where=WHERE)
+    with pytest.raises(InputError, match=r"model\.shortcut is 'B', but"):
+        finetune.check_options(start.description, "cifar_resnet8", {"shortcut": "B"}, where=WHERE)
+
+
+def test_no_such_weights(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        loop.train_and_evaluate(child(tmp_path / "nowhere.safetensors"), tmp_path / "run")
+
+
+def test_the_command_takes_tuples_of_words():
+    words = ["--config=configs/default.py", "--workdir=x", "--config.finetune.layer_rates=('stem=0.1','head=10')"]
+    words += ["--config.finetune.frozen=('stem', 'stages/0')", "--config.finetune.new_head=()"]
+    config, _ = command.parse_run(words)
+    assert config.finetune.layer_rates == ("stem=0.1", "head=10")
+    assert config.finetune.frozen == ("stem", "stages/0")
+    assert config.finetune.new_head == ()
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weights(parent, tmp_path, capsys):
+    moved, straight, resumed = (tmp_path / name for name in ("parent", "straight", "resumed"))
+    shutil.copytree(parent, moved)
+    config = child(moved, finetune__frozen=("stem",), finetune__layer_rates=("head=10",))
+    loop.train_and_evaluate(*command.parse_run([*processes.words(config), f"--workdir={straight}"]))
+    assert f"starts from {moved}; new layers: head\nfrozen: stem; " in capsys.readouterr().out
+    hidden = moved.rename(tmp_path / "hidden")
+    shutil.copytree(straight, resumed)  # as a run that was killed after step 2
+    shutil.rmtree(resumed / "checkpoints" / "4")
+    lines = (resumed / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (resumed / "metrics.jsonl").write_text("".join(lines[:-1]))
+    loop.train_and_evaluate(config, resumed)
+    printed = capsys.readouterr().out
+    assert "resumed at step 2" in printed
+    assert "starts from" not in printed
+    hidden.rename(moved)
+    processes.assert_same_run(resumed, straight, config)
+    one, other = (pretrained.load_network(workdir) for workdir in (straight, resumed))
+    assert one.description.num_classes == 4
+    assert one.leaves().keys() == other.leaves().keys()
+    assert all(leaf.tobytes() == other.leaves()[name].tobytes() for name, leaf in one.leaves().items())
+    # And once more from there: the classes are the same, so the head stays.
+    _, state = begin(child(straight))
+    np.testing.assert_array_equal(state.params["head"]["kernel"], one.params["head"]["kernel"])

@@ -1,0 +1,121 @@
+"""The loop against the device: how far the host runs ahead, and that nothing is read back between records."""
+
+import dataclasses
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.train import loop
+from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.train.start import check_same_data, record_of
+from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT
+from tests.support import tiny
+from tests.support.processes import saved_leaves
+
+
+class Watched:
+    """Stands in for a step's result on a slow device: it is there only when the host has run ahead as far as it may."""
+
+    def __init__(self, step, dispatched, ahead, every):
+        self._step, self._dispatched, self._ahead, self._every = step, dispatched, ahead, every
+
+    def block_until_ready(self):
+        deadline = time.monotonic() + 60
+        while len(self._dispatched) < self._step + STEPS_IN_FLIGHT - 1 and len(self._dispatched) % self._every:
+            assert time.monotonic() < deadline, "the host waits for a step that it has just dispatched"
+            time.sleep(0.001)
+        self._ahead.append(len(self._dispatched) - self._step)
+
+
+def test_the_host_waits_only_for_steps_long_dispatched_and_reads_only_at_records(tmp_path, monkeypatch):
+    every = 15
+    config = tiny.config(num_steps=30, log__every_steps=every, eval__every_steps=every, checkpoint__every_steps=every)
+    experiment = create_experiment(config, jax.devices()[:1])
+    dispatched, ahead, reads = [], [], []
+
+    def train_chunk(state, data, chunk):
+        state, _ = experiment.train_chunk(state, data, chunk)
+        dispatched.append(None)
+        return state, Watched(len(dispatched), dispatched, ahead, every)
+
+    def check_finite(self, state):
+        reads.append(len(dispatched))
+
+    watched = dataclasses.replace(experiment, train_chunk=train_chunk)
+    monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: watched)
+    monkeypatch.setattr(loop._Run, "_check_finite", check_finite)
+    loop.train_and_evaluate(config, tmp_path / "run")
+    assert len(ahead) == 30
+    assert max(ahead) == STEPS_IN_FLIGHT - 1
+    assert reads == [every, 2 * every]
+
+
+def test_the_evaluation_that_only_ends_a_run_does_not_step_the_plateau(tmp_path):
+    fields = {"schedule__name": "plateau", "schedule__patience": 1, "eval__every_steps": 4, "log__every_steps": 3}
+
+    def counted(num_steps, workdir):
+        config = tiny.config(num_steps=num_steps, **fields)
+        loop.train_and_evaluate(config, workdir)
+        leaves = saved_leaves(workdir, config)
+        return {name: leaf.tobytes() for name, leaf in leaves.items() if name != "best_error"}
+
+    counted(6, tmp_path / "extended")
+    assert counted(10, tmp_path / "extended") == counted(10, tmp_path / "straight")
+
+
+def test_a_finished_run_whose_record_is_gone_is_finished_again(tmp_path):
+    config = tiny.config(num_steps=2)
+    loop.train_and_evaluate(config, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    loop.train_and_evaluate(config, tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == '{"step": 2, "finished": true}\n'
+
+
+@pytest.fixture
+def compiled_quickly():
+    """Slower programs, in half the time to compile."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("compiled_quickly")
+def test_a_run_with_averages_and_mixing_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    fields = {
+        "schedule__name": "constant",
+        "augment__mixup": 0.2,
+        "augment__cutmix": 1.0,
+        "optim__ema_decay": 0.9,
+        "optim__clip_norm": 1.0,
+        "eval__every_steps": 3,
+        "checkpoint__every_steps": 3,
+    }
+    config = tiny.config(num_steps=7, **fields)
+    experiment = create_experiment(config, jax.devices()[:1])
+    monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: experiment)
+    for num_steps, workdir in ((4, "resumed"), (7, "resumed"), (7, "straight")):
+        loop.train_and_evaluate(tiny.config(num_steps=num_steps, **fields), tmp_path / workdir)
+    # best_error aside: the run that was to end at step 4 was evaluated there.
+    resumed, straight = (saved_leaves(tmp_path / name, config) for name in ("resumed", "straight"))
+    assert resumed.keys() == straight.keys()
+    averages = [name for name in straight if name.startswith("ema/")]
+    assert len(averages) == sum(name.startswith(("params/", "batch_stats/")) for name in straight)
+    assert any(straight[name].tobytes() != straight[name.removeprefix("ema/")].tobytes() for name in averages)
+    assert [name for name in straight if straight[name].tobytes() != resumed[name].tobytes()] in ([], ["best_error"])
+
+
+def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
+    experiment = create_experiment(tiny.config(), jax.devices()[:1])
+
+    def saved(shift):
+        record = record_of(experiment)
+        network, inputs = record["network"], record["network"]["preprocessing"]
+        inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
+        return {**record, "network": {**network, "preprocessing": inputs}}
+
+    check_same_data(saved(0.3), experiment)
+    with pytest.raises(InputError, match="its mean image differs"):
+        check_same_data(saved(0.7), experiment)

@@ -1,0 +1,157 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.workdir.metrics_log import Recorder, cut_back, read_metrics
+
+
+def events_of(workdir: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard itself reads from the run: tag -> (step, value) pairs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tensorboard's own imports
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(workdir / "events"))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def record_run(workdir: Path, steps: range, *, start_step: int = 0, finish: bool = False) -> None:
+    with Recorder(workdir, start_step=start_step) as recorder:
+        for step in steps:
+            recorder.write(step, {"epoch": step / 4, "train/loss": 1 / (step + 1)})
+        if finish:
+            recorder.finish(steps[-1])
+
+
+def strict(text: str) -> dict:
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_lines_are_strict_json_and_the_finished_marker_comes_last(tmp_path):
+    with Recorder(tmp_path / "new" / "run", start_step=0) as recorder:
+        recorder.write(10, {"train/loss": 2.5, "learning_rate": 0.1})
+        recorder.write(20, {"train/loss": float("nan"), "val/loss": float("inf"), "val/top1_error": 12.5})
+        recorder.finish(20)
+    lines = (tmp_path / "new" / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [strict(line) for line in lines] == [
+        {"step": 10, "train/loss": 2.5, "learning_rate": 0.1},
+        {"step": 20, "train/loss": None, "val/loss": None, "val/top1_error": 12.5},
+        {"step": 20, "finished": True},
+    ]
+
+
+def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp_path):
+    program = (
+        "import os, sys, pathlib\n"
+        "from resnet_alexnet.workdir.metrics_log import Recorder\n"
+        "recorder = Recorder(pathlib.Path(sys.argv[1]), start_step=0)\n"
+        "recorder.write(7, {'train/loss': 0.5})\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == -9
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 7, "train/loss": 0.5}]
+
+
+def test_every_line_is_synced_to_the_disk(tmp_path, monkeypatch):
+    synced = []
+    with Recorder(tmp_path, start_step=0) as recorder:
+        metrics = (tmp_path / "metrics.jsonl").stat().st_ino
+        monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+        recorder.write(1, {"train/loss": 1.0})
+        recorder.finish(1)
+    assert synced.count(metrics) == 2
+
+
+def test_a_line_torn_anywhere_is_dropped_and_the_whole_ones_stay(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    whole = b'{"step": 1, "train/loss": 2.5}\n'
+    last = '{"step": 2, "train/loss": null, "note": "\N{GREEK SMALL LETTER MU}"}'.encode()
+    for length in range(len(last)):
+        path.write_bytes(whole + last[:length])
+        assert [line["step"] for line in read_metrics(path)] == [1]
+    path.write_bytes(whole + last)  # it lacks nothing but its line break
+    assert [line["step"] for line in read_metrics(path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "bad", ['{"step": 2, "tra', '{"step": 2, "train/loss": NaN}', "[1]", '{"epoch": 1.0}', '{"step": true}', ""]
+)
+def test_a_malformed_line_is_an_error_that_names_file_and_line(tmp_path, bad):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n' + bad + '\n{"step": 3}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl, line 2 "):
+        read_metrics(path)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no metrics at"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, []), (4, [0, 2, 4]), (5, [0, 2, 4]), (8, [0, 2, 4, 6, 8]), (99, [0, 2, 4, 6, 8])]
+)
+def test_cutting_back_keeps_the_steps_done_and_drops_the_finished_marker(tmp_path, step, kept):
+    record_run(tmp_path, range(0, 10, 2), finish=True)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "tes')
+    lines = cut_back(tmp_path, step)
+    assert [line["step"] for line in lines] == kept
+    assert read_metrics(tmp_path / "metrics.jsonl") == lines
+    assert not any("finished" in line for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["events", "metrics.jsonl"]
+
+
+def test_cutting_back_a_folder_without_a_record_does_nothing(tmp_path):
+    assert cut_back(tmp_path, 5) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crash_while_cutting_back_leaves_the_old_record(tmp_path, monkeypatch):
+    record_run(tmp_path, range(4))
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def crash(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", crash)
+    with pytest.raises(OSError, match="no space left"):
+        cut_back(tmp_path, 2)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_resumed_run_has_the_same_record_and_events_as_an_undisturbed_one(tmp_path):
+    record_run(tmp_path / "undisturbed", range(1, 9), finish=True)
+    record_run(tmp_path / "resumed", range(1, 7))  # killed after step 6, its last checkpoint at 4
+    record_run(tmp_path / "resumed", range(5, 9), start_step=4, finish=True)
+    records = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("undisturbed", "resumed")]
+    assert records[0] == records[1]
+    assert events_of(tmp_path / "resumed") == events_of(tmp_path / "undisturbed")
+    assert [step for step, _ in events_of(tmp_path / "resumed")["train/loss"]] == list(range(1, 9))
+
+
+def test_events_hold_the_finite_values_of_the_lines(tmp_path):
+    with Recorder(tmp_path, start_step=0) as recorder:
+        recorder.write(1, {"train/loss": 2.5, "epoch": 0.5})
+        recorder.write(2, {"train/loss": float("nan"), "epoch": 1.0})
+        recorder.finish(2)
+    assert events_of(tmp_path) == {"train/loss": [(1, 2.5)], "epoch": [(1, 0.5), (2, 1.0)]}
+
+
+def test_opening_replaces_older_event_files_and_leaves_other_files_alone(tmp_path):
+    record_run(tmp_path, range(1, 3))
+    (event_file,) = (tmp_path / "events").iterdir()
+    event_file.rename(event_file.with_name("events.out.tfevents.1000000000.elsewhere"))
+    (tmp_path / "events" / "notes.txt").write_text("mine")
+    record_run(tmp_path, range(1, 3))
+    assert len(list((tmp_path / "events").glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / "events" / "notes.txt").read_text() == "mine"

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.results import main
+from resnet_alexnet.workdir.results import Result, read_result, update
+
+ROOT = Path(__file__).parents[2]
+MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+
+
+def write_record(folder: Path, *, model: str = "cifar_resnet20", lines: int = 4, **environment: object) -> Path:
+    """A run of 2 epochs of 450 images, 100 images/s but for a slow first log; `lines` cuts its record short."""
+    folder.mkdir(parents=True)
+    config = {"batch_size": 45, "model": {"name": model}, "dataset": {"name": "cifar10"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    machine = {"backend": "cpu", "cpu_count": 2, "devices": ["cpu"]} | environment
+    (folder / "environment.json").write_text(json.dumps(machine))
+    record = [
+        {"step": 5, "epoch": 0.5, "train/loss": 2.0, "images_per_second": 1.0},
+        {"step": 20, "epoch": 2.0, "train/loss": 1.0, "images_per_second": 100.0},
+        {"step": 20, "epoch": 2.0, "test/top1_error": 8.5, "images_per_second": 100.0},
+        {"step": 20, "finished": True},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in record[:lines]))
+    return folder
+
+
+def test_a_record_is_read_as_its_run_says(tmp_path):
+    assert read_result(write_record(tmp_path / "run")) == Result(
+        model="cifar_resnet20",
+        dataset="cifar10",
+        train_images=450,
+        epochs=2.0,
+        test_error=8.5,
+        seconds=9.0,
+        hardware="2 CPU cores",
+    )
+
+
+def test_the_command_writes_a_row_for_each_record_between_the_marks_and_only_there(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(MARKS)
+    write_record(tmp_path / "runs" / "b", model="alexnet_cifar", backend="gpu", devices=["H200", "H200"])
+    write_record(tmp_path / "runs" / "a")
+    for _ in range(2):  # the second time it replaces what it wrote
+        main([f"--runs={tmp_path}/runs/*", f"--readme={readme}"])
+    lines = readme.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- results -->"]
+    assert lines[-2:] == ["<!-- /results -->", "after"]
+    assert lines[4:-2] == [
+        "| [a](runs/a) | cifar_resnet20, cifar10 | 450 | 2 | 8.50 % | 8.75 % | 9 s | 2 CPU cores |",
+        "| [b](runs/b) | alexnet_cifar, cifar10 | 450 | 2 | 8.50 % | - | 9 s | 2 x H200 |",
+    ]
+
+
+@pytest.mark.parametrize("lines", range(4))
+def test_an_unfinished_run_is_no_result(tmp_path, lines):
+    with pytest.raises(InputError, match="not of a finished run"):
+        read_result(write_record(tmp_path / "run", lines=lines))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    folder = write_record(tmp_path / "run")
+    (folder / "environment.json").unlink()
+    with pytest.raises(InputError, match=r"environment\.json cannot be read"):
+        read_result(folder)
+
+
+def test_bad_arguments_are_refused_and_nothing_is_written(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks")
+    write_record(tmp_path / "run")
+    with pytest.raises(InputError, match="lacks the lines"):
+        main([f"--runs={tmp_path}/run", f"--readme={readme}"])
+    with pytest.raises(InputError, match="matches no folder"):
+        main([f"--runs={tmp_path}/none*", f"--readme={readme}"])
+    with pytest.raises(InputError, match="is no file"):
+        main([f"--runs={tmp_path}/run", "--readme=none.md"])
+    assert readme.read_text() == "no marks"
+
+
+def test_the_table_of_the_readme_is_what_the_records_say():
+    folders = sorted(path for path in (ROOT / "docs" / "results").iterdir() if path.is_dir())
+    assert folders
+    assert update(ROOT / "README.md", folders) == (ROOT / "README.md").read_text(encoding="utf-8")
