@@ -57,7 +57,7 @@ def core_lines(setting: Setting) -> list[Line]:
     raw = setting.line("ours, raw cache", "input_ours.py", "uncompressed 256 x 256, random crop", kind="raw")
     pil = setting.line("torchvision", "input_torch.py", "PIL, RandomResizedCrop, bilinear, antialiased", kind="core")
     pil_decode = setting.line("PIL, decoding alone", "input_torch.py", "whole photographs", kind="decode")
-    tf = setting.line("tf.data", "input_tf.py", "decode the crop, bicubic 4x4, normalise in float32", threads=1)
+    tf = setting.line("tf.data", "input_tf.py", "decode the crop, bicubic 4x4, normalize in float32", threads=1)
     return _installed([*ours, decode, raw, pil, pil_decode, tf])
 
 

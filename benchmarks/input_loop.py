@@ -21,7 +21,7 @@ from serve import Run, serve
 from resnet_alexnet import parallel
 from resnet_alexnet.data.readers.image_folder import read_image_folder
 from resnet_alexnet.train.experiment import create_experiment
-from resnet_alexnet.train.throughput import Pace, Result
+from resnet_alexnet.train.throughput import Result, ThroughputMeter
 from resnet_alexnet.workdir.config import load_config
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
@@ -90,7 +90,7 @@ def loop(batches: Iterator[tuple[int, Any]], step: Step | None, batch_size: int)
     end of the LEAD_IN-th one on, not from when batches lay ready and the device had nothing to do.
     """
     mesh, numbers = parallel.create_mesh(), itertools.count(1)
-    pace = Pace(batch_size, 0)
+    pace = ThroughputMeter(batch_size, 0)
     pace.__enter__()  # its thread ends with this process
 
     def run(images: int) -> float:
@@ -131,9 +131,9 @@ def real_step(folder: str, size: int, batch_size: int) -> Step:
             "model.name": MODEL,
             "dataset.name": "image_folder",
             "dataset.data_dir": folder,
-            "dataset.image_size": size,
+            "preprocess.image_size": size,
             "dataset.validation_fraction": 0.0,
-            "augment.geometry": "random_resized_crop",
+            "augment.crop": "random_resized_crop",
             "augment.area": AREA,
             "augment.aspect": ASPECT,
             "augment.pad": 0,

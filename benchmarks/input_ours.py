@@ -61,16 +61,16 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
             return count(pixels, 1), about
         if kind == "raw":
             files = [raw(data) for data in files]
-            train_view = partial(
-                geometry.random_crop_view,
+            train_crop = partial(
+                geometry.resize_random_crop,
                 size=size,
                 scale=(RAW, RAW),
                 central_square=True,
                 interpolation="bilinear",
             )
         else:
-            train_view = random_resized(size, options["interpolation"])
-        batches = core_batches(Encoded(files), train_view, size, batch_size)
+            train_crop = random_resized(size, options["interpolation"])
+        batches = core_batches(Encoded(files), train_crop, size, batch_size)
     return count(batches, batch_size), about
 
 
@@ -89,14 +89,14 @@ def random_resized(size: int, interpolation: str) -> Any:
     return geometry.RandomResizedCrop(size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
 
 
-def source_of(photos: Any, train_view: Any, size: int) -> PhotoSource:
+def source_of(photos: Any, train_crop: Any, size: int) -> PhotoSource:
     """A source of these photographs."""
-    return PhotoSource(photos, (size, size, 3), train_view, geometry.whole_view)
+    return PhotoSource(photos, (size, size, 3), train_crop, geometry.whole_image)
 
 
-def core_batches(photos: Any, train_view: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def core_batches(photos: Any, train_crop: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Batch after batch, made when it is asked for, by this thread."""
-    source = source_of(photos, train_view, size)
+    source = source_of(photos, train_crop, size)
     for step in itertools.count():
         indices = loader.batch_indices(step, len(source), batch_size=batch_size, seed=0)
         yield source.gather(indices, (0, step))

@@ -1,6 +1,6 @@
 """tf.data's side of benchmarks/input.py: the steps of Flax's ImageNet example, from photographs in memory.
 
-Decode only the random crop, resize bicubically (without antialiasing, as tf.image does), normalise in float32. Its
+Decode only the random crop, resize bicubically (without antialiasing, as tf.image does), normalize in float32. Its
 random flip is left out, because ours is done on the device.
 """
 

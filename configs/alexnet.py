@@ -5,7 +5,7 @@ python -m resnet_alexnet.main --config=configs/alexnet.py --workdir=runs/alexnet
 Variants   configs/alexnet.py:paper (the default)
            :author_code, the paper's net with the settings of the author's cuda-convnet2
            :torchvision, torchvision's one-column net and its recipe
-           :study_text, normalisation before the activation
+           :study_text, normalization before the activation
 Hardware   2 x GTX 580 with 3 GB ([K12] section 5)
 Time       5 to 6 days there ([K12] section 5); 2.5e17 multiply-adds, computed as 3 x forward; ours not measured
 Published  ILSVRC 2012, validation, one net: top-1 / top-5 error 40.7 / 18.2 % ([K12] table 2); the 15.3 % of the test
@@ -45,7 +45,7 @@ def paper() -> ConfigDict:
     config.optim.momentum = 0.9  # [K12] section 5
     config.optim.weight_decay = 5e-4  # [K12] section 5
     config.schedule.name = "plateau"  # divided by 10 "when the validation error rate stopped improving"
-    config.schedule.floor = 1e-3  # three times ([K12] section 5)
+    config.schedule.min_scale = 1e-3  # three times ([K12] section 5)
     # For schedule.name=steps: the paper does not say when it dropped, the author's code does at each quarter.
     config.schedule.boundaries = tuple(quarter * config.num_steps // 4 for quarter in (1, 2, 3))
     config.eval.every_steps = config.checkpoint.every_steps = imagenet.steps_per_epoch(128)
@@ -55,7 +55,7 @@ def paper() -> ConfigDict:
 def author_code() -> ConfigDict:
     """cuda-convnet2's layers-223-1gpu.cfg and layer-params-223-ce2-1gpu.cfg, but in the paper's two towers.
 
-    Departure: that code drops the biases' rate by 10 once, halfway; here one schedule serves all. Its normalisation
+    Departure: that code drops the biases' rate by 10 once, halfway; here one schedule serves all. Its normalization
     stands before the activation in the first layer only; here, as in the second, after it.
     """
     config = paper()
@@ -78,9 +78,9 @@ def torchvision() -> ConfigDict:
     config.batch_size = 256
     config.optim.reference_batch_size = 256
     config.num_steps = 90 * imagenet.steps_per_epoch(256)
-    config.augment.geometry = "random_resized_crop"
-    config.augment.mean = "channel"
-    config.augment.std = True
+    config.augment.crop = "random_resized_crop"
+    config.preprocess.mean = "channel"
+    config.preprocess.std = True
     config.optim.learning_rate = 0.01
     config.optim.momentum = 0.9
     config.optim.weight_decay = 1e-4
@@ -92,7 +92,7 @@ def torchvision() -> ConfigDict:
 
 
 def study_text() -> ConfigDict:
-    """The study text agrees with the paper's recipe but puts normalisation before the activation (its section 2)."""
+    """The study text agrees with the paper's recipe but puts normalization before the activation (its section 2)."""
     config = paper()
     config.model.lrn_order = "before_activation"
     return config

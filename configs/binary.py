@@ -6,7 +6,7 @@ Data       900 images to train on, 200 to test; another pair: --config.dataset.c
 Hardware   two CPU cores
 Time       24 s, compiling included (one run on a shared machine; 34 s of CPU time)
 Measured   test error 12.0 % with seed 0 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32); docs/results/binary.
-           200 test images say little: 11.0 to 16.5 % with seeds 0 to 2 and per-device normalisation on the same device
+           200 test images say little: 11.0 to 16.5 % with seeds 0 to 2 and per-device normalization on the same device
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.model.name = "cifar_resnet8"
     config.model.bn_group = "sync"  # one result on any number of devices
-    config.model.num_classes = 1  # class 1 where the logit is above 0
+    config.model.num_logits = 1  # class 1 where the logit is above 0
     config.loss.name = "binary_cross_entropy_with_logits"
     config.dataset.name = "fashion_mnist"
     config.dataset.classes = ("Pullover", "Coat")

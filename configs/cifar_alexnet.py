@@ -6,7 +6,7 @@ Data       --config.dataset.data_dir=DIR, the folder of the extracted cifar-10-b
 Variants   --config.model.lrn=False, the net of 13 %; --config.model.activation=tanh, as in figure 1
 Hardware   not published
 Time       not published; ours not measured
-Published  test error 13 % without normalisation, 11 % with ([K12] section 3.3)
+Published  test error 13 % without normalization, 11 % with ([K12] section 3.3)
 """
 
 from ml_collections import ConfigDict
@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.model.name = "alexnet_cifar"
     config.batch_size = 128
     config.num_steps = 470 * STEPS_PER_EPOCH  # 300 and 150 epochs at one rate, then 10 at a tenth, 10 at a hundredth
-    config.augment.std = True
+    config.preprocess.std = True
     config.optim.learning_rate = 0.01
     config.optim.bias_learning_rate = 2.0
     config.optim.weight_decay = 4e-3

@@ -43,6 +43,6 @@ def cifar_config(family: str, depth: str) -> ConfigDict:
     config.schedule.factor = 0.1
     if int(depth) >= WARM_UP_DEPTH:
         # 0.01 until the training error is below 80 %, about 400 steps; 1202 layers are "trained as described above".
-        config.schedule.until_error = 80.0  # percent
-        config.schedule.until_error_scale = 0.1
+        config.schedule.warmup_until_error = 80.0  # percent
+        config.schedule.warmup_until_error_scale = 0.1
     return config

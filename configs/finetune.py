@@ -5,7 +5,7 @@ python -m resnet_alexnet.main --config=configs/finetune.py --workdir=runs/finetu
 Data       --config.dataset.data_dir=DIR, the folder
 Weights    a weight file or a run folder; the model follows a colon, configs/finetune.py:alexnet_owt (resnet18)
 Variants   only a new last layer: --config.finetune.frozen="('stem','stages')"; slower below:
-           --config.finetune.layer_rates="('stem=0.1','stages=0.1')"
+           --config.finetune.lr_multipliers="('stem=0.1','stages=0.1')"
 Hardware   one device; on a CPU frozen layers save the most time
 Time       not measured
 Published  nothing of this kind; [K12] table 2 has nets that were trained on all of ImageNet first and then on the 1,000
@@ -20,18 +20,18 @@ from configs import default
 def get_config(model: str = "resnet18") -> ConfigDict:
     config = default.get_config()
     config.model.name = model
-    normalised = model.startswith(("resnet", "plain", "cifar_"))
-    if normalised:
+    normalized = model.startswith(("resnet", "plain", "cifar_"))
+    if normalized:
         config.model.bn_group = "sync"  # one result on any number of devices, whatever the weights were trained with
     config.dataset.name = "image_folder"
-    config.augment.geometry = "random_resized_crop"
+    config.augment.crop = "random_resized_crop"
     config.augment.pad = 0
     config.batch_size = 64
     config.num_steps = 2000  # 26 epochs of 5,000 photographs
     # A tenth of the rate from scratch, as in Girshick et al. 2014 ("Rich feature hierarchies", section 2.3).
-    config.optim.learning_rate = 0.01 if normalised else 0.001
+    config.optim.learning_rate = 0.01 if normalized else 0.001
     config.optim.reference_batch_size = 64
-    config.optim.weight_decay = 1e-4 if normalised else 5e-4  # [H15] section 3.4, [K12] section 5
+    config.optim.weight_decay = 1e-4 if normalized else 5e-4  # [H15] section 3.4, [K12] section 5
     config.schedule.name = "cosine"
     config.eval.every_steps = config.checkpoint.every_steps = 200
     config.log.every_steps = 20

@@ -22,10 +22,10 @@ def data_config() -> ConfigDict:
     """The defaults with ImageNet's data: 224x224 crops, mirrored, less the pixels' mean ([K12] section 4.1, [H15])."""
     config = default.get_config()
     config.dataset.name = "imagenet2012"
-    config.dataset.image_size = 224  # pixels
+    config.preprocess.image_size = 224  # pixels
     config.dataset.channels = 3
     config.dataset.num_classes = 1000
-    config.augment.geometry = "random_crop"
+    config.augment.crop = "random_crop"
     config.augment.pad = 0  # crops come from the larger photograph, not from padding
     return config
 
@@ -61,13 +61,13 @@ def he2015(model: str, variant: str) -> ConfigDict:
 
 
 def _set_torchvision(config: ConfigDict) -> None:
-    """The defaults of torchvision's references/classification. Departure: He's initialisation by fan-in stays."""
+    """The defaults of torchvision's references/classification. Departure: He's initialization by fan-in stays."""
     config.num_steps = 90 * steps_per_epoch(256)
     config.schedule.name = "steps"  # by 10 every 30 epochs
-    config.augment.geometry = "random_resized_crop"
+    config.augment.crop = "random_resized_crop"
     config.augment.color = "none"
-    config.augment.mean = "channel"
-    config.augment.std = True
+    config.preprocess.mean = "channel"
+    config.preprocess.std = True
     config.optim.update_rule = "optax"  # torch.optim.SGD keeps the rate outside the buffer
     config.model.shortcut = "B"
     config.model.pool_padding = "torch"

@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     """A value is the source's unless something else is said; options of its train.py are written as there.
 
     Departure: without --auto-augment ta_wide and --random-erase 0.1. Crops have 224 pixels, not 176. Biases decay as
-    little as normalisations. He's initialisation by fan-in. Images are mixed with their neighbours in the batch, a
+    little as normalizations. He's initialization by fan-in. Images are mixed with their neighbors in the batch, a
     share for each pair. bfloat16 and the limit on the gradient are not of the source.
     """
     config = imagenet.data_config()
@@ -38,10 +38,10 @@ def get_config() -> ConfigDict:
     config.batch_size = 1024  # 8 x --batch-size 128
     config.optim.reference_batch_size = 1024
     config.num_steps = EPOCHS * STEPS_PER_EPOCH  # --epochs 600
-    config.dataset.shorter_side = 232  # pixels: --val-resize-size 232
-    config.augment.geometry = "random_resized_crop"
-    config.augment.mean = "channel"
-    config.augment.std = True
+    config.preprocess.shorter_side = 232  # pixels: --val-resize-size 232
+    config.augment.crop = "random_resized_crop"
+    config.preprocess.mean = "channel"
+    config.preprocess.std = True
     config.augment.mixup = 0.2  # --mixup-alpha 0.2
     config.augment.cutmix = 1.0  # --cutmix-alpha 1.0
     config.loss.label_smoothing = 0.1  # --label-smoothing 0.1

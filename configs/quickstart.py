@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.dataset.name = "fashion_mnist"
     config.batch_size = 64
     config.num_steps = 840  # 12 epochs of 4,500 images
-    config.augment.pad = 0  # the garments are centred: crops cost more steps than a quick run has
+    config.augment.pad = 0  # the garments are centered: crops cost more steps than a quick run has
     config.optim.weight_decay = 4e-3  # few images; the best of 0.0001 to 0.004 on the validation split
     config.schedule.name = "cosine"
     config.eval.every_steps = 70

@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     config.num_steps = 420  # 6 epochs of 4,500 images
     config.augment.pad = 0
-    config.augment.std = True  # unit variance: the first layer's small weights learn sooner
+    config.preprocess.std = True  # unit variance: the first layer's small weights learn sooner
     config.optim.learning_rate = 0.05
     config.optim.weight_decay = 1e-3
     config.optim.decay_mask = "kernels"

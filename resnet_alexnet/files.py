@@ -11,7 +11,7 @@ from resnet_alexnet.errors import InputError
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Generator[Path, None, None]:
+def atomic_write(path: Path) -> Generator[Path, None, None]:
     """A file beside `path` to write to, which takes its place when the block ends, and is removed where it fails.
 
     Raises:
@@ -30,7 +30,7 @@ def written_whole(path: Path) -> Generator[Path, None, None]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all; InputError where it cannot be written."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 USAGE = """usage: python -m resnet_alexnet.kernels --workdir=DIR | --weights=FILE  [--output=kernels.png] [--step=STEP]
 
 Draws the kernels of the first convolution of a trained network, as figure 3 of the AlexNet paper does; those of a
-net of two towers in two blocks. A weight of 0 is grey; each kernel is scaled by itself, so that its weight that is
+net of two towers in two blocks. A weight of 0 is gray; each kernel is scaled by itself, so that its weight that is
 largest in size is black or white.
 
   --workdir  a run folder

@@ -241,8 +241,8 @@ def _create_plain_loss(name: str, reduction: str) -> Callable[[Array, Array], Fl
 def chance_loss(name: str, num_classes: int, *, reduction: str = "mean") -> float:
     """The loss of the best constant answer on balanced classes, in nats: ln(num_classes) for softmax.
 
-    Each of K logistic units answers 1/K; a single logit answers 1/2. A training loss that sits here has learnt nothing.
-    Neither smoothed nor mixed labels change it: on average over the images they are 1/K each all the same.
+    Each of K logistic units answers 1/K; a single logit answers 1/2. A training loss that stays here has not begun to
+    fall.     Neither smoothed nor mixed labels change it: on average over the images they are 1/K each all the same.
     """
     if name == "softmax_cross_entropy":
         return math.log(num_classes)

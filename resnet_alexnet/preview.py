@@ -9,7 +9,7 @@ from typing import Any
 USAGE = """usage: python -m resnet_alexnet.preview --config=FILE.py[:ARGUMENT] [--output=FILE.png] [--config.x=VALUE]
 
 Draws training images as the network sees them, decoded, cropped and augmented by the code that trains, with the
-normalisation undone. A row is an image: first its view for testing, then its training views in the first epochs.
+normalization undone. A row is an image: first its view for testing, then its training views in the first epochs.
 
   --config    a recipe such as configs/quickstart.py
   --config.x  sets a field of the recipe, such as --config.dataset.data_dir=DIR
@@ -33,7 +33,7 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     import numpy as np
 
     from resnet_alexnet import models
-    from resnet_alexnet.cli.progress import track
+    from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.plots import grid
     from resnet_alexnet.train import steps
     from resnet_alexnet.train.experiment import create_experiment
@@ -43,16 +43,16 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     config.batch_size = 2  # a pair, for mixing
     if "bn_group" in models.model_options(config.model.name):
         config.model.bn_group = "sync"
-    experiment = create_experiment(config, jax.devices()[:1], track=track)
-    source, preprocessing = experiment.splits.train, experiment.description.preprocessing
-    # Of mixing, neighbours are the partners: an even number of rows.
+    experiment = create_experiment(config, jax.devices()[:1], progress=progress_bar)
+    source, preprocessing = experiment.splits.train, experiment.spec.preprocessing
+    # Of mixing, neighbors are the partners: an even number of rows.
     rows = np.arange(images + images % 2) * len(source) // (images + images % 2)
-    views = jax.jit(experiment.training_views)
+    preprocess = jax.jit(experiment.preprocess_batch)
     columns = [[(image, "test view") for image in source.gather(rows)["image"]]]
     for epoch in range(epochs):
         augment_keys, _, mix_keys = steps.image_keys(config.seed, jax.numpy.asarray(epoch), jax.numpy.arange(len(rows)))
         batch = source.gather(rows, (config.seed, epoch))
-        image, label = views({name: batch[name] for name in ("image", "label")}, augment_keys, mix_keys)
+        image, label = preprocess({name: batch[name] for name in ("image", "label")}, augment_keys, mix_keys)
         pixels = np.asarray(image, np.float32) * preprocessing.std + preprocessing.mean
         captions = [_caption(weights, source.classes) for weights in np.asarray(label)]
         columns.append(list(zip(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), captions, strict=True)))

@@ -1,4 +1,4 @@
-"""Exact statistics of batch normalisation: python -m resnet_alexnet.recalibrate --workdir=DIR --output=FILE."""
+"""Exact statistics of batch normalization: python -m resnet_alexnet.recalibrate --workdir=DIR --output=FILE."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 USAGE = """usage: python -m resnet_alexnet.recalibrate --workdir=DIR | --weights=FILE  --output=FILE [OPTIONS]
 
-Puts exact averages over the training set in place of the moving averages that batch normalisation keeps while it is
+Puts exact averages over the training set in place of the moving averages that batch normalization keeps while it is
 trained, as in He's published residual nets, and writes the network. Shows the errors before and after.
 
   --workdir    a run folder; its data is that of its config.json
@@ -15,9 +15,9 @@ trained, as in He's published residual nets, and writes the network. Shows the e
   --step       of a run folder, which checkpoint: last (the default), best, or a step
   --config     a recipe that says which data; --config.x sets a field, such as --config.dataset.data_dir=DIR
   --output     the weight file to write, FILE.safetensors
-  --views      train (the default): cropped, flipped and coloured as in training, whose statistics the weights have
+  --views      train (the default): cropped, flipped and colored as in training, whose statistics the weights have
                learned to expect; test: as in testing. Nothing is mixed in either
-  --batch_size images that are normalised together (256), over all devices
+  --batch_size images that are normalized together (256), over all devices
 
 exit codes: 0 done · 2 bad input
 """
@@ -33,14 +33,14 @@ def error_rates(networks: Sequence[Any], splits: Any, config: Any, *, mesh: Any)
     from resnet_alexnet.train import augmentation, state, steps
     from resnet_alexnet.train.validation import evaluate
 
-    description = networks[0].description
-    name = "softmax_cross_entropy" if description.scores == "softmax" else "binary_cross_entropy_with_logits"
+    spec = networks[0].spec
+    name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"
     step = parallel.parallel_eval_step(
         partial(
             steps.eval_step,
             graphdef=networks[0].graphdef(),
             loss=losses.create_loss(name, reduction="mean"),
-            normalize=augmentation.create_normalize(config, description.preprocessing),
+            normalize=augmentation.create_normalize(config, spec.preprocessing),
             axis_name=parallel.AXIS,
         ),
         mesh,
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     from resnet_alexnet import parallel, pretrained
     from resnet_alexnet.cli import command
-    from resnet_alexnet.cli.progress import print_summary, track
+    from resnet_alexnet.cli.progress import print_summary, progress_bar
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.pretrained import weights
     from resnet_alexnet.train import augment, augmentation, inputs, recalibration, steps
@@ -88,33 +88,33 @@ def main(arguments: Sequence[str]) -> None:
     mesh = parallel.create_mesh()
     parallel.device_batch_size(batch_size, mesh, field="--batch_size")
     network = pretrained.load_network(path, step=step)
-    recalibration.check_normalised(network)
-    preprocessing = network.description.preprocessing
-    splits = inputs.read_views(config, preprocessing, track=track)
+    recalibration.check_has_batch_norm(network)
+    preprocessing = network.spec.preprocessing
+    splits = inputs.read_splits_for_model(config, preprocessing, progress=progress_bar)
     inputs.check_classes(config, splits, preprocessing)
     if flags["views"] == "test":
-        source, augmented = recalibration.with_test_views(splits.train), augment.augment
+        source, augmented = recalibration.with_test_crops(splits.train), augment.augment
     else:
-        _, covariance = inputs.read_preprocessing(config, splits, preprocessing, track=track)
+        _, covariance = inputs.read_preprocessing(config, splits, preprocessing, progress=progress_bar)
         source, augmented = splits.train, augmentation.create_augment(config, preprocessing, covariance)
     normalize = augmentation.create_normalize(config, preprocessing)
     exact = recalibration.recalibrate(
         network,
         source,
-        views=partial(steps.training_views, normalize=normalize, augment=augmented, mix=None),
+        preprocess=partial(steps.preprocess_batch, normalize=normalize, augment=augmented, mix=None),
         batch_size=batch_size,
         seed=config.seed,
         workers=config.dataset.workers,
         max_unreadable=config.dataset.max_unreadable,
         mesh=mesh,
-        track=track,
+        progress=progress_bar,
     )
     errors = error_rates([network, exact], splits, config, mesh=mesh)
     weights.save(exact, output)
     rows = [
         (f"{split} error", f"{before:.2f} % before, {after:.2f} % after") for split, (before, after) in errors.items()
     ]
-    print_summary(f"{network.description.model}, exact statistics of {len(source):,} images", rows)
+    print_summary(f"{network.spec.model}, exact statistics of {len(source):,} images", rows)
     print(f"wrote {output}")
 
 

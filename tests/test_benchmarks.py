@@ -31,7 +31,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def record_of(result: subprocess.CompletedProcess) -> dict:
+def checkpoint_metadata(result: subprocess.CompletedProcess) -> dict:
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -46,7 +46,7 @@ def check_lines(record: dict, names: list[str]) -> None:
 def test_photographs_on_one_core(tmp_path):
     photos = write_folder(tmp_path / "photos", per_class=3)
     result = run(f"--photos={photos}", "--parts=core", f"--record={tmp_path / 'record.json'}", *SMALL)
-    record = record_of(result)
+    record = checkpoint_metadata(result)
     names = [f"ours, {line}" for line in ("bilinear", "area", "bicubic", "decoding alone", "raw cache")]
     check_lines(record, names)
     assert record["photos"]["count"] == 9
@@ -69,7 +69,7 @@ def test_loaders_loops_and_memory(tmp_path):
     with zipfile.ZipFile(photos, "w") as archive:
         for path in write_folder(tmp_path / "photos").rglob("*.jpg"):
             archive.write(path)
-    record = record_of(run(f"--photos={photos}", "--parts=loaders,loop,memory", *SMALL))
+    record = checkpoint_metadata(run(f"--photos={photos}", "--parts=loaders,loop,memory", *SMALL))
     loops = [f"{kind}, step {factor}x" for factor in ("0.8", "1", "1.25") for kind in ("step", "loop")]
     loaders = [f"ours, {number}" for number in ("1 thread", "1 worker", "2 threads", "2 workers")]
     real = [f"{kind}, real step" for kind in ("input alone", "step", "loop")]

@@ -50,7 +50,7 @@ ALEXNET = {
     "num_steps": 90 * EPOCH_128,
     "schedule.name": "plateau",
     "schedule.factor": 0.1,
-    "schedule.floor": 1e-3,
+    "schedule.min_scale": 1e-3,
     "model.name": "alexnet",
     "model.dropout": 0.5,
     "loss.name": "softmax_cross_entropy",
@@ -66,8 +66,8 @@ TORCHVISION = {
     "schedule.name": "steps",
     "schedule.factor": 0.1,
     "schedule.boundaries": (30 * EPOCH_256, 60 * EPOCH_256),
-    "augment.mean": "channel",
-    "augment.std": True,
+    "preprocess.mean": "channel",
+    "preprocess.std": True,
     "augment.color": "none",
 }
 IMAGENET = {
@@ -81,7 +81,7 @@ IMAGENET = {
     "schedule.factor": 0.1,
     "schedule.boundaries": (30 * EPOCH_256, 60 * EPOCH_256),
     "model.bn_group": 32,
-    "augment.mean": "pixel",
+    "preprocess.mean": "pixel",
     "augment.flip": True,
     "augment.pad": 0,
     "augment.color": "pca",
@@ -97,14 +97,14 @@ CIFAR = {
     "schedule.name": "steps",
     "schedule.boundaries": (32_000, 48_000),
     "schedule.factor": 0.1,
-    "schedule.until_error": 0.0,
+    "schedule.warmup_until_error": 0.0,
     "model.bn_group": 64,
-    "augment.mean": "pixel",
+    "preprocess.mean": "pixel",
     "augment.pad": 4,
     "augment.flip": True,
     "dataset.validation_fraction": 0.1,
 }
-WARM_UP = {"schedule.until_error": 80.0, "schedule.until_error_scale": 0.1}
+WARM_UP = {"schedule.warmup_until_error": 80.0, "schedule.warmup_until_error_scale": 0.1}
 TORCHVISION_RESNET = {
     **TORCHVISION,
     "optim.learning_rate": 0.1,
@@ -121,7 +121,7 @@ PUBLISHED = {
     | {
         "schedule.name": "steps",
         "schedule.factor": 250 ** (-1 / 3),
-        "schedule.floor": 1e-3,
+        "schedule.min_scale": 1e-3,
         "schedule.boundaries": tuple(90 * EPOCH_128 * i // 4 for i in (1, 2, 3)),
         "optim.bias_learning_rate": 2.0,
         "optim.decay_mask": "kernels",
@@ -146,7 +146,7 @@ PUBLISHED = {
         "model.bn_group": 128,
         "batch_size": 1024,
         "num_steps": 600 * 1251,
-        "augment.geometry": "random_resized_crop",
+        "augment.crop": "random_resized_crop",
         "augment.flip": True,
         "augment.pad": 0,
         "augment.color": "none",
@@ -161,7 +161,7 @@ PUBLISHED = {
         "optim.clip_norm": 1.0,
         "schedule.name": "cosine",
         "schedule.warmup_steps": 5 * 1251,
-        "dataset.shorter_side": 232,
+        "preprocess.shorter_side": 232,
         "precision": "bfloat16",
     },
 }
@@ -183,9 +183,9 @@ def parameters_of(json_model: str, size: int, channels: int, num_classes: int, b
     config = default.get_config()
     config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    description = describe(config, preprocessing, num_classes)
-    check_bn_group(description, batch_size)
-    return nnx.to_pure_dict(nnx.state(description.abstract(), nnx.Param))
+    spec = describe(config, preprocessing, num_classes)
+    check_bn_group(spec, batch_size)
+    return nnx.to_pure_dict(nnx.state(spec.abstract(), nnx.Param))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -203,7 +203,7 @@ def test_recipe_loads_locked_with_the_default_fields_and_survives_json(recipe, t
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_builds_its_model_optimiser_and_loss(recipe):
+def test_recipe_builds_its_model_optimizer_and_loss(recipe):
     config = load(recipe)
     check_numbers(config)
     size, channels, num_classes = DATA[config.dataset.name]

@@ -6,13 +6,13 @@ import os
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import written_whole
+from resnet_alexnet.files import atomic_write
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -20,7 +20,7 @@ def test_the_file_is_replaced_when_all_is_written(tmp_path):
 
 
 def write(path, error):
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         raise error
 

@@ -42,4 +42,4 @@ def test_two_towers_are_two_blocks_pixel_for_pixel(tmp_path):
 
 def test_help_states_the_rule(capsys):
     kernels.main(["--help"])
-    assert "A weight of 0 is grey" in capsys.readouterr().out
+    assert "A weight of 0 is gray" in capsys.readouterr().out

@@ -48,14 +48,14 @@ def run_away(wheel, tmp_path_factory):
     return run
 
 
-def test_the_wheel_holds_the_package_its_data_and_its_licences_and_nothing_else(wheel):
+def test_the_wheel_holds_the_package_its_data_and_its_licenses_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "resnet_alexnet").rglob("*.py")}
     data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/readers/fashion_mnist_sample.npz")}
     assert sources | data <= names
-    licences = {name.partition(".dist-info/licenses/")[2] for name in names}
+    licenses = {name.partition(".dist-info/licenses/")[2] for name in names}
     notices = {f"resnet_alexnet/data/readers/{name}.LICENSE" for name in ("fashion_mnist_sample", "imagenet_classes")}
-    assert {"LICENSE", *notices} <= licences
+    assert {"LICENSE", *notices} <= licenses
     assert {name.split("/")[0].split("-")[0] for name in names} == {"resnet_alexnet"}
     assert wheel.stat().st_size < 4 * 2**20
 

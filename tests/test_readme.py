@@ -84,7 +84,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     assert num_steps == 53, "quickstart, one of our own, and that one resumed"
     assert (tmp_path / "runs" / "quickstart" / "curves.png").exists()
     assert (tmp_path / "data" / "imagenet2012" / "5.1.0" / "manifest.json").exists()
-    for picture in ("preview", "predictions", "neighbours", "kernels", "scores/plain/confusion"):
+    for picture in ("preview", "predictions", "neighbors", "kernels", "scores/plain/confusion"):
         assert (tmp_path / f"{picture}.png").exists()
 
 

@@ -141,7 +141,7 @@ class _StatusColumn(progress.ProgressColumn):
         return Text(self._ask())
 
 
-def track(items: Iterable, length: int, description: str) -> Iterator:
+def progress_bar(items: Iterable, length: int, description: str) -> Iterator:
     """Passes items on, with a bar that shows how many of `length` are done; on a terminal only."""
     if not _is_live():
         yield from items

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from resnet_alexnet.data.images.geometry import whole_view
+from resnet_alexnet.data.images.geometry import whole_image
 from resnet_alexnet.data.photos import PhotoSource, map_in_threads
-from resnet_alexnet.data.sources import Source, Track, untracked
+from resnet_alexnet.data.sources import ProgressFn, Source, no_progress
 from resnet_alexnet.data.statistics import Moments, Statistics
 
 MOST_PHOTOS = 10_000  # measured of a set that has no statistics stored with it; the mean of a pixel is then good to 0.7
@@ -16,7 +16,7 @@ MOST_PHOTOS = 10_000  # measured of a set that has no statistics stored with it;
 _CHUNK = 512  # images summed at a time
 
 
-def measure(source: Source, *, track: Track = untracked) -> Statistics:
+def measure(source: Source, *, progress: ProgressFn = no_progress) -> Statistics:
     """Measures a training set, in the views for testing.
 
     Of photographs that are cropped, MOST_PHOTOS are measured, evenly spaced; of all other sets, every image. Where a
@@ -24,11 +24,11 @@ def measure(source: Source, *, track: Track = untracked) -> Statistics:
     """
     moments = Moments()
     if isinstance(source, PhotoSource):
-        most = len(source) if source.test_view is whole_view else MOST_PHOTOS
+        most = len(source) if source.test_crop is whole_image else MOST_PHOTOS
         count = min(len(source), most)
         indices = [number * len(source) // count for number in range(count)]
-        with contextlib.closing(map_in_threads(partial(_test_view, source), indices)) as views:
-            for image in track(views, count, "measuring the mean image"):
+        with contextlib.closing(map_in_threads(partial(_test_crop, source), indices)) as crops:
+            for image in progress(crops, count, "measuring the mean image"):
                 moments.add(image[np.newaxis])
     else:
         for start in range(0, len(source), _CHUNK):
@@ -36,5 +36,5 @@ def measure(source: Source, *, track: Track = untracked) -> Statistics:
     return moments.finish()
 
 
-def _test_view(source: PhotoSource, index: int) -> np.ndarray:
-    return source.next_readable(index, source.test_view, None)[1]
+def _test_crop(source: PhotoSource, index: int) -> np.ndarray:
+    return source.next_readable(index, source.test_crop, None)[1]

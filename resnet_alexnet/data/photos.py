@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.images.cut import View, decode_view
+from resnet_alexnet.data.images.cut import Crop, decode_crop
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.errors import InputError
 
@@ -40,7 +40,7 @@ class Photos(Protocol):
 
     @property
     def channels(self) -> int:
-        """Colour channels to decode to: 3, or 1 for a set of grey images."""
+        """Color channels to decode to: 3, or 1 for a set of gray images."""
         ...
 
     def __len__(self) -> int: ...
@@ -65,7 +65,7 @@ class PhotoSubset:
 
     @property
     def channels(self) -> int:
-        """Colour channels to decode to."""
+        """Color channels to decode to."""
         return self.photos.channels
 
     def __len__(self) -> int:
@@ -93,8 +93,8 @@ class PhotoSource:
 
     photos: Photos
     image_shape: tuple[int, int, int]
-    train_view: View
-    test_view: View
+    train_crop: Crop
+    test_crop: Crop
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -125,14 +125,14 @@ class PhotoSource:
                 batch["image"][row], batch["label"][row] = self._test_example(index)
                 continue
             rng = np.random.default_rng([*draw, index, _VIEW_STREAM])
-            shown, batch["image"][row], batch["label"][row] = self.next_readable(index, self.train_view, rng)
+            shown, batch["image"][row], batch["label"][row] = self.next_readable(index, self.train_crop, rng)
             if shown != index:
                 batch["unreadable"][row] = index
         return batch
 
     def _test_example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
         try:
-            return self._example(index, self.test_view, None)
+            return self._example(index, self.test_crop, None)
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
 
@@ -165,13 +165,13 @@ class PhotoSource:
     def why_unreadable(self, index: int) -> str:
         """Reads a photograph that could not be read again, to tell why."""
         try:
-            self._example(index, self.test_view, None)
+            self._example(index, self.test_crop, None)
         except UnreadableImageError as error:
             return f"{self.photos.where(index)} cannot be read: {error}"
         return f"{self.photos.where(index)} could not be read a while ago"
 
     def next_readable(
-        self, index: int, view: View, rng: np.random.Generator | None
+        self, index: int, crop: Crop, rng: np.random.Generator | None
     ) -> tuple[int, UInt8[np.ndarray, "height width channels"], int]:
         """Index, view and label of the photograph at `index`, or of the first after it that can be read.
 
@@ -181,7 +181,7 @@ class PhotoSource:
         for other in range(index, index + min(MOST_IN_A_ROW, len(self))):
             other %= len(self)
             try:
-                return other, *self._example(other, view, rng)
+                return other, *self._example(other, crop, rng)
             except UnreadableImageError as error:
                 reason = error
         raise InputError(
@@ -189,29 +189,29 @@ class PhotoSource:
             f"the last because {reason}: is this a set of photographs?"
         )
 
-    def _example(self, index: int, view: View, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
+    def _example(self, index: int, crop: Crop, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         data, label = self.photos.read(index)
-        image = decode_view(data, view, rng, channels=self.image_shape[2])
+        image = decode_crop(data, crop, rng, channels=self.image_shape[2])
         if image.shape != self.image_shape:
             height, width, _ = image.shape
             raise InputError(
                 f"{self.photos.where(index)} has {width} x {height} pixels, others {self.image_shape[1]} x "
-                f"{self.image_shape[0]}: augment.geometry='random_crop' takes photographs of any size"
+                f"{self.image_shape[0]}: augment.crop='random_crop' takes photographs of any size"
             )
         return image, label
 
 
 def load(
-    source: PhotoSource, *, name: str, max_unreadable: int | None, track: Callable, report: Callable[[str], None]
+    source: PhotoSource, *, name: str, max_unreadable: int | None, progress: Callable, report: Callable[[str], None]
 ) -> ArraySource:
     """Decodes a whole source into memory.
 
     Args:
-      source: photographs that are used as they are (`geometry.whole_view`).
+      source: photographs that are used as they are (`geometry.whole_image`).
       name: what to call the set in an error.
       max_unreadable: photographs that may be unreadable, and have the next one that is not in their place, as in
         `gather`; None for the views for testing, of which none may.
-      track: called with (an iterable, its length, a description); shows how far it is and gives it back.
+      progress: called with (an iterable, its length, a description); shows how far it is and gives it back.
       report: called with a line for each photograph that was replaced.
 
     Raises:
@@ -225,7 +225,7 @@ def load(
     labels = np.empty(len(source), np.int32)
     count = 0
     with contextlib.closing(map_in_threads(example, range(len(source)))) as examples:
-        for index, batch in enumerate(track(examples, len(source), f"decoding {name}")):
+        for index, batch in enumerate(progress(examples, len(source), f"decoding {name}")):
             images[index], labels[index] = batch["image"][0], batch["label"][0]
             if max_unreadable is not None and batch["unreadable"][0] != READABLE:
                 count += 1
@@ -286,12 +286,12 @@ def _replaced(reason: str, count: int, most: int) -> str:
     return f"warning: {reason}; the next one is used in its place ({count} so far)"
 
 
-def check_readable(source: PhotoSource, *, name: str, track: Callable) -> None:
+def check_readable(source: PhotoSource, *, name: str, progress: Callable) -> None:
     """Decodes every photograph once: an evaluation would stop at one that cannot be read, long after the start.
 
     Raises:
         InputError: one cannot be read.
     """
     with contextlib.closing(map_in_threads(source.check, range(len(source)))) as checks:
-        for _ in track(checks, len(source), f"checking {name}"):
+        for _ in progress(checks, len(source), f"checking {name}"):
             pass

@@ -43,7 +43,7 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
 
 
 def select_classes(images: Images, classes: Sequence[str], *, name: str) -> Images:
-    """The examples of the named classes, in file order, relabelled 0, 1, ... in the order of `classes`.
+    """The examples of the named classes, in file order, relabeled 0, 1, ... in the order of `classes`.
 
     Raises:
       InputError: an unknown or repeated name, or fewer than two.

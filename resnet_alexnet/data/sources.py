@@ -1,4 +1,4 @@
-"""Sources: labelled images with random access by index, and the training, validation and test splits made of them."""
+"""Sources: labeled images with random access by index, and the training, validation and test splits made of them."""
 
 import contextlib
 import dataclasses
@@ -13,8 +13,8 @@ from jaxtyping import Int, UInt8
 from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode
-from resnet_alexnet.data.images.geometry import whole_view
-from resnet_alexnet.data.photos import Photos, PhotoSource, PhotoSubset, View, check_readable, load
+from resnet_alexnet.data.images.geometry import whole_image
+from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
 from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
@@ -24,7 +24,9 @@ STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # beside the
 IN_MEMORY = ("auto", "yes", "no")
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
-Track = Callable[[Iterable, int, str], Iterable]  # (items, how many, description) -> the items, showing how far it is
+ProgressFn = Callable[
+    [Iterable, int, str], Iterable
+]  # (items, how many, description) -> the items, showing how far it is
 
 
 class Source(Protocol):
@@ -72,16 +74,16 @@ class Splits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Views:
+class Crops:
     """How photographs of any size are cropped to squares of `size` pixels; see data/geometry.py."""
 
     size: int
-    train: View
-    test: View
+    train: Crop
+    test: Crop
 
 
-def untracked(items: Iterable, length: int, description: str) -> Iterable:
-    """A `Track` that shows nothing."""
+def no_progress(items: Iterable, length: int, description: str) -> Iterable:
+    """A `ProgressFn` that shows nothing."""
     return items
 
 
@@ -94,14 +96,14 @@ def create_splits(
     test_split: str = "",
     validation_fraction: float = 0.1,
     classes: Sequence[str] = (),
-    views: Views | None = None,
+    crops: Crops | None = None,
     in_memory: str = "auto",
     image_size: int | None = None,
     channels: int | None = None,
     num_classes: int | None = None,
     num_examples: int | None = None,
     max_unreadable: int = 0,
-    track: Track = untracked,
+    progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
 ) -> Splits:
     """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
@@ -113,16 +115,16 @@ def create_splits(
       validation_split: likewise; empty: its own, or what is held out.
       test_split: likewise; empty: its own, if it has labels.
       validation_fraction: part of the training set held out, in [0, 1), where the set has no validation split.
-      classes: names of the classes to keep, relabelled in this order; empty keeps all.
-      views: crops of photographs; None takes images as they are, which must then all have one size.
+      classes: names of the classes to keep, relabeled in this order; empty keeps all.
+      crops: crops of photographs; None takes images as they are, which must then all have one size.
       in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
       image_size: height and width in pixels, of "synthetic" (default 32); for data that is read, None or what the data
         (or the views) have.
-      channels: colour channels, likewise (synthetic: 3).
+      channels: color channels, likewise (synthetic: 3).
       num_classes: of "synthetic" alone, before `classes` selects (10).
       num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
       max_unreadable: training images that may be unreadable and replaced by the next, on the way into memory.
-      track: shows how far the decoding of a set that goes into memory, and the check of the others, are.
+      progress: shows how far the decoding of a set that goes into memory, and the check of the others, are.
       report: called with a line for each image that could not be read and was replaced on the way into memory.
 
     Raises:
@@ -140,11 +142,11 @@ def create_splits(
     opened = {
         split: _open(
             part,
-            views,
+            crops,
             in_memory,
             name=f"{name} {split}",
             max_unreadable=max_unreadable if split == "train" else None,
-            track=track,
+            progress=progress,
             report=report,
         )
         for split, part in images.items()
@@ -165,7 +167,7 @@ def open_split(
     test_split: str = "",
     validation_fraction: float = 0.1,
     classes: Sequence[str] = (),
-    track: Track = untracked,
+    progress: ProgressFn = no_progress,
     **sizes: int | None,
 ) -> tuple[str, Source]:
     """One split of the set `name` with its images whole, of any size: for `Source.example`, not for batches.
@@ -181,7 +183,7 @@ def open_split(
       test_split: see `create_splits`.
       validation_fraction: see `create_splits`.
       classes: see `create_splits`; of a TFDS set all records are read to choose them.
-      track: shows how far that is.
+      progress: shows how far that is.
       sizes: see `create_splits`.
 
     Returns:
@@ -208,20 +210,20 @@ def open_split(
         return split, part
     if classes:  # those of a TFDS set, whose labels stand in its records
         indices = np.arange(len(part))
-        labels = [part.read(index)[1] for index in track(range(len(part)), len(part), f"labels of {title}")]
+        labels = [part.read(index)[1] for index in progress(range(len(part)), len(part), f"labels of {title}")]
         part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
         assert not isinstance(part, ArraySource)
-    return split, PhotoSource(part, _first_shape(part, title), whole_view, whole_view)
+    return split, PhotoSource(part, _first_shape(part, title), whole_image, whole_image)
 
 
 def _open(
     images: Images,
-    views: Views | None,
+    crops: Crops | None,
     in_memory: str,
     *,
     name: str,
     max_unreadable: int | None,
-    track: Track,
+    progress: ProgressFn,
     report: Callable[[str], None],
 ) -> Source:
     """The source of these images: cropped photographs, or images as they are, and then in memory or not.
@@ -230,23 +232,23 @@ def _open(
     """
     if isinstance(images, ArraySource):
         return images
-    if views is not None and in_memory == "yes":
+    if crops is not None and in_memory == "yes":
         raise InputError(
-            "dataset.in_memory='yes' is for images that are taken as they are (augment.geometry='none'); "
+            "dataset.in_memory='yes' is for images that are taken as they are (augment.crop='none'); "
             "photographs are cropped as they are read"
         )
-    if views is not None:
-        shape = (views.size, views.size, images.channels)
-        source = PhotoSource(images, shape, views.train, views.test)
+    if crops is not None:
+        shape = (crops.size, crops.size, images.channels)
+        source = PhotoSource(images, shape, crops.train, crops.test)
     else:
-        source = PhotoSource(images, _first_shape(images, name), whole_view, whole_view)
+        source = PhotoSource(images, _first_shape(images, name), whole_image, whole_image)
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
-            return load(source, name=name, max_unreadable=max_unreadable, track=track, report=report)
+            return load(source, name=name, max_unreadable=max_unreadable, progress=progress, report=report)
     # Our own command has decoded all that it prepared.
     prepared = isinstance(images, tfds.TfdsPhotos) and (images.folder / MANIFEST_FILE).exists()
     if max_unreadable is None and not prepared:
-        check_readable(source, name=name, track=track)
+        check_readable(source, name=name, progress=progress)
     return source
 
 

@@ -1,4 +1,4 @@
-"""What preprocessing and colour augmentation need to know of a training set: mean image and colour covariance."""
+"""What preprocessing and color augmentation need to know of a training set: mean image and color covariance."""
 
 import os
 import zipfile
@@ -19,7 +19,7 @@ class Statistics:
     count: images measured.
     pixel_mean: the mean image.
     covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
-        the axes of the colour augmentation ([K12] section 4.1, `augment.color_basis`).
+        the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
     """
 
     count: int

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnet_alexnet.evaluate.protocol import Procedure
+    from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.evaluate.scores import Scores
-    from resnet_alexnet.pretrained.network import Network
+    from resnet_alexnet.pretrained.network import TrainedModel
 
 USAGE = """usage: python -m resnet_alexnet.evaluate --workdir=DIR | --weights=FILE [OPTIONS]
        python -m resnet_alexnet.evaluate --from=FILE.npz [--against=FILE.npz] [--output=DIR]
@@ -28,7 +28,7 @@ data:
   --split      test, validation or train; default: test where there is one, else validation
 
 test:
-  --views      centre (default); ten_crop: corners and centre, mirrored, as AlexNet's; fully_convolutional: the whole
+  --views      center (default); ten_crop: corners and center, mirrored, as AlexNet's; fully_convolutional: the whole
                photograph, mirrored, as ResNet's best
   --scales     pixels of the shorter side, such as 224,256,384,480,640; default: each network's own
   --average    over views and scales: probabilities (default) or logits
@@ -117,7 +117,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     """
     from resnet_alexnet import parallel
     from resnet_alexnet.cli import command
-    from resnet_alexnet.cli.progress import track
+    from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.evaluate.scores import check_classes
     from resnet_alexnet.evaluate.scoring import PRECISIONS
@@ -125,7 +125,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     from resnet_alexnet.train import inputs
     from resnet_alexnet.workdir.config import CONFIG_FILE, load_overridden
 
-    procedure = _parse_procedure(given)
+    protocol = _parse_protocol(given)
     if not given["workdir"] and not given["weights"]:
         raise InputError("no network: give --workdir=DIR, --weights=FILE, or --from=FILE.npz for scores that are there")
     if not path and not given["workdir"]:
@@ -135,7 +135,7 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     batch_size = command.parse_number("batch_size", given["batch_size"] or str(config.eval.batch_size))
     precision = given["precision"] or config.precision
     check_name("precision", precision, PRECISIONS)
-    split, source = inputs.read_split(config, given["split"], track=track)
+    split, source = inputs.read_split(config, given["split"], progress=progress_bar)
     if against is not None:  # whether it is the same split to the last image will be seen when all are read
         check_classes(against.classes, source.classes, what=against.name, than="the data")
         if len(against.labels) != len(source):
@@ -146,16 +146,16 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
         networks,
         split,
         source,
-        settings={"dataset": config.dataset.name, "split": split, "precision": precision, **procedure.to_json()},
-        procedure=procedure,
+        settings={"dataset": config.dataset.name, "split": split, "precision": precision, **protocol.to_json()},
+        protocol=protocol,
         mesh=parallel.create_mesh(),
         batch_size=batch_size,
         precision=precision,
-        track=track,
+        progress=progress_bar,
     )
 
 
-def _load_networks(given: Mapping[str, str]) -> "dict[str, Network]":
+def _load_networks(given: Mapping[str, str]) -> "dict[str, TrainedModel]":
     """The networks by name: run folders, then weight files."""
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli import command
@@ -188,16 +188,16 @@ def _name_paths(paths: Sequence[str]) -> dict[str, Path]:
     return named
 
 
-def _parse_procedure(given: Mapping[str, str]) -> "Procedure":
+def _parse_protocol(given: Mapping[str, str]) -> "TestProtocol":
     from resnet_alexnet.cli import command
     from resnet_alexnet.errors import check_name
-    from resnet_alexnet.evaluate.protocol import Procedure
+    from resnet_alexnet.evaluate.protocol import TestProtocol
 
     if given["flip"]:
         check_name("--flip", given["flip"], ("true", "false"))
     chosen: dict[str, Any] = {name: given[name] for name in ("views", "average", "scores", "corners") if given[name]}
     scales = given["scales"].split(",") if given["scales"] else []
-    return Procedure(
+    return TestProtocol(
         scales=tuple(command.parse_number("scales", scale) for scale in scales),
         flip=given["flip"] == "true" if given["flip"] else None,
         **chosen,
@@ -221,7 +221,7 @@ def _write(
     output: Path, scores: "Scores", parts: "Mapping[str, Scores]", result: dict[str, Any], *, title: str
 ) -> list[str]:
     """Writes the files, each whole or not at all; returns their names."""
-    from resnet_alexnet.data.readers.imagenet_classes import in_words
+    from resnet_alexnet.data.readers.imagenet_classes import display_name
     from resnet_alexnet.errors import InputError
     from resnet_alexnet.evaluate.report import confusion_matrix, confusions
     from resnet_alexnet.files import write_json
@@ -234,7 +234,7 @@ def _write(
         output.mkdir(parents=True, exist_ok=True)
         for name, part in files.items():
             part.save(output / name)
-        matrix, words = confusion_matrix(scores), [in_words(name) for name in scores.classes]
+        matrix, words = confusion_matrix(scores), [display_name(name) for name in scores.classes]
         draw_confusion(matrix, confusions(matrix), words, output / _FIGURE_FILE, title=title)
         write_json(output / _REPORT_FILE, result)
     except OSError as error:

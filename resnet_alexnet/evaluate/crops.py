@@ -13,7 +13,7 @@ from PIL import Image
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.errors import InputError
 
-VIEWS = ("centre", "ten_crop", "fully_convolutional")
+VIEWS = ("center", "ten_crop", "fully_convolutional")
 CORNERS = ("square", "photograph")
 # The shapes of whole photographs besides squares: width over height, or its inverse; those of cameras and screens.
 _ASPECTS = (6 / 5, 4 / 3, 3 / 2, 16 / 9, 2)
@@ -24,17 +24,17 @@ Views = UInt8[np.ndarray, "views height width channels"]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ViewSpec:
     """How one decoded image of any size becomes the views of it at one scale; equal ones give equal views.
 
-    views: "centre", the central crop. "ten_crop", the four corners and the centre. "fully_convolutional", the whole
+    views: "center", the central crop. "ten_crop", the four corners and the center. "fully_convolutional", the whole
         photograph, its longer side as `long_sides` has it.
     size: side of a crop in pixels.
     scale: pixels to which the shorter side is resized first; None takes images of `size` as they are.
     corners: where those of "ten_crop" are: of the central "square" ([K12] section 4.1), or of the whole resized
         "photograph" (torchvision).
     interpolation: of the resizing, one of `data.geometry.INTERPOLATIONS`.
-    channels: colour channels of the views, 3 or 1; images are converted.
+    channels: color channels of the views, 3 or 1; images are converted.
     """
 
     views: str
@@ -58,20 +58,20 @@ class Geometry:
             return whole(image, self.scale, self.interpolation)[np.newaxis]
         if self.views == "ten_crop":
             return five_crops(image, self.size, self.scale, self.corners, self.interpolation)
-        crop = geometry.central_view(
+        crop = geometry.resize_center_crop(
             image, None, size=self.size, shorter_side=self.scale, interpolation=self.interpolation
         )
         return crop[np.newaxis]
 
 
 def five_crops(image: Pixels, size: int, scale: int, corners: str, interpolation: str) -> Views:
-    """The four corners, and the centre as it is by itself. Source: [K12] section 4.1; the central square: section 2."""
+    """The four corners, and the center as it is by itself. Source: [K12] section 4.1; the central square: section 2."""
     image = geometry.resize_shorter_side(image, scale, interpolation)
-    centre = geometry.center_crop(image, size, size)
+    center = geometry.center_crop(image, size, size)
     if corners == "square":
         image = geometry.center_crop(image, scale, scale)
     places = [(y, x) for y in (slice(size), slice(-size, None)) for x in (slice(size), slice(-size, None))]
-    return np.stack([*(image[place] for place in places), centre])
+    return np.stack([*(image[place] for place in places), center])
 
 
 def long_sides(scale: int) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ def whole(image: Pixels, scale: int, interpolation: str) -> Pixels:
 
 
 def with_channels(image: Pixels, channels: int) -> Pixels:
-    """The image in grey (1 channel) or colour (3): colour as luma by ITU-R BT.601, grey as three equal channels.
+    """The image in gray (1 channel) or color (3): color as luma by ITU-R BT.601, gray as three equal channels.
 
     Raises:
         InputError: any other number of channels.

@@ -5,33 +5,35 @@ from typing import Any
 
 from resnet_alexnet import models
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.evaluate.crops import CORNERS, VIEWS, Geometry
-from resnet_alexnet.pretrained.network import SCORES, Description
+from resnet_alexnet.evaluate.crops import CORNERS, VIEWS, ViewSpec
+from resnet_alexnet.pretrained.network import SCORES, ModelSpec
 
 AVERAGES = ("probabilities", "logits")
 LARGEST_SCALE = 4096  # pixels
 
 
 @dataclass(frozen=True)
-class Procedure:
+class TestProtocol:
     """A way to test, the same for every network and image.
 
-    views: "centre", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
-        [H15] section 3.4); see `views.Geometry`.
+    views: "center", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
+        [H15] section 3.4); see `views.ViewSpec`.
     scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
         Empty: each network's own.
     average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
         probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
     scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
     flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
-        with whole photographs, as both sources do, but not with the centre.
-    corners: of ten crops, see `views.Geometry`.
+        with whole photographs, as both sources do, but not with the center.
+    corners: of ten crops, see `views.ViewSpec`.
 
     Raises:
         InputError: a value that is not allowed.
     """
 
-    views: str = "centre"
+    __test__ = False  # it is not a test case, as pytest would take it for by its name
+
+    views: str = "center"
     scales: tuple[int, ...] = ()
     average: str = "probabilities"
     scores: str = ""
@@ -52,36 +54,43 @@ class Procedure:
     @property
     def mirrored(self) -> bool:
         """Whether the mirror image of every view is tested too."""
-        return self.views != "centre" if self.flip is None else self.flip
+        return self.views != "center" if self.flip is None else self.flip
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {**asdict(self), "scales": list(self.scales), "mirrored": self.mirrored}
 
-    def geometries(self, network: Description) -> tuple[Geometry, ...]:
+    def view_specs(self, network: ModelSpec) -> tuple[ViewSpec, ...]:
         """How an image becomes what `network` sees, one a scale.
 
         Raises:
             InputError: a scale is missing, or too small for the network's crops.
         """
-        record = network.preprocessing
-        for scale in self.scales or (record.shorter_side,):
-            if scale is None and self.views != "centre":
+        preprocessing = network.preprocessing
+        for scale in self.scales or (preprocessing.shorter_side,):
+            if scale is None and self.views != "center":
                 raise InputError(
-                    f"views={self.views!r} needs scales for {network.model}, which takes images of {record.image_size} "
-                    "pixels as they are"
+                    f"views={self.views!r} needs scales for {network.model}, which takes images of "
+                    f"{preprocessing.image_size} pixels as they are"
                 )
-            if scale is not None and scale < record.image_size and self.views != "fully_convolutional":
+            if scale is not None and scale < preprocessing.image_size and self.views != "fully_convolutional":
                 raise InputError(
-                    f"scales={scale}: the crops of {record.image_size} pixels that {network.model} takes do not fit "
-                    f"(allowed: {record.image_size} or more)"
+                    f"scales={scale}: the crops of {preprocessing.image_size} pixels that {network.model} takes do not "
+                    f"fit (allowed: {preprocessing.image_size} or more)"
                 )
         return tuple(
-            Geometry(self.views, record.image_size, scale, self.corners, record.interpolation, record.channels)
-            for scale in self.scales or (record.shorter_side,)
+            ViewSpec(
+                self.views,
+                preprocessing.image_size,
+                scale,
+                self.corners,
+                preprocessing.interpolation,
+                preprocessing.channels,
+            )
+            for scale in self.scales or (preprocessing.shorter_side,)
         )
 
-    def model_options(self, network: Description) -> dict[str, Any]:
+    def model_options(self, network: ModelSpec) -> dict[str, Any]:
         """The options that the network's model needs to be tested so.
 
         Raises:
@@ -91,9 +100,9 @@ class Procedure:
             return {}
         options = models.fully_convolutional_options(network.model)
         smallest = getattr(network.abstract(**options), "smallest", 1)
-        for geometry in self.geometries(network):
-            if geometry.scale is not None and geometry.scale < smallest:
+        for view_spec in self.view_specs(network):
+            if view_spec.scale is not None and view_spec.scale < smallest:
                 raise InputError(
-                    f"scales={geometry.scale} is too small for {network.model} (allowed: {smallest} or more)"
+                    f"scales={view_spec.scale} is too small for {network.model} (allowed: {smallest} or more)"
                 )
         return options

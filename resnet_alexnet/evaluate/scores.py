@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import written_whole
+from resnet_alexnet.files import atomic_write
 
 FORMAT = "resnet_alexnet scores 1"
 _ARRAYS = {"scores": "f", "labels": "i", "names": "U", "classes": "U", "settings": "U", "format": "U"}  # kinds of dtype
@@ -60,7 +60,7 @@ class Scores:
         Raises:
             InputError: it cannot be written.
         """
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 scores=self.scores,

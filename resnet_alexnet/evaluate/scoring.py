@@ -22,32 +22,32 @@ from resnet_alexnet import parallel
 from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.images.geometry import resize_with_one_thread
 from resnet_alexnet.data.photos import map_in_threads
-from resnet_alexnet.data.sources import Track, untracked
+from resnet_alexnet.data.sources import ProgressFn, no_progress
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.evaluate.crops import Geometry, Pixels, Views
-from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.evaluate.crops import Pixels, Views, ViewSpec
+from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scores import check_classes
 from resnet_alexnet.paths import Tree
-from resnet_alexnet.pretrained.network import Network, probabilities
+from resnet_alexnet.pretrained.network import TrainedModel, probabilities
 
 PRECISIONS = ("float32", "bfloat16")
 _IMAGES_AHEAD = 64  # decoded, with all their views, and not yet taken
 _STEPS_IN_FLIGHT = 4  # whose scores are not yet fetched
 _FINISHED_AT_ONCE = 4096  # images whose mean logits become probabilities together
 
-Plan = dict[Geometry, list[tuple[int, int]]]  # the networks that want these views, and the number of their scale
+Plan = dict[ViewSpec, list[tuple[int, int]]]  # the networks that want these views, and the number of their scale
 
 
 def score_images(
-    networks: Sequence[Network],
+    networks: Sequence[TrainedModel],
     read: Callable[[int], Pixels | None],
     count: int,
     *,
-    procedure: Procedure,
+    protocol: TestProtocol,
     mesh: parallel.Mesh,
     batch_size: int,
     precision: str = "float32",
-    track: Track = untracked,
+    progress: ProgressFn = no_progress,
     where: Callable[[int], str] = "image {}".format,
 ) -> Float32[np.ndarray, "networks count classes"]:
     """The probabilities that each network gives each image.
@@ -56,12 +56,12 @@ def score_images(
         networks: of any models, sizes and preprocessing, with the same classes.
         read: gives a decoded image, by number from 0, or None for one to leave out; called by threads.
         count: images.
-        procedure: views, scales and averaging.
+        protocol: views, scales and averaging.
         mesh: the devices.
         batch_size: images a step over all devices, of one view of the network's own size; of more or larger views
             proportionally fewer, but one a device.
         precision: of the networks' arithmetic, one of PRECISIONS; the scores are float32.
-        track: shows how many images are read.
+        progress: shows how many images are read.
         where: what to call an image in an error.
 
     Returns:
@@ -73,102 +73,102 @@ def score_images(
     """
     check_name("precision", precision, PRECISIONS)
     classes = _common_classes(networks)
-    plan = _plan(networks, procedure)
-    scorers = [_create_scorer(network, procedure, mesh, jnp.dtype(precision)) for network in networks]
-    means = _Means((len(networks), count, len(classes)), scales=max(1, len(procedure.scales)))
+    plan = _plan(networks, protocol)
+    scorers = [_create_scorer(network, protocol, mesh, jnp.dtype(precision)) for network in networks]
+    means = _Means((len(networks), count, len(classes)), scales=max(1, len(protocol.scales)))
     resize_with_one_thread()  # the threads are the parallelism
-    views = partial(_views, read=read, geometries=tuple(plan), where=where)
-    rows = partial(_rows, batch_size=batch_size, mirrored=procedure.mirrored, devices=mesh.size, count=count)
+    views = partial(_views, read=read, view_specs=tuple(plan), where=where)
+    rows = partial(_rows, batch_size=batch_size, mirrored=protocol.mirrored, devices=mesh.size, count=count)
     in_flight: deque[tuple[int, int, list[int], jax.Array]] = deque()
     with contextlib.closing(map_in_threads(views, range(count), ahead=_IMAGES_AHEAD)) as examples:
-        for geometry, indices, batch in _batches(track(examples, count, f"scoring {count:,} images"), rows):
+        for view_spec, indices, batch in _batches(progress(examples, count, f"scoring {count:,} images"), rows):
             images = parallel.split_batch({"image": batch}, mesh)["image"]
-            for network, scale in plan[geometry]:
+            for network, scale in plan[view_spec]:
                 in_flight.append((network, scale, indices, scorers[network](images)))
             while len(in_flight) > _STEPS_IN_FLIGHT:
                 means.add(*in_flight.popleft())
     for step in in_flight:
         means.add(*step)
     scores = means.finish()
-    if procedure.average == "logits":
+    if protocol.average == "logits":
         for network, logits in zip(networks, scores, strict=True):
-            _to_probabilities(logits, network, procedure)
+            _to_probabilities(logits, network, protocol)
     return scores
 
 
-def _common_classes(networks: Sequence[Network]) -> tuple[str, ...]:
+def _common_classes(networks: Sequence[TrainedModel]) -> tuple[str, ...]:
     """The classes of all the networks.
 
     Raises:
         InputError: one has others, or another number of logits than of classes.
     """
-    titles = [f"network {number} ({network.description.model})" for number, network in enumerate(networks, start=1)]
-    classes = networks[0].description.preprocessing.classes
+    titles = [f"network {number} ({network.spec.model})" for number, network in enumerate(networks, start=1)]
+    classes = networks[0].spec.preprocessing.classes
     for network, title in zip(networks, titles, strict=True):
-        description = network.description
-        check_classes(description.preprocessing.classes, classes, what=title, than=titles[0])
-        if max(2, description.num_classes) != len(classes):
-            raise InputError(f"{title} has {description.num_classes} logits, but names {len(classes)} classes")
+        spec = network.spec
+        check_classes(spec.preprocessing.classes, classes, what=title, than=titles[0])
+        if max(2, spec.num_classes) != len(classes):
+            raise InputError(f"{title} has {spec.num_classes} logits, but names {len(classes)} classes")
     return classes
 
 
-def _plan(networks: Sequence[Network], procedure: Procedure) -> Plan:
+def _plan(networks: Sequence[TrainedModel], protocol: TestProtocol) -> Plan:
     plan: Plan = {}
     for number, network in enumerate(networks):
-        for scale, geometry in enumerate(procedure.geometries(network.description)):
-            plan.setdefault(geometry, []).append((number, scale))
+        for scale, view_spec in enumerate(protocol.view_specs(network.spec)):
+            plan.setdefault(view_spec, []).append((number, scale))
     return plan
 
 
 def _views(
-    index: int, *, read: Callable[[int], Pixels | None], geometries: Sequence[Geometry], where: Callable[[int], str]
-) -> tuple[int, list[tuple[Geometry, Views]]]:
+    index: int, *, read: Callable[[int], Pixels | None], view_specs: Sequence[ViewSpec], where: Callable[[int], str]
+) -> tuple[int, list[tuple[ViewSpec, Views]]]:
     """All views of an image; none of one that is left out."""
     image = read(index)
     try:
-        return index, [] if image is None else [(geometry, geometry(image)) for geometry in geometries]
+        return index, [] if image is None else [(view_spec, view_spec(image)) for view_spec in view_specs]
     except (InputError, UnreadableImageError) as error:
         raise InputError(f"{where(index)}: {error}") from None
 
 
 def _rows(
-    geometry: Geometry, shape: tuple[int, ...], *, batch_size: int, mirrored: bool, devices: int, count: int
+    view_spec: ViewSpec, shape: tuple[int, ...], *, batch_size: int, mirrored: bool, devices: int, count: int
 ) -> int:
     """Images a step whose views have this shape: a multiple of the devices, at least one each, no more than needed."""
     views, height, width, _ = shape
-    wanted = batch_size * geometry.size**2 // (views * (1 + mirrored) * height * width)
+    wanted = batch_size * view_spec.size**2 // (views * (1 + mirrored) * height * width)
     return min(max(1, wanted // devices), -(-count // devices)) * devices
 
 
 def _batches(
-    examples: Iterable[tuple[int, list[tuple[Geometry, Views]]]], rows: Callable[[Geometry, tuple[int, ...]], int]
-) -> Iterator[tuple[Geometry, list[int], UInt8[np.ndarray, "rows views height width channels"]]]:
+    examples: Iterable[tuple[int, list[tuple[ViewSpec, Views]]]], rows: Callable[[ViewSpec, tuple[int, ...]], int]
+) -> Iterator[tuple[ViewSpec, list[int], UInt8[np.ndarray, "rows views height width channels"]]]:
     """Views of one geometry and shape with their images' indices, as steps fill; at the end the others, filled up."""
-    waiting: dict[tuple[Geometry, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
+    waiting: dict[tuple[ViewSpec, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
     for index, views in examples:
-        for geometry, pixels in views:
-            indices, batch = waiting.setdefault((geometry, pixels.shape), ([], []))
+        for view_spec, pixels in views:
+            indices, batch = waiting.setdefault((view_spec, pixels.shape), ([], []))
             indices.append(index)
             batch.append(pixels)
-            if len(indices) == rows(geometry, pixels.shape):
-                del waiting[geometry, pixels.shape]
-                yield geometry, indices, np.stack(batch)
-    for (geometry, shape), (indices, batch) in waiting.items():
-        padding = [np.zeros(shape, np.uint8)] * (rows(geometry, shape) - len(batch))
-        yield geometry, indices, np.stack([*batch, *padding])
+            if len(indices) == rows(view_spec, pixels.shape):
+                del waiting[view_spec, pixels.shape]
+                yield view_spec, indices, np.stack(batch)
+    for (view_spec, shape), (indices, batch) in waiting.items():
+        padding = [np.zeros(shape, np.uint8)] * (rows(view_spec, shape) - len(batch))
+        yield view_spec, indices, np.stack([*batch, *padding])
 
 
 def _create_scorer(
-    network: Network, procedure: Procedure, mesh: parallel.Mesh, dtype: jnp.dtype
+    network: TrainedModel, protocol: TestProtocol, mesh: parallel.Mesh, dtype: jnp.dtype
 ) -> Callable[[jax.Array], jax.Array]:
     """The network on the devices: from UInt8 (rows, views, height, width, channels) to Float32 (rows, classes)."""
-    description = network.description
+    spec = network.spec
     step = partial(
         score_step,
-        graphdef=network.graphdef(**procedure.model_options(description)),
-        normalize=partial(description.preprocessing.normalize, dtype=dtype),
-        mirrored=procedure.mirrored,
-        finish=_pairs if procedure.average == "logits" else partial(probabilities, scores=_scores(network, procedure)),
+        graphdef=network.graphdef(**protocol.model_options(spec)),
+        normalize=partial(spec.preprocessing.normalize, dtype=dtype),
+        mirrored=protocol.mirrored,
+        finish=_pairs if protocol.average == "logits" else partial(probabilities, scores=_scores(network, protocol)),
     )
     params, batch_stats = parallel.replicate((network.params, network.batch_stats), mesh)
     return partial(parallel.parallel_rows(step, mesh), params, batch_stats)
@@ -186,7 +186,7 @@ def score_step(
 ) -> Float[Array, "rows classes"]:
     """The mean over an image's views, and their mirror images, of what `finish` makes of the logits.
 
-    Mirror images are those of the normalised views, as in training.
+    Mirror images are those of the normalized views, as in training.
     """
     rows, views = images.shape[:2]
     x = normalize(images.reshape(rows * views, *images.shape[2:]))
@@ -197,8 +197,8 @@ def score_step(
     return results.reshape(rows, -1, results.shape[-1]).mean(axis=1)
 
 
-def _scores(network: Network, procedure: Procedure) -> str:
-    return procedure.scores or network.description.scores
+def _scores(network: TrainedModel, protocol: TestProtocol) -> str:
+    return protocol.scores or network.spec.scores
 
 
 def _pairs(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
@@ -206,12 +206,14 @@ def _pairs(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"
     return jnp.concatenate([-logits, logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
-def _to_probabilities(logits: Float32[np.ndarray, "count classes"], network: Network, procedure: Procedure) -> None:
+def _to_probabilities(
+    logits: Float32[np.ndarray, "count classes"], network: TrainedModel, protocol: TestProtocol
+) -> None:
     """Replaces mean logits, as `_pairs` gives them, by the probabilities they stand for."""
-    first = 1 if network.description.num_classes == 1 else 0
+    first = 1 if network.spec.num_classes == 1 else 0
     for start in range(0, len(logits), _FINISHED_AT_ONCE):
         block = logits[start : start + _FINISHED_AT_ONCE]
-        block[:] = probabilities(jnp.asarray(block[:, first:]), _scores(network, procedure))
+        block[:] = probabilities(jnp.asarray(block[:, first:]), _scores(network, protocol))
 
 
 class _Means:

@@ -9,11 +9,11 @@ from resnet_alexnet.data.sources import Source, name_images
 from resnet_alexnet.evaluate.crops import Pixels
 from resnet_alexnet.evaluate.scores import Scores, check_classes
 from resnet_alexnet.evaluate.scoring import score_images
-from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.pretrained.network import TrainedModel
 
 
 def score_split(
-    networks: Mapping[str, Network], split: str, source: Source, *, settings: Mapping[str, Any], **options: Any
+    networks: Mapping[str, TrainedModel], split: str, source: Source, *, settings: Mapping[str, Any], **options: Any
 ) -> dict[str, Scores]:
     """The scores of every network, by its name, on every image of a split.
 
@@ -28,7 +28,7 @@ def score_split(
         InputError: classes that are not those of the split, an image that cannot be read; or see `score_images`.
     """
     for name, network in networks.items():
-        check_classes(network.description.preprocessing.classes, source.classes, what=name, than="the data")
+        check_classes(network.spec.preprocessing.classes, source.classes, what=name, than="the data")
     labels = np.empty(len(source), np.int32)
     names = [""] * len(source)
 
@@ -41,7 +41,7 @@ def score_split(
     scores = score_images(list(networks.values()), read, len(source), where=source.where, **options)
     images = name_images(split, names)
     described = {
-        name: {"network": name, "model": network.description.model, "options": dict(network.description.options)}
+        name: {"network": name, "model": network.spec.model, "options": dict(network.spec.options)}
         for name, network in networks.items()
     }
     return {

@@ -3,25 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_alexnet.data.readers.imagenet_classes import in_words
+from resnet_alexnet.data.readers.imagenet_classes import display_name
 
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows, name and value, of what `report.report` gives, with "parts" and "against" where they are."""
     made_by = result["settings"].get("mean_of", [result["settings"]])
-    procedures = dict.fromkeys(map(_procedure_in_words, made_by))
+    protocols = dict.fromkeys(map(_format_protocol, made_by))
     rows: list[tuple[str, object]] = [
         ("images", f"{result['images']:,}, {made_by[0].get('dataset')} {made_by[0].get('split')}"),
-        *(("test", procedure) for procedure in procedures),
+        *(("test", protocol) for protocol in protocols),
     ]
-    rows += [(name, _errors_in_words(part)) for name, part in result.get("parts", {}).items()]
-    rows.append(("error", _errors_in_words(result)))
+    rows += [(name, _format_errors(part)) for name, part in result.get("parts", {}).items()]
+    rows.append(("error", _format_errors(result)))
     if result["without_answer"]:
         rows.append(("without answer", f"{result['without_answer']:,} images, whose scores are no numbers"))
     if result["confusions"]:
         label, answer, count = result["confusions"][0]
         images = result["per_class"][label]["images"]
-        rows.append(("confused most", f"{in_words(label)} taken for {in_words(answer)}, {count:,} of {images:,}"))
+        rows.append(
+            ("confused most", f"{display_name(label)} taken for {display_name(answer)}, {count:,} of {images:,}")
+        )
     if "against" in result:
         against = result["against"]
         low, high = against["difference_interval"]
@@ -36,7 +38,7 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     return rows
 
 
-def _errors_in_words(part: Mapping[str, Any]) -> str:
+def _format_errors(part: Mapping[str, Any]) -> str:
     words = []
     for name, title in (("top1", "top-1"), ("top5", "top-5")):
         if f"{name}_error" in part:
@@ -45,7 +47,7 @@ def _errors_in_words(part: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _procedure_in_words(made: Mapping[str, Any]) -> str:
+def _format_protocol(made: Mapping[str, Any]) -> str:
     views = str(made.get("views")).replace("_", " ")
     scales = ", ".join(map(str, made.get("scales") or ())) or "the network's own"
     mirrored = ", mirrored too" if made.get("mirrored") else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_alexnet.features.neighbors import draw_neighbours
+from resnet_alexnet.features.neighbors import draw_neighbors
 
 USAGE = """usage: python -m resnet_alexnet.features --workdir=DIR | --weights=FILE  --output=FILE.npz [OPTIONS]
 
@@ -24,18 +24,18 @@ Writes what a trained network has at a layer for every image of a data set, once
   --pool       mean: the mean of each map over its positions; none (the default): whole maps
   --batch_size images a step (100)
 
-And a picture of nearest neighbours by Euclidean distance in the space of these features:
+And a picture of nearest neighbors by Euclidean distance in the space of these features:
 
-  --neighbours=FILE.png  a row is an image of the split, and behind the gap the six nearest, the nearest first, with
+  --neighbors=FILE.png  a row is an image of the split, and behind the gap the six nearest, the nearest first, with
                          their distances; those of another class in a red frame
   --queries    rows, of as many classes as there are (8)
-  --among      the split whose images are the neighbours (train)
+  --among      the split whose images are the neighbors (train)
 
 exit codes: 0 done · 2 bad input
 """
 _FLAGS = {
     **{"output": "file", "split": "split", "layer": "path", "pool": "none or mean", "batch_size": "images"},
-    **{"neighbours": "picture", "queries": "rows", "among": "split"},
+    **{"neighbors": "picture", "queries": "rows", "among": "split"},
 }
 _DEFAULTS = {"split": "test", "pool": "none", "batch_size": "100", "queries": "8", "among": "train"}
 
@@ -45,10 +45,10 @@ def save(output: Path, split: str, source: Any, features: Any, labels: Any, *, l
     import numpy as np
 
     from resnet_alexnet.data.sources import name_images
-    from resnet_alexnet.files import written_whole
+    from resnet_alexnet.files import atomic_write
 
     names = np.array(name_images(split, [source.where(index) for index in range(len(source))]))
-    with written_whole(output) as temporary, temporary.open("wb") as file:
+    with atomic_write(output) as temporary, temporary.open("wb") as file:
         np.savez(file, features=features, labels=labels, classes=np.array(source.classes), names=names, layer=layer)
 
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     from resnet_alexnet import parallel, pretrained
     from resnet_alexnet.cli import command
-    from resnet_alexnet.cli.progress import track
+    from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.errors import InputError
     from resnet_alexnet.features import extraction
     from resnet_alexnet.train import inputs
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     if not flags["output"]:
         raise InputError("--output is missing: the file to write, such as --output=features.npz")
     output = command.parse_output("output", flags["output"], ".npz")
-    picture = command.parse_output("neighbours", flags["neighbours"], ".png") if flags["neighbours"] else None
+    picture = command.parse_output("neighbors", flags["neighbors"], ".png") if flags["neighbors"] else None
     batch_size = command.parse_number("batch_size", flags["batch_size"], most=100_000)
     rows = command.parse_number("queries", flags["queries"], most=50)
     if config is None:
@@ -81,26 +81,28 @@ def main(arguments: Sequence[str]) -> None:
             "--config is missing: the data whose features are wanted, such as --config=configs/quickstart.py"
         )
     network = pretrained.load_network(path, step=step)
-    probe = extraction.create_probe(network, flags["layer"], pool=flags["pool"])
-    splits = inputs.read_views(config, network.description.preprocessing, track=track)
+    layer = extraction.find_layer(network, flags["layer"], pool=flags["pool"])
+    splits = inputs.read_splits_for_model(config, network.spec.preprocessing, progress=progress_bar)
     sources = {
         name: inputs.choose_split(splits, name) for name in {flags["split"], *([flags["among"]] * bool(picture))}
     }
-    extraction.check_memory(probe, sum(map(len, sources.values())), memory=extraction.machine_memory())
+    extraction.check_memory(layer, sum(map(len, sources.values())), memory=extraction.machine_memory())
     mesh = parallel.create_mesh()
     collected = {
         name: (
             source,
-            *extraction.collect(network, source, probe, batch_size=batch_size, mesh=mesh, track=track, name=name),
+            *extraction.collect(
+                network, source, layer, batch_size=batch_size, mesh=mesh, progress=progress_bar, name=name
+            ),
         )
         for name, source in sources.items()
     }
     source, features, labels = collected[flags["split"]]
-    save(output, flags["split"], source, features, labels, layer=probe.name)
-    print(f"wrote {output}: {' x '.join(map(str, features.shape))} at {probe.name}")
+    save(output, flags["split"], source, features, labels, layer=layer.name)
+    print(f"wrote {output}: {' x '.join(map(str, features.shape))} at {layer.name}")
     if picture is not None:
         same = flags["split"] == flags["among"]
-        draw_neighbours(collected[flags["split"]], collected[flags["among"]], picture, rows=rows, same=same)
+        draw_neighbors(collected[flags["split"]], collected[flags["among"]], picture, rows=rows, same=same)
         print(f"wrote {picture}")
 
 

@@ -8,23 +8,23 @@ from jaxtyping import Float32, UInt8
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.trace import layer_calls
 from resnet_alexnet.plots import grid
-from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.pretrained.network import TrainedModel
 
 _PIXELS = 44  # about a kernel's side in the picture
 
 
-def first_kernels(network: Network) -> tuple[str, list[Float32[np.ndarray, "height width channels kernels"]]]:
+def first_kernels(network: TrainedModel) -> tuple[str, list[Float32[np.ndarray, "height width channels kernels"]]]:
     """The path of the first convolution, and its kernels; of a net of two towers those of each.
 
     Raises:
         InputError: its images have no 1 or 3 channels, as pictures have.
     """
-    size, channels = network.description.preprocessing.image_size, network.description.preprocessing.channels
+    size, channels = network.spec.preprocessing.image_size, network.spec.preprocessing.channels
     if channels not in (1, 3):
         raise InputError(
             f"the network takes images of {channels} channels, whose kernels are no picture (allowed: 1, 3)"
         )
-    path = layer_calls(network.description.abstract(), (size, size, channels))[0].path
+    path = layer_calls(network.spec.abstract(), (size, size, channels))[0].path
     kernel = np.asarray(network.leaves()[f"params/{path.replace('.', '/')}/kernel"])
     return path, list(kernel) if kernel.ndim == 5 else [kernel]
 
@@ -32,7 +32,7 @@ def first_kernels(network: Network) -> tuple[str, list[Float32[np.ndarray, "heig
 def tile_kernels(
     kernels: Float32[np.ndarray, "height width channels kernels"], *, scale: int
 ) -> UInt8[np.ndarray, "rows columns channels"]:
-    """Kernels side by side, white between them. A weight of 0 is grey, the largest of a kernel in size black or white.
+    """Kernels side by side, white between them. A weight of 0 is gray, the largest of a kernel in size black or white.
 
     scale: pixels of the picture for a weight.
 
@@ -53,7 +53,7 @@ def _columns(count: int) -> int:
     return max(n for n in range(1, 17) if count % n == 0 and n * n < 6 * count)
 
 
-def draw_kernels(network: Network, output: Path) -> None:
+def draw_kernels(network: TrainedModel, output: Path) -> None:
     """Writes the picture of a network's first kernels.
 
     Raises:
@@ -62,7 +62,7 @@ def draw_kernels(network: Network, output: Path) -> None:
     path, towers = first_kernels(network)
     size, _, channels, _ = towers[0].shape
     total = sum(kernels.shape[-1] for kernels in towers)
-    title = f"{network.description.model} {path}: {total} kernels of {size} x {size} x {channels}"
+    title = f"{network.spec.model} {path}: {total} kernels of {size} x {size} x {channels}"
     blocks = [tile_kernels(kernels, scale=max(1, round(_PIXELS / size))) for kernels in towers]
     names = [""] if len(blocks) == 1 else [f"tower {number}" for number in range(1, len(blocks) + 1)]
     grid.draw_blocks(list(zip(blocks, names, strict=True)), output, title=title)

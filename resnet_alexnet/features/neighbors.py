@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int
 from resnet_alexnet.plots import grid
 
 _ROWS = 4096  # whose distances are computed at a time
-_COUNT = 6  # neighbours of a query, as in [K12] figure 4
+_COUNT = 6  # neighbors of a query, as in [K12] figure 4
 
 
 def choose_examples(labels: Int[np.ndarray, "images"], count: int) -> Int[np.ndarray, "count"]:
@@ -25,7 +25,7 @@ def choose_examples(labels: Int[np.ndarray, "images"], count: int) -> Int[np.nda
     return in_turn[np.arange(count) * len(classes) // count]
 
 
-def find_neighbours(
+def find_neighbors(
     queries: Float32[np.ndarray, "queries ..."],
     among: Float32[np.ndarray, "images ..."],
     *,
@@ -34,7 +34,7 @@ def find_neighbours(
 ) -> tuple[Int[np.ndarray, "queries count"], Float32[np.ndarray, "queries count"]]:
     """The rows of `among` nearest to each query, the nearest first, and their Euclidean distances.
 
-    same: the rows of `among` that the queries themselves are, if they are; none is its own neighbour.
+    same: the rows of `among` that the queries themselves are, if they are; none is its own neighbor.
 
     Source: [K12] section 6.1 and figure 4.
     """
@@ -51,20 +51,20 @@ def find_neighbours(
     return indices, distances
 
 
-def draw_neighbours(queries: Any, among: Any, output: Path, *, rows: int, same: bool) -> None:
-    """Draws images and their nearest neighbours.
+def draw_neighbors(queries: Any, among: Any, output: Path, *, rows: int, same: bool) -> None:
+    """Draws images and their nearest neighbors.
 
     Args:
         queries: source, features and labels of the images, of which `rows` are drawn.
-        among: the same of the images among which neighbours are sought.
+        among: the same of the images among which neighbors are sought.
         output: the PNG to write.
         rows: images.
-        same: that both are one split; then no image is its own neighbour.
+        same: that both are one split; then no image is its own neighbor.
     """
     (source, features, labels), (others, other_features, other_labels) = queries, among
     chosen = choose_examples(labels, rows)
     count = min(_COUNT, len(others) - same)
-    found, distances = find_neighbours(
+    found, distances = find_neighbors(
         features[chosen], other_features, count=count, same=chosen.tolist() if same else None
     )
     cells = []

@@ -125,13 +125,13 @@ class MapLinear(Layer):
 class AlexNet(nnx.Module):
     """The network of [K12], in two towers or in one; logits of a larger image are averaged over its positions.
 
-    Source: [K12] section 3 (figure 2), initialisation section 5: weights N(0, 0.01), bias 1 in conv2, 4, 5 and the
+    Source: [K12] section 3 (figure 2), initialization section 5: weights N(0, 0.01), bias 1 in conv2, 4, 5 and the
         hidden fully connected layers. `init="author_code"` is cuda-convnet2's: std 0.03 in conv3 to 5, bias -7 before
         logistic outputs.
     Departure: 224 pixels need 2 of padding to give the stated 55x55 maps.
 
     activation: "relu" or "tanh" (figure 1).
-    lrn: local response normalisation after conv1 and conv2, with lrn_size, lrn_k, lrn_alpha, lrn_alpha_over_size and
+    lrn: local response normalization after conv1 and conv2, with lrn_size, lrn_k, lrn_alpha, lrn_alpha_over_size and
         lrn_beta of its formula; lrn_order "after_activation" (the paper) or "before_activation" (the study text, and
         cuda-convnet2's first layer); lrn_across_towers runs it over all the layer's kernel maps, as Caffe and torch do.
     pooling: "overlapping" 3x3 windows with stride 2, or "plain" 2x2.

@@ -16,9 +16,9 @@ from resnet_alexnet.models.normalization import LocalResponseNorm
 class AlexNetCifar(nnx.Module):
     """Krizhevsky's four-layer CIFAR-10 net: two convolutional and two locally connected layers, then the classifier.
 
-    Source: [K12] sections 3.1 and 3.3 (13 % test error without normalisation, 11 % with), with the shapes of
+    Source: [K12] sections 3.1 and 3.3 (13 % test error without normalization, 11 % with), with the shapes of
         cuda-convnet's layers-conv-local-13pct and -11pct: 64@5x5, 64@5x5, 64@3x3 and 32@3x3 untied, max-pooling 3x3
-        with stride 2 in ceil mode, normalisation over 9 maps with k 1 and alpha 0.001, divided by 9 as that code does.
+        with stride 2 in ceil mode, normalization over 9 maps with k 1 and alpha 0.001, divided by 9 as that code does.
     Departure: conv1's weights are N(0, 0.01), not N(0, 0.0001), because our pixels have unit variance, not 0 to 255.
 
     activation, lrn, lrn_size, lrn_k, lrn_alpha, lrn_beta, lrn_alpha_over_size, pooling: as in AlexNet.

@@ -26,7 +26,7 @@ LAST_MAP = ("averaged", "whole")
 class AlexNetOwt(nnx.Module):
     """torchvision's one-column net after "One weird trick" (Krizhevsky 2014): no LRN, dropout before fc6 and fc7.
 
-    Source: torchvision.models.alexnet, torch's initialisation included. Any image of 63 pixels or more.
+    Source: torchvision.models.alexnet, torch's initialization included. Any image of 63 pixels or more.
 
     last_map: what becomes of a larger last map: "averaged" to 6x6 as in torchvision, or taken "whole", by the fully
         connected layers as convolutions, whose logits are averaged over its positions as in AlexNet.

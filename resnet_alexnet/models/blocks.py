@@ -11,7 +11,7 @@ from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal
 
 
 class ConvolutionNorm(nnx.Module):
-    """A convolution without bias, then batch normalisation, before the activation. Source: [H15] section 3.4."""
+    """A convolution without bias, then batch normalization, before the activation. Source: [H15] section 3.4."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class ConvolutionNorm(nnx.Module):
         self.norm = norm(out_channels, **norm_options)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Convolves and normalises."""
+        """Convolves and normalizes."""
         return self.norm(self.conv(x), train=train)
 
 

@@ -1,4 +1,4 @@
-"""Local response normalisation of [K12] and batch normalisation of [H15]; statistics are float32 in every dtype."""
+"""Local response normalization of [K12] and batch normalization of [H15]; statistics are float32 in every dtype."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ from jaxtyping import Array, Float
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.layers import Layer
 
-BATCH_AXIS = "data"  # the mapped axis over which synchronised batch normalisation averages
+BATCH_AXIS = "data"  # the mapped axis over which synchronized batch normalization averages
 
 
 class LocalResponseNorm(Layer):
-    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centred, cut at the edges.
+    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centered, cut at the edges.
 
     Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75). `alpha_over_size` divides alpha by n, as the author's
     cuda-convnet, Caffe and torch do. With `groups` the channels fall into that many separate runs: the paper's two
-    towers exchange nothing before the third layer, so each normalises over its own kernel maps.
+    towers exchange nothing before the third layer, so each normalizes over its own kernel maps.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class LocalResponseNorm(Layer):
         groups: int = 1,
     ):
         if size < 1 or size % 2 == 0:
-            raise InputError(f"lrn_size={size}: the window is centred, so its size must be odd and positive")
+            raise InputError(f"lrn_size={size}: the window is centered, so its size must be odd and positive")
         self.size, self.k, self.beta, self.groups = size, k, beta, groups
         self.alpha = alpha / size if alpha_over_size else alpha
 
     def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
-        """Normalises; the sum and the power are float32."""
+        """Normalizes; the sum and the power are float32."""
         a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
         # The windows' sums as a product with a band of ones: on a CPU several times faster than adding shifted slices.
         channel = np.arange(a.shape[-1])
@@ -53,9 +53,9 @@ class LocalResponseNorm(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
+    """Batch normalization over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
 
-    group: `n` normalises each run of n consecutive images of the global batch by its own statistics, as n images on
+    group: `n` normalizes each run of n consecutive images of the global batch by its own statistics, as n images on
         each GPU do in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the number of devices;
         None takes all the images of this device, "sync" those of all devices.
     momentum: running = momentum * running + (1 - momentum) * mean over the groups.
@@ -88,7 +88,7 @@ class BatchNorm(Layer):
     def forward(
         self, x: Float[Array, "batch height width channels"], *, train: bool
     ) -> Float[Array, "batch height width channels"]:
-        """Normalises by the groups' statistics in training, which also moves the running ones, else by those."""
+        """Normalizes by the groups' statistics in training, which also moves the running ones, else by those."""
         if not train or self.frozen:
             inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
             return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)

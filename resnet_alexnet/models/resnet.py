@@ -56,7 +56,7 @@ class CifarStem(nnx.Module):
 class ResNet(nnx.Module):
     """A stem, stages of equal blocks, global average pooling, a linear classifier. Source: [H15] table 1, section 4.2.
 
-    The first block of every stage but the first halves the map and doubles the width. Initialisation is He's [13].
+    The first block of every stage but the first halves the map and doubles the width. Initialization is He's [13].
     `image_size` changes nothing: averaging over the last map leaves any image size possible, down to one pixel.
 
     shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain nets have none.

@@ -95,7 +95,7 @@ def estimate_memory(rows: Sequence[LayerSummary], *, batch_size: int, activation
     Parameters, gradients and momentum are exact, 4 bytes (float32) each. Activations are an estimate: the output of
     every layer is kept once for the backward pass. What a compiled step takes differs with its fusions and workspaces:
     XLA's CPU backend reports 1.0 to 2.2 times as much for ResNets, 3.2 for alexnet_owt, and 5.6 for alexnet, whose
-    local response normalisation keeps intermediates (jax 0.10.2, float32, batches of 64 and 128).
+    local response normalization keeps intermediates (jax 0.10.2, float32, batches of 64 and 128).
 
     Args:
         rows: as `summarize` gives them.

@@ -61,7 +61,7 @@ def classifier(calls: Sequence[LayerCall]) -> str:
 
 
 def freeze(model: nnx.Module, prefixes: Sequence[str]) -> None:
-    """Makes layers work in training as they do in testing: batch normalisation by its running statistics, no dropout.
+    """Makes layers work in training as they do in testing: batch normalization by its running statistics, no dropout.
 
     prefixes: of the paths of these layers.
     """

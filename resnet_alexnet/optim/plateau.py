@@ -15,7 +15,7 @@ PlateauState = optax.contrib.ReduceLROnPlateauState
 
 
 def _is_plateau(node: object) -> bool:
-    """Whether a node of an optimiser state is the plateau's."""
+    """Whether a node of an optimizer state is the plateau's."""
     return isinstance(node, PlateauState)
 
 
@@ -23,9 +23,9 @@ def _is_plateau(node: object) -> bool:
 class Plateau:
     """Multiplies the learning rate by `factor` at each plateau of the validation error.
 
-    `transformation` belongs in the optimiser's chain and only multiplies by the factor in force; `step`
+    `transformation` belongs in the optimizer's chain and only multiplies by the factor in force; `step`
     moves that factor, once an evaluation. The state is that of `optax.contrib.reduce_on_plateau`, so it
-    is saved, restored and replicated with the rest of the optimiser.
+    is saved, restored and replicated with the rest of the optimizer.
 
     An error is better if it is below (1 - rtol) * best - atol; NaN never is. The error must come from held-out
     training images, never from the test set.
@@ -34,7 +34,7 @@ class Plateau:
       patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
         Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
       factor: what the rate is multiplied by at a drop, in (0, 1).
-      cooldown: evaluations after a drop that do not count towards the next, as in Optax and torch.
+      cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
       floor: the smallest scale, as a share of the schedule's rate, in [0, 1].
       rtol: relative improvement that is wanted, in [0, 1).
       atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
@@ -103,7 +103,7 @@ class Plateau:
         places = [i for i, leaf in enumerate(leaves) if _is_plateau(leaf)]
         if len(places) != 1:
             raise InputError(
-                f"the optimiser state has {len(places)} plateau states (allowed: 1, from Plateau.transformation)"
+                f"the optimizer state has {len(places)} plateau states (allowed: 1, from Plateau.transformation)"
             )
         leaves[places[0]] = _step(self, leaves[places[0]], error)
         return jax.tree.unflatten(structure, leaves)

@@ -110,7 +110,7 @@ class ScaleUntilErrorState(NamedTuple):
     scale: Float[Array, ""]
 
 
-def scale_until_error(
+def warmup_until_error(
     scale: float = 0.1, threshold: float = 80.0, window: int = 100
 ) -> optax.GradientTransformationExtraArgs:
     """Multiplies updates by `scale` until the training error is below `threshold`, and by 1 ever after.
@@ -136,11 +136,11 @@ def scale_until_error(
     Departure: the paper does not say over what the error was taken; a window makes it less noisy than a minibatch.
     """
     if not 0.0 < scale <= 1.0:
-        raise InputError(f"schedule.until_error_scale is {scale!r} (allowed: above 0, at most 1)")
+        raise InputError(f"schedule.warmup_until_error_scale is {scale!r} (allowed: above 0, at most 1)")
     if not 0.0 < threshold <= 100.0:
-        raise InputError(f"schedule.until_error is {threshold!r} (allowed: percent, above 0, at most 100)")
+        raise InputError(f"schedule.warmup_until_error is {threshold!r} (allowed: percent, above 0, at most 100)")
     if window < 1:
-        raise InputError(f"schedule.until_error_window is {window} (allowed: 1 step or more)")
+        raise InputError(f"schedule.warmup_until_error_window is {window} (allowed: 1 step or more)")
 
     def init(params: PyTree) -> ScaleUntilErrorState:
         del params

@@ -21,13 +21,13 @@ def _named(name: str) -> Callable[[PyTree], PyTree]:
         named = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == name, params)
         if not any(jax.tree.leaves(named)):
             # A mask without a leaf would switch the option off in silence.
-            raise InputError(f"no parameter is named {name!r}, which the optimiser's mask asks for")
+            raise InputError(f"no parameter is named {name!r}, which the optimizer's mask asks for")
         return named
 
     return mask
 
 
-def _scale_layers(layer_rates: Mapping[str, float]) -> optax.GradientTransformation:
+def _scale_layers(lr_multipliers: Mapping[str, float]) -> optax.GradientTransformation:
     """Multiplies the updates of the parameters below each path; the longest that fits a parameter counts."""
 
     def name(path: tuple) -> str:
@@ -35,12 +35,12 @@ def _scale_layers(layer_rates: Mapping[str, float]) -> optax.GradientTransformat
 
     def init(params: optax.Params) -> optax.EmptyState:
         paths = [name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        check_prefixes("finetune.layer_rates", list(layer_rates), paths)
+        check_prefixes("finetune.lr_multipliers", list(lr_multipliers), paths)
         return optax.EmptyState()
 
     def scaled(path: tuple, update: jax.Array) -> jax.Array:
-        prefix = longest_prefix(name(path), layer_rates)
-        return update if prefix is None else layer_rates[prefix] * update
+        prefix = longest_prefix(name(path), lr_multipliers)
+        return update if prefix is None else lr_multipliers[prefix] * update
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
@@ -76,7 +76,7 @@ def sgd(
     update_rule: str = "paper",
     bias_learning_rate: float = 1.0,
     clip_norm: float = 0.0,
-    layer_rates: Mapping[str, float] | None = None,
+    lr_multipliers: Mapping[str, float] | None = None,
     scales: Sequence[optax.GradientTransformation] = (),
 ) -> optax.GradientTransformationExtraArgs:
     """SGD with momentum; for g the gradient, w a parameter, m the momentum, lr the rate and wd the decay.
@@ -98,16 +98,16 @@ def sgd(
       decay_mask: which leaves decay: "all", or "kernels", those whose last path name is "kernel".
       update_rule: "paper" or "optax".
       bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
-        shifts of normalisations among them; cuda-convnet2 has 2.
+        shifts of normalizations among them; cuda-convnet2 has 2.
       clip_norm: the largest norm of the gradient over all parameters, before the decay is added: one that is
         longer is scaled to it; 0 for no limit.
-      layer_rates: multiplies the rate, likewise, of the parameters below each key, a path such as "stages/0"; the
+      lr_multipliers: multiplies the learning rate of the parameters below each key, a path such as "stages/0"; the
         longest key counts.
       scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
 
     Raises:
-      InputError: an unknown name, or a number out of its range; from `init`, a key of `layer_rates` or a mask without a
-        parameter.
+      InputError: an unknown name, or a number out of its range; from `init`, a key of `lr_multipliers` or a mask
+        without a parameter.
 
     Source: [K12 section 5] "v_{i+1} := 0.9 v_i - 0.0005 eps w_i - eps <dL/dw>"; [H15 section 3.4] momentum 0.9.
     Departure: none in the rule. Which parameters decay is the mask's to say; the papers name none that do not.
@@ -123,8 +123,8 @@ def sgd(
         gradient.append(optax.add_decayed_weights(weight_decay, mask=mask))
     if bias_learning_rate != 1.0:
         rate.append(optax.masked(optax.scale(bias_learning_rate), _named("bias")))
-    if layer_rates:
-        rate.append(_scale_layers(layer_rates))
+    if lr_multipliers:
+        rate.append(_scale_layers(lr_multipliers))
     rate += [optax.scale_by_learning_rate(learning_rate), *scales]
     if momentum:
         buffer.append(optax.trace(momentum, nesterov=nesterov))

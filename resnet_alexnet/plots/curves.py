@@ -13,56 +13,56 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.plots.png import write_png
 
-# Three of the colours of Okabe and Ito, which stay apart for colour-blind readers.
+# Three of the colors of Okabe and Ito, which stay apart for color-blind readers.
 TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
 FAINT = "#8c8c8c"
 DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", "val/loss")
 
-Record = Mapping[str, Any]
+Line = Mapping[str, Any]
 
 
-def draw(records: Sequence[Record], path: Path, *, title: str) -> None:
+def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
     """Draws a run's errors (left) and losses (right) over steps as a PNG of 1000 x 450 pixels.
 
     Training is thin and validation bold; the test error is a point; faint vertical lines are learning-rate drops.
     The file appears whole or not at all.
 
     Args:
-        records: the lines of metrics.jsonl in order; errors in percent; a None leaves a gap.
+        lines: the lines of metrics.jsonl in order; errors in percent; a None leaves a gap.
         path: the PNG to write.
         title: the run's name.
 
     Raises:
-        InputError: no record holds an error or a loss.
+        InputError: no line holds an error or a loss.
 
     Source: He 2015, figure 4 (thin training error, bold validation error).
     Departure: the loss, the epoch axis and the test error are not in the figure.
     """
-    if not any(record.get(key) is not None for record in records for key in DRAWN):
-        raise InputError(f"nothing to draw for {path}: no record holds any of {', '.join(DRAWN)}")
+    if not any(line.get(key) is not None for line in lines for key in DRAWN):
+        raise InputError(f"nothing to draw for {path}: no line holds any of {', '.join(DRAWN)}")
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)  # type: ignore[union-attr]
     name = title if len(title) <= 60 else f"{title[:59]}…"
     figure.suptitle(name, x=0.01, ha="left", fontsize=14, fontweight="bold", parse_math=False)
     error, loss = figure.subplots(1, 2)
-    _draw_errors(error, records)
-    _draw_losses(loss, records)
+    _draw_errors(error, lines)
+    _draw_losses(loss, lines)
     for axes in (error, loss):
-        _draw_drops(axes, records)
-        _dress(axes, records)
+        _draw_drops(axes, lines)
+        _dress(axes, lines)
     _draw_legend(figure, (error, loss))
     write_png(figure, path)
 
 
-def series(records: Iterable[Record], key: str) -> tuple[list[int], list[float]]:
+def series(lines: Iterable[Line], key: str) -> tuple[list[int], list[float]]:
     """Returns the steps and values of the records that hold `key`; a None becomes NaN, a gap in the curve."""
-    held = [(record["step"], record[key]) for record in records if key in record]
+    held = [(line["step"], line[key]) for line in lines if key in line]
     return [step for step, _ in held], [float("nan") if value is None else value for _, value in held]
 
 
-def learning_rate_drops(records: Iterable[Record]) -> list[tuple[int, float]]:
+def learning_rate_drops(lines: Iterable[Line]) -> list[tuple[int, float]]:
     """Returns (step, new rate) where a constant learning rate falls; a smooth decay such as cosine has none."""
-    steps, rates = series(records, "learning_rate")
+    steps, rates = series(lines, "learning_rate")
     return [
         (steps[i], rates[i])
         for i in range(2, len(rates))
@@ -70,26 +70,26 @@ def learning_rate_drops(records: Iterable[Record]) -> list[tuple[int, float]]:
     ]
 
 
-def _draw_errors(axes: Axes, records: Sequence[Record]) -> None:
+def _draw_errors(axes: Axes, lines: Sequence[Line]) -> None:
     axes.set_ylabel("top-1 error (%)")
-    _plot(axes, records, "train/top1_error", color=TRAIN_COLOR, label="training", linewidth=1.1)
-    _plot(axes, records, "val/top1_error", color=VAL_COLOR, label="validation", linewidth=2.6)
-    steps, errors = series(records, "test/top1_error")
+    _plot(axes, lines, "train/top1_error", color=TRAIN_COLOR, label="training", linewidth=1.1)
+    _plot(axes, lines, "val/top1_error", color=VAL_COLOR, label="validation", linewidth=2.6)
+    steps, errors = series(lines, "test/top1_error")
     if errors:
         label = f"test {errors[-1]:.2f} %"
         axes.plot(steps[-1:], errors[-1:], "D", color=TEST_COLOR, markersize=7, label=label, clip_on=False, zorder=4)
     axes.set_ylim(0, min(axes.get_ylim()[1], 101))
 
 
-def _draw_losses(axes: Axes, records: Sequence[Record]) -> None:
+def _draw_losses(axes: Axes, lines: Sequence[Line]) -> None:
     axes.set_ylabel("loss (nats)")
-    _plot(axes, records, "train/loss", color=TRAIN_COLOR, label="training", linewidth=1.1)
-    _plot(axes, records, "val/loss", color=VAL_COLOR, label="validation", linewidth=2.6)
+    _plot(axes, lines, "train/loss", color=TRAIN_COLOR, label="training", linewidth=1.1)
+    _plot(axes, lines, "val/loss", color=VAL_COLOR, label="validation", linewidth=2.6)
     axes.set_ylim(bottom=0)
 
 
-def _plot(axes: Axes, records: Sequence[Record], key: str, *, label: str, **style: Any) -> None:
-    steps, values = series(records, key)
+def _plot(axes: Axes, lines: Sequence[Line], key: str, *, label: str, **style: Any) -> None:
+    steps, values = series(lines, key)
     if not steps:
         return
     # A curve of one point has no length: only a marker shows it.
@@ -97,8 +97,8 @@ def _plot(axes: Axes, records: Sequence[Record], key: str, *, label: str, **styl
     axes.plot(steps, values, label=label, marker=marker, solid_joinstyle="round", **style)
 
 
-def _draw_drops(axes: Axes, records: Sequence[Record]) -> None:
-    for step, rate in learning_rate_drops(records):
+def _draw_drops(axes: Axes, lines: Sequence[Line]) -> None:
+    for step, rate in learning_rate_drops(lines):
         axes.axvline(step, color=FAINT, linewidth=0.8, alpha=0.6, zorder=0)
         axes.annotate(
             f"lr {rate:.2g}",
@@ -114,9 +114,9 @@ def _draw_drops(axes: Axes, records: Sequence[Record]) -> None:
         )
 
 
-def _dress(axes: Axes, records: Sequence[Record]) -> None:
+def _dress(axes: Axes, lines: Sequence[Line]) -> None:
     """Sets the axes' scales, grid and frame; the top axis counts epochs where the records do."""
-    last_step = max(record["step"] for record in records)
+    last_step = max(line["step"] for line in lines)
     axes.set_xlabel("step")
     axes.set_xlim(0, max(last_step, 1) * 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -124,7 +124,7 @@ def _dress(axes: Axes, records: Sequence[Record]) -> None:
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines["right"].set_visible(False)
-    steps_per_epoch = _steps_per_epoch(records)
+    steps_per_epoch = _steps_per_epoch(lines)
     if steps_per_epoch is None:
         axes.spines["top"].set_visible(False)
     else:
@@ -158,8 +158,8 @@ def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     legend.set_in_layout(False)
 
 
-def _steps_per_epoch(records: Sequence[Record]) -> float | None:
-    for record in reversed(records):
-        if record.get("epoch") and record["step"]:
-            return record["step"] / record["epoch"]
+def _steps_per_epoch(lines: Sequence[Line]) -> float | None:
+    for line in reversed(lines):
+        if line.get("epoch") and line["step"]:
+            return line["step"] / line["epoch"]
     return None

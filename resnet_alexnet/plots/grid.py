@@ -23,7 +23,7 @@ Image = UInt8[np.ndarray, "height width channels"]
 
 
 class Cell(NamedTuple):
-    """An image, its caption, and the colour of the frame around it, if there is to be one."""
+    """An image, its caption, and the color of the frame around it, if there is to be one."""
 
     image: Image
     caption: str
@@ -36,7 +36,7 @@ def draw(
     """Draws rows of images with captions as a PNG; the file appears whole or not at all.
 
     Args:
-        rows: of images, a `Cell` or a part of one; with one channel they are grey. Shorter rows end with blank cells.
+        rows: of images, a `Cell` or a part of one; with one channel they are gray. Shorter rows end with blank cells.
         path: the PNG to write.
         gap_after: columns that are set apart from the others by a gap; 0 for no gap.
     """

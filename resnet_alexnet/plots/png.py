@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from resnet_alexnet.files import written_whole
+from resnet_alexnet.files import atomic_write
 
 
 def write_png(figure: Figure, path: Path) -> None:
@@ -14,5 +14,5 @@ def write_png(figure: Figure, path: Path) -> None:
     image = io.BytesIO()
     # No software name and version in the file: the same run gives the same bytes.
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(image.getvalue())

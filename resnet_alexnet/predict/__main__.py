@@ -20,7 +20,7 @@ OPTIONS:
   --picture=FILE    draw the photographs with their answers too, a PNG; the first 100
   --list=FILE       take names of photographs from a file too, one a line; - is standard input
   --step=STEP       of a run: last (the default), best by validation error, or a step's number
-  --views=VIEWS     how to look at a photograph: centre (the default), ten_crop, fully_convolutional
+  --views=VIEWS     how to look at a photograph: center (the default), ten_crop, fully_convolutional
   --scales=PIXELS   with its shorter side resized to what, such as 224,256,384; default: as in training's tests
   --batch_size=N    photographs a step (64)
 
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> None:
     """
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli import command
-    from resnet_alexnet.cli.progress import track
+    from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.errors import InputError, check_name
-    from resnet_alexnet.evaluate.protocol import Procedure
+    from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.predict.classify import draw, predict
     from resnet_alexnet.predict.photographs import find_photographs
     from resnet_alexnet.predict.predictions import WRITERS
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     check_name("--format", output, WRITERS)
     topk = command.parse_number("topk", flags["topk"] or "5")
     batch_size = command.parse_number("batch_size", flags["batch_size"] or "64")
-    procedure = Procedure(
-        views=flags["views"] or "centre",
+    protocol = TestProtocol(
+        views=flags["views"] or "center",
         scales=tuple(command.parse_number("scales", word) for word in flags["scales"].split(",") if flags["scales"]),
     )
     picture = command.parse_output("picture", flags["picture"], ".png") if flags["picture"] else None
@@ -66,20 +66,20 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"--picture={picture} is one of the photographs: name another file")
     path = command.parse_trained_path(flags["workdir"], flags["weights"])
     network = pretrained.load_network(path, step=command.parse_step(flags["step"]))
-    answers, small = predict(
+    predictions, small = predict(
         network,
         photographs,
-        procedure=procedure,
+        protocol=protocol,
         topk=topk,
         batch_size=batch_size,
         drawn=0 if picture is None else _MOST_DRAWN,
-        track=track,
+        progress=progress_bar,
     )
-    WRITERS[output](answers, sys.stdout)
+    WRITERS[output](predictions, sys.stdout)
     if picture is not None and any(image is not None for image in small):
-        draw(answers, small, picture)
+        draw(predictions, small, picture)
         print(f"wrote {picture}", file=sys.stderr)
-    unanswered = [answer for answer in answers if answer.error]
+    unanswered = [prediction for prediction in predictions if prediction.error]
     if unanswered:
         raise InputError(f"{len(unanswered)} of {len(photographs)} photographs have no answer, as said above")
 

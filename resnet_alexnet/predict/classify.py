@@ -12,14 +12,14 @@ from jaxtyping import Float32, UInt8
 from resnet_alexnet import parallel
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.data.images.geometry import check_aspect, resize
-from resnet_alexnet.data.readers.imagenet_classes import in_words
-from resnet_alexnet.data.sources import Track, untracked
-from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.data.readers.imagenet_classes import display_name
+from resnet_alexnet.data.sources import ProgressFn, no_progress
+from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scoring import score_images
 from resnet_alexnet.plots import grid
 from resnet_alexnet.predict.photographs import Photograph
-from resnet_alexnet.predict.predictions import Answer, on_one_line
-from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.predict.predictions import Prediction, on_one_line
+from resnet_alexnet.pretrained.network import TrainedModel
 
 _COLUMNS, _CAPTION_LINES = 4, 3  # of the picture
 _THUMBNAIL = 224  # pixels: the longer side of a small copy
@@ -28,15 +28,15 @@ Pixels = UInt8[np.ndarray, "height width channels"]
 
 
 def predict(
-    network: Network,
+    network: TrainedModel,
     photographs: Sequence[Photograph],
     *,
-    procedure: Procedure,
+    protocol: TestProtocol,
     topk: int,
     batch_size: int,
     drawn: int = 0,
-    track: Track = untracked,
-) -> tuple[list[Answer], list[Pixels | None]]:
+    progress: ProgressFn = no_progress,
+) -> tuple[list[Prediction], list[Pixels | None]]:
     """The answers of a network on photographs, and small copies of the first of them, for a picture.
 
     One that cannot be read is named on standard error, and so is one for which the network's output is no number.
@@ -44,11 +44,11 @@ def predict(
     Args:
         network: it knows its classes, and how it wants to see a photograph.
         photographs: of any formats and sizes.
-        procedure: how they are looked at.
+        protocol: how they are looked at.
         topk: classes an answer, at most.
         batch_size: photographs a step over all devices.
         drawn: small copies wanted.
-        track: shows how many are read.
+        progress: shows how many are read.
 
     Returns:
         An answer each; and for the first `drawn` a copy each, or None where it could not be read.
@@ -56,8 +56,8 @@ def predict(
     Raises:
         InputError: the network cannot look at photographs so.
     """
-    record = network.description.preprocessing.for_photographs()
-    network = dataclasses.replace(network, description=dataclasses.replace(network.description, preprocessing=record))
+    preprocessing = network.spec.preprocessing.for_photographs()
+    network = dataclasses.replace(network, spec=dataclasses.replace(network.spec, preprocessing=preprocessing))
     errors: dict[int, str] = {}
     small: list[Pixels | None] = [None] * min(drawn, len(photographs))
 
@@ -67,7 +67,7 @@ def predict(
 
     def read(index: int) -> Pixels | None:
         try:
-            image = decode(photographs[index].read(), channels=record.channels)
+            image = decode(photographs[index].read(), channels=preprocessing.channels)
             check_aspect(*image.shape[:2])
         except UnreadableImageError as error:
             refuse(index, str(error))
@@ -83,18 +83,18 @@ def predict(
         [network],
         read,
         len(photographs),
-        procedure=procedure,
+        protocol=protocol,
         mesh=parallel.create_mesh(jax.devices()),
         batch_size=batch_size,
-        track=track,
+        progress=progress,
     )[0]
-    answers = []
+    predictions = []
     for index, photograph in enumerate(photographs):
         if index not in errors and np.isnan(scores[index]).any():
             refuse(index, "the network's output is no number: its weights may be too large")
-        classes = () if index in errors else best_classes(scores[index], record.classes, topk)
-        answers.append(Answer(photograph.name, classes, errors.get(index, "")))
-    return answers, small
+        classes = () if index in errors else best_classes(scores[index], preprocessing.classes, topk)
+        predictions.append(Prediction(photograph.name, classes, errors.get(index, "")))
+    return predictions, small
 
 
 def best_classes(
@@ -114,11 +114,11 @@ def thumbnail(image: Pixels) -> Pixels:
     return resize(image, max(1, height * _THUMBNAIL // longer), max(1, width * _THUMBNAIL // longer), "area")
 
 
-def draw(answers: Sequence[Answer], small: Sequence[Pixels | None], path: Path) -> None:
+def draw(predictions: Sequence[Prediction], small: Sequence[Pixels | None], path: Path) -> None:
     """Draws the photographs that could be read with their best answers, as a PNG that appears whole or not at all."""
     cells = []
-    for answer, image in zip(answers, small, strict=False):
+    for prediction, image in zip(predictions, small, strict=False):
         if image is not None:
-            lines = [f"{in_words(name)} {100 * value:.0f} %" for name, value in answer.classes[:_CAPTION_LINES]]
+            lines = [f"{display_name(name)} {100 * value:.0f} %" for name, value in prediction.classes[:_CAPTION_LINES]]
             cells.append((image, "\n".join(lines)))
     grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)

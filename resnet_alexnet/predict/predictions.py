@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from resnet_alexnet.data.readers.imagenet_classes import in_words
+from resnet_alexnet.data.readers.imagenet_classes import display_name
 
 _PLAIN_WIDTH = 200  # columns, where no terminal says how many
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """The best classes of a photograph with their probabilities, best first; or why there are none."""
 
     photograph: str
@@ -30,47 +30,49 @@ def on_one_line(name: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
-def write_json(answers: Iterable[Answer], file: TextIO) -> None:
+def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
     """An object a line: the photograph, and its predictions or the error."""
-    for answer in answers:
-        found = [{"class": name, "name": in_words(name), "probability": value} for name, value in answer.classes]
-        result: dict[str, Any] = {"error": answer.error} if answer.error else {"predictions": found}
-        print(json.dumps({"photograph": answer.photograph, **result}), file=file, flush=True)
+    for prediction in predictions:
+        found = [
+            {"class": name, "name": display_name(name), "probability": value} for name, value in prediction.classes
+        ]
+        result: dict[str, Any] = {"error": prediction.error} if prediction.error else {"predictions": found}
+        print(json.dumps({"photograph": prediction.photograph, **result}), file=file, flush=True)
 
 
-def write_csv(answers: Iterable[Answer], file: TextIO) -> None:
+def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
     """A row an answer, and a row a photograph that has none."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("photograph", "rank", "class", "name", "probability", "error"))
-    for answer in answers:
-        if answer.error:
-            writer.writerow((answer.photograph, "", "", "", "", answer.error))
-        for rank, (name, value) in enumerate(answer.classes, start=1):
-            writer.writerow((answer.photograph, rank, name, in_words(name), value, ""))
+    for prediction in predictions:
+        if prediction.error:
+            writer.writerow((prediction.photograph, "", "", "", "", prediction.error))
+        for rank, (name, value) in enumerate(prediction.classes, start=1):
+            writer.writerow((prediction.photograph, rank, name, display_name(name), value, ""))
         file.flush()
 
 
-def write_table(answers: Iterable[Answer], file: TextIO) -> None:
+def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
     """A table, ruled on a terminal, bare columns elsewhere; a photograph's name stands beside its first answer."""
     live = file.isatty()
     table = Table(box=box.SIMPLE_HEAD if live else None, pad_edge=False)
     table.add_column("photograph", overflow="fold")
     table.add_column("answer", overflow="fold")
     table.add_column("probability", justify="right")
-    for answer in answers:
-        name = on_one_line(answer.photograph)
-        if answer.error:
-            table.add_row(Text(name), Text(f"no answer: {answer.error}"), "", end_section=True)
-        for rank, (found, value) in enumerate(answer.classes, start=1):
-            shown = (Text(name if rank == 1 else ""), Text(in_words(found)), f"{100 * value:.1f} %")
-            table.add_row(*shown, end_section=rank == len(answer.classes))
+    for prediction in predictions:
+        name = on_one_line(prediction.photograph)
+        if prediction.error:
+            table.add_row(Text(name), Text(f"no answer: {prediction.error}"), "", end_section=True)
+        for rank, (found, value) in enumerate(prediction.classes, start=1):
+            shown = (Text(name if rank == 1 else ""), Text(display_name(found)), f"{100 * value:.1f} %")
+            table.add_row(*shown, end_section=rank == len(prediction.classes))
     console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
     with console.capture() as text:  # rich itself would end the process with 1 where nobody reads the file any more
         console.print(table)
     print(text.get(), end="", file=file, flush=True)
 
 
-WRITERS: dict[str, Callable[[Iterable[Answer], TextIO], None]] = {
+WRITERS: dict[str, Callable[[Iterable[Prediction], TextIO], None]] = {
     "table": write_table,
     "json": write_json,
     "csv": write_csv,

@@ -30,7 +30,7 @@ OUTPUT:
 
 How an image becomes the input, where the weights of --input want something other than what is usual for such weights:
   --shorter_side=PIXELS  to which a photograph's shorter side is resized, 256; 0: images are taken as they are, CIFAR's
-  --image_size=PIXELS    side of the centre that is cropped, 224
+  --image_size=PIXELS    side of the center that is cropped, 224
   --interpolation=NAME   bilinear_antialiased (torchvision), bicubic_antialiased (timm), bilinear, bicubic, area
   --mean, --std          of each channel, of pixels from 0 to 1: --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
   --classes=FILE         names of the classes, one a line, in the order of the logits; else ImageNet's WordNet IDs,
@@ -43,7 +43,7 @@ _FLAGS = ("input", "model", "workdir", "step", "output", "names", *_PREPROCESSIN
 
 
 def read_input(given: Mapping[str, str]) -> Any:
-    """The `network.Network` that the flags ask for.
+    """The `network.TrainedModel` that the flags ask for.
 
     Raises:
         InputError: no input, two, or a bad one; a flag that does not go with it, or a bad value.
@@ -64,10 +64,8 @@ def read_input(given: Mapping[str, str]) -> Any:
     path = Path(given["input"])
     contents = state_dict.read(path)
     network = pretrained.network_of(contents, where=str(path), model=given["model"] or None)
-    preprocessing = restate(network.description.preprocessing, given)
-    return pretrained.network_of(
-        contents, where=str(path), model=network.description.model, preprocessing=preprocessing
-    )
+    preprocessing = restate(network.spec.preprocessing, given)
+    return pretrained.network_of(contents, where=str(path), model=network.spec.model, preprocessing=preprocessing)
 
 
 def restate(preprocessing: Any, given: Mapping[str, str]) -> Any:
@@ -96,7 +94,7 @@ def restate(preprocessing: Any, given: Mapping[str, str]) -> Any:
     restated = dataclasses.replace(preprocessing, **changes)
     if restated.shorter_side is not None and restated.image_size > restated.shorter_side:
         raise InputError(
-            f"a centre of {restated.image_size} pixels does not fit into a shorter side of {restated.shorter_side}: "
+            f"a center of {restated.image_size} pixels does not fit into a shorter side of {restated.shorter_side}: "
             "state --image_size and --shorter_side"
         )
     return restated
@@ -129,18 +127,18 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 def explain(network: Any) -> Iterator[str]:
     """What a network is, in lines."""
-    description = network.description
-    preprocessing, classes = description.preprocessing, description.preprocessing.classes
+    spec = network.spec
+    preprocessing, classes = spec.preprocessing, spec.preprocessing.classes
     parameters = sum(leaf.size for name, leaf in network.leaves().items() if name.startswith("params/"))
-    yield f"  {description.model}, {parameters:,} parameters, {description.num_classes:,} logits ({description.scores})"
-    yield f"  options: {', '.join(f'{name}={value}' for name, value in description.options.items()) or 'its defaults'}"
+    yield f"  {spec.model}, {parameters:,} parameters, {spec.num_classes:,} logits ({spec.scores})"
+    yield f"  options: {', '.join(f'{name}={value}' for name, value in spec.options.items()) or 'its defaults'}"
     yield f"  classes: {', '.join(classes[:4])}{f', ... {classes[-1]}' if len(classes) > 4 else ''}"
     size = f"{preprocessing.image_size} x {preprocessing.image_size}"
     if preprocessing.shorter_side is None:
         yield f"  images: {size} pixels, as they are"
     else:
         resized = f"shorter side {preprocessing.shorter_side} pixels ({preprocessing.interpolation})"
-        yield f"  images: {resized}, centre {size}"
+        yield f"  images: {resized}, center {size}"
     for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
         text = " ".join(f"{value:.4g}" for value in values) if values.ndim == 1 else "an image"
         yield f"  {name}: {text}, of pixels from 0 to 255"

@@ -13,8 +13,8 @@ from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models import check_model, model_options
 from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
 from resnet_alexnet.pretrained.network import (
-    Description,
-    Network,
+    ModelSpec,
+    TrainedModel,
     check_finite,
     differing_options,
     from_leaves,
@@ -43,7 +43,7 @@ def load_network(
     num_classes: int | None = None,
     preprocessing: Preprocessing | None = None,
     **options: Any,
-) -> Network:
+) -> TrainedModel:
     """The network in a run folder or a weight file.
 
     Args:
@@ -83,33 +83,33 @@ def network_of(
     num_classes: int | None = None,
     preprocessing: Preprocessing | None = None,
     **options: Any,
-) -> Network:
+) -> TrainedModel:
     """The network that the contents of a weight file are; `where` says whose in errors, else as `load_network`.
 
     Raises:
         InputError: as `load_network`.
     """
-    description = weights.description_of(contents, where=where)
-    if description is None:
-        description = _describe(contents.arrays, model, where)
-    elif model not in (None, description.model):
-        raise InputError(f"{where} holds the weights of {description.model}, not of {model}")
-    if num_classes not in (None, description.num_classes):
-        raise InputError(f"{where} has {description.num_classes} logits, not {num_classes}")
+    spec = weights.description_of(contents, where=where)
+    if spec is None:
+        spec = _describe(contents.arrays, model, where)
+    elif model not in (None, spec.model):
+        raise InputError(f"{where} holds the weights of {spec.model}, not of {model}")
+    if num_classes not in (None, spec.num_classes):
+        raise InputError(f"{where} has {spec.num_classes} logits, not {num_classes}")
     if preprocessing is not None:
-        description = dataclasses.replace(description, preprocessing=preprocessing)
-    _check_classes(description, where)
-    description = _with_options(description, options, where)
+        spec = dataclasses.replace(spec, preprocessing=preprocessing)
+    _check_classes(spec, where)
+    spec = _with_options(spec, options, where)
     leaves = contents.arrays
     if not _in_our_names(leaves):
-        form = torchvision.form(description.model, description.preprocessing.image_size)
-        shapes = shapes_of(weights_of(description.abstract()))
-        leaves = mapping.to_ours(form.table, leaves, shapes, where=f"{where}, as {description.model}")
+        layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
+        shapes = shapes_of(weights_of(spec.abstract()))
+        leaves = mapping.to_ours(layout.table, leaves, shapes, where=f"{where}, as {spec.model}")
         check_finite(contents.arrays, where=where)
-    return from_leaves(description, leaves, where=where)
+    return from_leaves(spec, leaves, where=where)
 
 
-def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> Description:
+def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> ModelSpec:
     """What weights without a description are, by the model that they are said to be of."""
     if model is None:
         raise InputError(
@@ -119,14 +119,14 @@ def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -
     check_model(model)
     if _in_our_names(arrays):
         raise InputError(f"{where} has lost the description that our weight files carry (save it anew, from its run)")
-    form = torchvision.form(model, 224)
-    head = arrays.get(form.head, np.zeros((1000, 1)))  # that it is missing is said later
-    return Description(
+    layout = torchvision.layout(model, 224)
+    head = arrays.get(layout.head, np.zeros((1000, 1)))  # that it is missing is said later
+    return ModelSpec(
         model=model,
-        options={**form.options, **form.in_training},
+        options={**layout.options, **layout.in_training},
         num_classes=head.shape[0],
         scores="softmax",
-        preprocessing=torchvision.preprocessing(form, head.shape[0]),
+        preprocessing=torchvision.preprocessing(layout, head.shape[0]),
     )
 
 
@@ -134,34 +134,34 @@ def _in_our_names(arrays: Mapping[str, np.ndarray]) -> bool:
     return any(name.startswith("params/") for name in arrays)
 
 
-def _check_classes(description: Description, where: str) -> None:
-    logits, classes = description.num_classes, len(description.preprocessing.classes)
+def _check_classes(spec: ModelSpec, where: str) -> None:
+    logits, classes = spec.num_classes, len(spec.preprocessing.classes)
     if logits != classes and not (logits == 1 and classes == 2):
         raise InputError(f"{where} has {logits} logits, but {classes} classes are named")
 
 
-def _with_options(description: Description, options: Mapping[str, Any], where: str) -> Description:
+def _with_options(spec: ModelSpec, options: Mapping[str, Any], where: str) -> ModelSpec:
     """The description with some options set that leave its weights what they are.
 
     Raises:
         InputError: there is no such option, or the weights are of a network with another value.
     """
     for name in options:
-        check_name(f"option of {description.model}", name, model_options(description.model))
+        check_name(f"option of {spec.model}", name, model_options(spec.model))
     # `last_map` says what becomes of images larger than the network's own.
-    others = differing_options(description, {name: options[name] for name in options if name != "last_map"})
+    others = differing_options(spec, {name: options[name] for name in options if name != "last_map"})
     if others:
         given = ", ".join(f"{name}={options[name]!r}" for name in others)
-        theirs = ", ".join(f"{name}={description.options.get(name, 'the default')!r}" for name in others)
+        theirs = ", ".join(f"{name}={spec.options.get(name, 'the default')!r}" for name in others)
         raise InputError(f"{given} does not go with the weights in {where}, which are for {theirs}")
-    return dataclasses.replace(description, options={**description.options, **options})
+    return dataclasses.replace(spec, options={**spec.options, **options})
 
 
-def _from_run(workdir: Path, step: int | str) -> Network:
+def _from_run(workdir: Path, step: int | str) -> TrainedModel:
     if not (workdir / CONFIG_FILE).is_file():
         raise InputError(f"{workdir} is no run folder: it holds no {CONFIG_FILE}")
     try:
-        step, leaves, record, warnings = checkpoint.read(workdir / "checkpoints", step)
+        step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step)
     except checkpoint.DamagedCheckpointError as error:
         raise InputError(str(error)) from None
     for warning in warnings:
@@ -173,4 +173,4 @@ def _from_run(workdir: Path, step: int | str) -> Network:
         for name, leaf in leaves.items()
         if name.startswith((f"{prefix}params/", f"{prefix}batch_stats/"))
     }
-    return from_leaves(Description.from_json(record["network"]), weights, where=f"checkpoint {step} of {workdir}")
+    return from_leaves(ModelSpec.from_json(metadata["network"]), weights, where=f"checkpoint {step} of {workdir}")

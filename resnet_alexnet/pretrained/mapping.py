@@ -66,7 +66,7 @@ def rename_layer(table: Table, path: str) -> tuple[str, Kind]:
 
 
 def to_theirs(table: Table, leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our leaves, by the names of `network.Network.leaves`, under their names and in their form."""
+    """Our leaves, by the names of `network.TrainedModel.leaves`, under their names and in their form."""
     return {theirs: leaf.to_theirs(leaves[name]) for name, (theirs, leaf) in _renamed(table, leaves).items()}
 
 

@@ -22,7 +22,7 @@ _MOST_NAMES = 8  # of each kind in an error
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
+class ModelSpec:
     """What a network is, apart from its weights; it travels with them.
 
     model: one of `models.MODELS`.
@@ -49,7 +49,7 @@ class Description:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Description":
+    def from_json(cls, values: Mapping[str, Any]) -> "ModelSpec":
         """What `to_json` wrote.
 
         Raises:
@@ -57,15 +57,15 @@ class Description:
         """
         try:
             preprocessing = Preprocessing.from_json(values["preprocessing"])
-            description = cls(**{**values, "options": dict(values["options"]), "preprocessing": preprocessing})
+            spec = cls(**{**values, "options": dict(values["options"]), "preprocessing": preprocessing})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the description of the network is damaged: {error!r}") from None
-        check_name("scores", description.scores, SCORES)
-        description.abstract()
-        return description
+        check_name("scores", spec.scores, SCORES)
+        spec.abstract()
+        return spec
 
     def create_model(self, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
-        """The model, initialised; `options` go before the description's own."""
+        """The model, initialized; `options` go before the description's own."""
         return models.create_model(
             self.model,
             num_classes=self.num_classes,
@@ -81,16 +81,16 @@ class Description:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Network:
+class TrainedModel:
     """A trained network: its description, and its weights on the host as `nnx.to_pure_dict` gives them."""
 
-    description: Description
+    spec: ModelSpec
     params: Tree
     batch_stats: Tree
 
     def graphdef(self, **options: Any) -> nnx.GraphDef:
         """What `nnx.merge` wants beside the weights; `options` go before the description's own."""
-        return nnx.graphdef(self.description.abstract(**options))
+        return nnx.graphdef(self.spec.abstract(**options))
 
     def module(self, **options: Any) -> Any:
         """The model with these weights, to call; `options` go before the description's own."""
@@ -103,7 +103,7 @@ class Network:
 
 
 def weights_of(model: nnx.Module) -> dict[str, Tree]:
-    """The trees "params" and "batch_stats" of a model; shapes for leaves, of one that is `Description.abstract`."""
+    """The trees "params" and "batch_stats" of a model; shapes for leaves, of one that is `ModelSpec.abstract`."""
     return {
         "params": nnx.to_pure_dict(nnx.state(model, nnx.Param)),
         "batch_stats": nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
@@ -111,21 +111,21 @@ def weights_of(model: nnx.Module) -> dict[str, Tree]:
 
 
 def shapes_of(weights: Mapping[str, Tree]) -> dict[str, tuple[int, ...]]:
-    """The shapes of what `weights_of` gives, by the names of `Network.leaves`."""
+    """The shapes of what `weights_of` gives, by the names of `TrainedModel.leaves`."""
     return {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
 
 
-def differing_options(description: Description, options: Mapping[str, Any]) -> list[str]:
+def differing_options(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
     """The names of those options with which the network would be another: its weights would give other answers.
 
     Options OF_TRAINING are none of them; but dropout is, where it scales what is tested.
     """
-    scales_tests = {**description.options, **options}.get("dropout_scaling") == "test"
+    scales_tests = {**spec.options, **options}.get("dropout_scaling") == "test"
     free = set(OF_TRAINING) - ({"dropout"} if scales_tests else set())
 
     def structure(changes: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, tuple[int, ...]]] | None:
         try:
-            model = description.abstract(**changes)
+            model = spec.abstract(**changes)
         except InputError:  # an option that does not go with the description's others
             return None
         return nnx.graphdef(model), shapes_of(weights_of(model))
@@ -136,21 +136,21 @@ def differing_options(description: Description, options: Mapping[str, Any]) -> l
     return [name for name, value in asked.items() if structure({name: value}) != own]
 
 
-def from_leaves(description: Description, leaves: Mapping[str, np.ndarray], *, where: str) -> Network:
-    """The network whose weights these are, by the names of `Network.leaves`.
+def from_leaves(spec: ModelSpec, leaves: Mapping[str, np.ndarray], *, where: str) -> TrainedModel:
+    """The network whose weights these are, by the names of `TrainedModel.leaves`.
 
     Raises:
         InputError: names that are missing or unexpected and shapes that differ, all at once; values that are not
             finite; or negative variances. `where` says where they are from.
     """
-    like = weights_of(description.abstract())
+    like = weights_of(spec.abstract())
     given = {name: leaf.shape for name, leaf in leaves.items()}
-    check_mismatches(shapes_of(like), given, model=description.model, where=where)
+    check_mismatches(shapes_of(like), given, model=spec.model, where=where)
     check_finite(leaves, where=where)
     if negative := [name for name, leaf in leaves.items() if name.endswith("/norm/var") and (leaf < 0).any()]:
         raise InputError(f"{where} holds negative variances, in {len(negative)} arrays ({_listed(negative)})")
     tree = jax.tree_util.tree_map_with_path(lambda path, _: np.asarray(leaves[leaf_name(path)], np.float32), like)
-    return Network(description, tree["params"], tree["batch_stats"])
+    return TrainedModel(spec, tree["params"], tree["batch_stats"])
 
 
 def mismatches(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -17,11 +17,11 @@ MEANS = ("pixel", "channel", "none")
 class Preprocessing:
     """Everything between a decoded image and the network.
 
-    image_size: side in pixels; channels: colour channels.
+    image_size: side in pixels; channels: color channels.
     mean, std: float32 arrays in pixel values (0 to 255) that broadcast against (height, width, channels);
         the input is (pixel - mean) / std.
     classes: class names in the order of the logits.
-    shorter_side: pixels to which a photograph's shorter side is resized before its centre is cropped; None for images
+    shorter_side: pixels to which a photograph's shorter side is resized before its center is cropped; None for images
         that are taken as they are.
     interpolation: how it is resized, one of `geometry.INTERPOLATIONS`.
     """
@@ -99,7 +99,7 @@ def create_preprocessing(
     Raises:
         InputError: `mean` is none of these.
     """
-    check_name("augment.mean", mean, MEANS)
+    check_name("preprocess.mean", mean, MEANS)
     size, _, channels = statistics.pixel_mean.shape
     means = {"pixel": statistics.pixel_mean, "channel": statistics.channel_mean, "none": np.zeros(channels)}
     return Preprocessing(

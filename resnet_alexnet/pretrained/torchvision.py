@@ -1,7 +1,7 @@
 """Networks in the form that circulates for torch: what their layers are called, and what the form says of the network.
 
 Source: torchvision.models.alexnet and resnet, whose names timm's resnet18 to resnet152 share, and the evaluation that
-torchvision publishes with its weights; for CIFAR github.com/akamaster/pytorch_resnet_cifar10, which normalises by
+torchvision publishes with its weights; for CIFAR github.com/akamaster/pytorch_resnet_cifar10, which normalizes by
 ImageNet's mean and deviation too.
 """
 
@@ -50,7 +50,7 @@ ALEXNET_OWT: Table = (
 
 
 @dataclass(frozen=True)
-class Form:
+class TorchLayout:
     """How a network is written down for torch.
 
     table: the names of its layers.
@@ -67,7 +67,7 @@ class Form:
     cifar: bool
 
 
-def form(model: str, image_size: int) -> Form:
+def layout(model: str, image_size: int) -> TorchLayout:
     """The form of one of our models, for images of this side in pixels.
 
     Raises:
@@ -78,28 +78,28 @@ def form(model: str, image_size: int) -> Form:
         options = {"activation": "relu", "dropout_scaling": "inverted"}
         if map_size(image_size) != 6:  # or there is nothing to average
             options["last_map"] = "averaged"
-        return Form(ALEXNET_OWT, "classifier.6.weight", options, {}, cifar=False)
+        return TorchLayout(ALEXNET_OWT, "classifier.6.weight", options, {}, cifar=False)
     if re.fullmatch(r"resnet\d+", model):
         options = {"activation": "relu", "shortcut": "B", "pool_padding": "torch"}
         if model not in ("resnet18", "resnet34"):
             options["stride_in"] = "3x3"
-        return Form(RESNET, "fc.weight", options, unbiased, cifar=False)
+        return TorchLayout(RESNET, "fc.weight", options, unbiased, cifar=False)
     if model.startswith("cifar_resnet"):
         options = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
-        return Form(CIFAR_RESNET, "linear.weight", options, unbiased, cifar=True)
+        return TorchLayout(CIFAR_RESNET, "linear.weight", options, unbiased, cifar=True)
     hint = "; torchvision's own alexnet is alexnet_owt" if model.startswith("alexnet") else ""
     raise InputError(f"{model} is not written in torchvision's names (those that are: {MODELS}{hint})")
 
 
-def preprocessing(form: Form, num_classes: int) -> Preprocessing:
+def preprocessing(layout: TorchLayout, num_classes: int) -> Preprocessing:
     """What such weights were trained for where their author does not say otherwise; unknown classes get numbers."""
     names = {True: {10: CIFAR10_CLASSES}, False: {1000: imagenet_classes()}}
     return Preprocessing(
-        image_size=32 if form.cifar else 224,
+        image_size=32 if layout.cifar else 224,
         channels=3,
         mean=255 * np.array((0.485, 0.456, 0.406), np.float32),
         std=255 * np.array((0.229, 0.224, 0.225), np.float32),
-        classes=names[form.cifar].get(num_classes, tuple(map(str, range(num_classes)))),
-        shorter_side=None if form.cifar else 256,
+        classes=names[layout.cifar].get(num_classes, tuple(map(str, range(num_classes)))),
+        shorter_side=None if layout.cifar else 256,
         interpolation="bilinear_antialiased",
     )

@@ -9,21 +9,21 @@ import numpy as np
 import safetensors.numpy
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.files import written_whole
+from resnet_alexnet.files import atomic_write
 from resnet_alexnet.pretrained import mapping, torchvision
-from resnet_alexnet.pretrained.network import Description, Network, differing_options
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, differing_options
 from resnet_alexnet.pretrained.state_dict import StateDict
 
 NAMES = ("ours", "torchvision")
 
 
-def save(network: Network, path: Path, *, names: str = "ours") -> None:
+def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
     """Writes a weight file, whole or not at all; torch reads it too.
 
     Args:
         network: what is written, description and weights.
         path: a file, which is replaced if it is there.
-        names: "ours", those of `Network.leaves`; or "torchvision", names and forms that its module's
+        names: "ours", those of `TrainedModel.leaves`; or "torchvision", names and forms that its module's
             `load_state_dict` takes (of CIFAR nets those that circulate, see `torchvision`).
 
     Raises:
@@ -32,15 +32,15 @@ def save(network: Network, path: Path, *, names: str = "ours") -> None:
     check_name("names", names, NAMES)
     leaves = network.leaves()
     if names == "torchvision":
-        leaves = mapping.to_theirs(_form(network.description).table, leaves)
+        leaves = mapping.to_theirs(_torch_layout(network.spec).table, leaves)
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
-    text = json.dumps(network.description.to_json())
+    text = json.dumps(network.spec.to_json())
     metadata = {"format": "pt", "network": text, "digest": _digest(arrays, text)}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
-def description_of(contents: StateDict, *, where: str) -> Description | None:
+def description_of(contents: StateDict, *, where: str) -> ModelSpec | None:
     """The description beside the weights in a file that `save` wrote; None for a file of others.
 
     Raises:
@@ -52,25 +52,25 @@ def description_of(contents: StateDict, *, where: str) -> Description | None:
     if contents.metadata.get("digest") != _digest(contents.arrays, text):
         raise InputError(f"{where} is damaged: its contents are not those that were saved")
     try:
-        return Description.from_json(json.loads(text))
+        return ModelSpec.from_json(json.loads(text))
     except ValueError as error:  # an InputError too
         raise InputError(f"{where}: {error}") from None
 
 
-def _form(description: Description) -> torchvision.Form:
+def _torch_layout(spec: ModelSpec) -> torchvision.TorchLayout:
     """The form of a network that torch's code computes too.
 
     Raises:
         InputError: torch's code computes something else.
     """
-    form = torchvision.form(description.model, description.preprocessing.image_size)
-    if others := differing_options(description, form.options):
-        theirs = ", ".join(f"{name}={form.options[name]!r}" for name in others)
+    layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
+    if others := differing_options(spec, layout.options):
+        theirs = ", ".join(f"{name}={layout.options[name]!r}" for name in others)
         raise InputError(
-            f"this {description.model} cannot be written in torchvision's names: there it would be another network, "
+            f"this {spec.model} cannot be written in torchvision's names: there it would be another network, "
             f"with {theirs}; write it in ours"
         )
-    return form
+    return layout
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

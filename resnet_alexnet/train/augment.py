@@ -1,4 +1,4 @@
-"""What runs on the device inside the step, from uint8: normalise, crop, flip, colour, mixing.
+"""What runs on the device inside the step, from uint8: normalize, crop, flip, color, mixing.
 
 Every draw has its image's own key, or in mixing its pair's.
 """
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Float64, Key, Num
 from resnet_alexnet.errors import InputError, check_name
 
 COLORS = ("none", "pca", "pca_std", "pca_community")
-# The components of ImageNet's colours that circulate, of pixels in [0, 1]: eigenvalues, and eigenvectors, one a column.
+# The components of ImageNet's colors that circulate, of pixels in [0, 1]: eigenvalues, and eigenvectors, one a column.
 # Source: fb.resnet.torch, datasets/imagenet.lua. They fit neither the variances nor the deviations that go with them.
 _COMMUNITY_VALUES = np.array([0.2175, 0.0188, 0.0045])
 _COMMUNITY_VECTORS = np.array(
@@ -24,7 +24,7 @@ _COMMUNITY_VECTORS = np.array(
 def random_crop(
     image: Num[Array, "batch height width channels"], keys: Key[Array, " batch"], pad: int
 ) -> Num[Array, "batch height width channels"]:
-    """Pads each side with `pad` zeros (the mean, after normalising) and crops back to size at random.
+    """Pads each side with `pad` zeros (the mean, after normalizing) and crops back to size at random.
 
     Source: [H15] section 4.2, after Lee et al. 2015 ("Deeply-supervised nets").
     """
@@ -44,7 +44,7 @@ def random_flip(
 def color_basis(
     name: str, covariance: Float64[np.ndarray, "channels channels"]
 ) -> Float64[np.ndarray, "channels components"] | None:
-    """How far a draw of 1 shifts a pixel's colour, in pixel values (0 to 255): one column a principal component.
+    """How far a draw of 1 shifts a pixel's color, in pixel values (0 to 255): one column a principal component.
 
     Args:
       name: "pca", each eigenvector of the covariance times its eigenvalue, of pixels in [0, 1]; "pca_std", times the
@@ -69,14 +69,14 @@ def color_basis(
     if name == "pca_community":
         return 255.0 * _COMMUNITY_VECTORS * _COMMUNITY_VALUES
     values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 0.0)  # rounding makes the eigenvalues of grey images slightly negative
+    values = np.maximum(values, 0.0)  # rounding makes the eigenvalues of gray images slightly negative
     return vectors * (np.sqrt(values) if name == "pca_std" else values / 255.0)
 
 
 def random_color(
     image: Num[Array, "batch height width 3"], keys: Key[Array, " batch"], basis: Float[np.ndarray, "3 3"]
 ) -> Num[Array, "batch height width 3"]:
-    """Shifts the colour of each image by `basis` times three standard normal draws. Source: [K12] section 4.1.
+    """Shifts the color of each image by `basis` times three standard normal draws. Source: [K12] section 4.1.
 
     basis: in the units of the image, as `color_basis` divided by the standard deviations and times 0.1, the paper's
       standard deviation of a draw.
@@ -94,7 +94,7 @@ def augment(
     flip: bool = False,
     basis: Float[np.ndarray, "3 3"] | None = None,
 ) -> Float[Array, "batch height width channels"]:
-    """The training view of normalised images: random crop, flip and colour, each where asked for."""
+    """The training view of normalized images: random crop, flip and color, each where asked for."""
     crop_keys, flip_keys, color_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
     if pad:
         image = random_crop(image, crop_keys, pad)
@@ -113,7 +113,7 @@ def mix(
     mixup: float = 0.0,
     cutmix: float = 0.0,
 ) -> tuple[Num[Array, "batch height width channels"], Float[Array, "batch classes"]]:
-    """Mixes the images of rows 0 and 1, 2 and 3, and so on, each with its neighbour, and their labels alike.
+    """Mixes the images of rows 0 and 1, 2 and 3, and so on, each with its neighbor, and their labels alike.
 
     A pair draws by the key of its first row, so the result does not depend on where a batch of an even number of images
     is divided. Each of its images keeps the share that was drawn and takes the rest from the other.
@@ -148,14 +148,14 @@ def _outside_box(key: Key[Array, ""], share: Float[Array, ""], size: Sequence[in
     """0 within a box of area 1 - `share` around a random pixel, as far as it lies in the image, and 1 outside."""
     inside = []
     for pixels, axis_key in zip(size, jax.random.split(key), strict=True):
-        centre = jax.random.randint(axis_key, (), 0, pixels)
+        center = jax.random.randint(axis_key, (), 0, pixels)
         half = jnp.floor(jnp.sqrt(1.0 - share) * pixels / 2)
         position = jnp.arange(pixels)
-        inside.append((position >= centre - half) & (position < centre + half))
+        inside.append((position >= center - half) & (position < center + half))
     return 1.0 - (inside[0][:, None] & inside[1])
 
 
 def _blend(x: Float[Array, "batch ..."], weight: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
-    """`weight` of each row and the rest of its neighbour, row number XOR 1."""
+    """`weight` of each row and the rest of its neighbor, row number XOR 1."""
     neighbor = x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
     return weight * x + (1.0 - weight) * neighbor

@@ -16,12 +16,12 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def create_normalize(config: ConfigDict, preprocessing: Preprocessing) -> steps.Normalize:
-    """The preprocessing's normalisation, in the config's precision."""
+    """The preprocessing's normalization, in the config's precision."""
     return partial(preprocessing.normalize, dtype=DTYPES[config.precision])
 
 
 def create_augment(config: ConfigDict, preprocessing: Preprocessing, covariance: np.ndarray | None) -> steps.Augment:
-    """The training views: random crop, flip and colour; the covariance is of the training set's channels."""
+    """The training views: random crop, flip and color; the covariance is of the training set's channels."""
     basis = None if covariance is None else augment.color_basis(config.augment.color, covariance)
     if basis is not None:
         basis = config.augment.color_std * basis / preprocessing.std[:, np.newaxis]
@@ -29,7 +29,7 @@ def create_augment(config: ConfigDict, preprocessing: Preprocessing, covariance:
 
 
 def create_mix(config: ConfigDict, num_classes: int, device_batch_size: int) -> steps.Mix | None:
-    """Mixup and CutMix of neighbours in the batch; None where both are off."""
+    """Mixup and CutMix of neighbors in the batch; None where both are off."""
     alphas = {"mixup": config.augment.mixup, "cutmix": config.augment.cutmix}
     if not any(alphas.values()):
         return None

@@ -18,18 +18,18 @@ from ml_collections import ConfigDict
 from resnet_alexnet import losses, metrics, models, parallel, pretrained
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loading import loader
-from resnet_alexnet.data.sources import Source, Splits, Track, untracked
+from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models.trace import freeze
 from resnet_alexnet.paths import is_within, leaf_name, partition
-from resnet_alexnet.pretrained.network import Description, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train import finetune, inputs, steps
 from resnet_alexnet.train.augmentation import DTYPES, create_augment, create_mix, create_normalize
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.train.state import TrainState, create_state
 
-Leaves = dict[str, Any]  # arrays by the names of `Network.leaves`
+Leaves = dict[str, Any]  # arrays by the names of `TrainedModel.leaves`
 ON_DEVICE = ("auto", "yes", "no")
 DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
@@ -38,13 +38,13 @@ DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 class Experiment:
     """Everything that a run needs, built and checked; nothing has been computed on a device yet.
 
-    start: the arrays that the network takes from trained weights, by the names of `Network.leaves`; `create_state`
+    start: the arrays that the network takes from trained weights, by the names of `TrainedModel.leaves`; `create_state`
         wants them.
     is_frozen: of such a name, without "params/" or "batch_stats/": that training leaves it as it is.
     """
 
     splits: Splits
-    description: Description
+    spec: ModelSpec
     mesh: parallel.Mesh
     optimizer: Optimizer
     start: Leaves
@@ -54,7 +54,7 @@ class Experiment:
     steps_per_call: int
     eval_batch_size: int
     create_state: Callable[..., TrainState]
-    training_views: steps.Views
+    preprocess_batch: steps.PreprocessFn
     train_chunk: Callable[..., Any]
     eval_step: Callable[..., metrics.Sums]
 
@@ -64,7 +64,7 @@ def create_experiment(
     devices: Sequence[jax.Device] | None = None,
     *,
     weights: Path | None = None,
-    track: Track = untracked,
+    progress: ProgressFn = no_progress,
 ) -> Experiment:
     """Builds the parts of the run that `config` describes, on all devices or those given.
 
@@ -72,7 +72,7 @@ def create_experiment(
         config: the config.
         devices: None for all.
         weights: where to find what finetune.weights names; None for there.
-        track: shows how far the reading of the data is.
+        progress: shows how far the reading of the data is.
 
     Raises:
         InputError: a field whose value is not allowed, does not fit another, or names data that is missing.
@@ -85,33 +85,33 @@ def create_experiment(
     models.check_model(config.model.name)
     create_loss = partial(losses.create_loss, config.loss.name, reduction=config.loss.reduction)
     train_loss = create_loss(label_smoothing=config.loss.label_smoothing)
-    description, splits, start, covariance = _read(config, weights, track)
-    check_bn_group(description, device_batch_size)
+    spec, splits, start, covariance = _read(config, weights, progress)
+    check_bn_group(spec, device_batch_size)
     is_frozen = partial(is_within, prefixes=config.finetune.frozen)
-    forward = {"graphdef": _create_graphdef(config, description, optimizer), "axis_name": parallel.AXIS}
-    normalize = create_normalize(config, description.preprocessing)
-    training_views = partial(
-        steps.training_views,
+    forward = {"graphdef": _create_graphdef(config, spec, optimizer), "axis_name": parallel.AXIS}
+    normalize = create_normalize(config, spec.preprocessing)
+    preprocess_batch = partial(
+        steps.preprocess_batch,
         normalize=normalize,
-        augment=create_augment(config, description.preprocessing, covariance),
-        mix=create_mix(config, description.num_classes, device_batch_size),
+        augment=create_augment(config, spec.preprocessing, covariance),
+        mix=create_mix(config, spec.num_classes, device_batch_size),
     )
     resident = keep_on_device(config.dataset.on_device, splits.train)
     train_step = partial(
         steps.train_step,
         tx=optimizer.tx,
         loss=train_loss,
-        views=training_views,
+        preprocess=preprocess_batch,
         ema_decay=config.optim.ema_decay,
         is_frozen=is_frozen,
         seed=config.seed,
         **forward,
     )
-    chance_loss = losses.chance_loss(config.loss.name, description.num_classes, reduction=config.loss.reduction)
+    chance_loss = losses.chance_loss(config.loss.name, spec.num_classes, reduction=config.loss.reduction)
     ema = config.optim.ema_decay > 0
     return Experiment(
         splits=splits,
-        description=description,
+        spec=spec,
         mesh=mesh,
         optimizer=optimizer,
         start=start,
@@ -121,8 +121,8 @@ def create_experiment(
         steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
         # Results do not depend on it: padded rows are masked.
         eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(_create_state, description, optimizer.tx, is_frozen, seed=config.seed, ema=ema),
-        training_views=training_views,
+        create_state=partial(_create_state, spec, optimizer.tx, is_frozen, seed=config.seed, ema=ema),
+        preprocess_batch=preprocess_batch,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
         eval_step=parallel.parallel_eval_step(
             partial(steps.eval_step, loss=create_loss(), normalize=normalize, **forward), mesh
@@ -131,20 +131,20 @@ def create_experiment(
 
 
 def _read(
-    config: ConfigDict, weights: Path | None, track: Track
-) -> tuple[Description, Splits, Leaves, np.ndarray | None]:
-    """What the network is, the data, the arrays to start from, and the covariance of the data's colours."""
+    config: ConfigDict, weights: Path | None, progress: ProgressFn
+) -> tuple[ModelSpec, Splits, Leaves, np.ndarray | None]:
+    """What the network is, the data, the arrays to start from, and the covariance of the data's colors."""
     start, preprocessing, where = None, None, config.finetune.weights
     if where:
         start = pretrained.load_network(weights or Path(where).expanduser())
-        finetune.check_options(start.description, config.model.name, set_options(config), where=where)
-        preprocessing = start.description.preprocessing
+        finetune.check_options(start.spec, config.model.name, set_options(config), where=where)
+        preprocessing = start.spec.preprocessing
         config = inputs.with_preprocessing(config, preprocessing)
     elif tuple(config.finetune.new_head) != (finetune.AUTO,):
         raise InputError(
             "finetune.new_head is set, but without finetune.weights all of the network is new: leave it out"
         )
-    splits = inputs.read_splits(config, track=track)
+    splits = inputs.read_splits(config, progress=progress)
     loader.steps_per_epoch(len(splits.train), config.batch_size)  # for its check
     for field, lacking in (
         ("dataset.validation_fraction", splits.validation is None),
@@ -153,17 +153,17 @@ def _read(
         if config.schedule.name == "plateau" and lacking:
             raise InputError(f"schedule.name='plateau' needs val/top1_error again and again: set {field} above 0")
     num_classes = count_logits(config, splits.train.classes)
-    preprocessing, covariance = inputs.read_preprocessing(config, splits, preprocessing, track=track)
-    description = describe(config, preprocessing, num_classes, start and start.description)
+    preprocessing, covariance = inputs.read_preprocessing(config, splits, preprocessing, progress=progress)
+    spec = describe(config, preprocessing, num_classes, start and start.spec)
     if start is None:
-        return description, splits, {}, covariance
-    anew = finetune.new_prefixes(start.description, description, config.finetune.new_head)
-    return description, splits, finetune.select_leaves(start, description, anew, where=where), covariance
+        return spec, splits, {}, covariance
+    anew = finetune.new_prefixes(start.spec, spec, config.finetune.new_head)
+    return spec, splits, finetune.select_leaves(start, spec, anew, where=where), covariance
 
 
-def _create_graphdef(config: ConfigDict, description: Description, optimizer: Optimizer) -> nnx.GraphDef:
+def _create_graphdef(config: ConfigDict, spec: ModelSpec, optimizer: Optimizer) -> nnx.GraphDef:
     """The network of the steps, its frozen layers marked; whatever names a part of it is checked here."""
-    model, frozen = description.abstract(), config.finetune.frozen
+    model, frozen = spec.abstract(), config.finetune.frozen
     finetune.check_frozen(model, frozen)
     freeze(model, frozen)
     _, learned = partition(weights_of(model)["params"], partial(is_within, prefixes=frozen))
@@ -204,17 +204,17 @@ def check_numbers(config: ConfigDict) -> None:
 
 
 def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
-    """model.num_classes, or the number of classes of the data; one logit stands for two classes."""
-    logits = config.model.num_classes
+    """model.num_logits, or the number of classes of the data; one logit stands for two classes."""
+    logits = config.model.num_logits
     if len(classes) < 2:
         raise InputError(f"dataset {config.dataset.name!r} has {len(classes)} class (allowed: 2 or more)")
     if logits is None:
         return len(classes)
     if logits == 1 and len(classes) == 2 and config.loss.name == "softmax_cross_entropy":
-        raise InputError("model.num_classes=1 wants a binary loss: loss.name='binary_cross_entropy_with_logits'")
+        raise InputError("model.num_logits=1 wants a binary loss: loss.name='binary_cross_entropy_with_logits'")
     if logits != len(classes) and not (logits == 1 and len(classes) == 2):
         raise InputError(
-            f"model.num_classes={logits}, but dataset {config.dataset.name!r} has {len(classes)} classes: labels would "
+            f"model.num_logits={logits}, but dataset {config.dataset.name!r} has {len(classes)} classes: labels would "
             "be out of range (allowed: as many, unset, or 1 for two classes)"
         )
     return logits
@@ -227,10 +227,10 @@ def set_options(config: ConfigDict) -> dict[str, Any]:
 
 
 def describe(
-    config: ConfigDict, preprocessing: Preprocessing, num_classes: int, start: Description | None = None
-) -> Description:
+    config: ConfigDict, preprocessing: Preprocessing, num_classes: int, start: ModelSpec | None = None
+) -> ModelSpec:
     """What the network is: its options, those of `start` and those that the config sets; how its logits are scored."""
-    return Description(
+    return ModelSpec(
         model=config.model.name,
         options={**(start.options if start else {}), **set_options(config)},
         num_classes=num_classes,
@@ -239,9 +239,9 @@ def describe(
     )
 
 
-def check_bn_group(description: Description, device_batch_size: int) -> None:
+def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
     """Raises InputError where the images of a device do not fall into whole groups."""
-    group = description.options.get("bn_group")
+    group = spec.options.get("bn_group")
     if isinstance(group, int) and group > 0 and device_batch_size % group:
         raise InputError(
             f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
@@ -263,7 +263,7 @@ def resident_data(source: Source) -> dict[str, np.ndarray]:
 
 
 def _create_state(
-    description: Description,
+    spec: ModelSpec,
     tx: optax.GradientTransformationExtraArgs,
     is_frozen: Callable[[str], bool],
     start: Leaves | None = None,
@@ -271,9 +271,9 @@ def _create_state(
     seed: int,
     ema: bool,
 ) -> TrainState:
-    """To be traced, as creating a network eagerly is slow; `start` goes before what is initialised."""
-    weights = weights_of(description.create_model(nnx.Rngs(seed)))
+    """To be traced, as creating a network eagerly is slow; `start` goes before what is initialized."""
+    weights = weights_of(spec.create_model(nnx.Rngs(seed)))
     weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
-    sums = metrics.zero_sums(description.num_classes)
+    sums = metrics.zero_sums(spec.num_classes)
     _, learned = partition(weights["params"], is_frozen)
     return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)

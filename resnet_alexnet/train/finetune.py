@@ -11,8 +11,8 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.trace import classifier, layer_calls, layer_paths
 from resnet_alexnet.paths import check_prefixes, is_within, leaf_name
 from resnet_alexnet.pretrained.network import (
-    Description,
-    Network,
+    ModelSpec,
+    TrainedModel,
     check_mismatches,
     differing_options,
     shapes_of,
@@ -22,7 +22,7 @@ from resnet_alexnet.pretrained.network import (
 AUTO = "auto"
 
 
-def check_options(start: Description, model: str, given: Mapping[str, Any], *, where: str) -> None:
+def check_options(start: ModelSpec, model: str, given: Mapping[str, Any], *, where: str) -> None:
     """Checks that a network with these options can go on from weights.
 
     Args:
@@ -42,29 +42,29 @@ def check_options(start: Description, model: str, given: Mapping[str, Any], *, w
         raise InputError(f"model.{name} is {given[name]!r}, but {where} was trained with {own!r}: leave it unset")
 
 
-def new_prefixes(start: Description, description: Description, new_head: Sequence[str]) -> tuple[str, ...]:
-    """Paths of what is initialised anew: those given, or for (AUTO,) the last linear layer if the classes differ."""
+def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
+    """Paths of what is initialized anew: those given, or for (AUTO,) the last linear layer if the classes differ."""
     if tuple(new_head) != (AUTO,):
         return tuple(new_head)
-    if (start.preprocessing.classes, start.num_classes) == (description.preprocessing.classes, description.num_classes):
+    if (start.preprocessing.classes, start.num_classes) == (spec.preprocessing.classes, spec.num_classes):
         return ()
-    size, channels = description.preprocessing.image_size, description.preprocessing.channels
-    return (classifier(layer_calls(description.abstract(), (size, size, channels))),)
+    size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
+    return (classifier(layer_calls(spec.abstract(), (size, size, channels))),)
 
 
 def select_leaves(
-    start: Network, description: Description, prefixes: Sequence[str], *, where: str
+    start: TrainedModel, spec: ModelSpec, prefixes: Sequence[str], *, where: str
 ) -> dict[str, np.ndarray]:
-    """The arrays, by the names of `Network.leaves`, that a network takes from weights: all but those below `prefixes`.
+    """The arrays that a network takes from weights, by the names of `TrainedModel.leaves`: all but those in `prefixes`.
 
     Raises:
         InputError: a prefix without a parameter; or arrays that are missing or of another shape, all of them named.
     """
-    expected = shapes_of(weights_of(description.abstract()))
+    expected = shapes_of(weights_of(spec.abstract()))
     check_prefixes("finetune.new_head", prefixes, (_inside(name) for name in expected if name.startswith("params/")))
     kept = {name: leaf for name, leaf in start.leaves().items() if not is_within(_inside(name), prefixes)}
     expected = {name: shape for name, shape in expected.items() if not is_within(_inside(name), prefixes)}
-    check_mismatches(expected, {name: leaf.shape for name, leaf in kept.items()}, model=description.model, where=where)
+    check_mismatches(expected, {name: leaf.shape for name, leaf in kept.items()}, model=spec.model, where=where)
     return kept
 
 

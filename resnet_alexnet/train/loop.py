@@ -17,25 +17,25 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet import metrics, parallel
 from resnet_alexnet.cli.interrupt import Interrupt
-from resnet_alexnet.cli.progress import Progress, print_summary, track
+from resnet_alexnet.cli.progress import Progress, print_summary, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.errors import InterruptedRunError, TrainingError
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.plots import curves
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
-from resnet_alexnet.train.start import begin, record_of, title
+from resnet_alexnet.train.start import begin, checkpoint_metadata, title
 from resnet_alexnet.train.state import NEVER, TrainState
-from resnet_alexnet.train.throughput import Pace
+from resnet_alexnet.train.throughput import ThroughputMeter
 from resnet_alexnet.train.validation import evaluate
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, Recorder, read_metrics
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 
 STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has not begun to fall
 
-CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalisation or labels, bfloat16 overflow"
+CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalization or labels, bfloat16 overflow"
 
 
 def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
@@ -53,7 +53,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
         return
     # What a fine-tuned run started from is not needed again: its own folder tells what the network is.
     weights = workdir if last_checkpoint(workdir) else None
-    experiment = create_experiment(config, weights=weights, track=track)
+    experiment = create_experiment(config, weights=weights, progress=progress_bar)
     if not resumes:
         create_workdir(workdir, config)
     with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
@@ -61,7 +61,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
         first_step = int(state.step)
         if resumes:  # only now: the data may turn out to be another
             create_workdir(workdir, config)
-        with Recorder(workdir, start_step=first_step) as recorder, Progress(config.num_steps, first_step) as progress:
+        with MetricsLog(workdir, start_step=first_step) as recorder, Progress(config.num_steps, first_step) as progress:
             for message in messages:
                 progress.say(message)
             _Run(config, experiment, checkpointer, recorder, progress, interrupt).train(state, first_step)
@@ -80,7 +80,7 @@ class _Run:
     config: ConfigDict
     experiment: Experiment
     checkpointer: Checkpointer
-    recorder: Recorder
+    recorder: MetricsLog
     progress: Progress
     interrupt: Interrupt
 
@@ -103,16 +103,16 @@ class _Run:
             report=self.progress.say,
         )
         data = parallel.replicate(resident_data(source), mesh) if experiment.resident else {}
-        with Pace(config.batch_size, first_step) as pace, contextlib.closing(chunks):
+        with ThroughputMeter(config.batch_size, first_step) as meter, contextlib.closing(chunks):
             for step, chunk in chunks:
                 batch = parallel.split_batch(chunk, mesh, axis=1)
-                pace.begin_step()
+                meter.begin_step()
                 state, done = experiment.train_chunk(state, data, batch)
-                pace.end_step(step, done)
+                meter.end_step(step, done)
                 self.progress.advance(step)
-                state = self._end_step(state, step, pace)
+                state = self._end_step(state, step, meter)
 
-    def _end_step(self, state: TrainState, step: int, pace: Pace) -> TrainState:
+    def _end_step(self, state: TrainState, step: int, meter: ThroughputMeter) -> TrainState:
         """What is due once `step` steps are done, in the order that this module states."""
         config, last, stop = self.config, step == self.config.num_steps, self.interrupt.signal is not None
         log_due = last or _due(step, config.log.every_steps)
@@ -123,27 +123,27 @@ class _Run:
         self._check_finite(state)
         error = None
         if log_due:
-            state = self._log(state, step, pace)
+            state = self._log(state, step, meter)
         if eval_due and self.experiment.splits.validation is not None:
             state, error, best = self._validate(state, step)
             save_due = save_due or best
         if last and self.experiment.splits.test is not None:
             self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
         if save_due:
-            record = {"config": to_json(config), **record_of(self.experiment)}
-            self.checkpointer.save(step, state, record, error=error)
+            metadata = {"config": to_json(config), **checkpoint_metadata(self.experiment)}
+            self.checkpointer.save(step, state, metadata, error=error)
         if stop and not last:
             self._stop(step)
-        pace.restart()
+        meter.restart()
         return state
 
-    def _log(self, state: TrainState, step: int, pace: Pace) -> TrainState:
+    def _log(self, state: TrainState, step: int, meter: ThroughputMeter) -> TrainState:
         """Records the training metrics since the last log and empties their sums."""
         rates = metrics.error_rates(jax.device_get(state.sums))
         learning_rate = self._learning_rate(state, step - 1)
         self._check_falling(rates["loss"], step)
         values = {**_prefixed("train", rates), "learning_rate": learning_rate}
-        speed = pace.rates()
+        speed = meter.rates()
         if speed is not None and self.experiment.resident:
             values["images_per_second"] = speed.images_per_second
         elif speed is not None:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.optim.plateau import Plateau
-from resnet_alexnet.optim.schedules import create_schedule, scale_until_error, scaled_learning_rate
+from resnet_alexnet.optim.schedules import create_schedule, scaled_learning_rate, warmup_until_error
 from resnet_alexnet.optim.sgd import sgd
 
 
@@ -41,10 +41,12 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
         factor=schedule_config.factor,
     )
     scales, plateau = [], None
-    if schedule_config.until_error:
+    if schedule_config.warmup_until_error:
         scales.append(
-            scale_until_error(
-                schedule_config.until_error_scale, schedule_config.until_error, schedule_config.until_error_window
+            warmup_until_error(
+                schedule_config.warmup_until_error_scale,
+                schedule_config.warmup_until_error,
+                schedule_config.warmup_until_error_window,
             )
         )
     if schedule_config.name == "plateau":
@@ -52,7 +54,7 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
             factor=schedule_config.factor,
             patience=schedule_config.patience,
             cooldown=schedule_config.cooldown,
-            floor=schedule_config.floor,
+            floor=schedule_config.min_scale,
         )
         scales.append(plateau.transformation())
     tx = sgd(
@@ -64,13 +66,13 @@ def create_optimizer(config: ConfigDict) -> Optimizer:
         update_rule=config.optim.update_rule,
         bias_learning_rate=config.optim.bias_learning_rate,
         clip_norm=config.optim.clip_norm,
-        layer_rates=parse_layer_rates(config.finetune.layer_rates),
+        lr_multipliers=parse_lr_multipliers(config.finetune.lr_multipliers),
         scales=scales,
     )
     return Optimizer(tx=tx, learning_rate=rate, schedule=schedule, plateau=plateau)
 
 
-def parse_layer_rates(words: Iterable[str]) -> dict[str, float]:
+def parse_lr_multipliers(words: Iterable[str]) -> dict[str, float]:
     """Factors of the learning rate by path, of words such as "stages/0=0.1".
 
     Raises:
@@ -84,8 +86,10 @@ def parse_layer_rates(words: Iterable[str]) -> dict[str, float]:
         except ValueError:
             rate = math.nan
         if not path or not 0 <= rate < math.inf:
-            raise InputError(f"finetune.layer_rates has {word!r} (allowed: PATH=FACTOR from 0 up, such as 'stem=0.1')")
+            raise InputError(
+                f"finetune.lr_multipliers has {word!r} (allowed: PATH=FACTOR from 0 up, such as 'stem=0.1')"
+            )
         if path in rates:
-            raise InputError(f"finetune.layer_rates has {path!r} twice (allowed: each path once)")
+            raise InputError(f"finetune.lr_multipliers has {path!r} twice (allowed: each path once)")
         rates[path] = rate
     return rates

@@ -1,4 +1,4 @@
-"""Exact statistics for a trained network's batch normalisation, in place of the moving averages of its training."""
+"""Exact statistics for a trained network's batch normalization, in place of the moving averages of its training."""
 
 import contextlib
 import dataclasses
@@ -16,10 +16,10 @@ from jaxtyping import Array, Float
 from resnet_alexnet import parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
-from resnet_alexnet.data.sources import Source, Track, untracked
+from resnet_alexnet.data.sources import ProgressFn, Source, no_progress
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.paths import Tree
-from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.pretrained.network import TrainedModel
 from resnet_alexnet.train import steps
 
 Chunk = dict[str, np.ndarray]
@@ -28,46 +28,46 @@ EXACT = {"bn_group": "sync", "bn_momentum": 0.0, "bn_unbiased_variance": False}
 
 
 def recalibrate(
-    network: Network,
+    network: TrainedModel,
     source: Source,
     *,
-    views: steps.Views,
+    preprocess: steps.PreprocessFn,
     batch_size: int,
     seed: int = 0,
     workers: int = 0,
     max_unreadable: int = 0,
     mesh: parallel.Mesh,
-    track: Track = untracked,
+    progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
-) -> Network:
-    """The network with the mean and variance of every batch normalisation over one pass through the training set.
+) -> TrainedModel:
+    """The network with the mean and variance of every batch normalization over one pass through the training set.
 
     Every image is taken once, in random order, as classes in turn would make batches of one class. Each batch goes
-    through the network as in training, normalised by its own statistics; over the batches, weighted by their images,
+    through the network as in training, normalized by its own statistics; over the batches, weighted by their images,
     mean = E[mean_b] and var = E[var_b + mean_b^2] - mean^2: at the first layer those of all pixels. What is left at the
     end of the pass is a smaller batch, on as many devices as divide it.
 
     Args:
         network: the network; its weights stay as they are.
         source: the training set; for photographs `gather` with a draw gives the views.
-        views: normalises the images, and augments them.
+        preprocess: normalizes the images, and augments them.
         batch_size: images in a batch over all devices, a multiple of their number; the more the better.
         seed: of the order and of the augmentation.
         workers: processes that read photographs, see `loader.train_chunks`.
         max_unreadable: photographs that may be unreadable, likewise; as many again in the smaller batch.
         mesh: the devices; the result does not depend on their number.
-        track: shows how far it is.
+        progress: shows how far it is.
         report: called with a line for each photograph that cannot be read.
 
     Raises:
-        InputError: the network has no batch normalisation; or as `loader.train_chunks`.
+        InputError: the network has no batch normalization; or as `loader.train_chunks`.
 
     Source: He's published residual nets, whose statistics are averages after training, not moving ones.
     """
-    check_normalised(network)
+    check_has_batch_norm(network)
     count, rest = divmod(len(source), batch_size)
     graphdef = network.graphdef(**EXACT)
-    add = partial(_add_batch, graphdef=graphdef, views=views, seed=seed, axis_name=parallel.AXIS)
+    add = partial(_add_batch, graphdef=graphdef, preprocess=preprocess, seed=seed, axis_name=parallel.AXIS)
     params = parallel.replicate(network.params, mesh)
     zeros = jax.tree.map(np.zeros_like, network.batch_stats)
     sums = parallel.replicate({"stats": zeros, "images": np.zeros((), np.float32)}, mesh)
@@ -76,7 +76,7 @@ def recalibrate(
         source, count, batch_size=batch_size, seed=seed, workers=workers, most=max_unreadable, report=report
     )
     with contextlib.closing(batches):
-        for number, batch in enumerate(track(batches, count, "batch statistics")):
+        for number, batch in enumerate(progress(batches, count, "batch statistics")):
             sums = step(params, sums, number, parallel.split_batch(batch, mesh))
     if rest:
         batch = source.gather(loader.epoch_order(len(source), seed=seed, epoch=0)[-rest:], (seed, 0))
@@ -88,10 +88,10 @@ def recalibrate(
     return dataclasses.replace(network, batch_stats=jax.device_get(sums["stats"]))
 
 
-def check_normalised(network: Network) -> None:
-    """Raises InputError where a network has no batch normalisation."""
+def check_has_batch_norm(network: TrainedModel) -> None:
+    """Raises InputError where a network has no batch normalization."""
     if not jax.tree.leaves(network.batch_stats):
-        raise InputError(f"{network.description.model} has no batch normalisation, so there is nothing to recalibrate")
+        raise InputError(f"{network.spec.model} has no batch normalization, so there is nothing to recalibrate")
 
 
 def _whole_batches(
@@ -123,7 +123,7 @@ def _add_batch(
     batch: steps.Batch,
     *,
     graphdef: nnx.GraphDef,
-    views: steps.Views,
+    preprocess: steps.PreprocessFn,
     seed: int,
     axis_name: str,
 ) -> Tree:
@@ -131,7 +131,7 @@ def _add_batch(
     local = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * local + jnp.arange(local)
     augment_keys, model_keys, mix_keys = steps.image_keys(seed, number, rows)
-    image, _ = views(batch, augment_keys, mix_keys)
+    image, _ = preprocess(batch, augment_keys, mix_keys)
     model = nnx.merge(graphdef, params, sums["stats"], copy=True)
     model(image, train=True, rngs=model_keys)
     new = nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
@@ -153,6 +153,6 @@ def _merge(old: Tree, new: Tree, share: Float[Array, ""]) -> Tree:
     return {"mean": mean, "var": var}
 
 
-def with_test_views(source: Source) -> Source:
+def with_test_crops(source: Source) -> Source:
     """The source whose training views are those for testing."""
-    return dataclasses.replace(source, train_view=source.test_view) if isinstance(source, PhotoSource) else source
+    return dataclasses.replace(source, train_crop=source.test_crop) if isinstance(source, PhotoSource) else source

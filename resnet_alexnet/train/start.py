@@ -28,7 +28,7 @@ def begin(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer
         state = parallel.replicated(experiment.create_state, experiment.mesh, experiment.start)
         resumed = []
     else:
-        check_same_data(restored.record, experiment)
+        check_same_data(restored.metadata, experiment)
         state = parallel.replicate(restored.state, experiment.mesh)
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
@@ -69,20 +69,20 @@ def _frozen(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
     return [f"frozen: {names}; {learned:,} of {frozen + learned:,} parameters are trained"]
 
 
-def record_of(experiment: Experiment) -> dict[str, Any]:
+def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
     """What a checkpoint holds beside the state: what the network is, and the number of images."""
     splits = experiment.splits
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {
-        "network": experiment.description.to_json(),
+        "network": experiment.spec.to_json(),
         "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
     }
 
 
 def check_same_data(saved: dict[str, Any], experiment: Experiment) -> None:
     """Raises InputError where the data is not that of the checkpoint: labels and order would mean something else."""
-    now = record_of(experiment)
-    inputs, were = (record["network"]["preprocessing"] for record in (now, saved))
+    now = checkpoint_metadata(experiment)
+    inputs, were = (metadata["network"]["preprocessing"] for metadata in (now, saved))
     pairs = {
         "numbers of images differ": (now["num_images"], saved["num_images"]),
         "classes differ": (inputs["classes"], were["classes"]),

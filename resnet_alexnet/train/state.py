@@ -18,7 +18,7 @@ NEVER = -1  # nonfinite_step of a healthy run
 class TrainState:
     """A plain pytree of plain dicts; equal on every device.
 
-    step: optimiser steps done, which is also the position in the data.
+    step: optimizer steps done, which is also the position in the data.
     ema: the exponential moving average of {"params", "batch_stats"}, empty where none is kept.
     sums: masked sums of the training metrics since they were last logged.
     best_error: the lowest val/top1_error so far, in percent.

@@ -18,11 +18,13 @@ from resnet_alexnet.paths import Tree, join, partition
 from resnet_alexnet.train.state import NEVER, TrainState
 
 Batch = dict[str, jax.Array]
-Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalised images in the compute dtype
-Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalised images, one key an image -> training views
+Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalized images in the compute dtype
+Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalized images, one key an image -> training views
 # training views, labels, one key an image -> mixed views, rows of class weights
 Mix = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-Views = Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # `training_views` of a batch and keys
+PreprocessFn = Callable[
+    [Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]
+]  # `preprocess_batch` of a batch and keys
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
 
 
@@ -33,7 +35,7 @@ def image_keys(seed: int, step: Int[Array, ""], rows: Int[Array, " images"]) -> 
     return jnp.moveaxis(keys, 1, 0)
 
 
-def training_views(
+def preprocess_batch(
     batch: Batch,
     augment_keys: Key[Array, " images"],
     mix_keys: Key[Array, " images"],
@@ -42,7 +44,7 @@ def training_views(
     augment: Augment,
     mix: Mix | None,
 ) -> tuple[Num[Array, "images height width channels"], Num[Array, "images ..."]]:
-    """What the network is trained on: normalised, augmented and mixed images, and their labels or class weights."""
+    """What the network is trained on: normalized, augmented and mixed images, and their labels or class weights."""
     image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
     return (image, label) if mix is None else mix(image, label, mix_keys)
 
@@ -70,21 +72,21 @@ def train_step(
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformationExtraArgs,
     loss: Loss,
-    views: Views,
+    preprocess: PreprocessFn,
     seed: int,
     axis_name: str,
     ema_decay: float = 0.0,
     is_frozen: Callable[[str], bool] = nothing,
 ) -> TrainState:
-    """One optimiser step on this device's share of the global batch, {"image", "label"}; equal states come out.
+    """One optimizer step on this device's share of the global batch, {"image", "label"}; equal states come out.
 
     is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
-        such a parameter, so nothing of its gradient is computed, and the optimiser does not know it.
+        such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
     """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
     augment_keys, model_keys, mix_keys = image_keys(seed, state.step, rows)
-    image, label = views(batch, augment_keys, mix_keys)
+    image, label = preprocess(batch, augment_keys, mix_keys)
     frozen, trained = partition(state.params, is_frozen)
     frozen_stats, _ = partition(state.batch_stats, is_frozen)
 

@@ -20,7 +20,7 @@ class Result(Protocol):
 
 
 @dataclass(frozen=True)
-class Rates:
+class Throughput:
     """Over the steps between two marks.
 
     images_per_second: what the run got.
@@ -33,7 +33,7 @@ class Rates:
     input_wait_percent: float
 
 
-class Pace:
+class ThroughputMeter:
     """Bounds the steps in flight and measures; a context manager.
 
     A thread waits for the steps in turn, so that each one's end is known without the loop waiting for it.
@@ -72,7 +72,7 @@ class Pace:
         self._dispatched.join()
         self._mark, self._busy = (self._step, self._clock()), 0.0
 
-    def rates(self) -> Rates | None:
+    def rates(self) -> Throughput | None:
         """The rates since the last mark, None before there is one; all steps must be done."""
         self._dispatched.join()
         if self._mark is None or self._step == self._mark[0]:
@@ -80,7 +80,7 @@ class Pace:
         seconds = self._clock() - self._mark[1]
         images = (self._step - self._mark[0]) * self._batch_size
         busy = min(self._busy, seconds)
-        return Rates(images / seconds, images / busy, 100 * (1 - busy / seconds))
+        return Throughput(images / seconds, images / busy, 100 * (1 - busy / seconds))
 
     def _wait_for_steps(self) -> None:
         done = -float("inf")
@@ -95,7 +95,7 @@ class Pace:
             self._slots.release()
             self._dispatched.task_done()
 
-    def __enter__(self) -> "Pace":
+    def __enter__(self) -> "ThroughputMeter":
         self._thread.start()
         return self
 

@@ -29,10 +29,10 @@ class DamagedCheckpointError(TrainingError):
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored: the state (on the host), the record saved beside it, and warnings about damaged ones."""
+    """What was restored: the state (on the host), the metadata saved beside it, and warnings about damaged ones."""
 
     state: Tree
-    record: dict[str, Any]
+    metadata: dict[str, Any]
     warnings: tuple[str, ...]
 
 
@@ -46,9 +46,9 @@ def from_leaves(leaves: Leaves, like: Tree) -> Tree:
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_name(path)], like)
 
 
-def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
-    """A hash of every leaf's name, type, shape and bits, and of the record's JSON."""
-    hasher = hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16)
+def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:
+    """A hash of every leaf's name, type, shape and bits, and of the metadata as JSON."""
+    hasher = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
     for name in sorted(leaves):
         leaf = leaves[name]
         hasher.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
@@ -57,7 +57,7 @@ def digest(leaves: Leaves, record: Mapping[str, Any]) -> str:
 
 
 def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any], tuple[str, ...]]:
-    """Step, leaves and record of a checkpoint in `directory`, which is left as it is, and warnings about damaged ones.
+    """Step, leaves and metadata of a checkpoint in `directory`, and warnings about damaged ones. Changes nothing.
 
     Args:
         directory: of checkpoints.
@@ -76,7 +76,7 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
             errors = {}
             for step in steps:
                 try:
-                    error = _read(manager, step, record=ocp.args.JsonRestore())["record"]["top1_error"]
+                    error = _read(manager, step, metadata=ocp.args.JsonRestore())["metadata"]["top1_error"]
                 except DamagedCheckpointError as damage:  # as for "last", what is damaged does not count
                     warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
                     continue
@@ -89,7 +89,7 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
             raise InputError(f"{directory} holds no checkpoint {which} (there are: {there or 'none'})")
         for step in wanted:
             try:
-                items = _read(manager, step, state=ocp.args.StandardRestore(), record=ocp.args.JsonRestore())
+                items = _read(manager, step, state=ocp.args.StandardRestore(), metadata=ocp.args.JsonRestore())
                 return step, *_verified(items), tuple(warnings)
             except DamagedCheckpointError as damage:
                 warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
@@ -97,16 +97,16 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
 
 
 def _verified(items: Mapping[str, Any]) -> tuple[Leaves, dict[str, Any]]:
-    """Leaves and record of a checkpoint that is what was saved.
+    """Leaves and metadata of a checkpoint that is what was saved.
 
     Raises:
         DamagedCheckpointError: it is not.
     """
     leaves = {name: np.asarray(leaf) for name, leaf in items["state"].items()}
-    record = dict(items["record"])
-    if record.pop("digest", None) != digest(leaves, record):
+    metadata = dict(items["metadata"])
+    if metadata.pop("digest", None) != digest(leaves, metadata):
         raise DamagedCheckpointError("its contents are not those that were saved")
-    return leaves, record
+    return leaves, metadata
 
 
 def _read(manager: ocp.CheckpointManager, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
@@ -166,28 +166,28 @@ class Checkpointer:
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
         for step in self._manager.all_steps():
             with contextlib.suppress(DamagedCheckpointError):  # it is reported where it is needed, by `restore`
-                self._note_error(step, _read(self._manager, step, record=ocp.args.JsonRestore())["record"])
+                self._note_error(step, _read(self._manager, step, metadata=ocp.args.JsonRestore())["metadata"])
 
-    def save(self, step: int, state: Tree, record: dict[str, Any], *, error: float | None) -> None:
+    def save(self, step: int, state: Tree, metadata: dict[str, Any], *, error: float | None) -> None:
         """Saves the state of a step in the background; nothing happens if that step is saved already.
 
         Args:
             step: steps done.
             state: any pytree; copied to the host before this returns, so it may be donated afterwards.
-            record: JSON values that belong to it (configuration, preprocessing).
+            metadata: JSON values that belong to it (configuration, preprocessing).
             error: val/top1_error at this very step in percent, None if it was not evaluated here.
         """
         leaves = to_leaves(state)
         if step in self._manager.all_steps():
             return
-        record = {**record, "top1_error": error}
-        self._note_error(step, record)
+        metadata = {**metadata, "top1_error": error}
+        self._note_error(step, metadata)
         with self._saving():
             saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(leaves),
-                    record=ocp.args.JsonSave({**record, "digest": digest(leaves, record)}),
+                    metadata=ocp.args.JsonSave({**metadata, "digest": digest(leaves, metadata)}),
                 ),
                 force=True,
             )
@@ -208,11 +208,11 @@ class Checkpointer:
         damaged: dict[int, DamagedCheckpointError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state, record = self._restore_step(step, like)
+                state, metadata = self._restore_step(step, like)
             except DamagedCheckpointError as error:
                 damaged[step] = error
                 continue
-            return Restored(state, record, tuple(self._set_aside(*bad) for bad in damaged.items()))
+            return Restored(state, metadata, tuple(self._set_aside(*bad) for bad in damaged.items()))
         if damaged:
             reasons = "; ".join(f"{step}: {error}" for step, error in damaged.items())
             raise DamagedCheckpointError(
@@ -226,15 +226,15 @@ class Checkpointer:
             leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
             for path, leaf in jax.tree_util.tree_leaves_with_path(like)
         }
-        restored = _read(self._manager, step, state=ocp.args.StandardRestore(expected), record=ocp.args.JsonRestore())
-        leaves, record = _verified(restored)
+        restored = _read(self._manager, step, state=ocp.args.StandardRestore(expected), metadata=ocp.args.JsonRestore())
+        leaves, metadata = _verified(restored)
         for name, leaf in leaves.items():  # Orbax does not mind a shape that is not the expected one
             if leaf.shape != expected[name].shape:
                 raise DamagedCheckpointError(f"{name} is of shape {leaf.shape}, expected is {expected[name].shape}")
-        return from_leaves(leaves, like), record
+        return from_leaves(leaves, like), metadata
 
-    def _note_error(self, step: int, record: Mapping[str, Any]) -> None:
-        error = record.get("top1_error")
+    def _note_error(self, step: int, metadata: Mapping[str, Any]) -> None:
+        error = metadata.get("top1_error")
         if error is not None:
             self._errors[step] = error
 

@@ -15,7 +15,7 @@ METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
 
 
-class Recorder:
+class MetricsLog:
     """Writes a run's metrics.jsonl and events/; a context manager.
 
     Opening cuts the record back to `start_step` and makes the events anew from the lines that stay, so after a

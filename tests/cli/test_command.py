@@ -39,8 +39,8 @@ BAD_FIELDS = {
     "--config.model.bn_momentum=1.5": ["bn_momentum is 1.5", "allowed: 0 <= bn_momentum < 1"],
     "--config.model.bn_group=3": ["model.bn_group=3 does not divide the 2 images of a device", "batch_size"],
     "--config.model.bn_group=none": ["bn_group is 'none'", "'sync'"],
-    "--config.model.num_classes=5": ["model.num_classes=5", "'synthetic' has 10 classes", "labels", "allowed"],
-    "--config.model.num_classes=1": ["model.num_classes=1", "'synthetic' has 10 classes"],
+    "--config.model.num_logits=5": ["model.num_logits=5", "'synthetic' has 10 classes", "labels", "allowed"],
+    "--config.model.num_logits=1": ["model.num_logits=1", "'synthetic' has 10 classes"],
     "--config.model.name=alexnet": ["image_size=8 is too small for AlexNet, the smallest is 63"],
     "--config.dataset.name=fashon_mnist": ["'fashon_mnist', did you mean 'fashion_mnist'?", "cifar10"],
     "--config.dataset.name=cifar10": ["cifar10 needs", "data_dir"],
@@ -60,14 +60,14 @@ BAD_FIELDS = {
 }
 BAD_COMBINATIONS = [
     (
-        ["--config.dataset.name=fashion_mnist", "--config.dataset.image_size=32", "--config.dataset.channels=1"],
+        ["--config.dataset.name=fashion_mnist", "--config.preprocess.image_size=32", "--config.dataset.channels=1"],
         ["image_size=32: fashion_mnist has 28"],
     ),
     (
-        ["--config.dataset.name=fashion_mnist", "--config.dataset.image_size=28", "--config.dataset.channels=3"],
+        ["--config.dataset.name=fashion_mnist", "--config.preprocess.image_size=28", "--config.dataset.channels=3"],
         ["channels=3: fashion_mnist has 1"],
     ),
-    (["--config.model.name=alexnet", "--config.dataset.image_size=16"], ["image_size=16 is too small", "63"]),
+    (["--config.model.name=alexnet", "--config.preprocess.image_size=16"], ["image_size=16 is too small", "63"]),
     (["--config.dataset.validation_fraction=0", "--config.schedule.name=plateau"], ["'plateau' needs val/top1_error"]),
     (
         ["--config.dataset.name=cifar10", "--config.dataset.data_dir={tmp}/nowhere"],
@@ -198,7 +198,7 @@ def test_overrides_have_the_type_of_their_field_and_the_last_one_counts(tmp_path
         "--config.dataset.classes=('Bag','Coat')",
         "--config.dataset.data_dir=/data=here",
         "--config.model.bn_group=sync",
-        "--config.model.num_classes=10",
+        "--config.model.num_logits=10",
         "--workdir",
         str(tmp_path / "new"),
     ]
@@ -212,7 +212,7 @@ def test_overrides_have_the_type_of_their_field_and_the_last_one_counts(tmp_path
         "dataset.classes": ("Bag", "Coat"),
         "dataset.data_dir": "/data=here",
         "model.bn_group": "sync",
-        "model.num_classes": 10,
+        "model.num_logits": 10,
     }
     expected = flatten(default.get_config().to_dict()) | changed
     values = flatten(config.to_dict())

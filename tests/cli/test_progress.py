@@ -121,7 +121,7 @@ def test_time_left_reads_as_a_clock(capsys, pace, eta):
     assert capsys.readouterr().out == f"step 101/1000  eta {eta}\n"
 
 
-def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(capsys, monkeypatch):
+def test_a_pipe_gets_plain_lines_even_where_color_is_forced(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     with Progress(10) as bar:
         bar.update(5, {"train/loss": 1.0})

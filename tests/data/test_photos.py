@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from resnet_alexnet.data.images.decode import decode
-from resnet_alexnet.data.images.geometry import whole_view
+from resnet_alexnet.data.images.geometry import whole_image
 from resnet_alexnet.data.loading.loader import eval_batches, train_chunks
 from resnet_alexnet.data.photos import MOST_IN_A_ROW, READABLE, PhotoSource, load, map_in_threads
 from resnet_alexnet.data.readers.image_folder import read_image_folder
@@ -30,7 +30,7 @@ def source(folder):
     return create_source(folder)
 
 
-def untracked(items, length, description):
+def no_progress(items, length, description):
     return items
 
 
@@ -42,7 +42,7 @@ def test_the_view_for_testing_is_that_of_the_decoded_file(source):
     assert batch.keys() == {"image", "label"}
     for row, index in enumerate((5, 30)):
         data, label = source.photos.read(index)
-        np.testing.assert_array_equal(batch["image"][row], source.test_view(decode(data), None))
+        np.testing.assert_array_equal(batch["image"][row], source.test_crop(decode(data), None))
         assert batch["label"][row] == label
     assert batch["image"].shape == (2, SIZE, SIZE, 3)
     assert (batch["image"].dtype, batch["label"].dtype) == (np.uint8, np.int32)
@@ -63,7 +63,7 @@ def test_training_views_are_those_of_whole_photographs(source):
         batch = source.gather(np.arange(36), (3, epoch))
         for index in range(36):
             data, label = source.photos.read(index)
-            expected = source.train_view(decode(data), np.random.default_rng([3, epoch, index, 1]))
+            expected = source.train_crop(decode(data), np.random.default_rng([3, epoch, index, 1]))
             np.testing.assert_array_equal(batch["image"][index], expected)
             assert batch["label"][index] == label
 
@@ -75,12 +75,12 @@ def test_two_photographs_of_one_epoch_have_independent_views():
     for seed, epoch, index in keys:
         drawn = {}
 
-        def view(image, rng, drawn=drawn):
+        def crop(image, rng, drawn=drawn):
             drawn["value"] = rng.random()
             return image
 
         photos = OnePhoto()
-        PhotoSource(photos, (2, 2, 3), view, view).gather(np.array([index]), (seed, epoch))
+        PhotoSource(photos, (2, 2, 3), crop, crop).gather(np.array([index]), (seed, epoch))
         seen.append(drawn["value"])
         order = np.random.default_rng([seed, epoch]).random()
         assert drawn["value"] != order  # a view's stream is not that of an epoch's order either
@@ -134,7 +134,7 @@ def test_wherever_the_crop_lies_it_is_replaced_and_the_next_one_has_the_draws_of
     data, label = damaged.photos.read(5)
     for epoch in range(40):
         batch = damaged.gather(np.array([4]), (0, epoch))
-        expected = damaged.train_view(decode(data), np.random.default_rng([0, epoch, 4, 1]))
+        expected = damaged.train_crop(decode(data), np.random.default_rng([0, epoch, 4, 1]))
         assert (batch["unreadable"][0], batch["label"][0]) == (4, label)
         np.testing.assert_array_equal(batch["image"][0], expected)
 
@@ -209,12 +209,12 @@ def small(tmp_path):
 
 
 def whole(folder):
-    return PhotoSource(read_image_folder(folder)["train"], (16, 20, 3), whole_view, whole_view)
+    return PhotoSource(read_image_folder(folder)["train"], (16, 20, 3), whole_image, whole_image)
 
 
 def test_a_set_in_memory_is_the_streamed_one(small):
     streamed = whole(small)
-    loaded = load(streamed, name="small", max_unreadable=None, track=untracked, report=print)
+    loaded = load(streamed, name="small", max_unreadable=None, progress=no_progress, report=print)
     for key, value in streamed.gather(np.arange(36)).items():
         np.testing.assert_array_equal(loaded.gather(np.arange(36))[key], value)
     assert loaded.classes == streamed.classes
@@ -223,25 +223,23 @@ def test_a_set_in_memory_is_the_streamed_one(small):
 def test_a_set_in_memory_has_the_same_in_place_of_an_unreadable_one(small):
     damage(small, "ant/04.jpg")
     streamed, lines = whole(small), []
-    loaded = load(streamed, name="small", max_unreadable=9, track=untracked, report=lines.append)
+    loaded = load(streamed, name="small", max_unreadable=9, progress=no_progress, report=lines.append)
     expected = streamed.gather(np.arange(36), (0, 0))
     np.testing.assert_array_equal(loaded.images, expected["image"])
     np.testing.assert_array_equal(loaded.labels, expected["label"])
     assert len(lines) == 1
     assert "04.jpg" in lines[0]
     with pytest.raises(InputError, match=r"more than dataset\.max_unreadable=0"):
-        load(streamed, name="small", max_unreadable=0, track=untracked, report=print)
+        load(streamed, name="small", max_unreadable=0, progress=no_progress, report=print)
     with pytest.raises(InputError, match=r"04\.jpg cannot be read"):
-        load(streamed, name="small", max_unreadable=None, track=untracked, report=print)
+        load(streamed, name="small", max_unreadable=None, progress=no_progress, report=print)
 
 
 def test_an_image_of_another_size_is_named(small):
     write_folder(small, split="test", per_class=1, size=(17, 20))
     (small / "train" / "bee" / "03.jpg").write_bytes((small / "test" / "bee" / "00.jpg").read_bytes())
-    with pytest.raises(
-        InputError, match=r"bee.03\.jpg has 20 x 17 pixels, others 20 x 16: augment.geometry='random_crop'"
-    ):
-        load(whole(small), name="small", max_unreadable=9, track=untracked, report=print)
+    with pytest.raises(InputError, match=r"bee.03\.jpg has 20 x 17 pixels, others 20 x 16: augment.crop='random_crop'"):
+        load(whole(small), name="small", max_unreadable=9, progress=no_progress, report=print)
 
 
 def test_the_whole_photograph_is_there_as_decoded_and_one_that_cannot_be_read_is_named(tmp_path):

@@ -43,7 +43,7 @@ def test_hold_out_counts_what_binary_fractions_round_down():
     assert len(validation) == 29
 
 
-def test_classes_are_selected_by_name_and_relabelled_in_the_given_order():
+def test_classes_are_selected_by_name_and_relabeled_in_the_given_order():
     selected = select_classes(make_source([0, 1, 2, 2, 0, 1]), ("c", "a"), name="test")
     assert selected.classes == ("c", "a")
     assert selected.labels.tolist() == [1, 0, 0, 1]

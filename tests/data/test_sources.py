@@ -8,10 +8,10 @@ import tensorflow_datasets as tfds
 
 from resnet_alexnet.data import sources
 from resnet_alexnet.data.arrays import ArraySource
-from resnet_alexnet.data.images.geometry import central_view
+from resnet_alexnet.data.images.geometry import resize_center_crop
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
-from resnet_alexnet.data.sources import Views, create_splits, open_split
+from resnet_alexnet.data.sources import Crops, create_splits, open_split
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 from tests.data.images.test_decode import encode, photograph
@@ -46,7 +46,7 @@ def test_synthetic_dry_run_of_many_classes_needs_few_images():
     assert (len(splits.train), len(splits.validation), len(splits.train.classes)) == (90, 10, 1000)
 
 
-def test_synthetic_can_be_learnt_by_nearest_class_mean():
+def test_synthetic_can_be_learned_by_nearest_class_mean():
     splits = create_splits("synthetic", image_size=16, num_examples=400)
     train = splits.train.images.reshape(len(splits.train), -1).astype(float)
     test = splits.test.images.reshape(len(splits.test), -1).astype(float)
@@ -147,10 +147,10 @@ def small_example(split, number):
     return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
 
 
-VIEWS = Views(
+VIEWS = Crops(
     10,
-    train=lambda image, rng: central_view(image, rng, size=10, shorter_side=11, interpolation="bilinear"),
-    test=lambda image, rng: central_view(image, rng, size=10, shorter_side=12, interpolation="bilinear"),
+    train=lambda image, rng: resize_center_crop(image, rng, size=10, shorter_side=11, interpolation="bilinear"),
+    test=lambda image, rng: resize_center_crop(image, rng, size=10, shorter_side=12, interpolation="bilinear"),
 )
 
 
@@ -230,10 +230,10 @@ def test_classes_of_a_tfds_set_can_be_chosen_in_memory_only(tfds_root):
 def test_photographs_are_cropped_when_they_are_read(tmp_path, tfds_root, name):
     if name == "image_folder":
         write_folder(tmp_path)  # of many sizes
-    splits = create_splits(name, data_dir=str(tmp_path), views=VIEWS)
+    splits = create_splits(name, data_dir=str(tmp_path), crops=VIEWS)
     assert splits.train.image_shape == (10, 10, 3)
     with pytest.raises(InputError, match="in_memory='yes' is for images that are taken as they are"):
-        create_splits(name, data_dir=str(tmp_path), views=VIEWS, in_memory="yes")
+        create_splits(name, data_dir=str(tmp_path), crops=VIEWS, in_memory="yes")
 
 
 def test_photographs_of_many_sizes_need_a_geometry(tmp_path):
@@ -286,7 +286,7 @@ def test_an_unreadable_photograph_to_evaluate_on_is_found_at_the_start(tmp_path,
     bad = tmp_path / ("test/bee/01.jpg" if split == "test" else "train/bee/11.jpg")
     bad.write_bytes(b"")
     with pytest.raises(InputError, match=rf"bee.{bad.name} cannot be read: the file is empty"):
-        create_splits("image_folder", data_dir=str(tmp_path), views=VIEWS)
+        create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS)
 
 
 def test_splits_of_different_sizes_are_refused(folder):

@@ -21,8 +21,8 @@ def measure(images: np.ndarray) -> Statistics:
 def photographs(num_images: int = 40, height: int = 9, width: int = 7) -> np.ndarray:
     """Correlated channels of different means, as photographs have."""
     rng = np.random.default_rng(0)
-    grey = rng.normal(size=(num_images, height, width, 1))
-    pixels = 120 + 50 * grey + 20 * rng.normal(size=(num_images, height, width, 3)) + [10, 0, -15]
+    gray = rng.normal(size=(num_images, height, width, 1))
+    pixels = 120 + 50 * gray + 20 * rng.normal(size=(num_images, height, width, 3)) + [10, 0, -15]
     return pixels.clip(0, 255).astype(np.uint8)
 
 

@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
     state = create_state(network.params, network.batch_stats, opt_state=(), sums={})
     create_workdir(folder / "deep", config)
     with Checkpointer(folder / "deep" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(0, state, {"network": network.description.to_json()}, error=None)
+        checkpointer.save(0, state, {"network": network.spec.to_json()}, error=None)
     return folder
 
 
@@ -147,8 +147,8 @@ def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path)
     files = ",".join(str(tmp_path / name / "scores.npz") for name in ("plain", "flipped"))
     evaluate.main([f"--from={files}", f"--output={tmp_path / 'mean'}"])
     printed = capsys.readouterr().out
-    assert "centre, scale the network's own" in printed
-    assert "centre, mirrored too, scale the network's own" in printed
+    assert "center, scale the network's own" in printed
+    assert "center, mirrored too, scale the network's own" in printed
     _, rows = run(capsys, f"--from={tmp_path / 'mean' / 'scores.npz'},{tmp_path / 'plain' / 'scores.npz'}")
     assert "None" not in "".join(map(str, rows.values()))
 

@@ -20,7 +20,7 @@ def make_scores(images=7, classes=("ant", "bee", "cät"), *, seed=0, **fields):
         labels=(np.arange(images) % len(classes)).astype(np.int32),
         names=tuple(f"test/{number:02} é.jpg" for number in range(images)),
         classes=tuple(classes),
-        settings={"views": "centre", "scales": [224, 256]},
+        settings={"views": "center", "scales": [224, 256]},
     )
     return dataclasses.replace(record, **fields)
 

@@ -9,7 +9,7 @@ from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate import scoring
 from resnet_alexnet.evaluate.crops import long_sides
-from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scoring import score_images
 from tests.data.images.test_decode import photograph
 from tests.models.test_torch import F, TorchResNet, fc, torch
@@ -19,12 +19,12 @@ SIZES = [(40, 41), (50, 30), (30, 90), (60, 38)]  # the third is longer than any
 PHOTOGRAPHS = [photograph(height, width, seed=number) for number, (height, width) in enumerate(SIZES)]
 
 
-def scores_of(networks, images=PHOTOGRAPHS, *, devices=1, batch_size=3, **procedure):
+def scores_of(networks, images=PHOTOGRAPHS, *, devices=1, batch_size=3, **protocol):
     return score_images(
         networks,
         lambda index: images[index],
         len(images),
-        procedure=Procedure(**procedure),
+        protocol=TestProtocol(**protocol),
         mesh=parallel.create_mesh(jax.devices()[:devices]),
         batch_size=batch_size,
     )
@@ -46,8 +46,8 @@ def slow_ten_crops(image, size, scale, corners):
     if corners == "square":
         left, top = round((picture.width - scale) / 2), round((picture.height - scale) / 2)
         right, bottom = left + scale, top + scale
-    centre = (round((picture.width - size) / 2), round((picture.height - size) / 2))
-    places = [(left, top), (right - size, top), (left, bottom - size), (right - size, bottom - size), centre]
+    center = (round((picture.width - size) / 2), round((picture.height - size) / 2))
+    places = [(left, top), (right - size, top), (left, bottom - size), (right - size, bottom - size), center]
     return [np.asarray(picture.crop((x, y, x + size, y + size))) for x, y in places]
 
 
@@ -68,7 +68,7 @@ def slow_whole(image, scale):
 
 
 def slow_input(network, view):
-    record = network.description.preprocessing
+    record = network.spec.preprocessing
     mean = record.mean
     if mean.shape[:2] != view.shape[:2]:
         mean = mean.reshape(-1, mean.shape[-1]).mean(0)
@@ -143,8 +143,8 @@ def test_the_mean_of_logits_is_another_mean(resnet, forward):
     (ours,) = scores_of([resnet], flip=True, average="logits")
     expected = []
     for image in PHOTOGRAPHS:
-        centre = slow_ten_crops(image, 24, 28, "square")[-1]
-        logits = [slow_logits(resnet, centre, forward, mirror=mirror) for mirror in (False, True)]
+        center = slow_ten_crops(image, 24, 28, "square")[-1]
+        logits = [slow_logits(resnet, center, forward, mirror=mirror) for mirror in (False, True)]
         expected.append(softmax(np.mean(logits, axis=0)))
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
     (probabilities,) = scores_of([resnet], flip=True)
@@ -157,13 +157,13 @@ def test_the_mean_of_logits_is_another_mean(resnet, forward):
 @pytest.mark.parametrize(
     "procedure",
     [{}, {"views": "ten_crop"}, {"views": "fully_convolutional", "scales": (32,)}],
-    ids=lambda procedure: procedure.get("views", "centre"),
+    ids=lambda protocol: protocol.get("views", "center"),
 )
-def test_devices_and_batches_make_no_difference(resnet, procedure):
+def test_devices_and_batches_make_no_difference(resnet, protocol):
     images = [PHOTOGRAPHS[number % 3] for number in range(5)]
-    one = scores_of([resnet], images, batch_size=1, **procedure)
-    np.testing.assert_allclose(scores_of([resnet], images, batch_size=12, **procedure), one, rtol=1e-5, atol=1e-7)
-    eight = scores_of([resnet], images, devices=8, batch_size=16, **procedure)
+    one = scores_of([resnet], images, batch_size=1, **protocol)
+    np.testing.assert_allclose(scores_of([resnet], images, batch_size=12, **protocol), one, rtol=1e-5, atol=1e-7)
+    eight = scores_of([resnet], images, devices=8, batch_size=16, **protocol)
     np.testing.assert_allclose(eight, one, rtol=1e-5, atol=1e-7)
 
 
@@ -196,16 +196,16 @@ def test_photographs_of_many_sizes_share_a_few_programs(traces):
 def test_every_image_has_its_own_scores_in_whatever_order_steps_fill(traces):
     network = create_network(size=16, mean=np.zeros((1, 1, 3), np.float32), scale=40.0)
     rng = np.random.default_rng(1)
-    colours = rng.integers(0, 256, (150, 3))
-    images = [np.tile(c.astype(np.uint8), (*rng.integers(20, 40, 2), 1)) for c in colours]
+    colors = rng.integers(0, 256, (150, 3))
+    images = [np.tile(c.astype(np.uint8), (*rng.integers(20, 40, 2), 1)) for c in colors]
     (scores,) = scores_of([network], images, views="fully_convolutional", scales=(64, 96, 32), batch_size=200)
-    np.testing.assert_allclose(scores, [softmax(c / 40) for c in colours], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(scores, [softmax(c / 40) for c in colors], rtol=1e-5, atol=1e-7)
 
 
 def test_larger_views_make_smaller_steps_and_each_device_has_its_share(traces):
     network = create_network(size=16, mean=np.zeros((1, 1, 3), np.float32))
     images = [photograph(32, 32)] * 64
-    for procedure, devices, rows in (
+    for protocol, devices, rows in (
         ({"scales": (16,)}, 1, 20),
         ({"scales": (32,), "views": "ten_crop"}, 1, 2),
         ({"scales": (32,), "views": "fully_convolutional", "flip": False}, 1, 5),
@@ -213,7 +213,7 @@ def test_larger_views_make_smaller_steps_and_each_device_has_its_share(traces):
         ({"scales": (64,), "views": "fully_convolutional"}, 8, 8),
     ):
         traces.clear()
-        scores_of([network], images, batch_size=20, devices=devices, **procedure)
+        scores_of([network], images, batch_size=20, devices=devices, **protocol)
         assert {shape[0] * devices for shape in traces} == {rows}
 
 
@@ -226,20 +226,20 @@ def test_images_that_are_left_out_have_no_scores(resnet):
 
 def test_networks_of_several_kinds_are_tested_in_one_pass(resnet):
     """Of other depth, size, channels and kind of scores; each is as alone."""
-    grey = create_network("cifar_resnet14", size=16, channels=1, shorter_side=20, scores="sigmoid", seed=1)
+    gray = create_network("cifar_resnet14", size=16, channels=1, shorter_side=20, scores="sigmoid", seed=1)
     reads = []
 
     def read(index):
         reads.append(index)
         return PHOTOGRAPHS[index]
 
-    options = {"procedure": Procedure(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
-    together = score_images([resnet, grey], read, 3, **options)
+    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
+    together = score_images([resnet, gray], read, 3, **options)
     assert sorted(reads) == [0, 1, 2]
-    for network, scores in zip((resnet, grey), together, strict=True):
+    for network, scores in zip((resnet, gray), together, strict=True):
         np.testing.assert_array_equal(scores, score_images([network], read, 3, **options)[0])
     assert not np.allclose(together[1].sum(-1), 1, atol=1e-3)
-    forced = score_images([grey], read, 3, **{**options, "procedure": Procedure(scores="softmax")})
+    forced = score_images([gray], read, 3, **{**options, "procedure": TestProtocol(scores="softmax")})
     np.testing.assert_allclose(forced.sum(-1), 1, atol=1e-5)
 
 
@@ -254,7 +254,7 @@ def test_a_single_logit_gives_the_probabilities_of_two_classes(average):
 
 
 def test_bfloat16_is_near(resnet):
-    options = {"procedure": Procedure(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
+    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
     rough = score_images([resnet], PHOTOGRAPHS.__getitem__, 2, precision="bfloat16", **options)
     exact = score_images([resnet], PHOTOGRAPHS.__getitem__, 2, **options)
     assert rough.dtype == np.float32
@@ -289,7 +289,7 @@ def test_an_image_that_no_network_takes_is_named():
 
 
 def test_an_unknown_precision_is_refused(resnet):
-    options = {"procedure": Procedure(), "mesh": parallel.create_mesh(), "batch_size": 4}
+    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(), "batch_size": 4}
     with pytest.raises(InputError, match="precision is 'float16'"):
         score_images([resnet], PHOTOGRAPHS.__getitem__, 2, precision="float16", **options)
 

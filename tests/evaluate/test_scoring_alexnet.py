@@ -61,7 +61,7 @@ def test_ten_crops_are_the_papers(alexnet):
     for image in PHOTOGRAPHS:
         crops = slow_ten_crops(image, 63, 72, "square")
         # A mirrored input is the mirrored crop less the mirrored mean.
-        mean = alexnet.description.preprocessing.mean
+        mean = alexnet.spec.preprocessing.mean
         crops += [crop[:, ::-1] - mean[:, ::-1] + mean for crop in crops]
         logits = [slow_logits(alexnet, model, torch_maps, crop)[0] for crop in crops]
         expected.append(np.mean([softmax(each) for each in logits], axis=0))

@@ -7,7 +7,7 @@ import pytest
 from resnet_alexnet import parallel
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.evaluate.protocol import Procedure
+from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.split import score_split
 from resnet_alexnet.train import inputs
 from tests.data.images.test_decode import encode, photograph
@@ -27,7 +27,7 @@ def scores_of(network, split, source, **settings):
         split,
         source,
         settings=settings,
-        procedure=Procedure(),
+        protocol=TestProtocol(),
         mesh=parallel.create_mesh(jax.devices()[:1]),
         batch_size=4,
     )

@@ -1,4 +1,4 @@
-"""Features, neighbours and kernels against slow loops."""
+"""Features, neighbors and kernels against slow loops."""
 
 import jax
 import numpy as np
@@ -40,32 +40,32 @@ def seen(network, source, path):
     return (*found[0], np.asarray(logits))
 
 
-def collect(network, source, probe, *, devices=1, batch_size=8):
+def collect(network, source, layer, *, devices=1, batch_size=8):
     mesh = parallel.create_mesh(jax.devices()[:devices])
-    return extraction.collect(network, source, probe, batch_size=batch_size, mesh=mesh)
+    return extraction.collect(network, source, layer, batch_size=batch_size, mesh=mesh)
 
 
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 8), (8, 3), (3, 21)])
 def test_features_are_those_of_the_whole_set_at_once_on_any_number_of_devices(network, source, devices, batch_size):
     x, y, logits = seen(network, source, "stages.1.0.conv2.norm")
     for name, expected in (("stages.1.0.conv2.norm", y), ("stages/1/0/conv2/norm:input", x)):
-        probe = extraction.create_probe(network, name)
-        features, labels = collect(network, source, probe, devices=devices, batch_size=batch_size)
-        assert features.shape == (21, *probe.shape) == expected.shape
+        layer = extraction.find_layer(network, name)
+        features, labels = collect(network, source, layer, devices=devices, batch_size=batch_size)
+        assert features.shape == (21, *layer.shape) == expected.shape
         np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(labels, source.labels)
-    probe = extraction.create_probe(network)
-    assert (probe.name, probe.shape) == ("head:input", (64,))
-    features, _ = collect(network, source, probe, devices=devices, batch_size=batch_size)
+    layer = extraction.find_layer(network)
+    assert (layer.name, layer.shape) == ("head:input", (64,))
+    features, _ = collect(network, source, layer, devices=devices, batch_size=batch_size)
     head = network.params["head"]
     np.testing.assert_allclose(features @ head["kernel"] + head["bias"], logits, rtol=1e-4, atol=1e-4)
 
 
 def test_the_mean_over_positions(network, source):
     _, y, _ = seen(network, source, "stages.0.0.conv1.conv")
-    probe = extraction.create_probe(network, "stages.0.0.conv1.conv", pool="mean")
-    assert probe.shape == (16,)
-    np.testing.assert_allclose(collect(network, source, probe)[0], y.mean((1, 2)), rtol=1e-4, atol=1e-4)
+    layer = extraction.find_layer(network, "stages.0.0.conv1.conv", pool="mean")
+    assert layer.shape == (16,)
+    np.testing.assert_allclose(collect(network, source, layer)[0], y.mean((1, 2)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_the_mean_over_positions(network, source):
     ],
 )
 def test_the_default_is_the_last_hidden_layer_as_a_vector(model, size, name, shape):
-    probe = extraction.create_probe(random_network(model, size, 3))
-    assert (probe.name, probe.shape) == (name, shape)
+    layer = extraction.find_layer(random_network(model, size, 3))
+    assert (layer.name, layer.shape) == (name, shape)
 
 
 @pytest.mark.parametrize(
@@ -92,27 +92,27 @@ def test_the_default_is_the_last_hidden_layer_as_a_vector(model, size, name, sha
 )
 def test_what_is_not_there_is_named(network, name, pool, message):
     with pytest.raises(InputError, match=message):
-        extraction.create_probe(network, name, pool=pool)
+        extraction.find_layer(network, name, pool=pool)
 
 
 def test_features_that_do_not_fit_are_refused_with_their_size(network):
-    probe = extraction.create_probe(network, "stem.conv1.conv")  # 8 x 8 x 16 numbers, 4 KiB
-    extraction.check_memory(probe, 2**19, memory=2**32)
+    layer = extraction.find_layer(network, "stem.conv1.conv")  # 8 x 8 x 16 numbers, 4 KiB
+    extraction.check_memory(layer, 2**19, memory=2**32)
     with pytest.raises(
         InputError, match=r"524,289 images of 8 x 8 x 16 .* take 2.0 GiB, more than half of this .* 4.0"
     ):
-        extraction.check_memory(probe, 2**19 + 1, memory=2**32)
+        extraction.check_memory(layer, 2**19 + 1, memory=2**32)
     assert extraction.machine_memory() > 2**28
 
 
-def test_neighbours_are_those_of_all_distances_and_none_is_its_own():
+def test_neighbors_are_those_of_all_distances_and_none_is_its_own():
     rng = np.random.default_rng(0)
     queries, among = rng.normal(size=(5, 2, 3)).astype(np.float32), rng.normal(size=(5000, 2, 3)).astype(np.float32)
     distances = cdist(queries.reshape(5, -1), among.reshape(5000, -1))
-    indices, found = neighbors.find_neighbours(queries, among, count=7)
+    indices, found = neighbors.find_neighbors(queries, among, count=7)
     np.testing.assert_array_equal(indices, distances.argsort(1)[:, :7])
     np.testing.assert_allclose(found, np.sort(distances, 1)[:, :7], rtol=1e-5)
-    indices, found = neighbors.find_neighbours(among[[3, 4999]], among, count=2, same=[3, 4999])
+    indices, found = neighbors.find_neighbors(among[[3, 4999]], among, count=2, same=[3, 4999])
     own = cdist(among.reshape(5000, -1)[[3, 4999]], among.reshape(5000, -1))
     np.testing.assert_array_equal(indices, own.argsort(1)[:, 1:3])
 

@@ -1,4 +1,4 @@
-"""The command that writes features and draws nearest neighbours."""
+"""The command that writes features and draws nearest neighbors."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def workdir(tmp_path_factory):
 
 def test_the_file_holds_every_image_once_in_order(workdir, tmp_path, capsys):
     output, picture = tmp_path / "f.npz", tmp_path / "n.png"
-    flags = ["--split=train", "--among=validation", f"--neighbours={picture}", "--queries=3", "--batch_size=7"]
+    flags = ["--split=train", "--among=validation", f"--neighbors={picture}", "--queries=3", "--batch_size=7"]
     __main__.main([f"--workdir={workdir}", f"--output={output}", *flags])
     printed = capsys.readouterr().out
     assert f"wrote {output}: 180 x 64 at head:input\nwrote {picture}\n" in printed
@@ -42,13 +42,13 @@ def test_the_file_holds_every_image_once_in_order(workdir, tmp_path, capsys):
 def test_photographs_of_another_set_in_the_views_of_the_network(tmp_path):
     folder = write_folder(tmp_path / "photos", per_class=4)
     write_folder(tmp_path / "photos", split="test", per_class=2)
-    photos = {"augment__geometry": "random_crop", "dataset__name": "image_folder", "dataset__data_dir": str(folder)}
+    photos = {"augment__crop": "random_crop", "dataset__name": "image_folder", "dataset__data_dir": str(folder)}
     unset = {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
-    crops = {"dataset__shorter_side": 28, "augment__scale": (28, 36), "augment__pad": 0}
-    sizes = {"dataset__image_size": 24, "batch_size": 8, "dataset__validation_fraction": 0.0}
+    crops = {"preprocess__shorter_side": 28, "augment__scale": (28, 36), "augment__pad": 0}
+    sizes = {"preprocess__image_size": 24, "batch_size": 8, "dataset__validation_fraction": 0.0}
     config = tiny.config(**photos, **unset, **crops, **sizes)
     workdir = write_run(tmp_path / "run", config)
-    flags = ["--layer=stem.conv1.norm", "--pool=mean", "--config.dataset.shorter_side=999"]
+    flags = ["--layer=stem.conv1.norm", "--pool=mean", "--config.preprocess.shorter_side=999"]
     # A set smaller than a batch of training has features all the same.
     flags.append("--config.batch_size=4096")
     __main__.main([f"--workdir={workdir}", f"--output={tmp_path / 'f.npz'}", *flags])
@@ -59,8 +59,8 @@ def test_photographs_of_another_set_in_the_views_of_the_network(tmp_path):
 
 
 def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(workdir, tmp_path):
-    """As `predict` does: the centre of the photograph resized to that size, not a patch of the large one."""
-    preprocessing = pretrained.load_network(workdir).description.preprocessing
+    """As `predict` does: the center of the photograph resized to that size, not a patch of the large one."""
+    preprocessing = pretrained.load_network(workdir).spec.preprocessing
     size = preprocessing.image_size
     (tmp_path / "photos" / "test" / "bands").mkdir(parents=True)
     (tmp_path / "photos" / "train" / "bands").mkdir(parents=True)
@@ -68,9 +68,9 @@ def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(wo
     bands[80:240] = 0
     for split in ("train", "test"):
         Image.fromarray(bands).save(tmp_path / "photos" / split / "bands" / "x.png")
-    photos = {"augment__geometry": "random_resized_crop", "augment__pad": 0, "dataset__name": "image_folder"}
+    photos = {"augment__crop": "random_resized_crop", "augment__pad": 0, "dataset__name": "image_folder"}
     unset = {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
-    sizes = {"dataset__image_size": None, "dataset__validation_fraction": 0.0}
+    sizes = {"preprocess__image_size": None, "dataset__validation_fraction": 0.0}
     config = tiny.config(**photos, **unset, **sizes, dataset__data_dir=str(tmp_path / "photos"))
     views = inputs.read_splits(inputs.with_preprocessing(config, preprocessing))
     image = views.test.gather(np.array([0]))["image"][0]
@@ -78,7 +78,7 @@ def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(wo
     np.testing.assert_array_equal(image[:, 0, 0], np.repeat([255, 0, 0, 255], size // 4))
 
 
-def test_neighbours_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(monkeypatch):
+def test_neighbors_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(monkeypatch):
     drawn = []
     monkeypatch.setattr(grid, "draw", lambda rows, path, gap_after: drawn.append((rows, gap_after)))
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
@@ -86,7 +86,7 @@ def test_neighbours_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(m
     source = ArraySource(images, labels, ("cat", "dog"))
     positions = np.array([[0.0], [10], [1], [2], [12], [20]], np.float32)
     part = (source, positions, labels)
-    __main__.draw_neighbours(part, part, None, rows=2, same=True)
+    __main__.draw_neighbors(part, part, None, rows=2, same=True)
     ((rows, gap_after),) = drawn
     assert gap_after == 1
     assert [cell.image[0, 0, 0] for cell in rows[0]] == [0, 2, 3, 1, 4, 5]
@@ -105,9 +105,9 @@ def test_neighbours_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(m
         (["--output={tmp}/f.npz", "--step=7"], r"no checkpoint 7 .there are: 0"),
         (["--output={tmp}/f.npz", "--step=first"], "--step=first .allowed: last, best"),
         (["--output={tmp}/f.npz", "--queries=0"], "--queries=0 .allowed: a whole number from 1 to 50"),
-        (["--output={tmp}/f.npz", "--neighbours=n.jpg"], "--neighbours=n.jpg .allowed: a file that ends in .png"),
+        (["--output={tmp}/f.npz", "--neighbors=n.jpg"], "--neighbors=n.jpg .allowed: a file that ends in .png"),
         (["--output={tmp}/f.npz", "--weights=x"], "name one trained network"),
-        (["--output={tmp}/f.npz", "--config.dataset.image_size=9"], "takes images of 8 x 8 pixels"),
+        (["--output={tmp}/f.npz", "--config.preprocess.image_size=9"], "takes images of 8 x 8 pixels"),
         (["--output={tmp}/f.npz", "--pol=mean"], "unknown flag --pol, did you mean 'pool'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Convolutions, pooling, dropout and initialisers against torch, numpy loops and their definitions."""
+"""Convolutions, pooling, dropout and initializers against torch, numpy loops and their definitions."""
 
 import functools
 

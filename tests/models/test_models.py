@@ -1,4 +1,4 @@
-"""create_model: initialisers, options, image sizes, dtypes and randomness."""
+"""create_model: initializers, options, image sizes, dtypes and randomness."""
 
 import functools
 import subprocess
@@ -77,7 +77,7 @@ def test_alexnet_starts_as_section_5_says(alexnet):
         assert not np.array_equal(first, second)
 
 
-def test_author_code_initialisation_is_cuda_convnets():
+def test_author_code_initialization_is_cuda_convnets():
     found = parameters(create("alexnet_one_tower", init="author_code"))
     for i in range(1, 6):
         assert_drawn(found[f"conv{i}.kernel"], 0.03 if i >= 3 else 0.01)
@@ -94,7 +94,7 @@ def test_alexnet_cifar_starts_as_cuda_convnets_layers():
         np.testing.assert_array_equal(found[f"{layer}.bias"], 0.0)
 
 
-def test_alexnet_cifar_normalises_as_cuda_convnet_does():
+def test_alexnet_cifar_normalizes_as_cuda_convnet_does():
     model = nnx.eval_shape(lambda: create("alexnet_cifar", image_size=32))
     assert (model.norm1.size, model.norm1.k, model.norm1.alpha, model.norm1.beta) == (9, 1.0, 0.001 / 9, 0.75)
 

@@ -1,4 +1,4 @@
-"""Local response and batch normalisation against their formulas and against torch."""
+"""Local response and batch normalization against their formulas and against torch."""
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def test_lrn_keeps_bfloat16_and_sums_in_float32():
 
 
 @pytest.mark.parametrize("size", [0, 4, -1])
-def test_lrn_refuses_a_window_without_centre(size):
+def test_lrn_refuses_a_window_without_center(size):
     with pytest.raises(InputError, match=f"lrn_size={size}"):
         LocalResponseNorm(size=size)
 
@@ -145,7 +145,7 @@ def test_batch_norm_groups_and_gradients_are_torch_norms_of_runs_of_images(group
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * torch.stack(variances).mean(0), atol=1e-5)
 
 
-def test_synchronised_batch_norm_over_devices_is_one_norm_over_all_images():
+def test_synchronized_batch_norm_over_devices_is_one_norm_over_all_images():
     ours, _ = batch_norm(3, group="sync", unbiased_variance=True)
     whole, _ = batch_norm(3, unbiased_variance=True)
     x = jnp.asarray(normal(4, 8, 2, 2, 3) + np.arange(8, dtype=np.float32)[:, None, None, None])

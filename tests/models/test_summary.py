@@ -157,7 +157,7 @@ def test_alexnet_cifar_has_untied_kernels_on_8x8_maps():
     assert list(rows) == ["conv1", "pool1", "norm1", "conv2", "norm2", "pool2", "local3", "local4", "fc"]
 
 
-def test_every_family_takes_grey_images_of_another_size():
+def test_every_family_takes_gray_images_of_another_size():
     for name in MODELS:
         if "cifar" in name and name not in ("alexnet_cifar", "cifar_resnet8", "cifar_plain8"):
             continue

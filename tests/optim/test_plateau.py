@@ -1,4 +1,4 @@
-"""The plateau against sequences worked by hand and against torch, and its place in the optimiser state."""
+"""The plateau against sequences worked by hand and against torch, and its place in the optimizer state."""
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +105,7 @@ def test_stepping_the_plateau_recompiles_nothing_and_keeps_the_placement():
 
 def test_state_survives_flattening():
     plateau = Plateau(patience=2)
-    tx = sgd(0.1, scales=[schedules.scale_until_error(window=2), plateau.transformation()])
+    tx = sgd(0.1, scales=[schedules.warmup_until_error(window=2), plateau.transformation()])
     params = {"kernel": jnp.ones(2)}
     _, opt_state = tx.update(params, tx.init(params), params, train_error=jnp.float32(90.0))
     opt_state = plateau.step(plateau.step(opt_state, 50.0), 51.0)

@@ -90,11 +90,11 @@ def _factors(tx, errors):
     ],
 )
 def test_warmup_lasts_until_a_window_is_below_the_threshold(errors, expected):
-    assert _factors(schedules.scale_until_error(0.1, 80.0, window=2), errors) == pytest.approx(expected)
+    assert _factors(schedules.warmup_until_error(0.1, 80.0, window=2), errors) == pytest.approx(expected)
 
 
 def test_warmup_takes_extra_arguments_through_the_chain_and_is_read_back():
-    tx = sgd(0.1, momentum=0.0, scales=[schedules.scale_until_error(window=1), Plateau(patience=1).transformation()])
+    tx = sgd(0.1, momentum=0.0, scales=[schedules.warmup_until_error(window=1), Plateau(patience=1).transformation()])
     params = {"kernel": jnp.ones(2), "bias": jnp.ones(2, jnp.bfloat16)}
     opt_state = tx.init(params)
     update = jax.jit(tx.update)
@@ -121,4 +121,4 @@ def test_extra_arguments_are_welcome_where_nothing_reads_them():
 )
 def test_bad_warmups_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        schedules.scale_until_error(**options)
+        schedules.warmup_until_error(**options)

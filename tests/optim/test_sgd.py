@@ -137,7 +137,7 @@ def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(updat
         },
         "head": dict.fromkeys(names, 10.0),
     }
-    tx = sgd(0.1, momentum=0.9, weight_decay=0.3, layer_rates=rates, update_rule=update_rule)
+    tx = sgd(0.1, momentum=0.9, weight_decay=0.3, lr_multipliers=rates, update_rule=update_rule)
     weights, opt_state = jax.tree.map(jnp.asarray, params), tx.init(params)
     expected, momentum = params, jax.tree.map(np.zeros_like, params)
     for _ in range(3):
@@ -151,7 +151,7 @@ def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(updat
 
 def test_a_layer_rate_of_no_parameter_is_refused():
     with pytest.raises(InputError, match=r"finetune\.layer_rates has 'haed/kernel', did you mean 'head/kernel'"):
-        sgd(0.1, layer_rates={"haed/kernel": 0.1}).init({"head": {"kernel": jnp.ones(2)}})
+        sgd(0.1, lr_multipliers={"haed/kernel": 0.1}).init({"head": {"kernel": jnp.ones(2)}})
 
 
 def test_a_mask_that_meets_no_leaf_is_refused():

@@ -9,11 +9,11 @@ from resnet_alexnet.plots.curves import TRAIN_COLOR, VAL_COLOR, draw, learning_r
 
 
 def records_of_a_run(*, val: bool = True) -> list[dict]:
-    records: list[dict] = []
+    lines: list[dict] = []
     for step in range(10, 201, 10):
         error = 80 / (1 + step / 40)
         rate = 0.1 if step <= 100 else 0.01
-        records.append(
+        lines.append(
             {
                 "step": step,
                 "epoch": step / 50,
@@ -23,12 +23,12 @@ def records_of_a_run(*, val: bool = True) -> list[dict]:
             }
         )
         if val and step % 50 == 0:
-            records.append({"step": step, "epoch": step / 50, "val/loss": error / 20, "val/top1_error": error + 5})
-    return [*records, {"step": 200, "test/top1_error": 21.5}, {"step": 200, "finished": True}]
+            lines.append({"step": step, "epoch": step / 50, "val/loss": error / 20, "val/top1_error": error + 5})
+    return [*lines, {"step": 200, "test/top1_error": 21.5}, {"step": 200, "finished": True}]
 
 
 def pixels_of(path, color: str) -> np.ndarray:
-    """Where the picture has exactly this colour: Bool[Array, "height width"]."""
+    """Where the picture has exactly this color: Bool[Array, "height width"]."""
     image = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return np.all(np.abs(image - np.round(np.array(to_rgb(color)) * 255)) <= 2, axis=-1)
 
@@ -86,15 +86,15 @@ def test_a_crash_leaves_the_old_picture(tmp_path, monkeypatch):
     ],
     ids=["one point", "step 0", "test only", "no validation", "null values"],
 )
-def test_sparse_records_are_drawn(tmp_path, records):
-    draw(records, tmp_path / "curves.png", title="$no_{math$ <a> long name " + "x" * 80)
+def test_sparse_records_are_drawn(tmp_path, lines):
+    draw(lines, tmp_path / "curves.png", title="$no_{math$ <a> long name " + "x" * 80)
     assert np.asarray(Image.open(tmp_path / "curves.png").convert("L")).std() > 5
 
 
 @pytest.mark.parametrize("records", [[], [{"step": 4, "finished": True}], [{"step": 4, "train/loss": None}]])
-def test_records_without_a_number_to_draw_are_an_input_error(tmp_path, records):
+def test_records_without_a_number_to_draw_are_an_input_error(tmp_path, lines):
     with pytest.raises(InputError, match="nothing to draw"):
-        draw(records, tmp_path / "curves.png", title="empty")
+        draw(lines, tmp_path / "curves.png", title="empty")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
     fields = {f"augment__{name}": value for name, value in views.items()}
     fields |= {"dataset__name": "image_folder", "dataset__data_dir": str(folder / "photographs")}
     fields |= {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
-    fields |= {"dataset__image_size": 16, "dataset__shorter_side": 20, "batch_size": 8, "num_steps": 2}
+    fields |= {"preprocess__image_size": 16, "preprocess__shorter_side": 20, "batch_size": 8, "num_steps": 2}
     loop.train_and_evaluate(tiny.config(**fields), folder / "crops")
     return folder
 
@@ -43,7 +43,7 @@ def album(tmp_path):
     """Photographs of several formats and sizes, and files that are none."""
     (tmp_path / "a.jpg").write_bytes(encode(photograph(40, 60)))
     (tmp_path / "b.png").write_bytes(encode(photograph(31, 24, seed=1), "PNG"))
-    (tmp_path / "grey.png").write_bytes(encode(photograph(24, 24, channels=1, seed=2), "PNG"))
+    (tmp_path / "gray.png").write_bytes(encode(photograph(24, 24, channels=1, seed=2), "PNG"))
     (tmp_path / "tiny.webp").write_bytes(encode(photograph(5, 3, seed=3), "WEBP"))
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "bomb.png").write_bytes(png_of_size(30_000, 30_000))
@@ -62,7 +62,7 @@ BAD = {
 }
 
 
-def answers(capsys, *arguments):
+def predictions(capsys, *arguments):
     __main__.main([*map(str, arguments), "--format=json"])
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -72,7 +72,7 @@ def slow_probabilities(workdir, file, *, shorter_side, size, mode, interpolation
     import cv2
 
     network = pretrained.load_network(workdir)
-    record = network.description.preprocessing
+    record = network.spec.preprocessing
     image = np.asarray(Image.open(file).convert(mode))
     height, width = image.shape[:2]
     scale = shorter_side / min(height, width)
@@ -92,20 +92,22 @@ def slow_probabilities(workdir, file, *, shorter_side, size, mode, interpolation
     ],
 )
 def test_answers_are_those_of_the_network_on_the_photograph_alone(runs, album, capsys, run, view):
-    files = [album / "b.png", album / "grey.png"]
-    for found, file in zip(answers(capsys, f"--workdir={runs / run}", "--topk=99", *files), files, strict=True):
+    files = [album / "b.png", album / "gray.png"]
+    for found, file in zip(predictions(capsys, f"--workdir={runs / run}", "--topk=99", *files), files, strict=True):
         assert found["photograph"] == str(file)
-        given = {answer["class"]: answer["probability"] for answer in found["predictions"]}
+        given = {prediction["class"]: prediction["probability"] for prediction in found["predictions"]}
         assert given == pytest.approx(slow_probabilities(runs / run, file, **view), abs=1e-5)
         assert list(given.values()) == sorted(given.values(), reverse=True)
 
 
 def test_topk_batches_and_order(runs, album, capsys):
-    files = [album / name for name in ("tiny.webp", "a.jpg", "b.png", "grey.png", "a.jpg")]
-    whole = answers(capsys, f"--workdir={runs / 'crops'}", "--topk=2", *files)
+    files = [album / name for name in ("tiny.webp", "a.jpg", "b.png", "gray.png", "a.jpg")]
+    whole = predictions(capsys, f"--workdir={runs / 'crops'}", "--topk=2", *files)
     assert [len(found["predictions"]) for found in whole] == [2] * 5
     assert whole[1] == whole[4]
-    alone = [answers(capsys, f"--workdir={runs / 'crops'}", "--topk=2", "--batch_size=1", file)[0] for file in files]
+    alone = [
+        predictions(capsys, f"--workdir={runs / 'crops'}", "--topk=2", "--batch_size=1", file)[0] for file in files
+    ]
     for one, other in zip(whole, alone, strict=True):
         assert one["photograph"] == other["photograph"]
         assert [a["class"] for a in one["predictions"]] == [a["class"] for a in other["predictions"]]
@@ -120,7 +122,7 @@ def test_a_bad_image_is_named_and_the_others_are_answered(runs, album, capsys):
     for name, reason in {**BAD, "none.jpg": "No such file"}.items():
         assert reason in found[str(album / name)]["error"]
         assert f"{album / name}: " in output.err
-    for name in ("a.jpg", "b.png", "grey.png", "tiny.webp"):
+    for name in ("a.jpg", "b.png", "gray.png", "tiny.webp"):
         assert len(found[str(album / name)]["predictions"]) == 5
 
 
@@ -227,8 +229,8 @@ def test_what_is_wrong_with_the_command_is_said_before_anything_is_read(runs, ar
 
 def test_ten_crops_and_whole_photographs_give_answers_of_their_own(runs, album, capsys):
     found = {
-        views: answers(capsys, f"--workdir={runs / 'crops'}", f"--views={views}", "--scales=32", album / "a.jpg")
-        for views in ("centre", "ten_crop", "fully_convolutional")
+        views: predictions(capsys, f"--workdir={runs / 'crops'}", f"--views={views}", "--scales=32", album / "a.jpg")
+        for views in ("center", "ten_crop", "fully_convolutional")
     }
     best = {views: line[0]["predictions"][0]["probability"] for views, line in found.items()}
     assert len(set(best.values())) == 3

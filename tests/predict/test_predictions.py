@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from resnet_alexnet.predict.predictions import WRITERS, Answer, write_csv, write_json, write_table
+from resnet_alexnet.predict.predictions import WRITERS, Prediction, write_csv, write_json, write_table
 
 ANSWERS = [
-    Answer("a, b.jpg", (("n02123045", 0.75), ("n02690373", 0.125))),
-    Answer("bad.jpg", error="it is no image of a known format"),
-    Answer("[x].jpg", (("n01440764", 1.0),)),
+    Prediction("a, b.jpg", (("n02123045", 0.75), ("n02690373", 0.125))),
+    Prediction("bad.jpg", error="it is no image of a known format"),
+    Prediction("[x].jpg", (("n01440764", 1.0),)),
 ]
 
 
@@ -57,16 +57,19 @@ def test_the_table_names_each_photograph_once_and_takes_brackets_as_they_are():
 
 
 def test_a_name_stays_on_its_line_of_the_table_and_steers_no_terminal():
-    answers = [Answer("two\nlines\x1b[31m.jpg", (("n02123045", 1.0),)), Answer("a\rb.jpg", error="the file is empty")]
+    predictions = [
+        Prediction("two\nlines\x1b[31m.jpg", (("n02123045", 1.0),)),
+        Prediction("a\rb.jpg", error="the file is empty"),
+    ]
     file = io.StringIO()
-    write_table(answers, file)
+    write_table(predictions, file)
     found = [line.split("  ")[0] for line in file.getvalue().splitlines()[1:]]
     assert found == [
         "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m.jpg",
         "a\N{REPLACEMENT CHARACTER}b.jpg",
     ]
     file = io.StringIO()
-    write_json(answers, file)
+    write_json(predictions, file)
     assert json.loads(file.getvalue().splitlines()[0])["photograph"] == "two\nlines\x1b[31m.jpg"
 
 

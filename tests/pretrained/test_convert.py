@@ -37,7 +37,7 @@ def test_published_weights_become_a_file_that_says_what_it_holds(files, capsys):
     assert output[5] == "  mean: 123.7 116.3 103.5, of pixels from 0 to 255"
     assert output[-1].startswith(f"wrote {target}, 0.3 MB, in our names")
     ours, theirs = pretrained.load_network(target), pretrained.load_network(source, model="cifar_resnet8")
-    assert ours.description.to_json() == theirs.description.to_json()
+    assert ours.spec.to_json() == theirs.spec.to_json()
     np.testing.assert_array_equal(ours.params["head"]["kernel"], theirs.params["head"]["kernel"])
 
 
@@ -56,15 +56,15 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
     flags = {"shorter_side": 40, "image_size": 36, "interpolation": "bicubic_antialiased", "mean": "0.5,0.25,0.125"}
     flags |= {"std": ".2,.4,1", "classes": tmp_path / "classes.txt"}
     run(model="cifar_resnet8", input=source, output=target, **flags)
-    preprocessing = pretrained.load_network(target).description.preprocessing
+    preprocessing = pretrained.load_network(target).spec.preprocessing
     assert (preprocessing.shorter_side, preprocessing.image_size) == (40, 36)
     assert preprocessing.interpolation == "bicubic_antialiased"
     np.testing.assert_allclose(preprocessing.mean, [127.5, 63.75, 31.875])
     np.testing.assert_allclose(preprocessing.std, [51, 102, 255])
     assert preprocessing.classes == tuple(f"class {i}" for i in range(10))
-    assert "shorter side 40 pixels (bicubic_antialiased), centre 36 x 36" in capsys.readouterr().out
+    assert "shorter side 40 pixels (bicubic_antialiased), center 36 x 36" in capsys.readouterr().out
     run(input=target, output=target, shorter_side=0)  # in its own place, and nothing else changes
-    again = pretrained.load_network(target).description.preprocessing
+    again = pretrained.load_network(target).spec.preprocessing
     assert (again.shorter_side, again.image_size, again.classes) == (None, 36, preprocessing.classes)
 
 

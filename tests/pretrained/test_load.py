@@ -24,9 +24,9 @@ OPTIONS = {
 
 def published(model="cifar_resnet8", num_classes=10) -> StateDict:
     """Weights as others publish them: in their names, without a description."""
-    form = torchvision.form(model, 224)
-    network = create(model, num_classes=num_classes, **form.options)
-    return StateDict(pretrained.mapping.to_theirs(form.table, network.leaves()), {})
+    layout = torchvision.layout(model, 224)
+    network = create(model, num_classes=num_classes, **layout.options)
+    return StateDict(pretrained.mapping.to_theirs(layout.table, network.leaves()), {})
 
 
 def load(contents, model="cifar_resnet8", **arguments):
@@ -35,28 +35,28 @@ def load(contents, model="cifar_resnet8", **arguments):
 
 @pytest.mark.parametrize("model", OPTIONS)
 def test_the_origin_of_the_weights_sets_the_options(model):
-    assert load(published(model), model).description.options == OPTIONS[model]
+    assert load(published(model), model).spec.options == OPTIONS[model]
 
 
 def test_classes_and_preprocessing_are_the_usual_of_such_weights():
-    description = load(published()).description
-    assert (description.num_classes, description.scores) == (10, "softmax")
-    assert description.preprocessing.classes[:3] == ("airplane", "automobile", "bird")
-    description = load(published("resnet18", 1000), "resnet18").description
-    assert (description.num_classes, description.preprocessing.classes[0]) == (1000, "n01440764")
-    assert load(published("resnet18", 4), "resnet18").description.preprocessing.classes == ("0", "1", "2", "3")
+    spec = load(published()).spec
+    assert (spec.num_classes, spec.scores) == (10, "softmax")
+    assert spec.preprocessing.classes[:3] == ("airplane", "automobile", "bird")
+    spec = load(published("resnet18", 1000), "resnet18").spec
+    assert (spec.num_classes, spec.preprocessing.classes[0]) == (1000, "n01440764")
+    assert load(published("resnet18", 4), "resnet18").spec.preprocessing.classes == ("0", "1", "2", "3")
 
 
 def test_other_preprocessing_may_be_stated():
-    stated = dataclasses.replace(load(published()).description.preprocessing, classes=tuple("abcdefghij"))
-    assert load(published(), preprocessing=stated).description.preprocessing is stated
+    stated = dataclasses.replace(load(published()).spec.preprocessing, classes=tuple("abcdefghij"))
+    assert load(published(), preprocessing=stated).spec.preprocessing is stated
     stated = dataclasses.replace(stated, classes=("a", "b"))
     with pytest.raises(InputError, match=r"x\.pth has 10 logits, but 2 classes are named"):
         load(published(), preprocessing=stated)
 
 
 def test_the_number_of_classes_that_is_expected_is_checked():
-    assert load(published(), num_classes=10).description.num_classes == 10
+    assert load(published(), num_classes=10).spec.num_classes == 10
     with pytest.raises(InputError, match=r"x\.pth has 10 logits, not 100"):
         load(published(), num_classes=100)
 
@@ -65,8 +65,8 @@ def test_the_number_of_classes_that_is_expected_is_checked():
     "options", [{"shortcut": "A"}, {"bn_group": 4, "bn_momentum": 0.5}, {"bn_unbiased_variance": False}]
 )
 def test_options_that_agree_or_that_the_weights_do_not_mind_may_be_set(options):
-    description = load(published(), **options).description
-    assert description.options == {**OPTIONS["cifar_resnet8"], **options}
+    spec = load(published(), **options).spec
+    assert spec.options == {**OPTIONS["cifar_resnet8"], **options}
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_an_option_that_conflicts_with_the_weights_is_an_error(model, options, m
 
 
 def test_dropout_may_change_unless_the_weights_were_trained_to_be_scaled_when_tested(tmp_path):
-    description = create("alexnet_owt", image_size=63).description
-    assert load_module._with_options(description, {"dropout": 0.1, "last_map": "averaged"}, "x").options["dropout"] == 0.1
-    description = create("alexnet_owt", image_size=63, dropout_scaling="test").description
+    spec = create("alexnet_owt", image_size=63).spec
+    assert load_module._with_options(spec, {"dropout": 0.1, "last_map": "averaged"}, "x").options["dropout"] == 0.1
+    spec = create("alexnet_owt", image_size=63, dropout_scaling="test").spec
     with pytest.raises(
         InputError, match=r"dropout=0\.1 does not go with the weights in x, which are for dropout='the def"
     ):
-        load_module._with_options(description, {"dropout": 0.1}, "x")
+        load_module._with_options(spec, {"dropout": 0.1}, "x")
 
 
 def test_a_file_without_a_description_needs_the_models_name():

@@ -8,7 +8,7 @@ import pytest
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.alexnet import map_size
 from resnet_alexnet.pretrained import mapping, torchvision
-from resnet_alexnet.pretrained.network import Description, shapes_of, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, shapes_of, weights_of
 from tests.support import torch_peers
 
 MODELS = ("alexnet_owt", *torch_peers.RESNETS, "cifar_resnet20", "cifar_resnet110")
@@ -16,10 +16,10 @@ MODELS = ("alexnet_owt", *torch_peers.RESNETS, "cifar_resnet20", "cifar_resnet11
 
 @functools.cache
 def shapes(model):
-    form = torchvision.form(model, 224)
-    options = {**form.options, **form.in_training}
-    preprocessing = torchvision.preprocessing(form, 10)
-    return shapes_of(weights_of(Description(model, options, 10, "softmax", preprocessing).abstract()))
+    layout = torchvision.layout(model, 224)
+    options = {**layout.options, **layout.in_training}
+    preprocessing = torchvision.preprocessing(layout, 10)
+    return shapes_of(weights_of(ModelSpec(model, options, 10, "softmax", preprocessing).abstract()))
 
 
 def peer_shapes(model):
@@ -35,7 +35,7 @@ def peer_shapes(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_name_of_ours_and_of_the_peers_is_used_exactly_once(model):
     """Also for the peers' networks, whose weights are numbered here and must all arrive."""
-    table, theirs = torchvision.form(model, 224).table, peer_shapes(model)
+    table, theirs = torchvision.layout(model, 224).table, peer_shapes(model)
     weights = {name: shape for name, shape in theirs.items() if not name.endswith("num_batches_tracked")}
     assert len(weights) == len(shapes(model))
     arrays = {name: np.broadcast_to(np.float32(number), weights.get(name, ())) for number, name in enumerate(theirs)}
@@ -102,22 +102,22 @@ def test_alexnets_first_fully_connected_layer_takes_a_map_in_torchs_order():
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_cifar", "plain18", "cifar_plain20"])
 def test_networks_that_torch_has_not_are_named_with_those_that_it_has(model):
     with pytest.raises(InputError, match=rf"{model} is not written in torchvision's names .*resnet18.*cifar_resnet"):
-        torchvision.form(model, 224)
+        torchvision.layout(model, 224)
 
 
 def test_the_usual_preprocessing_of_published_weights():
-    imagenet = torchvision.preprocessing(torchvision.form("resnet50", 224), 1000)
+    imagenet = torchvision.preprocessing(torchvision.layout("resnet50", 224), 1000)
     np.testing.assert_allclose(imagenet.mean, [123.675, 116.28, 103.53], rtol=1e-6)
     np.testing.assert_allclose(imagenet.std, [58.395, 57.12, 57.375], rtol=1e-6)
     assert (imagenet.image_size, imagenet.shorter_side, imagenet.interpolation) == (224, 256, "bilinear_antialiased")
     assert (imagenet.classes[0], imagenet.classes[281], len(imagenet.classes)) == ("n01440764", "n02123045", 1000)
-    cifar = torchvision.preprocessing(torchvision.form("cifar_resnet20", 32), 10)
+    cifar = torchvision.preprocessing(torchvision.layout("cifar_resnet20", 32), 10)
     assert (cifar.image_size, cifar.shorter_side) == (32, None)
     assert (cifar.classes[0], cifar.classes[9]) == ("airplane", "truck")
-    assert torchvision.preprocessing(torchvision.form("resnet18", 224), 3).classes == ("0", "1", "2")
+    assert torchvision.preprocessing(torchvision.layout("resnet18", 224), 3).classes == ("0", "1", "2")
 
 
 def test_averaging_the_last_map_is_part_of_the_form_where_there_is_something_to_average():
     assert map_size(224) == 6
-    assert "last_map" not in torchvision.form("alexnet_owt", 224).options
-    assert torchvision.form("alexnet_owt", 256).options["last_map"] == "averaged"
+    assert "last_map" not in torchvision.layout("alexnet_owt", 224).options
+    assert torchvision.layout("alexnet_owt", 256).options["last_map"] == "averaged"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.pretrained.network import Description, differing_options, from_leaves, probabilities
+from resnet_alexnet.pretrained.network import ModelSpec, differing_options, from_leaves, probabilities
 from tests.support.networks import create_network
 
 
@@ -22,21 +22,21 @@ from tests.support.networks import create_network
     ],
 )
 def test_options_that_make_another_network_are_named(given, differing):
-    description = create_network("cifar_resnet8", shortcut="B").description
-    assert differing_options(description, given) == differing
+    spec = create_network("cifar_resnet8", shortcut="B").spec
+    assert differing_options(spec, given) == differing
 
 
 def test_dropout_is_another_network_only_where_it_scales_what_is_tested():
-    description = create_network("alexnet_owt", size=63).description
-    assert differing_options(description, {"dropout": 0.2}) == []
-    tested = dataclasses.replace(description, options={"dropout_scaling": "test"})
+    spec = create_network("alexnet_owt", size=63).spec
+    assert differing_options(spec, {"dropout": 0.2}) == []
+    tested = dataclasses.replace(spec, options={"dropout_scaling": "test"})
     assert differing_options(tested, {"dropout": 0.2}) == ["dropout"]
 
 
 def test_a_description_comes_back_from_json():
-    description = create_network("cifar_resnet8", shortcut="C", shorter_side=20).description
-    again = Description.from_json(description.to_json())
-    assert again.to_json() == description.to_json()
+    spec = create_network("cifar_resnet8", shortcut="C", shorter_side=20).spec
+    again = ModelSpec.from_json(spec.to_json())
+    assert again.to_json() == spec.to_json()
     assert again.preprocessing.mean.dtype == np.float32
 
 
@@ -52,9 +52,9 @@ def test_a_description_comes_back_from_json():
     ],
 )
 def test_a_description_of_something_else_is_refused(change, message):
-    values = create_network().description.to_json()
+    values = create_network().spec.to_json()
     with pytest.raises(InputError, match=message):
-        Description.from_json({**values, **change})
+        ModelSpec.from_json({**values, **change})
 
 
 def test_all_that_does_not_fit_is_said_at_once():
@@ -63,7 +63,7 @@ def test_all_that_does_not_fit_is_said_at_once():
     leaves["params/head/weight"] = leaves.pop("params/head/kernel")
     leaves["params/head/bias"] = np.zeros(7, np.float32)
     with pytest.raises(InputError) as error:
-        from_leaves(network.description, leaves, where="the file")
+        from_leaves(network.spec, leaves, where="the file")
     for part in ("the file does not hold", "1 missing (params/head/kernel)", "1 unexpected (params/head/weight)"):
         assert part in str(error.value)
     assert "1 of another shape (params/head/bias is (7,), not (3,))" in str(error.value)
@@ -74,7 +74,7 @@ def test_weights_that_are_no_numbers_are_refused():
     leaves = network.leaves()
     leaves["batch_stats/stem/conv1/norm/var"][3] = np.nan
     with pytest.raises(InputError, match=r"not finite, in 1 arrays \(batch_stats/stem/conv1/norm/var\)"):
-        from_leaves(network.description, leaves, where="the file")
+        from_leaves(network.spec, leaves, where="the file")
 
 
 def test_negative_variances_are_refused():
@@ -82,7 +82,7 @@ def test_negative_variances_are_refused():
     leaves = network.leaves()
     leaves["batch_stats/stem/conv1/norm/var"][3] = -1
     with pytest.raises(InputError, match=r"negative variances, in 1 arrays \(batch_stats/stem/conv1/norm/var\)"):
-        from_leaves(network.description, leaves, where="the file")
+        from_leaves(network.spec, leaves, where="the file")
 
 
 def test_probabilities_by_softmax_by_logistic_units_and_of_a_single_logit():

@@ -15,7 +15,7 @@ from resnet_alexnet.models.layers import MaxPool, observe
 from resnet_alexnet.optim.sgd import sgd
 from resnet_alexnet.paths import leaf_name
 from resnet_alexnet.pretrained import mapping, torchvision
-from resnet_alexnet.pretrained.network import Network, weights_of
+from resnet_alexnet.pretrained.network import TrainedModel, weights_of
 from resnet_alexnet.pretrained.state_dict import StateDict
 from tests.support import torch_peers
 from tests.support.torch_peers import F, torch
@@ -32,13 +32,13 @@ def image_size(model):
     return SIZES.get(model.partition("_")[0], SIZES.get(model, 64))
 
 
-def network(model, net, **options) -> Network:
+def network(model, net, **options) -> TrainedModel:
     contents = StateDict(torch_peers.state_dict(net), {})
     return pretrained.network_of(contents, where="the peer's", model=model, **options)
 
 
 def table(model):
-    return torchvision.form(model, 224).table
+    return torchvision.layout(model, 224).table
 
 
 def our_outputs(module, image, rename, *, train=False):
@@ -109,7 +109,7 @@ def test_pooling_is_caffes_ceil_mode_or_torchs_padding(size):
 
 
 def train(module, image, label, tx, opt_state=None):
-    """One step of ours on the module, in place; the logits before it, and the optimiser's state."""
+    """One step of ours on the module, in place; the logits before it, and the optimizer's state."""
     graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
 
     def objective(params):
@@ -179,7 +179,7 @@ def test_two_steps_of_training_are_the_peers(peer, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.nightly)])
-def test_alexnet_with_response_normalisation_is_torchs_with_groups(trained):
+def test_alexnet_with_response_normalization_is_torchs_with_groups(trained):
     """The two-tower net, whose form is nobody's: torch's towers lie behind one another, ours have an axis of theirs."""
     norm = {"size": 5, "alpha": 1e-2, "beta": 0.75, "k": 1.0}  # alpha so large that it matters
     torch.manual_seed(0)

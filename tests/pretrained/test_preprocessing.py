@@ -20,7 +20,7 @@ def source(monkeypatch):
     return ArraySource(images=images, labels=np.arange(24, dtype=np.int32) % 2, classes=("cat", "dog"), name="test")
 
 
-@pytest.mark.parametrize(("mean", "axes"), [("pixel", (0,)), ("channel", (0, 1, 2))], ids=["mean image", "mean colour"])
+@pytest.mark.parametrize(("mean", "axes"), [("pixel", (0,)), ("channel", (0, 1, 2))], ids=["mean image", "mean color"])
 def test_means_are_numpys(source, mean, axes):
     record = create_preprocessing(measure(source), classes=source.classes, mean=mean, std=True)
     np.testing.assert_allclose(record.mean, source.images.mean(axes), rtol=1e-6)
@@ -34,13 +34,13 @@ def test_no_mean_and_no_std_only_scales_to_one(source):
     np.testing.assert_array_equal(record.std, np.full(3, 255))
 
 
-def record_of(mean, std):
+def checkpoint_metadata(mean, std):
     return Preprocessing(4, std.shape[-1], mean, std, classes=("cat", "dog"))
 
 
 def test_normalize_subtracts_and_divides_in_float32():
     image = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 2), np.uint8)
-    record = record_of(np.float32([100, 50]), np.float32([20, 10]))
+    record = checkpoint_metadata(np.float32([100, 50]), np.float32([20, 10]))
     out = record.normalize(jnp.asarray(image))
     np.testing.assert_allclose(out, (image - record.mean.astype(np.float64)) / record.std, rtol=1e-6)
     assert out.dtype == jnp.float32
@@ -49,7 +49,7 @@ def test_normalize_subtracts_and_divides_in_float32():
 
 def test_normalize_subtracts_a_mean_image_or_from_images_of_another_size_its_mean():
     mean = np.arange(16, dtype=np.float32).reshape(4, 4, 1)
-    record = record_of(mean, np.float32([2]))
+    record = checkpoint_metadata(mean, np.float32([2]))
     assert not np.any(record.normalize(jnp.asarray(mean[None], jnp.uint8)))
     np.testing.assert_array_equal(record.normalize(jnp.zeros((1, 5, 4, 1), jnp.uint8)), np.full((1, 5, 4, 1), -3.75))
 

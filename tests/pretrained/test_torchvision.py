@@ -19,8 +19,8 @@ def test_what_is_written_in_torchvisions_names_its_module_takes_strictly(peer, m
 
     path = tmp_path / "x.safetensors"
     size = {"alexnet_owt": 80, "cifar_resnet20": 32}.get(model, 64)
-    form = torchvision.form(model, size)
-    network = create(model, image_size=size, **form.options)
+    layout = torchvision.layout(model, size)
+    network = create(model, image_size=size, **layout.options)
     weights.save(network, path, names="torchvision")
     net = torch_peers.create(peer, model, num_classes=3)
     net.load_state_dict(load_file(path), strict=True)

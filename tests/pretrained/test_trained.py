@@ -12,7 +12,7 @@ import pytest
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import convert, weights
-from resnet_alexnet.pretrained.network import Network
+from resnet_alexnet.pretrained.network import TrainedModel
 from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment
 from resnet_alexnet.workdir import checkpoint
@@ -72,7 +72,7 @@ def damage(workdir: Path, step: int) -> None:
     largest.write_bytes(data)
 
 
-def assert_weights(network: Network, leaves: dict[str, np.ndarray], prefix: str = "") -> None:
+def assert_weights(network: TrainedModel, leaves: dict[str, np.ndarray], prefix: str = "") -> None:
     ours = network.leaves()
     assert len(ours) == sum(name.startswith(("params/", "batch_stats/")) for name in leaves)
     assert all(array.tobytes() == leaves[prefix + name].tobytes() for name, array in ours.items())
@@ -85,9 +85,9 @@ class TestRunFolders:
         network = pretrained.load_network(run)
         assert snapshot(run) == before
         assert_weights(network, processes.saved_leaves(run, CONFIG))
-        expected = create_experiment(CONFIG, jax.devices()[:1]).description
-        assert network.description.to_json() == expected.to_json()
-        assert network.description.options == {"shortcut_padding": "both"}
+        expected = create_experiment(CONFIG, jax.devices()[:1]).spec
+        assert network.spec.to_json() == expected.to_json()
+        assert network.spec.options == {"shortcut_padding": "both"}
 
     def test_any_step_comes_back(self, run):
         networks = {step: pretrained.load_network(run, step=step) for step in (2, 4, 6)}
@@ -128,7 +128,7 @@ class TestRunFolders:
         errors = {step: record["top1_error"] for step in (2, 4, 6) for _, _, record in [read(run, step)]}
         best = min(errors, key=lambda step: (errors[step], step))
         other = next(step for step in (6, 4, 2) if step != best)
-        shutil.rmtree(copied / "checkpoints" / str(other) / "record")
+        shutil.rmtree(copied / "checkpoints" / str(other) / "metadata")
         assert_same(pretrained.load_network(copied, step="best"), pretrained.load_network(run, step=best))
 
     @pytest.mark.parametrize("names", ["ours", "torchvision"])
@@ -152,7 +152,7 @@ def test_the_moving_average_is_taken_where_the_run_kept_one(tmp_path):
     state = jax.tree.map(lambda leaf: abs(rng.standard_normal(leaf.shape)).astype(leaf.dtype), shapes)
     state = state.replace(step=np.int32(3))
     with Checkpointer(tmp_path / "run" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(int(state.step), state, {"network": experiment.description.to_json()}, error=None)
+        checkpointer.save(int(state.step), state, {"network": experiment.spec.to_json()}, error=None)
     network = pretrained.load_network(tmp_path / "run")
     _, leaves, _ = read(tmp_path / "run", 3)
     assert network.leaves().keys() == {name.removeprefix("ema/") for name in leaves if name.startswith("ema/")}

@@ -14,7 +14,7 @@ import safetensors.numpy
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
-from resnet_alexnet.pretrained.network import Description, Network, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(
@@ -26,19 +26,19 @@ PREPROCESSING = Preprocessing(
 )
 
 
-def create(model, num_classes=3, image_size=32, scores="softmax", **options) -> Network:
+def create(model, num_classes=3, image_size=32, scores="softmax", **options) -> TrainedModel:
     """A network of random weights, its statistics too."""
     preprocessing = dataclasses.replace(PREPROCESSING, image_size=image_size)
-    description = Description(model, options, num_classes, scores, preprocessing)
+    spec = ModelSpec(model, options, num_classes, scores, preprocessing)
     rng = np.random.default_rng(0)
-    like = weights_of(description.abstract())
+    like = weights_of(spec.abstract())
     tree = jax.tree.map(lambda leaf: 0.1 * rng.standard_normal(leaf.shape, np.float32), like)
     tree["batch_stats"] = jax.tree.map(np.abs, tree["batch_stats"])
-    return Network(description, tree["params"], tree["batch_stats"])
+    return TrainedModel(spec, tree["params"], tree["batch_stats"])
 
 
-def assert_same(network: Network, expected: Network):
-    assert network.description.to_json() == expected.description.to_json()
+def assert_same(network: TrainedModel, expected: TrainedModel):
+    assert network.spec.to_json() == expected.spec.to_json()
     ours, theirs = network.leaves(), expected.leaves()
     assert ours.keys() == theirs.keys()
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
@@ -66,10 +66,8 @@ def test_a_network_comes_back_bit_by_bit_with_its_description(tmp_path, model, o
 
 def test_a_single_logit_and_independent_scores_come_back(tmp_path):
     network = create("cifar_resnet8", num_classes=1, scores="sigmoid")
-    description = dataclasses.replace(
-        network.description, preprocessing=dataclasses.replace(PREPROCESSING, classes=("no", "yes"))
-    )
-    network = dataclasses.replace(network, description=description)
+    spec = dataclasses.replace(network.spec, preprocessing=dataclasses.replace(PREPROCESSING, classes=("no", "yes")))
+    network = dataclasses.replace(network, spec=spec)
     weights.save(network, tmp_path / "x.safetensors")
     assert_same(pretrained.load_network(tmp_path / "x.safetensors"), network)
 
@@ -88,7 +86,7 @@ def test_anybody_can_read_the_file(tmp_path):
     weights.save(network, path)
     with safetensors.safe_open(path, framework="np") as file:
         assert set(file.keys()) == network.leaves().keys()
-        assert json.loads(file.metadata()["network"]) == network.description.to_json()
+        assert json.loads(file.metadata()["network"]) == network.spec.to_json()
     other = tmp_path / "other"
     other.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
@@ -151,7 +149,7 @@ def test_a_description_from_elsewhere_is_checked(tmp_path):
         metadata = {"network": text, "digest": weights._digest(arrays, text)}
         path.write_bytes(safetensors.numpy.save(arrays, metadata))
 
-    described = network.description.to_json()
+    described = network.spec.to_json()
     for changed, message in (
         ("{", "x.safetensors: Expecting"),
         (json.dumps({**described, "model": "cifar_resnet9"}), "x.safetensors: unknown model"),
@@ -199,9 +197,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     ],
 )
 def test_a_network_that_torch_would_compute_otherwise_is_not_written_in_its_names(tmp_path, model, options, named):
-    description = Description(model, options, 3, "softmax", dataclasses.replace(PREPROCESSING, image_size=224))
+    spec = ModelSpec(model, options, 3, "softmax", dataclasses.replace(PREPROCESSING, image_size=224))
     with pytest.raises(InputError, match=f"there it would be another network, with {named}; write it in ours"):
-        weights.save(Network(description, {}, {}), tmp_path / "x.safetensors", names="torchvision")
+        weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torchvision")
     assert not any(tmp_path.iterdir())
 
 
@@ -210,18 +208,18 @@ def test_a_network_that_torch_would_compute_otherwise_is_not_written_in_its_name
 )
 def test_what_becomes_of_a_larger_map_matters_only_where_there_is_one(image_size, last_map, possible):
     preprocessing = dataclasses.replace(PREPROCESSING, image_size=image_size)
-    description = Description("alexnet_owt", {"last_map": last_map}, 3, "softmax", preprocessing)
+    spec = ModelSpec("alexnet_owt", {"last_map": last_map}, 3, "softmax", preprocessing)
     if possible:
-        assert weights._form(description)
+        assert weights._form(spec)
     else:
         with pytest.raises(InputError, match="last_map='averaged'"):
-            weights._form(description)
+            weights._form(spec)
 
 
 @pytest.mark.parametrize("model", ["alexnet_cifar", "plain18"])
 def test_a_network_without_a_form_in_torch_says_so(tmp_path, model):
-    description = Description(model, {}, 3, "softmax", PREPROCESSING)
+    spec = ModelSpec(model, {}, 3, "softmax", PREPROCESSING)
     with pytest.raises(InputError, match=f"{model} is not written in torchvision's names"):
-        weights.save(Network(description, {}, {}), tmp_path / "x.safetensors", names="torchvision")
+        weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torchvision")
     with pytest.raises(InputError, match="names is 'torch'"):
-        weights.save(Network(description, {}, {}), tmp_path / "x.safetensors", names="torch")
+        weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torch")

@@ -37,7 +37,7 @@ class Archives:
 
 
 def photograph(seed: int, height: int = 280, width: int = 360) -> np.ndarray:
-    """A made-up photograph: coloured blobs, a little grain."""
+    """A made-up photograph: colored blobs, a little grain."""
     rng = np.random.default_rng(seed)
     blobs = cv2.resize(
         rng.integers(0, 256, (5, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
@@ -46,12 +46,12 @@ def photograph(seed: int, height: int = 280, width: int = 360) -> np.ndarray:
 
 
 def encode(image: np.ndarray, kind: str = "RGB") -> bytes:
-    """A file's bytes. Kinds: RGB, grey, CMYK, 16-bit (PNG), palette (PNG), PNG, rotated (by EXIF) and truncated."""
+    """A file's bytes. Kinds: RGB, gray, CMYK, 16-bit (PNG), palette (PNG), PNG, rotated (by EXIF) and truncated."""
     file, picture = io.BytesIO(), Image.fromarray(image)
     match kind:
         case "RGB" | "truncated":
             picture.save(file, "JPEG", quality=90)
-        case "grey":
+        case "gray":
             picture.convert("L").save(file, "JPEG", quality=90)
         case "CMYK":
             picture.convert("CMYK").save(file, "JPEG", quality=90)
@@ -72,7 +72,7 @@ def encode(image: np.ndarray, kind: str = "RGB") -> bytes:
 
 def write_archives(folder: Path, *, train_per_class: int = 6, num_validation: int = 8) -> Archives:
     """Archives of four classes. The first photographs of the first class are odd ones, one of each kind."""
-    kinds = ("CMYK", "PNG", "grey", "rotated", "palette", "RGB")
+    kinds = ("CMYK", "PNG", "gray", "rotated", "palette", "RGB")
     by_class: dict[str, dict[str, bytes]] = {}
     for label, wnid in enumerate(WNIDS):
         by_class[wnid] = {}

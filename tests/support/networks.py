@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from resnet_alexnet.paths import leaf_name
-from resnet_alexnet.pretrained.network import Description, Network, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 CLASSES = ("ant", "bee", "cat")
@@ -32,7 +32,7 @@ def create_network(
     record = Preprocessing(
         size, channels, mean, np.full(channels, scale, np.float32), tuple(classes), shorter_side, interpolation
     )
-    description = Description(model, options, num_classes or len(classes), scores, record)
+    spec = ModelSpec(model, options, num_classes or len(classes), scores, record)
 
     def fill(path, leaf):
         name = leaf_name(path).rsplit("/", 1)[-1]
@@ -45,4 +45,4 @@ def create_network(
             values = 0.1 * rng.standard_normal(leaf.shape)
         return values.astype(np.float32)
 
-    return Network(description, **jax.tree_util.tree_map_with_path(fill, weights_of(description.abstract())))
+    return TrainedModel(spec, **jax.tree_util.tree_map_with_path(fill, weights_of(spec.abstract())))

@@ -41,11 +41,11 @@ def create_source(folder: Path, *, split: str = "train") -> PhotoSource:
     return PhotoSource(
         read_image_folder(folder)[split],
         (SIZE, SIZE, 3),
-        train_view=geometry.RandomResizedCrop(
+        train_crop=geometry.RandomResizedCrop(
             size=SIZE,
             area=(0.08, 1.0),
             aspect=(0.75, 4 / 3),
             interpolation="bilinear",
         ),
-        test_view=partial(geometry.central_view, size=SIZE, shorter_side=28, interpolation="bilinear"),
+        test_crop=partial(geometry.resize_center_crop, size=SIZE, shorter_side=28, interpolation="bilinear"),
     )

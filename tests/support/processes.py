@@ -33,8 +33,8 @@ def resumable(**fields: Any) -> ConfigDict:
         "schedule__name": "plateau",
         "schedule__patience": 1,
         "schedule__factor": 0.5,
-        "schedule__until_error": 85.0,
-        "schedule__until_error_window": 5,
+        "schedule__warmup_until_error": 85.0,
+        "schedule__warmup_until_error_window": 5,
         "log__every_steps": 4,  # with sums under way when a checkpoint is saved
         "eval__every_steps": 5,
         "checkpoint__every_steps": 6,

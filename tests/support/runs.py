@@ -9,10 +9,10 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from resnet_alexnet.pretrained.network import Description, Network, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.experiment import create_experiment
-from resnet_alexnet.train.start import record_of
+from resnet_alexnet.train.start import checkpoint_metadata
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import to_json
 from resnet_alexnet.workdir.folder import create_workdir
@@ -29,7 +29,7 @@ def write_run(workdir: Path, config: ConfigDict, *, steps: int = 0) -> Path:
         shapes = jax.eval_shape(experiment.create_state)
         state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         state = state.replace(**random_weights({"params": shapes.params, "batch_stats": shapes.batch_stats}))
-    record = {"config": to_json(config), **record_of(experiment)}
+    record = {"config": to_json(config), **checkpoint_metadata(experiment)}
     with Checkpointer(workdir / "checkpoints", keep=1) as checkpointer:
         checkpointer.save(steps, state, json.loads(json.dumps(record)), error=None)
     return workdir
@@ -47,10 +47,10 @@ def random_weights(shapes: Any) -> Any:
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def random_network(model: str, size: int, channels: int, *, num_classes: int = 3, **options: Any) -> Network:
-    """A network of random weights; made without initialising one."""
+def random_network(model: str, size: int, channels: int, *, num_classes: int = 3, **options: Any) -> TrainedModel:
+    """A network of random weights; made without initializing one."""
     mean, std = (np.full(channels, value, np.float32) for value in (100, 60))
     preprocessing = Preprocessing(size, channels, mean, std, tuple(f"class_{label}" for label in range(num_classes)))
-    description = Description(model, options, num_classes, "softmax", preprocessing)
-    weights = random_weights(jax.eval_shape(lambda: weights_of(description.create_model(nnx.Rngs(0)))))
-    return Network(description, weights["params"], weights["batch_stats"])
+    spec = ModelSpec(model, options, num_classes, "softmax", preprocessing)
+    weights = random_weights(jax.eval_shape(lambda: weights_of(spec.create_model(nnx.Rngs(0)))))
+    return TrainedModel(spec, weights["params"], weights["batch_stats"])

@@ -21,7 +21,7 @@ def config(**fields: Any) -> ConfigDict:
             "num_steps": 40,
             "model.name": "cifar_resnet8",
             "dataset.name": "synthetic",
-            "dataset.image_size": 8,
+            "preprocess.image_size": 8,
             "dataset.channels": 1,
             "dataset.num_classes": 10,
             "dataset.num_examples": 200,

@@ -1,4 +1,4 @@
-"""The networks of torchvision, timm and the CIFAR repositories in torch, randomly initialised, to compare ours with."""
+"""The networks of torchvision, timm and the CIFAR repositories in torch, randomly initialized, to compare ours with."""
 
 import sys
 import types
@@ -19,7 +19,7 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 class AlexNet(nn.Module):
-    """[K12] in torch: groups for towers, and torch's own local response normalisation, across them."""
+    """[K12] in torch: groups for towers, and torch's own local response normalization, across them."""
 
     def __init__(self, num_classes=10, **norm):
         super().__init__()
@@ -79,7 +79,7 @@ class CifarResNet(nn.Module):
 
 
 def create(peer: str, model: str, *, num_classes: int = 10, active: bool = False):
-    """A peer's network by our name of it, the same at every call, whose normalisations do something of their own.
+    """A peer's network by our name of it, the same at every call, whose normalizations do something of their own.
 
     With `active`, hardly any unit is so near to where the ReLU bends that rounding decides on which side it lies: then
     gradients too can be compared. Inside a block half the units are on one side, half on the other.
@@ -114,7 +114,7 @@ def images(size: int, *, batch: int = 2, scale: float = 1.0):
 
 
 def layer_outputs(net, image) -> dict[str, np.ndarray]:
-    """What every convolution, normalisation and linear layer gives, by its name in torch, channels last."""
+    """What every convolution, normalization and linear layer gives, by its name in torch, channels last."""
     outputs = {}
 
     def record(name):

@@ -62,14 +62,14 @@ def test_nothing_asked_for_changes_nothing(keys):
     np.testing.assert_array_equal(augment.augment(images, keys[:8]), images)
 
 
-# Colour
+# Color
 
 BASIS = np.array([[5.0, 1.0, -0.5], [4.0, -1.0, 1.0], [3.0, 0.5, 2.0]])
 
 
 @pytest.fixture(scope="module")
 def pixels():
-    """Correlated colours, (pixels, 3), from 0 to 255."""
+    """Correlated colors, (pixels, 3), from 0 to 255."""
     rng = np.random.default_rng(3)
     return np.clip(rng.normal(120, 60, (500, 1)) + rng.normal(0, [20, 10, 30], (500, 3)), 0, 255)
 
@@ -112,12 +112,12 @@ def test_the_authors_code_shifts_by_standard_deviations(pixels):
     covariance = np.cov(pixels.T, bias=True)
     basis = augment.color_basis("pca_std", covariance)
     np.testing.assert_allclose(basis @ basis.T, covariance, rtol=1e-9)  # a draw of 1 gives pixels' own covariance
-    for seed in range(20):  # of images with one colour, eigenvalues are 0 but for rounding
+    for seed in range(20):  # of images with one color, eigenvalues are 0 but for rounding
         color = np.random.default_rng(seed).random(3)
         assert np.isfinite(augment.color_basis("pca_std", np.outer(color, color))).all()
 
 
-def test_the_communitys_first_component_is_grey_and_does_not_hang_on_the_data(pixels):
+def test_the_communitys_first_component_is_gray_and_does_not_hang_on_the_data(pixels):
     basis = augment.color_basis("pca_community", np.cov(pixels.T))
     np.testing.assert_allclose(basis[:, 0] / 255, [-0.5675 * 0.2175, -0.5808 * 0.2175, -0.5836 * 0.2175])
     np.testing.assert_allclose(np.linalg.norm(basis, axis=0) / 255, [0.2175, 0.0188, 0.0045], rtol=1e-3)
@@ -192,9 +192,9 @@ def test_cutmix_is_the_papers_box_pixel_by_pixel(keys):
         return jax.random.beta(share_key, 0.7, 0.7), row, column
 
     weights, _ = mixed(keys[:400], height, width, cutmix=0.7)
-    for pair, (share, *centre) in enumerate(zip(*jax.device_get(draws(keys[:400:2])), strict=True)):
+    for pair, (share, *center) in enumerate(zip(*jax.device_get(draws(keys[:400:2])), strict=True)):
         expected, sides = np.ones((height, width)), []
-        for size, middle in zip((height, width), centre, strict=True):  # as in the paper's code
+        for size, middle in zip((height, width), center, strict=True):  # as in the paper's code
             cut = int(size * np.sqrt(1 - share))
             sides.append((max(middle - cut // 2, 0), min(middle + cut // 2, size)))
         for y in range(*sides[0]):
@@ -212,7 +212,7 @@ def test_with_both_half_of_the_pairs_take_a_box(keys):
 
 
 @pytest.mark.parametrize("alphas", [{"mixup": 0.2, "cutmix": 1.0}, {"mixup": 1e-3}])
-def test_labels_are_shared_with_the_neighbour_alone_and_sum_to_one(keys, alphas):
+def test_labels_are_shared_with_the_neighbor_alone_and_sum_to_one(keys, alphas):
     n = 32
     image, label = mix(jnp.ones((n, 4, 4, 1)), jnp.eye(n), keys[:n], **alphas)
     np.testing.assert_allclose(image, 1, atol=1e-6)

@@ -21,7 +21,7 @@ def test_every_option_of_the_config_reaches_its_part():
         optim__batch_size_rule="linear",
         schedule__name="plateau",
         schedule__patience=2,
-        schedule__floor=0.01,
+        schedule__min_scale=0.01,
         eval__batch_size=5,
     )
     experiment = create_experiment(config)
@@ -48,13 +48,13 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"batch_size": 12}, "batch_size=12 does not divide among 8"),
         ({"batch_size": 400}, "batch_size=400 is more than the 180 training examples"),
         ({"model__bn_group": 4}, "model.bn_group=4 does not divide the 2 images of a device"),
-        ({"model__num_classes": 3}, "model.num_classes=3, but dataset 'synthetic' has 10 classes"),
+        ({"model__num_logits": 3}, "model.num_logits=3, but dataset 'synthetic' has 10 classes"),
         ({"model__lrn": True}, "lrn"),
         ({"precision": "float16"}, "precision is 'float16', did you mean 'bfloat16'"),
         ({"dataset__on_device": "maybe"}, "dataset.on_device is 'maybe'"),
         ({"log__every_steps": 0}, "log.every_steps is 0"),
         ({"schedule__name": "plateau", "dataset__validation_fraction": 0.0}, "needs val/top1_error"),
-        ({"model__num_classes": 1, "dataset__num_classes": 2}, "wants a binary loss"),
+        ({"model__num_logits": 1, "dataset__num_classes": 2}, "wants a binary loss"),
         ({"schedule__name": "plateau", "eval__every_steps": 0}, "set eval.every_steps above 0"),
         ({"model__bn_group": True}, "model.bn_group is True (allowed: int or str)"),
         ({"optim__weight_decay": float("inf")}, "optim.weight_decay is inf"),
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_named(fields, message):
 
 
 def test_a_single_logit_stands_for_two_classes():
-    config = tiny.config(model__num_classes=1, dataset__num_classes=2, loss__name="binary_cross_entropy_with_logits")
+    config = tiny.config(model__num_logits=1, dataset__num_classes=2, loss__name="binary_cross_entropy_with_logits")
     experiment = create_experiment(config, jax.devices()[:1])
     state = tiny.train(experiment, config, steps=2)
     assert state.params["head"]["kernel"].shape[-1] == 1
@@ -92,7 +92,7 @@ def test_small_sets_live_on_the_device_unless_told_otherwise():
     assert not keep_on_device("no", source)
 
 
-def test_colour_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values():
+def test_color_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values():
     config = tiny.config(augment__color="pca_std", augment__color_std=0.3, augment__pad=0)
     covariance = np.array([[900.0, 500, 200], [500, 800, 100], [200, 100, 400]])
     record = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
@@ -103,7 +103,7 @@ def test_colour_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values
 
 def test_a_single_logit_is_mixed_and_smoothed():
     config = tiny.config(
-        model__num_classes=1,
+        model__num_logits=1,
         dataset__num_classes=2,
         loss__name="binary_cross_entropy_with_logits",
         loss__label_smoothing=0.1,

@@ -32,7 +32,7 @@ def _compiled_quickly():
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
     """A run of ten classes."""
-    config = tiny.config(model__bn_group=2, model__zero_init_last_gamma=True, augment__std=True)
+    config = tiny.config(model__bn_group=2, model__zero_init_last_gamma=True, preprocess__std=True)
     return write_run(tmp_path_factory.mktemp("parent") / "run", config, steps=3)
 
 
@@ -79,14 +79,14 @@ def test_all_but_the_head_are_the_weights_and_the_description_is_theirs_with_the
     assert changed == {"params/head/kernel", "params/head/bias"}
     assert taken["params/head/kernel"].shape == (64, 4)
     assert all(average[name].tobytes() == leaf.tobytes() for name, leaf in taken.items())
-    description, own = experiment.description, start.description
-    assert description.options == {"bn_group": 2, "zero_init_last_gamma": True}
-    assert description.preprocessing.classes == ("class_3", "class_1", "class_4", "class_2")
+    spec, own = experiment.spec, start.spec
+    assert spec.options == {"bn_group": 2, "zero_init_last_gamma": True}
+    assert spec.preprocessing.classes == ("class_3", "class_1", "class_4", "class_2")
     for name in ("mean", "std"):
-        np.testing.assert_array_equal(getattr(description.preprocessing, name), getattr(own.preprocessing, name))
+        np.testing.assert_array_equal(getattr(spec.preprocessing, name), getattr(own.preprocessing, name))
     scratch = create_experiment(child(parent, finetune__weights=""), jax.devices()[:1])
-    assert not np.array_equal(scratch.description.preprocessing.mean, own.preprocessing.mean)
-    assert not np.array_equal(scratch.description.preprocessing.std, own.preprocessing.std)
+    assert not np.array_equal(scratch.spec.preprocessing.mean, own.preprocessing.mean)
+    assert not np.array_equal(scratch.spec.preprocessing.std, own.preprocessing.std)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_what_is_new(parent, start, fields, new):
 
 
 def test_the_head_stays_for_the_same_classes_only_in_the_same_order(start):
-    description = start.description
-    renamed = dataclasses.replace(description.preprocessing, classes=tuple(f"class {i}" for i in range(10)))
-    assert finetune.new_prefixes(description, description, ("auto",)) == ()
-    other = dataclasses.replace(description, preprocessing=renamed)
-    assert finetune.new_prefixes(description, other, ("auto",)) == ("head",)
-    assert finetune.new_prefixes(description, other, ()) == ()
+    spec = start.spec
+    renamed = dataclasses.replace(spec.preprocessing, classes=tuple(f"class {i}" for i in range(10)))
+    assert finetune.new_prefixes(spec, spec, ("auto",)) == ()
+    other = dataclasses.replace(spec, preprocessing=renamed)
+    assert finetune.new_prefixes(spec, other, ("auto",)) == ("head",)
+    assert finetune.new_prefixes(spec, other, ()) == ()
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_frozen_layers_and_their_statistics_keep_every_bit_while_others_move_on_
     config = child(
         parent,
         finetune__frozen=("stem", "stages.0", "stages/1/0"),
-        finetune__layer_rates=("head=3",),
+        finetune__lr_multipliers=("head=3",),
         optim__ema_decay=0.9,
         batch_size=24,
     )
@@ -177,12 +177,15 @@ def test_dropout_is_off_in_frozen_layers():
             r"finetune.frozen has 'stage', did you mean 'stages'.* .allowed: head, stag",
         ),
         ({"finetune__frozen": ("stages.3",)}, "finetune.frozen has 'stages.3', did you mean 'stages/2'"),
-        ({"finetune__layer_rates": ("stem=0.1", "hed=1")}, "finetune.layer_rates has 'hed', did you mean 'head'"),
-        ({"finetune__layer_rates": ("stem",)}, "finetune.layer_rates has 'stem' .allowed: PATH=FACTOR"),
-        ({"finetune__layer_rates": ("stem=-1",)}, "'stem=-1'"),
-        ({"finetune__layer_rates": ("stem=1", "stem=2")}, "'stem' twice"),
-        ({"finetune__layer_rates": ("stem=1",), "finetune__frozen": ("stem",)}, "layer_rates has 'stem'"),
-        ({"dataset__image_size": 16}, "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16"),
+        ({"finetune__lr_multipliers": ("stem=0.1", "hed=1")}, "finetune.lr_multipliers has 'hed', did you mean 'head'"),
+        ({"finetune__lr_multipliers": ("stem",)}, "finetune.lr_multipliers has 'stem' .allowed: PATH=FACTOR"),
+        ({"finetune__lr_multipliers": ("stem=-1",)}, "'stem=-1'"),
+        ({"finetune__lr_multipliers": ("stem=1", "stem=2")}, "'stem' twice"),
+        ({"finetune__lr_multipliers": ("stem=1",), "finetune__frozen": ("stem",)}, "layer_rates has 'stem'"),
+        (
+            {"preprocess__image_size": 16},
+            "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16",
+        ),
         ({"dataset__channels": 3}, "has 8 x 8 and 3"),
     ],
 )
@@ -195,9 +198,9 @@ def test_what_does_not_fit_is_named_before_anything_is_written(parent, fields, m
 
 def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(start):
     for given in ({"shortcut": "A"}, {"bn_group": "sync", "zero_init_last_gamma": False}):
-        finetune.check_options(start.description, "cifar_resnet8", given, where=WHERE)
+        finetune.check_options(start.spec, "cifar_resnet8", given, where=WHERE)
     with pytest.raises(InputError, match=r"model\.shortcut is 'B', but"):
-        finetune.check_options(start.description, "cifar_resnet8", {"shortcut": "B"}, where=WHERE)
+        finetune.check_options(start.spec, "cifar_resnet8", {"shortcut": "B"}, where=WHERE)
 
 
 def test_no_such_weights(tmp_path):
@@ -206,10 +209,10 @@ def test_no_such_weights(tmp_path):
 
 
 def test_the_command_takes_tuples_of_words():
-    words = ["--config=configs/default.py", "--workdir=x", "--config.finetune.layer_rates=('stem=0.1','head=10')"]
+    words = ["--config=configs/default.py", "--workdir=x", "--config.finetune.lr_multipliers=('stem=0.1','head=10')"]
     words += ["--config.finetune.frozen=('stem', 'stages/0')", "--config.finetune.new_head=()"]
     config, _ = command.parse_run(words)
-    assert config.finetune.layer_rates == ("stem=0.1", "head=10")
+    assert config.finetune.lr_multipliers == ("stem=0.1", "head=10")
     assert config.finetune.frozen == ("stem", "stages/0")
     assert config.finetune.new_head == ()
 
@@ -218,7 +221,7 @@ def test_the_command_takes_tuples_of_words():
 def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weights(parent, tmp_path, capsys):
     moved, straight, resumed = (tmp_path / name for name in ("parent", "straight", "resumed"))
     shutil.copytree(parent, moved)
-    config = child(moved, finetune__frozen=("stem",), finetune__layer_rates=("head=10",))
+    config = child(moved, finetune__frozen=("stem",), finetune__lr_multipliers=("head=10",))
     loop.train_and_evaluate(*command.parse_run([*processes.words(config), f"--workdir={straight}"]))
     assert f"starts from {moved}; new layers: head\nfrozen: stem; " in capsys.readouterr().out
     hidden = moved.rename(tmp_path / "hidden")
@@ -233,7 +236,7 @@ def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weigh
     hidden.rename(moved)
     processes.assert_same_run(resumed, straight, config)
     one, other = (pretrained.load_network(workdir) for workdir in (straight, resumed))
-    assert one.description.num_classes == 4
+    assert one.spec.num_classes == 4
     assert one.leaves().keys() == other.leaves().keys()
     assert all(leaf.tobytes() == other.leaves()[name].tobytes() for name, leaf in one.leaves().items())
     # And once more from there: the classes are the same, so the head stays.

@@ -26,8 +26,8 @@ def test_images_that_are_no_squares_are_told_what_helps(tmp_path, name, geometry
     config.dataset.data_dir = str(tmp_path / "set.npz" if name == "npz" else tmp_path)
     config.dataset.validation_fraction = 0.0 if name == "npz" else 0.25
     if geometry != "none":
-        config.augment.geometry, config.dataset.shorter_side = geometry, 16
+        config.augment.crop, config.preprocess.shorter_side = geometry, 16
         config.augment.scale = (16, 16)
-        config.dataset.image_size = 16
+        config.preprocess.image_size = 16
     with pytest.raises(InputError, match=rf"^the images are 20 x 16 pixels, but networks want squares: {remedy}"):
         inputs.read_splits(config)

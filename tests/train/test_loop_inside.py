@@ -10,7 +10,7 @@ import pytest
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment
-from resnet_alexnet.train.start import check_same_data, record_of
+from resnet_alexnet.train.start import check_same_data, checkpoint_metadata
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT
 from tests.support import tiny
 from tests.support.processes import saved_leaves
@@ -111,7 +111,7 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
     experiment = create_experiment(tiny.config(), jax.devices()[:1])
 
     def saved(shift):
-        record = record_of(experiment)
+        record = checkpoint_metadata(experiment)
         network, inputs = record["network"], record["network"]["preprocessing"]
         inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
         return {**record, "network": {**network, "preprocessing": inputs}}

@@ -22,10 +22,10 @@ def folder_config(folder, **fields):
     return processes.resumable(
         dataset__name="image_folder",
         dataset__data_dir=str(folder),
-        dataset__image_size=8,
+        preprocess__image_size=8,
         dataset__channels=3,
         dataset__validation_fraction=0.15,
-        schedule__until_error=60.0,
+        schedule__warmup_until_error=60.0,
         **fields,
     )
 

@@ -1,4 +1,4 @@
-"""Exact statistics of batch normalisation against slow loops."""
+"""Exact statistics of batch normalization against slow loops."""
 
 import dataclasses
 import re
@@ -37,16 +37,18 @@ def source():
     return ArraySource(images.astype(np.uint8), np.sort(rng.integers(0, 3, COUNT)).astype(np.int32), ("a", "b", "c"))
 
 
-def views(**augmentation):
+def preprocess(**augmentation):
     normalize = Preprocessing(8, 1, np.float32([100]), np.float32([60]), ()).normalize
     return partial(
-        steps.training_views, normalize=normalize, augment=partial(augment.augment, **augmentation), mix=None
+        steps.preprocess_batch, normalize=normalize, augment=partial(augment.augment, **augmentation), mix=None
     )
 
 
 def run(network, source, *, devices=1, **augmentation):
     mesh = parallel.create_mesh(jax.devices()[:devices])
-    return recalibration.recalibrate(network, source, views=views(**augmentation), batch_size=BATCH, seed=5, mesh=mesh)
+    return recalibration.recalibrate(
+        network, source, preprocess=preprocess(**augmentation), batch_size=BATCH, seed=5, mesh=mesh
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_all_layers_statistics_are_those_of_a_slow_loop_over_the_batches(network
 
 
 def test_nothing_else_changes_and_the_networks_own_statistics_do_not_matter(network, source, exact):
-    assert exact.description == network.description
+    assert exact.spec == network.spec
     assert exact.params is network.params
     other = dataclasses.replace(network, batch_stats=jax.tree.map(lambda leaf: leaf * 3 + 1, network.batch_stats))
     jax.tree.map(np.testing.assert_array_equal, run(other, source).batch_stats, exact.batch_stats)
@@ -99,8 +101,8 @@ def test_eight_devices_give_the_statistics_of_one_augmented_or_not(network, sour
         assert_trees_close(one, exact.batch_stats, rtol=1e-2)
 
 
-def test_a_network_without_batch_normalisation_is_refused(source):
-    with pytest.raises(InputError, match="alexnet_cifar has no batch normalisation"):
+def test_a_network_without_batch_normalization_is_refused(source):
+    with pytest.raises(InputError, match="alexnet_cifar has no batch normalization"):
         run(random_network("alexnet_cifar", 8, 1), source)
 
 
@@ -112,7 +114,12 @@ def test_unreadable_photographs_are_named_and_limited_in_whole_batches_and_the_l
     last = source.where(int(epoch_order(len(source), seed=0, epoch=0)[-1]))
     damage(folder, str(Path(last).relative_to(folder / "train")))
     lines = []
-    options = {"views": views(), "batch_size": batch_size, "seed": 0, "mesh": parallel.create_mesh(jax.devices()[:1])}
+    options = {
+        "views": preprocess(),
+        "batch_size": batch_size,
+        "seed": 0,
+        "mesh": parallel.create_mesh(jax.devices()[:1]),
+    }
     recalibration.recalibrate(network, source, max_unreadable=1, report=lines.append, **options)
     assert len(lines) == 1
     assert f"{last} cannot be read" in lines[0]
@@ -122,7 +129,7 @@ def test_unreadable_photographs_are_named_and_limited_in_whole_batches_and_the_l
 
 def test_photographs_have_the_views_for_testing_where_asked_for(tmp_path):
     source = create_source(write_folder(tmp_path, per_class=2))
-    chosen = recalibration.with_test_views(source)
+    chosen = recalibration.with_test_crops(source)
     rows = np.arange(len(source))
     np.testing.assert_array_equal(chosen.gather(rows, (0, 0))["image"], source.gather(rows)["image"])
     assert not np.array_equal(source.gather(rows, (0, 0))["image"], source.gather(rows)["image"])
@@ -146,9 +153,9 @@ def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(fo
 def test_the_errors_are_those_of_a_slow_loop(folder):
     network = pretrained.load_network(folder)
     config = load_config(str(folder / "config.json"))
-    splits = inputs.read_views(config, network.description.preprocessing)
+    splits = inputs.read_splits_for_model(config, network.spec.preprocessing)
     found = recalibrate.error_rates([network], splits, config, mesh=parallel.create_mesh())
-    preprocessing, images = network.description.preprocessing, splits.test.images.astype(np.float32)
+    preprocessing, images = network.spec.preprocessing, splits.test.images.astype(np.float32)
     logits = network.module()((images - preprocessing.mean) / preprocessing.std)
     assert found["test"][0] == pytest.approx(100 * np.mean(np.argmax(logits, 1) != splits.test.labels))
 

@@ -79,8 +79,8 @@ def step_of(create, tx=None, *, loss=None, dtype=jnp.float32, pad=1, flip=True, 
         graphdef=nnx.graphdef(nnx.eval_shape(create)),
         tx=tx,
         loss=loss or losses.create_loss("softmax_cross_entropy"),
-        views=partial(
-            steps.training_views,
+        preprocess=partial(
+            steps.preprocess_batch,
             normalize=partial(PREPROCESSING.normalize, dtype=dtype),
             augment=partial(augment.augment, pad=pad, flip=flip, basis=basis),
             mix=mix,
@@ -136,7 +136,7 @@ def test_eight_devices_give_the_state_of_one_with_group_batch_norm(grouped):
     assert float(eight.sums["count"]) == 3 * 16
 
 
-def test_synchronised_batch_norm_on_eight_devices_is_whole_batch_norm_on_one(batches):
+def test_synchronized_batch_norm_on_eight_devices_is_whole_batch_norm_on_one(batches):
     def state(group, devices):
         def create():
             return models.create_model(
@@ -192,7 +192,7 @@ def test_the_step_has_one_all_reduce_in_the_entry_with_the_parameters_bytes(grou
     assert parameter_bytes + statistics_bytes <= size <= 1.01 * parameter_bytes + statistics_bytes
 
 
-def test_synchronised_batch_norm_adds_collectives_for_every_layer():
+def test_synchronized_batch_norm_adds_collectives_for_every_layer():
     config = tiny.config(model__bn_group="sync")
     experiment = create_experiment(config, jax.devices()[:EIGHT])
     layers = len(jax.tree.leaves(jax.eval_shape(experiment.create_state).batch_stats)) // 2
@@ -272,7 +272,7 @@ def test_the_first_nonfinite_loss_is_remembered(batches):
     assert int(run_steps(init, step, ONE, batches).nonfinite_step) == 1
 
 
-def test_the_optimiser_is_given_the_error_of_the_global_batch(batches):
+def test_the_optimizer_is_given_the_error_of_the_global_batch(batches):
     seen = optax.GradientTransformationExtraArgs(
         lambda params: jnp.zeros(()), lambda updates, state, params=None, *, train_error, **_: (updates, train_error)
     )
@@ -321,7 +321,7 @@ def colored():
     ]
 
 
-def test_eight_devices_give_the_state_of_one_with_colour_mixing_smoothing_clipping_and_averages(modern, colored):
+def test_eight_devices_give_the_state_of_one_with_color_mixing_smoothing_clipping_and_averages(modern, colored):
     one, eight = (run_steps(*modern, devices, colored[:3]) for devices in (ONE, EIGHT))
     for name in ("params", "batch_stats", "opt_state", "ema", "sums"):
         assert_trees_close(getattr(one, name), getattr(eight, name), rtol=1e-5)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, Pace
+from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, ThroughputMeter
 
 
 class Clock:
@@ -32,76 +32,76 @@ def clock():
 
 
 @pytest.fixture
-def pace(clock):
-    with Pace(10, 0, clock=clock) as pace:
-        yield pace
+def meter(clock):
+    with ThroughputMeter(10, 0, clock=clock) as meter:
+        yield meter
 
 
-def run(pace, clock, step, *, begins, ends):
+def run(meter, clock, step, *, begins, ends):
     """One step that is dispatched when the device is idle."""
     result = Step()
     clock.time = begins
-    pace.begin_step()
-    pace.end_step(step, result)
+    meter.begin_step()
+    meter.end_step(step, result)
     clock.time = ends
     result.done.set()
-    pace._dispatched.join()
+    meter._dispatched.join()
 
 
-def test_there_are_no_rates_before_a_mark_nor_without_a_step_since(pace, clock):
-    run(pace, clock, 1, begins=0, ends=7)
-    assert pace.rates() is None
-    pace.restart()
-    assert pace.rates() is None
+def test_there_are_no_rates_before_a_mark_nor_without_a_step_since(meter, clock):
+    run(meter, clock, 1, begins=0, ends=7)
+    assert meter.rates() is None
+    meter.restart()
+    assert meter.rates() is None
 
 
-def test_a_device_that_waits_for_images_is_seen(pace, clock):
-    pace.restart()
+def test_a_device_that_waits_for_images_is_seen(meter, clock):
+    meter.restart()
     for step in range(4):  # a batch comes every 4 seconds, a step takes 1
-        run(pace, clock, step + 1, begins=4 * step + 3, ends=4 * step + 4)
-    rates = pace.rates()
+        run(meter, clock, step + 1, begins=4 * step + 3, ends=4 * step + 4)
+    rates = meter.rates()
     assert rates is not None
     assert rates.images_per_second == pytest.approx(40 / 16)
     assert rates.step_images_per_second == pytest.approx(40 / 4)
     assert rates.input_wait_percent == pytest.approx(75)
 
 
-def test_a_device_that_is_always_busy_is_seen(pace, clock):
-    pace.restart()
+def test_a_device_that_is_always_busy_is_seen(meter, clock):
+    meter.restart()
     results = [Step() for _ in range(5)]
     for step, result in enumerate(results):  # all are dispatched at once, and queue up on the device
-        pace.begin_step()
-        pace.end_step(step + 1, result)
+        meter.begin_step()
+        meter.end_step(step + 1, result)
     finished = threading.Event()
     for number, result in enumerate(results):
         clock.time = 2.0 * (number + 1)
         result.done.set()
-        while pace._dispatched.unfinished_tasks > 4 - number:
+        while meter._dispatched.unfinished_tasks > 4 - number:
             finished.wait(0.001)
-    rates = pace.rates()
+    rates = meter.rates()
     assert rates is not None
     assert rates.images_per_second == rates.step_images_per_second == pytest.approx(50 / 10)
     assert rates.input_wait_percent == pytest.approx(0)
 
 
-def test_rates_are_those_since_the_mark(pace, clock):
-    run(pace, clock, 1, begins=0, ends=100)
-    pace.restart()
-    run(pace, clock, 3, begins=100, ends=104)
-    rates = pace.rates()
+def test_rates_are_those_since_the_mark(meter, clock):
+    run(meter, clock, 1, begins=0, ends=100)
+    meter.restart()
+    run(meter, clock, 3, begins=100, ends=104)
+    rates = meter.rates()
     assert rates is not None
     assert rates.images_per_second == pytest.approx(20 / 4)
 
 
-def test_only_so_many_steps_are_in_flight(pace):
+def test_only_so_many_steps_are_in_flight(meter):
     results = [Step() for _ in range(STEPS_IN_FLIGHT + 1)]
     for step, result in enumerate(results[:-1]):
-        pace.begin_step()
-        pace.end_step(step + 1, result)
+        meter.begin_step()
+        meter.end_step(step + 1, result)
     began = threading.Event()
 
     def one_more():
-        pace.begin_step()
+        meter.begin_step()
         began.set()
 
     thread = threading.Thread(target=one_more)
@@ -110,22 +110,22 @@ def test_only_so_many_steps_are_in_flight(pace):
     results[0].done.set()
     assert began.wait(60)
     thread.join()
-    pace.end_step(len(results), results[-1])
+    meter.end_step(len(results), results[-1])
     for result in results:
         result.done.set()
 
 
-def test_a_step_that_fails_is_raised_at_the_next(pace):
+def test_a_step_that_fails_is_raised_at_the_next(meter):
     result = Step(error=RuntimeError("out of memory on the device"))
     result.done.set()
-    pace.begin_step()
-    pace.end_step(1, result)
-    pace._dispatched.join()
+    meter.begin_step()
+    meter.end_step(1, result)
+    meter._dispatched.join()
     with pytest.raises(RuntimeError, match="out of memory"):
-        pace.begin_step()
+        meter.begin_step()
 
 
 def test_leaving_ends_the_thread():
-    with Pace(10, 0) as pace:
-        assert pace._thread.is_alive()
-    assert not pace._thread.is_alive()
+    with ThroughputMeter(10, 0) as meter:
+        assert meter._thread.is_alive()
+    assert not meter._thread.is_alive()

@@ -34,7 +34,7 @@ def expected(experiments, odd_source):
     state = experiment.create_state()
     model = models.create_model("cifar_resnet8", num_classes=10, image_size=8, channels=1, rngs=nnx.Rngs(0))
     nnx.update(model, state.params, state.batch_stats)
-    record = experiment.description.preprocessing
+    record = experiment.spec.preprocessing
     logits = np.asarray(jax.jit(model)((odd_source.images - record.mean) / record.std), np.float64)
     loss, top1, top5 = 0.0, 0, 0
     for row, label in zip(logits, odd_source.labels, strict=True):

@@ -83,7 +83,7 @@ def restore(folder: Path, like: TrainState | None = None):
 def test_the_newest_checkpoint_comes_back_whole_with_its_record(saved):
     restored = restore(saved)
     assert_same(restored.state, state_of(2))
-    assert restored.record == {**RECORD, "top1_error": None}
+    assert restored.metadata == {**RECORD, "top1_error": None}
     assert restored.warnings == ()
 
 
@@ -241,7 +241,7 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert restored is not None
         step = int(restored.state.step)
         assert_same(restored.state, state_of(step))
-        assert restored.record == {**RECORD, "top1_error": None}
+        assert restored.metadata == {**RECORD, "top1_error": None}
         if step == 2:  # the file did not matter
             assert restored.warnings == ()
             continue
@@ -252,7 +252,7 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert len(warning) < 200 + len(str(folder)) + 200
         assert names(folder / "checkpoints") == ["1"]
         assert names(folder / SET_ASIDE) == ["2"]
-    for item in ("state", "record"):
+    for item in ("state", "metadata"):
         assert fallbacks >= {f"{item}, {how}" for how in ("removed", "halved", "bit flipped")}
 
 
@@ -264,9 +264,9 @@ def test_a_step_that_was_set_aside_is_saved_again_and_again(copied, damage, monk
             shutil.rmtree(step)
             step.mkdir()
         elif damage == "no record":
-            shutil.rmtree(step / "record")
+            shutil.rmtree(step / "metadata")
         else:
-            metadata = step / "record" / "metadata"
+            metadata = step / "metadata" / "metadata"
             text = metadata.read_text()
             start = text.index('"digest"') + len('"digest": "')
             metadata.write_text(text[:start] + ("1" if text[start] == "0" else "0") + text[start + 1 :])
@@ -282,7 +282,7 @@ def test_a_step_that_was_set_aside_is_saved_again_and_again(copied, damage, monk
 
 def test_all_damaged_is_an_error_that_moves_nothing(copied):
     shutil.rmtree(copied / "checkpoints" / "1" / "state")
-    shutil.rmtree(copied / "checkpoints" / "2" / "record")
+    shutil.rmtree(copied / "checkpoints" / "2" / "metadata")
     before = snapshot(copied)
     message = r"every checkpoint in .* is damaged \(2: .*; 1: .*\); none was moved"
     with pytest.raises(DamagedCheckpointError, match=message):
@@ -304,6 +304,6 @@ def test_a_state_of_another_network_is_an_error_that_moves_nothing(copied):
 def test_the_best_that_is_damaged_is_forgotten(tmp_path):
     save(tmp_path, 1, 2, 3, keep=1, errors={1: 20.0, 2: 10.0, 3: 30.0})
     assert names(tmp_path / "checkpoints") == ["2", "3"]
-    shutil.rmtree(tmp_path / "checkpoints" / "2" / "record")
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "metadata")
     save(tmp_path, 4, keep=1, errors={4: 25.0})
     assert names(tmp_path / "checkpoints") == ["4"]

@@ -36,7 +36,7 @@ def test_a_config_survives_the_trip_to_json_and_back_with_its_types():
     assert to_json(back) == values
     assert back.schedule.boundaries == (10, 20)
     assert type(back.schedule.boundaries) is tuple
-    assert back.model.num_classes is None
+    assert back.model.num_logits is None
     assert {name for name, value in flatten(values).items() if value is None} == {
         name for name, value in flatten(config.to_dict()).items() if value is None
     }
@@ -65,7 +65,7 @@ def test_a_new_folder_an_empty_one_and_one_that_was_just_begun_are_to_be_filled(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_is_filled_and_then_recognised(tmp_path):
+def test_a_folder_is_filled_and_then_recognized(tmp_path):
     config = tiny.config()
     create_workdir(tmp_path / "deep" / "run", config)
     assert sorted(os.listdir(tmp_path / "deep" / "run")) == ["config.json", "environment.json"]

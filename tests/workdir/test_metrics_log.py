@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.workdir.metrics_log import Recorder, cut_back, read_metrics
+from resnet_alexnet.workdir.metrics_log import MetricsLog, cut_back, read_metrics
 
 
 def events_of(workdir: Path) -> dict[str, list[tuple[int, float]]]:
@@ -22,7 +22,7 @@ def events_of(workdir: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def record_run(workdir: Path, steps: range, *, start_step: int = 0, finish: bool = False) -> None:
-    with Recorder(workdir, start_step=start_step) as recorder:
+    with MetricsLog(workdir, start_step=start_step) as recorder:
         for step in steps:
             recorder.write(step, {"epoch": step / 4, "train/loss": 1 / (step + 1)})
         if finish:
@@ -37,7 +37,7 @@ def strict(text: str) -> dict:
 
 
 def test_lines_are_strict_json_and_the_finished_marker_comes_last(tmp_path):
-    with Recorder(tmp_path / "new" / "run", start_step=0) as recorder:
+    with MetricsLog(tmp_path / "new" / "run", start_step=0) as recorder:
         recorder.write(10, {"train/loss": 2.5, "learning_rate": 0.1})
         recorder.write(20, {"train/loss": float("nan"), "val/loss": float("inf"), "val/top1_error": 12.5})
         recorder.finish(20)
@@ -63,7 +63,7 @@ def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp
 
 def test_every_line_is_synced_to_the_disk(tmp_path, monkeypatch):
     synced = []
-    with Recorder(tmp_path, start_step=0) as recorder:
+    with MetricsLog(tmp_path, start_step=0) as recorder:
         metrics = (tmp_path / "metrics.jsonl").stat().st_ino
         monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
         recorder.write(1, {"train/loss": 1.0})
@@ -140,7 +140,7 @@ def test_a_resumed_run_has_the_same_record_and_events_as_an_undisturbed_one(tmp_
 
 
 def test_events_hold_the_finite_values_of_the_lines(tmp_path):
-    with Recorder(tmp_path, start_step=0) as recorder:
+    with MetricsLog(tmp_path, start_step=0) as recorder:
         recorder.write(1, {"train/loss": 2.5, "epoch": 0.5})
         recorder.write(2, {"train/loss": float("nan"), "epoch": 1.0})
         recorder.finish(2)

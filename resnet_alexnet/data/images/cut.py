@@ -9,16 +9,16 @@ import simplejpeg
 from resnet_alexnet.data.images.decode import COLORSPACES, Header, Pixels, decode, read_header
 from resnet_alexnet.data.images.geometry import RandomResizedCrop
 
-View = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
+Crop = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
 
-_BELOW = 4  # rows that are decoded below the last one asked for: smoothing colour looks at the row below, of up to 4
+_BELOW = 4  # rows that are decoded below the last one asked for: smoothing color looks at the row below, of up to 4
 _HEIGHT = 5  # where the height stands in a frame header, bytes; it has two
 _UNWRITTEN = 77  # any value; a last row that has it throughout is only decoded once more
 # libjpeg's one complaint of a JPEG that is cut and has no other flaw down to the cut: what follows it up to the end.
 _REST = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
 
 
-def decode_view(data: bytes, view: View, rng: np.random.Generator | None, *, channels: int) -> Pixels:
+def decode_crop(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels:
     """The view of an encoded photograph: `view(decode(data, channels=channels), rng)` to the bit, but sooner.
 
     Where a view is a window of the photograph, it is drawn from the size in the headers, and the rows below it are not
@@ -27,32 +27,32 @@ def decode_view(data: bytes, view: View, rng: np.random.Generator | None, *, cha
     Raises:
         UnreadableImageError: see `decode` and the views.
     """
-    seen = _decode_window(data, view, rng, channels=channels)
-    return view(decode(data, channels=channels), rng) if seen is None else seen
+    seen = _decode_window(data, crop, rng, channels=channels)
+    return crop(decode(data, channels=channels), rng) if seen is None else seen
 
 
-def _decode_window(data: bytes, view: View, rng: np.random.Generator | None, *, channels: int) -> Pixels | None:
+def _decode_window(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels | None:
     """The view where it can be had from some rows alone; else None, and nothing drawn."""
-    if not isinstance(view, RandomResizedCrop) or rng is None:
+    if not isinstance(crop, RandomResizedCrop) or rng is None:
         return None
     header = read_header(data)
     if header is None or not can_be_cut(header, channels=channels):
         return None
     before = rng.bit_generator.state
-    window = view.window(header.height, header.width, rng)
+    window = crop.window(header.height, header.width, rng)
     rows = decode_rows(data, header, window.bottom, channels=channels)
     if rows is None:
         rng.bit_generator.state = before
         return None
-    return view.finish(window.of(rows))
+    return crop.finish(window.of(rows))
 
 
 def can_be_cut(header: Header, *, channels: int) -> bool:
     """Whether a JPEG's upper rows can be decoded alone, and so that damage to them shows.
 
     libjpeg tells of its first complaint only. In a progressive JPEG that would be what is left of the first scan, and
-    with restart markers what is left up to the next of them: both would hide the others. Colour as grey is left to
-    `decode`, because Pillow, which takes the damaged ones, has other greys than libjpeg.
+    with restart markers what is left up to the next of them: both would hide the others. Color as gray is left to
+    `decode`, because Pillow, which takes the damaged ones, has other grays than libjpeg.
     """
     return header.sequential and header.upright and channels in (3, header.components)
 

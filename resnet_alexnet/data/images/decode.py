@@ -40,12 +40,12 @@ class UnreadableImageError(ValueError):
 
 
 class Header(NamedTuple):
-    """What the headers of an RGB or grey JPEG tell.
+    """What the headers of an RGB or gray JPEG tell.
 
     Attributes:
         height: rows of pixels, as they are stored.
         width: columns of pixels, as they are stored.
-        components: 3, or 1 for a grey one.
+        components: 3, or 1 for a gray one.
         orientation: EXIF's; 1 is upright.
         sequential: whether one stream without restart markers codes its rows from the first to the last.
         frame: where in the file the frame header begins, bytes.
@@ -67,13 +67,13 @@ class Header(NamedTuple):
 def decode(data: bytes, *, channels: int = 3) -> Pixels:
     """Decodes an image of any usual format, told from its first bytes and not from its name.
 
-    It is turned upright as its EXIF orientation says. Grey, palette and CMYK become RGB (or RGB becomes grey), 16 bits
+    It is turned upright as its EXIF orientation says. Gray, palette and CMYK become RGB (or RGB becomes gray), 16 bits
     become the upper 8, transparent pixels lie on white, and of an animation the first frame is taken. Of binary
     PPM, as raw sets have it, the pixels are a read-only view of `data`.
 
     Args:
         data: the file's bytes.
-        channels: 3 for RGB, 1 for grey.
+        channels: 3 for RGB, 1 for gray.
 
     Raises:
         UnreadableImageError: empty, damaged, cut off, of an unknown format, or of more than MAX_PIXELS pixels.
@@ -90,19 +90,19 @@ def ignore_pillows_warnings() -> None:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether these are the bytes of an upright RGB or grey JPEG, by its headers alone."""
+    """Whether these are the bytes of an upright RGB or gray JPEG, by its headers alone."""
     header = read_header(data)
     return header is not None and header.upright
 
 
-def is_grey_jpeg(data: bytes) -> bool:
+def is_gray_jpeg(data: bytes) -> bool:
     """Whether a plain JPEG has one component."""
     header = read_header(data)
     return header is not None and header.upright and header.components == 1
 
 
 def read_header(data: bytes) -> Header | None:
-    """What the headers of an RGB or grey JPEG tell, None of any other file or where they are not whole.
+    """What the headers of an RGB or gray JPEG tell, None of any other file or where they are not whole.
 
     A look at its segments, up to the compressed data.
 
@@ -145,7 +145,7 @@ def _orientation(exif: bytes) -> int:
 
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
-    """The pixels of an RGB or grey JPEG without flaws, as libjpeg's default settings give them; None for any other."""
+    """The pixels of an RGB or gray JPEG without flaws, as libjpeg's default settings give them; None for any other."""
     header = read_header(data)
     if header is None:
         return None
@@ -157,7 +157,7 @@ def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
 
 
 def _view_plain_ppm(data: bytes, channels: int) -> Pixels | None:
-    """The pixels of a whole binary PPM of 8 bits a channel without comments; None for any other file, and for grey."""
+    """The pixels of a whole binary PPM of 8 bits a channel without comments; None for any other file, and for gray."""
     header = _PLAIN_PPM.match(data)
     if header is None or channels != 3:
         return None

@@ -93,14 +93,14 @@ def center_crop(image: Pixels, height: int, width: int) -> Pixels:
     return Window(y, x, height, width).of(image)
 
 
-def central_view(
+def resize_center_crop(
     image: Pixels, rng: np.random.Generator | None, *, size: int, shorter_side: int, interpolation: str
 ) -> Pixels:
-    """The view for testing with one crop: the centre of the resized photograph. Source: [K12] section 2."""
+    """The view for testing with one crop: the center of the resized photograph. Source: [K12] section 2."""
     return center_crop(resize_shorter_side(image, shorter_side, interpolation), size, size)
 
 
-def random_crop_view(
+def resize_random_crop(
     image: Pixels,
     rng: np.random.Generator,
     *,
@@ -177,6 +177,6 @@ class RandomResizedCrop:
         return resize(crop, self.size, self.size, self.interpolation)
 
 
-def whole_view(image: Pixels, rng: np.random.Generator | None) -> Pixels:
+def whole_image(image: Pixels, rng: np.random.Generator | None) -> Pixels:
     """The image as it is, for sets whose images all have the network's size."""
     return image

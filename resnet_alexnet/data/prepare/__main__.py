@@ -213,7 +213,7 @@ def _result(final: Path, manifest: dict[str, Any]) -> Iterator[str]:
             f"; {', '.join(counts)}" if counts else ""
         )
     size = sum(file["bytes"] for file in manifest["files"].values())
-    yield f"{final} is complete: {len(manifest['files'])} files, {preparation.in_words(size)}"
+    yield f"{final} is complete: {len(manifest['files'])} files, {preparation.format_bytes(size)}"
 
 
 def main(arguments: Sequence[str]) -> None:

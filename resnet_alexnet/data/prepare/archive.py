@@ -44,7 +44,7 @@ class ArchivePhotos:
 
     @property
     def channels(self) -> int:
-        """Colour channels to decode to."""
+        """Color channels to decode to."""
         return 3
 
     def __len__(self) -> int:

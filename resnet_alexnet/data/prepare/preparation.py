@@ -176,14 +176,14 @@ def check_room(prepared: Set, shards: Sequence[Shard]) -> str:
     free = shutil.disk_usage(prepared.folder).free
     if total - there > free:
         raise InputError(
-            f"{prepared.folder} needs about {in_words(total - there)} more, going by {len(sizes)} photographs, but "
-            f"its disk has {in_words(free)} free: make room, or choose another --output or a smaller --resize"
+            f"{prepared.folder} needs about {format_bytes(total - there)} more, going by {len(sizes)} photographs, but "
+            f"its disk has {format_bytes(free)} free: make room, or choose another --output or a smaller --resize"
         )
     done = f" ({count_records(prepared)} of {len(shards)} files are there)" if there else ""
-    return f"about {in_words(total)} to write{done}, {in_words(free)} free"
+    return f"about {format_bytes(total)} to write{done}, {format_bytes(free)} free"
 
 
-def in_words(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Bytes in words, such as 83.1 GB."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 

@@ -29,7 +29,7 @@ class FolderPhotos:
       labels: the class index of each photograph.
       names: all file names, as the file system has them, one after the other.
       starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
-      channels: colour channels to decode to.
+      channels: color channels to decode to.
     """
 
     folder: str

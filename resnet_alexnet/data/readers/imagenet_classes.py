@@ -15,6 +15,6 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(_words())
 
 
-def in_words(name: str) -> str:
+def display_name(name: str) -> str:
     """What a class is called: a word of WordNet for an ID of ImageNet's classes, any other name as it is."""
     return _words().get(name, name)

@@ -1,4 +1,4 @@
-"""Reads MNIST, and sets that are published like it: grey 28x28 images and their labels in four IDX files."""
+"""Reads MNIST, and sets that are published like it: gray 28x28 images and their labels in four IDX files."""
 
 import os
 from pathlib import Path

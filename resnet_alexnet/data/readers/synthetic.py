@@ -24,7 +24,7 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
       split: "train", "validation" or "test".
       num_examples: images in the split.
       image_size: height and width in pixels.
-      channels: colour channels.
+      channels: color channels.
       num_classes: number of classes.
 
     Raises:

@@ -16,7 +16,7 @@ from resnet_alexnet.errors import InputError
 
 __all__ = ["TfdsPhotos", "find_tfds", "read_tfds"]
 
-_UNLABELLED = -1
+_UNLABELED = -1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class TfdsPhotos:
       start: where in the split these photographs begin.
       length: how many they are.
       classes: class names; a label is an index into them.
-      channels: colour channels to decode to.
+      channels: color channels to decode to.
       image_key: the feature that is the photograph.
       label_key: the feature that is its label.
       labels: None; they stand beside the photographs.
@@ -66,9 +66,9 @@ class TfdsPhotos:
         """The file of photograph `index`, its record there, and the name of its own file if the set has it."""
         return self._records().where(self.start + index)
 
-    def is_unlabelled(self) -> bool:
+    def is_unlabeled(self) -> bool:
         """Whether the label of the first photograph says that there are none, as in ImageNet's test set."""
-        return self._records().read(self.start)[1] == _UNLABELLED
+        return self._records().read(self.start)[1] == _UNLABELED
 
     def _records(self) -> tfds_records.Records:
         return tfds_records.open_records(self.folder, self.split, self.image_key, self.label_key)
@@ -123,7 +123,7 @@ def read_tfds(
         )
         for split, spec in chosen.items()
     }
-    if not test_split and "test" in photos and photos["test"].is_unlabelled():
+    if not test_split and "test" in photos and photos["test"].is_unlabeled():
         del photos["test"]
     if "validation" not in photos and "train" in photos and validation_fraction:
         if builder.info.disable_shuffling:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from resnet_alexnet.data.images import cut
-from resnet_alexnet.data.images.cut import can_be_cut, decode_rows, decode_view
+from resnet_alexnet.data.images.cut import can_be_cut, decode_crop, decode_rows
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode, read_header
-from resnet_alexnet.data.images.geometry import RandomResizedCrop, central_view, random_crop_view, whole_view
+from resnet_alexnet.data.images.geometry import RandomResizedCrop, resize_center_crop, resize_random_crop, whole_image
 from tests.data.images.test_decode import encode, oriented, photograph
 
 CROP = RandomResizedCrop(24, (0.08, 1.0), (3 / 4, 4 / 3), "bilinear")
@@ -24,7 +24,7 @@ KINDS = {
     "4:2:0": (functools.partial(encode, subsampling=2, quality=95), True),
     "optimized": (functools.partial(encode, optimize=True), True),
     "with EXIF": (functools.partial(encode, exif=oriented(1)), True),
-    "grey": (lambda image: encode(image[..., :1]), True),
+    "gray": (lambda image: encode(image[..., :1]), True),
     "progressive": (functools.partial(encode, progressive=True), False),
     "restarts": (functools.partial(encode, restart_marker_rows=1), False),
     "on its side": (functools.partial(encode, exif=oriented(6)), False),
@@ -47,10 +47,10 @@ def cut_rows(data, rows, channels=3):
 @pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411", "Gray"])
 @pytest.mark.parametrize(("height", "width"), [(75, 37), (64, 16), (33, 5), (9, 3)])
 def test_wherever_it_is_cut_the_rows_above_are_those_of_the_whole(subsampling, height, width):
-    grey = subsampling == "Gray"
-    image = photograph(height, width, channels=1 if grey else 3)
-    data = simplejpeg.encode_jpeg(image, 90, "GRAY" if grey else "RGB", subsampling)
-    for channels in (1, 3) if grey else (3,):
+    gray = subsampling == "Gray"
+    image = photograph(height, width, channels=1 if gray else 3)
+    data = simplejpeg.encode_jpeg(image, 90, "GRAY" if gray else "RGB", subsampling)
+    for channels in (1, 3) if gray else (3,):
         whole = decode(data, channels=channels)
         for rows in range(1, height + 1):
             pixels = cut_rows(data, rows, channels)
@@ -70,11 +70,11 @@ def test_wherever_it_is_cut_the_rows_above_are_those_of_the_whole(subsampling, h
     seed=st.integers(0, 999),
 )
 def test_a_view_and_its_draws_are_those_of_the_whole_photograph(kind, height, width, channels, area, aspect, seed):
-    view = RandomResizedCrop(24, area, aspect, "area")
+    crop = RandomResizedCrop(24, area, aspect, "area")
     data = KINDS[kind][0](photograph(height, width, seed=seed % 5))
     ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
-    expected = view(decode(data, channels=channels), theirs)
-    np.testing.assert_array_equal(decode_view(data, view, ours, channels=channels), expected)
+    expected = crop(decode(data, channels=channels), theirs)
+    np.testing.assert_array_equal(decode_crop(data, crop, ours, channels=channels), expected)
     assert ours.random() == theirs.random()
 
 
@@ -82,13 +82,13 @@ def test_a_view_and_its_draws_are_those_of_the_whole_photograph(kind, height, wi
 def test_views_that_resize_first_are_left_alone(kind):
     common = {"size": 24, "interpolation": "bicubic"}
     data = KINDS[kind][0](photograph())
-    for view in (
-        functools.partial(random_crop_view, scale=(24, 40), central_square=False, **common),
-        functools.partial(central_view, shorter_side=28, **common),
-        whole_view,
+    for crop in (
+        functools.partial(resize_random_crop, scale=(24, 40), central_square=False, **common),
+        functools.partial(resize_center_crop, shorter_side=28, **common),
+        whole_image,
     ):
-        expected = view(decode(data), np.random.default_rng(3))
-        np.testing.assert_array_equal(decode_view(data, view, np.random.default_rng(3), channels=3), expected)
+        expected = crop(decode(data), np.random.default_rng(3))
+        np.testing.assert_array_equal(decode_crop(data, crop, np.random.default_rng(3), channels=3), expected)
 
 
 @pytest.mark.parametrize(("encoded", "cuttable"), KINDS.values(), ids=KINDS)
@@ -96,13 +96,13 @@ def test_what_is_cut(encoded, cuttable, monkeypatch):
     data, wholes = encoded(photograph(90, 60)), []
     monkeypatch.setattr(cut, "decode", lambda data, channels: wholes.append(data) or decode(data, channels=channels))
     for seed in range(50):
-        decode_view(data, CROP, np.random.default_rng(seed), channels=3)
+        decode_crop(data, CROP, np.random.default_rng(seed), channels=3)
     assert (len(wholes) < 25) if cuttable else len(wholes) == 50
     header = read_header(data)
     assert (header is not None and can_be_cut(header, channels=3)) == cuttable
 
 
-def test_colour_as_grey_is_not_cut():
+def test_color_as_gray_is_not_cut():
     header = read_header(encode(photograph()))
     assert header is not None
     assert not can_be_cut(header, channels=1)
@@ -136,7 +136,7 @@ def damaged(data, rng):
     return bytes(damage)
 
 
-@pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey"])
+@pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "gray"])
 def test_damaged_rows_are_those_of_the_whole_or_left_to_it(kind):
     rng = random.Random(kind)
     data = KINDS[kind][0](photograph(90, 60))
@@ -160,13 +160,13 @@ def test_damage_that_libjpeg_sees_is_left_to_the_whole_unless_it_is_below_the_cu
                 np.testing.assert_array_equal(pixels[:rows], decode(data)[:rows])
 
 
-@pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey"])
+@pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "gray"])
 def test_a_file_that_is_cut_off_anywhere_is_left_to_the_whole(kind):
     data = KINDS[kind][0](photograph(90, 60))
     for length in range(data.index(b"\xff\xda") + 14, len(data) - 1):
         assert cut_rows(data[:length], 20) is None
     with pytest.raises(UnreadableImageError):
-        decode_view(data[:-2], CROP, np.random.default_rng(0), channels=3)
+        decode_crop(data[:-2], CROP, np.random.default_rng(0), channels=3)
 
 
 @pytest.mark.parametrize("marker", [0x02, 0xC0, 0xD8, 0xD3, 0xE1, 0xFE])
@@ -176,7 +176,7 @@ def test_a_wrong_marker_below_the_cut_is_left_to_the_whole(marker):
     assert cut_rows(damage, 10) is None
     if marker < 0xD0:
         with pytest.raises(UnreadableImageError):
-            decode_view(damage, CROP, np.random.default_rng(0), channels=3)
+            decode_crop(damage, CROP, np.random.default_rng(0), channels=3)
 
 
 def test_a_complaint_that_comes_before_the_rows_is_none_of_the_rest(monkeypatch):

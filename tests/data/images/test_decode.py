@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from resnet_alexnet.data.images import decode as module
-from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_grey_jpeg, is_plain_jpeg
+from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_gray_jpeg, is_plain_jpeg
 
 
 def photograph(height=40, width=60, channels=3, seed=0):
-    """A smooth colour image with some noise, as photographs have."""
+    """A smooth color image with some noise, as photographs have."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (5, 7, channels), np.uint8)
     image = np.stack(
@@ -123,13 +123,13 @@ def test_every_size_comes_back_with_the_channels_asked_for(height, width, channe
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_grey_becomes_rgb_and_rgb_grey(kind):
-    grey, colour = photograph(channels=1), photograph()
-    data = encode(grey, kind)
+def test_gray_becomes_rgb_and_rgb_gray(kind):
+    gray, color = photograph(channels=1), photograph()
+    data = encode(gray, kind)
     np.testing.assert_array_equal(decode(data), np.repeat(with_pillow(data, "L")[..., np.newaxis], 3, axis=-1))
     np.testing.assert_array_equal(decode(data, channels=1)[..., 0], with_pillow(data, "L"))
     # A JPEG's own luminance, where Pillow would go through RGB and back.
-    difference = decode(encode(colour, kind), channels=1)[..., 0].astype(int) - with_pillow(encode(colour, kind), "L")
+    difference = decode(encode(color, kind), channels=1)[..., 0].astype(int) - with_pillow(encode(color, kind), "L")
     assert np.abs(difference).max() <= 6
     assert np.abs(difference).mean() < 0.5
 
@@ -157,7 +157,7 @@ def test_transparent_pixels_lie_on_white():
     np.testing.assert_array_equal(image[:, 30:], photograph()[:, 30:])
 
 
-def test_a_transparent_palette_colour_is_white():
+def test_a_transparent_palette_color_is_white():
     palette = Image.fromarray(np.zeros((4, 6, 3), np.uint8)).quantize(4)
     data = encode(palette, "PNG", transparency=bytes([0, 255, 255, 255]))
     with warnings.catch_warnings():
@@ -210,7 +210,7 @@ def test_an_orientation_that_exif_does_not_know_is_none(orientation):
     data = encode(image, exif=oriented(orientation))
     assert is_plain_jpeg(data)
     np.testing.assert_array_equal(decode(data), with_pillow(data))
-    assert is_grey_jpeg(encode(image[..., :1], exif=oriented(orientation)))
+    assert is_gray_jpeg(encode(image[..., :1], exif=oriented(orientation)))
 
 
 def test_damaged_exif_is_no_reason_to_refuse_the_pixels():

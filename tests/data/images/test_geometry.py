@@ -14,16 +14,16 @@ from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.images.geometry import (
     RandomResizedCrop,
     center_crop,
-    central_view,
-    random_crop_view,
     resize,
+    resize_center_crop,
+    resize_random_crop,
     resize_shorter_side,
 )
 from tests.data.images.test_decode import photograph
 
 
 def slow_bilinear(image, height, width):
-    """Pixel centres at half coordinates, the four nearest pixels, edges repeated."""
+    """Pixel centers at half coordinates, the four nearest pixels, edges repeated."""
     rows, columns, channels = image.shape
     out = np.zeros((height, width, channels))
     for y in range(height):
@@ -77,7 +77,7 @@ def test_half_an_odd_margin_is_rounded_to_even(margin, before):
     np.testing.assert_array_equal(center_crop(turned, 4, 12), turned[before : before + 4])
 
 
-def test_the_centre_is_torchvisions():
+def test_the_center_is_torchvisions():
     from tests.support import torch_peers  # here: where it is not installed only this test is skipped
 
     theirs = torch_peers.torchvision.transforms.functional.center_crop
@@ -87,15 +87,15 @@ def test_the_centre_is_torchvisions():
         np.testing.assert_array_equal(center_crop(image, 8, 8), np.asarray(theirs(Image.fromarray(image), [8, 8])))
 
 
-def test_the_view_for_testing_is_the_centre_of_the_resized_photograph():
+def test_the_view_for_testing_is_the_center_of_the_resized_photograph():
     image = photograph(50, 90)
     resized = slow_bilinear(image, 32, 57)
-    view = central_view(image, None, size=28, shorter_side=32, interpolation="bilinear")
-    np.testing.assert_allclose(view.astype(float), resized[2:30, 14:42], atol=1.01)
+    crop = resize_center_crop(image, None, size=28, shorter_side=32, interpolation="bilinear")
+    np.testing.assert_allclose(crop.astype(float), resized[2:30, 14:42], atol=1.01)
 
 
-def crops(view, image, count):
-    return [view(image, np.random.default_rng([7, number])) for number in range(count)]
+def crops(crop, image, count):
+    return [crop(image, np.random.default_rng([7, number])) for number in range(count)]
 
 
 def position_image(height, width):
@@ -111,8 +111,10 @@ def chi_square(counts):
 
 
 def test_every_position_of_a_random_crop_is_as_likely():
-    view = functools.partial(random_crop_view, size=30, scale=(32, 32), central_square=False, interpolation="bilinear")
-    found = [crop[0, 0, :2] for crop in crops(view, position_image(32, 36), 4000)]
+    crop = functools.partial(
+        resize_random_crop, size=30, scale=(32, 32), central_square=False, interpolation="bilinear"
+    )
+    found = [crop[0, 0, :2] for crop in crops(crop, position_image(32, 36), 4000)]
     counts = np.zeros((3, 7), int)
     for y, x in found:
         counts[y, x] += 1
@@ -121,17 +123,19 @@ def test_every_position_of_a_random_crop_is_as_likely():
 
 
 def test_alexnets_crops_come_from_the_central_square():
-    view = functools.partial(random_crop_view, size=30, scale=(32, 32), central_square=True, interpolation="bilinear")
-    columns = {int(crop[0, 0, 1]) for crop in crops(view, position_image(32, 48), 300)}
+    crop = functools.partial(resize_random_crop, size=30, scale=(32, 32), central_square=True, interpolation="bilinear")
+    columns = {int(crop[0, 0, 1]) for crop in crops(crop, position_image(32, 48), 300)}
     assert columns == {8, 9, 10}
 
 
 def test_resnets_scale_is_uniform():
     # The width of a photograph of 1:1 tells its scale: a crop of the whole keeps the first and the last column.
-    view = functools.partial(random_crop_view, size=64, scale=(64, 80), central_square=False, interpolation="bilinear")
+    crop = functools.partial(
+        resize_random_crop, size=64, scale=(64, 80), central_square=False, interpolation="bilinear"
+    )
     ramp = np.repeat(np.linspace(0, 255, 256).astype(np.uint8)[np.newaxis, :, np.newaxis], 256, axis=0).repeat(3, 2)
-    shown = np.array([int(crop[0, -1, 0]) - int(crop[0, 0, 0]) for crop in crops(view, ramp, 3000)])
-    scales = 63 * 255 / np.maximum(shown, 1)  # 255 grey values over the scale's pixels
+    shown = np.array([int(crop[0, -1, 0]) - int(crop[0, 0, 0]) for crop in crops(crop, ramp, 3000)])
+    scales = 63 * 255 / np.maximum(shown, 1)  # 255 gray values over the scale's pixels
     counts, _ = np.histogram(scales, bins=[62, 68.5, 72.5, 76.5, 83])
     assert np.all(np.abs(counts / 3000 - np.array([5, 4, 4, 4]) / 17) < 0.05)
 
@@ -141,8 +145,8 @@ def test_random_resized_crops_have_the_area_and_the_aspect_asked_for():
     size, side = 8, 250
     image = np.zeros((side, side, 3), np.uint8)
     image[..., 0], image[..., 1] = np.arange(side)[:, np.newaxis], np.arange(side)
-    view = RandomResizedCrop(size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolation="area")
-    found = np.array([crop[-1, -1, :2].astype(float) - crop[0, 0, :2] for crop in crops(view, image, 4000)])
+    crop = RandomResizedCrop(size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolation="area")
+    found = np.array([crop[-1, -1, :2].astype(float) - crop[0, 0, :2] for crop in crops(crop, image, 4000)])
     height, width = (found * size / (size - 1) / side).T
     assert np.all(height * width < 1.03)
     aspect = np.log(width / height)
@@ -155,8 +159,8 @@ def test_random_resized_crops_have_the_area_and_the_aspect_asked_for():
 
 def test_a_shape_that_never_fits_falls_back_on_the_largest_central_crop():
     image = position_image(10, 200)
-    view = RandomResizedCrop(10, area=(0.9, 1.0), aspect=(3 / 4, 4 / 3), interpolation="bilinear")
-    crop = view(image, np.random.default_rng(0))
+    crop = RandomResizedCrop(10, area=(0.9, 1.0), aspect=(3 / 4, 4 / 3), interpolation="bilinear")
+    crop = crop(image, np.random.default_rng(0))
     assert abs(int(crop[5, 0, 1]) - 93) <= 1  # 13 of 200 columns, the central ones
     assert abs(int(crop[5, -1, 1]) - 106) <= 1
 
@@ -198,13 +202,13 @@ def test_random_resized_crops_and_their_draws_are_those_of_a_plain_loop(height, 
 def test_every_photograph_gives_views_of_the_networks_size(interpolation, height, width, channels, seed):
     image = np.zeros((height, width, channels), np.uint8)
     common = {"size": 24, "interpolation": interpolation}
-    views = [
-        functools.partial(central_view, shorter_side=28, **common),
-        functools.partial(random_crop_view, scale=(24, 40), central_square=seed % 2 == 0, **common),
+    crops = [
+        functools.partial(resize_center_crop, shorter_side=28, **common),
+        functools.partial(resize_random_crop, scale=(24, 40), central_square=seed % 2 == 0, **common),
         RandomResizedCrop(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), **common),
     ]
-    for view in views:
-        assert view(image, np.random.default_rng(seed)).shape == (24, 24, channels)
+    for crop in crops:
+        assert crop(image, np.random.default_rng(seed)).shape == (24, 24, channels)
 
 
 def test_a_sliver_is_refused_instead_of_blown_up():

@@ -13,7 +13,7 @@ from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.data.prepare.recode import Recoding, central_square, recode
 from tests.support.archives import encode, photograph
 
-SMALL = {kind: encode(photograph(1, 20, 24), kind) for kind in ("RGB", "grey", "CMYK", "PNG")}
+SMALL = {kind: encode(photograph(1, 20, 24), kind) for kind in ("RGB", "gray", "CMYK", "PNG")}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -21,7 +21,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def grainy(seed: int, height: int, width: int) -> np.ndarray:
-    """A photograph with so much grain, grey so that a JPEG keeps it, that it matters how it is resized."""
+    """A photograph with so much grain, gray so that a JPEG keeps it, that it matters how it is resized."""
     grain = np.random.default_rng(seed).normal(0, 40, (height, width, 1))
     return (photograph(seed, height, width) + grain).clip(0, 255).astype(np.uint8)
 
@@ -52,7 +52,7 @@ def test_a_plain_rgb_jpeg_that_needs_no_resizing_stays_byte_for_byte(resize):
 
 ODD = {
     "CMYK": "CMYK",
-    "grey": "grey",
+    "gray": "gray",
     "PNG": "PNG",
     "palette": "PNG",
     "rotated": "rotated by EXIF",
@@ -64,8 +64,8 @@ def test_whatever_is_no_plain_rgb_jpeg_becomes_one(kind, reason):
     data = encode(photograph(2), kind)
     recoded = recode(data, Recoding())
     assert recoded.changes == (reason,)
-    height, width, colours, chroma = simplejpeg.decode_jpeg_header(recoded.data)
-    assert (colours, chroma) == ("YCbCr", "420")
+    height, width, colors, chroma = simplejpeg.decode_jpeg_header(recoded.data)
+    assert (colors, chroma) == ("YCbCr", "420")
     assert (height, width) == ((360, 280) if kind == "rotated" else (280, 360))
     assert psnr(simplejpeg.decode_jpeg(recoded.data, strict=True), by_pillow(data)) > 31
     again = recode(recoded.data, Recoding())
@@ -165,10 +165,10 @@ def test_sampling_factors_that_turbojpeg_has_no_name_for_are_recoded():
     pixels = decode(bytes(data))
     stored = recode(bytes(data), Recoding("jpeg", 0, 95))
     assert "flawed JPEG" in stored.changes
-    assert psnr(decode(stored.data), pixels) > 20  # damaged colours are hard to keep
+    assert psnr(decode(stored.data), pixels) > 20  # damaged colors are hard to keep
 
 
-@given(cut=st.integers(0, 700), junk=st.binary(max_size=60), kind=st.sampled_from(["RGB", "grey", "CMYK", "PNG"]))
+@given(cut=st.integers(0, 700), junk=st.binary(max_size=60), kind=st.sampled_from(["RGB", "gray", "CMYK", "PNG"]))
 def test_damage_is_recoded_or_unreadable_and_nothing_else(cut, junk, kind):
     whole = SMALL[kind]
     with contextlib.suppress(UnreadableImageError):

@@ -54,7 +54,7 @@ def test_shards_hold_every_photograph_once_and_are_of_one_size(num_photos, photo
     assert [(shard.number, shard.count) for shard in parts] == [(n, len(parts)) for n in range(len(parts))]
 
 
-KINDS = ("RGB", "grey", "CMYK", "RGB", "PNG", "RGB", "RGB")
+KINDS = ("RGB", "gray", "CMYK", "RGB", "PNG", "RGB", "RGB")
 
 
 def make_set(folder: Path, kinds=KINDS, **options) -> tuple[Set, list[Shard]]:
@@ -110,7 +110,7 @@ def test_a_record_says_what_a_shard_holds(tmp_path):
     assert count_records(prepared) == 2
     assert [record.records for record in records] == [4, 3]
     changed = {reason: names for record in records for reason, names in record.changed.items()}
-    assert changed == {"grey": ["1.JPEG"], "CMYK": ["2.JPEG"], "PNG": ["4.JPEG"]}
+    assert changed == {"gray": ["1.JPEG"], "CMYK": ["2.JPEG"], "PNG": ["4.JPEG"]}
     assert measurements.squares.count == len(KINDS)
     for record in records:
         assert record.bytes == (prepared.data / record.file).stat().st_size > record.payload

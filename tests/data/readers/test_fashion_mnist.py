@@ -21,7 +21,7 @@ def test_sample_has_the_stated_counts_and_is_balanced():
     assert len(np.unique(train[0].reshape(5000, -1), axis=0)) > 4990
 
 
-def test_sample_is_small_and_carries_its_licence():
+def test_sample_is_small_and_carries_its_license():
     folder = resources.files("resnet_alexnet.data.readers")
     assert len(folder.joinpath("fashion_mnist_sample.npz").read_bytes()) <= 3_000_000
     notice = folder.joinpath("fashion_mnist_sample.LICENSE").read_text()

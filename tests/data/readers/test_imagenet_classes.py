@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from resnet_alexnet.data.readers.imagenet_classes import imagenet_classes, in_words
+from resnet_alexnet.data.readers.imagenet_classes import display_name, imagenet_classes
 
 
 def test_the_classes_are_those_of_ilsvrc_2012_in_order():
@@ -25,12 +25,12 @@ def test_the_classes_are_those_of_ilsvrc_2012_in_order():
 )
 def test_numbers_ids_and_words_belong_together(number, wordnet_id, word):
     assert imagenet_classes()[number] == wordnet_id
-    assert in_words(wordnet_id) == word
+    assert display_name(wordnet_id) == word
 
 
 def test_no_two_classes_have_the_same_word_and_other_names_stay():
-    assert len({in_words(name) for name in imagenet_classes()}) == 1000
-    assert in_words("Ankle boot") == "Ankle boot"
+    assert len({display_name(name) for name in imagenet_classes()}) == 1000
+    assert display_name("Ankle boot") == "Ankle boot"
 
 
 def test_the_words_agree_with_timms():
@@ -41,4 +41,4 @@ def test_the_words_agree_with_timms():
     assert tuple((tables / "imagenet_synsets.txt").read_text().split()) == imagenet_classes()
     lemmas = dict(line.split("\t") for line in (tables / "imagenet_synset_to_lemma.txt").read_text().splitlines())
     for name in imagenet_classes():
-        assert in_words(name).partition(" (")[0] == lemmas[name].split(", ")[0]
+        assert display_name(name).partition(" (")[0] == lemmas[name].split(", ")[0]

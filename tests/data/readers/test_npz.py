@@ -55,11 +55,11 @@ def test_labels_are_of_any_integer_type(tmp_path, dtype, shape):
     assert splits["train"].labels.tolist() == [0, 2, 1, 2]
 
 
-def test_keras_names_and_grey_images(tmp_path):
-    grey = IMAGES[..., 0]
-    splits = read_npz(save(tmp_path, x_train=grey, y_train=LABELS[:, None], x_test=grey[:2], y_test=LABELS[:2]))
+def test_keras_names_and_gray_images(tmp_path):
+    gray = IMAGES[..., 0]
+    splits = read_npz(save(tmp_path, x_train=gray, y_train=LABELS[:, None], x_test=gray[:2], y_test=LABELS[:2]))
     assert list(splits) == ["train", "test"]
-    np.testing.assert_array_equal(splits["train"].images, grey[..., None])
+    np.testing.assert_array_equal(splits["train"].images, gray[..., None])
 
 
 class Surprise:

@@ -135,7 +135,7 @@ def test_a_label_out_of_range_is_named_when_it_is_read(tmp_path):
         photos.read(2)
 
 
-def test_grey_images_and_classes_without_names(tmp_path):
+def test_gray_images_and_classes_without_names(tmp_path):
     features = {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
     write_set(tmp_path, {"train": [3]}, features=features, example=lambda _, number: {"image": b"i", "label": number})
     photos = read_tfds("animals", tmp_path, validation_fraction=0)["train"]
