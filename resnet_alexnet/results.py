@@ -8,7 +8,7 @@ from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 
-_DESCRIPTION = """Writes the table of results in README.md from the records of finished runs.
+_DESCRIPTION = """Writes README.md's table of results from records of runs.
 
 A record is a folder with a run folder's config.json, environment.json and
 metrics.jsonl. No number in the table is typed by hand."""

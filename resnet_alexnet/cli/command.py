@@ -54,6 +54,10 @@ class Parser(argparse.ArgumentParser):
             InputError: an unknown flag, a bad or missing value, a missing flag, or flags that exclude each other.
             SystemExit: code 0, after --help or --version was printed.
         """
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks how the command line goes on
+            import argcomplete
+
+            argcomplete.autocomplete(self)
         if {"-h", "--help", "--version"} & set(words):
             print(_version() if "--version" in words else self.format_help().rstrip(), flush=True)
             self.exit()
@@ -136,6 +140,26 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         default = str(action.default).lower() if isinstance(action.default, bool) else str(action.default)
         is_shown = action.default not in (None, False, "", (), [], argparse.SUPPRESS) and action.option_strings
         return f"{action.help} (default: {default})" if is_shown else action.help or ""
+
+
+def complete_word(choices: Sequence[str]) -> str:
+    """Completes the first word of a command line if the shell asks for that; returns it if it is complete already.
+
+    In that case the command that it names is to complete the words behind it. Empty if the shell asks nothing.
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return ""
+    import argcomplete
+
+    start = int(os.environ["_ARGCOMPLETE"])  # words of the program's name
+    typed = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")[start:]
+    if len(typed) > 1 and typed[0] in choices:
+        os.environ["_ARGCOMPLETE"] = str(start + 1)
+        return typed[0]
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("command", choices=choices)
+    argcomplete.autocomplete(parser)
+    return ""
 
 
 def _version() -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from resnet_alexnet.evaluate.scores import Scores
     from resnet_alexnet.pretrained.network import TrainedModel
 
-_DESCRIPTION = """Tests trained networks on every image of a split, as the papers do.
+_DESCRIPTION = """Tests trained networks on a split of a data set, as the papers do.
 
 Gives top-1 and top-5 error with 95 % intervals. Several networks, of any depth
 and size and with the same classes, are tested one by one and as an ensemble:

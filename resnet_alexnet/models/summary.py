@@ -15,7 +15,7 @@ from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir.fields import read_groups
 
-_DESCRIPTION = """Prints the layers of a network, with shapes and numbers of parameters.
+_DESCRIPTION = """Prints the layers of a network with their shapes and parameters.
 
 Counts multiply-adds of the forward pass for one image, and estimates the memory
 that training takes on a device. Nothing is computed and no weight is made."""

@@ -173,7 +173,7 @@ def saved(runs, tmp_path_factory):
         ("--workdir=RUNS/shallow --step=first", "--step=first .allowed: last, best"),
         ("--workdir=RUNS/shallow --splti=test", "did you mean '--split'"),
         ("--workdir=RUNS/shallow --split=tset", "the split of synthetic is 'tset', did you mean 'test'"),
-        ("--workdir=RUNS/shallow --views=crops", "--views=crops .allowed: center, ten_crop"),
+        ("--workdir=RUNS/shallow --views=crops", "--views=crops, did you mean 'ten_crop'"),
         ("--workdir=RUNS/shallow --views=ten_crop", "needs scales for cifar_resnet8, which takes images of 8"),
         ("--workdir=RUNS/shallow --scales=8,x", "--scales=x .allowed: a whole number from 1"),
         ("--workdir=RUNS/shallow --scales=7", "the crops of 8 pixels that cifar_resnet8 takes do not fit"),
