@@ -3,6 +3,8 @@
 A batch gives sums; sums add over batches and devices; only the last division makes rates of them.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -80,6 +82,17 @@ def batch_sums(
     rows = {"count": jnp.ones(batch), "loss": losses, **_errors(logits, labels)}
     # where, not a product: 0 * NaN is NaN.
     return {name: jnp.where(mask, row.astype(jnp.float32), 0.0).sum() for name, row in rows.items()}
+
+
+def loss_and_error_sums(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    mask: Bool[Array, "batch"],
+    *,
+    loss: Callable[[Array, Array], Float[Array, "batch"]],
+) -> Sums:
+    """As `batch_sums`, of a loss: a function of logits and labels that gives one value per image."""
+    return batch_sums(logits, labels, mask, loss(logits, labels))
 
 
 def zero_sums(num_classes: int) -> Sums:

@@ -135,7 +135,9 @@ def _score(given: Mapping[str, str], path: str, words: Sequence[str], against: "
     batch_size = command.parse_number("batch_size", given["batch_size"] or str(config.eval.batch_size))
     precision = given["precision"] or config.precision
     check_name("precision", precision, PRECISIONS)
-    split, source = inputs.read_split(config, given["split"], progress=progress_bar)
+    split, source = inputs.read_split(
+        config.dataset, given["split"], image_size=config.preprocess.image_size, progress=progress_bar
+    )
     if against is not None:  # whether it is the same split to the last image will be seen when all are read
         check_classes(against.classes, source.classes, what=against.name, than="the data")
         if len(against.labels) != len(source):

@@ -82,7 +82,13 @@ def main(arguments: Sequence[str]) -> None:
         )
     network = pretrained.load_network(path, step=step)
     layer = extraction.find_layer(network, flags["layer"], pool=flags["pool"])
-    splits = inputs.read_splits_for_model(config, network.spec.preprocessing, progress=progress_bar)
+    splits = inputs.read_splits(
+        config.dataset,
+        config.preprocess,
+        config.augment,
+        start=network.spec.preprocessing,
+        progress=progress_bar,
+    )
     sources = {
         name: inputs.choose_split(splits, name) for name in {flags["split"], *([flags["among"]] * bool(picture))}
     }

@@ -130,7 +130,7 @@ def explain(network: Any) -> Iterator[str]:
     spec = network.spec
     preprocessing, classes = spec.preprocessing, spec.preprocessing.classes
     parameters = sum(leaf.size for name, leaf in network.leaves().items() if name.startswith("params/"))
-    yield f"  {spec.model}, {parameters:,} parameters, {spec.num_classes:,} logits ({spec.scores})"
+    yield f"  {spec.model}, {parameters:,} parameters, {spec.num_logits:,} logits ({spec.scores})"
     yield f"  options: {', '.join(f'{name}={value}' for name, value in spec.options.items()) or 'its defaults'}"
     yield f"  classes: {', '.join(classes[:4])}{f', ... {classes[-1]}' if len(classes) > 4 else ''}"
     size = f"{preprocessing.image_size} x {preprocessing.image_size}"

@@ -87,7 +87,7 @@ class _Run:
     def train(self, state: TrainState, first_step: int) -> None:
         """Trains from step `first_step` to config.num_steps."""
         config, experiment = self.config, self.experiment
-        source, mesh = experiment.splits.train, experiment.mesh
+        source, mesh = experiment.inputs.splits.train, experiment.mesh
         chunks = loader.train_chunks(
             source,
             batch_size=config.batch_size,
@@ -124,11 +124,11 @@ class _Run:
         error = None
         if log_due:
             state = self._log(state, step, meter)
-        if eval_due and self.experiment.splits.validation is not None:
+        if eval_due and self.experiment.inputs.splits.validation is not None:
             state, error, best = self._validate(state, step)
             save_due = save_due or best
-        if last and self.experiment.splits.test is not None:
-            self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
+        if last and self.experiment.inputs.splits.test is not None:
+            self._record(step, _prefixed("test", self._evaluate(state, self.experiment.inputs.splits.test)))
         if save_due:
             metadata = {"config": to_json(config), **checkpoint_metadata(self.experiment)}
             self.checkpointer.save(step, state, metadata, error=error)
@@ -154,8 +154,8 @@ class _Run:
 
     def _validate(self, state: TrainState, step: int) -> tuple[TrainState, float, bool]:
         """Evaluates on the validation split, steps the plateau; returns the error in percent and whether it is best."""
-        assert self.experiment.splits.validation is not None
-        rates = self._evaluate(state, self.experiment.splits.validation)
+        assert self.experiment.inputs.splits.validation is not None
+        rates = self._evaluate(state, self.experiment.inputs.splits.validation)
         self._record(step, _prefixed("val", rates))
         error = jnp.float32(rates["top1_error"])
         best = bool(error < state.best_error)
@@ -168,12 +168,11 @@ class _Run:
 
     def _evaluate(self, state: TrainState, source: Source) -> dict[str, float]:
         experiment = self.experiment
-        return evaluate(
-            experiment.eval_step, state, source, batch_size=experiment.eval_batch_size, mesh=experiment.mesh
-        )
+        batch_size, mesh = experiment.eval_batch_size, experiment.mesh
+        return evaluate(experiment.eval_step, *state.evaluated(), source, batch_size=batch_size, mesh=mesh)
 
     def _record(self, step: int, values: dict[str, float]) -> None:
-        values = {"epoch": step * self.config.batch_size / len(self.experiment.splits.train), **values}
+        values = {"epoch": step * self.config.batch_size / len(self.experiment.inputs.splits.train), **values}
         self.recorder.write(step, values)
         self.progress.update(step, values)
 

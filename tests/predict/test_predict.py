@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     loop.train_and_evaluate(tiny.config(num_steps=2), folder / "arrays")
     write_folder(folder / "photographs", classes=CLASSES)
-    views = {"geometry": "random_crop", "scale": (20, 24), "pad": 0}
+    views = {"crop": "random_crop", "scale": (20, 24), "pad": 0}
     fields = {f"augment__{name}": value for name, value in views.items()}
     fields |= {"dataset__name": "image_folder", "dataset__data_dir": str(folder / "photographs")}
     fields |= {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}

@@ -47,7 +47,7 @@ def train(
     state: TrainState | None = None,
 ) -> TrainState:
     """The state after `steps` steps from the start, without the loop's logging and saving."""
-    mesh, source = experiment.mesh, experiment.splits.train
+    mesh, source = experiment.mesh, experiment.inputs.splits.train
     if state is None:
         state = parallel.replicated(experiment.create_state, mesh)
     data = parallel.replicate(resident_data(source), mesh) if resident else {}

@@ -154,7 +154,7 @@ def test_synchronized_batch_norm_on_eight_devices_is_whole_batch_norm_on_one(bat
 
 def compiled_text(experiment, config):
     state = jax.eval_shape(experiment.create_state)
-    data = jax.eval_shape(lambda: resident_data(experiment.splits.train))
+    data = jax.eval_shape(lambda: resident_data(experiment.inputs.splits.train))
     chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
     return experiment.train_chunk.lower(state, data, chunk).compile().as_text()
 

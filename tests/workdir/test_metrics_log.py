@@ -52,8 +52,8 @@ def test_lines_are_strict_json_and_the_finished_marker_comes_last(tmp_path):
 def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp_path):
     program = (
         "import os, sys, pathlib\n"
-        "from resnet_alexnet.workdir.metrics_log import Recorder\n"
-        "recorder = Recorder(pathlib.Path(sys.argv[1]), start_step=0)\n"
+        "from resnet_alexnet.workdir.metrics_log import MetricsLog\n"
+        "recorder = MetricsLog(pathlib.Path(sys.argv[1]), start_step=0)\n"
         "recorder.write(7, {'train/loss': 0.5})\n"
         "os.kill(os.getpid(), 9)\n"
     )
