@@ -34,9 +34,10 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.plots import grid
     from resnet_alexnet.train import steps
-    from resnet_alexnet.train.experiment import count_logits, create_preprocess_batch, set_options
+    from resnet_alexnet.train.experiment import count_logits, create_preprocess_batch
     from resnet_alexnet.train.finetune import load_start
     from resnet_alexnet.train.inputs import create_inputs, read_splits
+    from resnet_alexnet.train.model import set_options
 
     start = load_start(config.finetune, config.model.name, set_options(config.model))
     kept = start and start.network.spec.preprocessing

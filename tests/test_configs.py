@@ -20,7 +20,8 @@ from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.train.experiment import check_bn_group, check_numbers, count_logits, create_experiment, set_options
+from resnet_alexnet.train.experiment import check_numbers, count_logits, create_experiment
+from resnet_alexnet.train.model import check_bn_group, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.workdir.config import flatten, load_config, override, to_json
 

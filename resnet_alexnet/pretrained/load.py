@@ -1,6 +1,7 @@
 """Loads trained networks from run folders and weight files."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,11 +59,11 @@ def load_network(
         InputError: there is no such thing, it cannot be read, is damaged or of another network, or an option does not
             go with it.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_run(path, step)
+    if not os.path.exists(path):
+        raise InputError(f"{path}: there is no such run folder or weight file")
     if step != "last":
-        if not path.exists():
-            raise InputError(f"{path}: there is no such run folder or weight file")
         raise InputError(f"{path} is not a run folder: a weight file has no checkpoint {step!r} to choose")
     return network_of(
         state_dict.read(path),

@@ -11,8 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
-from flax import nnx
 from ml_collections import ConfigDict
 
 from resnet_alexnet import losses, metrics, models, parallel
@@ -20,15 +18,13 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.models.trace import freeze
-from resnet_alexnet.paths import is_within, leaf_name, partition
-from resnet_alexnet.pretrained.network import ModelSpec, weights_of
-from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
-from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, load_start, new_prefixes, select_leaves
+from resnet_alexnet.train.finetune import load_start
 from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
+from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
-from resnet_alexnet.train.state import TrainState, create_state
+from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
 
 ON_DEVICE = ("auto", "yes", "no")
@@ -36,44 +32,40 @@ DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
 @dataclass(frozen=True)
-class Model:
-    """The network of a run.
+class Steps:
+    """What a run calls.
 
-    spec: what it is.
-    graphdef: its graph definition, the frozen layers marked.
-    start: the arrays that it takes from trained weights, by the names of `TrainedModel.leaves`.
-    is_frozen: whether training leaves the array of such a name, without "params/" or "batch_stats/", as it is.
+    create_state: the state before the first step, of `Model.start`; to be traced.
+    preprocess_batch: what the network is trained on, of a batch and its keys.
+    train_chunk: jitted, (state, data, chunk) -> (state, step).
+    eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
+    resident: whether the training set lives on the device.
+    steps_per_call: training steps per dispatch.
+    eval_batch_size: images per evaluation step, over all devices.
     """
 
-    spec: ModelSpec
-    graphdef: nnx.GraphDef
-    start: Leaves
-    is_frozen: Callable[[str], bool]
+    create_state: Callable[..., TrainState]
+    preprocess_batch: steps.PreprocessFn
+    train_chunk: Callable[..., Any]
+    eval_step: Callable[..., metrics.Sums]
+    resident: bool
+    steps_per_call: int
+    eval_batch_size: int
 
 
 @dataclass(frozen=True)
 class Experiment:
     """Everything that a run needs, built and checked. Nothing has been computed on a device yet.
 
-    resident: whether the training set lives on the device.
-    create_state: the state before the first step, of `model.start`; to be traced.
-    preprocess_batch: what the network is trained on, of a batch and its keys.
-    train_chunk: jitted, (state, data, chunk) -> (state, step).
-    eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
+    chance_loss: the loss of a constant answer on balanced classes.
     """
 
     mesh: parallel.Mesh
     inputs: Inputs
     model: Model
     optimizer: Optimizer
+    steps: Steps
     chance_loss: float
-    resident: bool
-    steps_per_call: int
-    eval_batch_size: int
-    create_state: Callable[..., TrainState]
-    preprocess_batch: steps.PreprocessFn
-    train_chunk: Callable[..., Any]
-    eval_step: Callable[..., metrics.Sums]
 
 
 def create_experiment(
@@ -105,105 +97,101 @@ def create_experiment(
         lr_multipliers=config.finetune.lr_multipliers,
     )
     models.check_model(config.model.name)
-    train_loss = losses.create_loss(**config.loss)
+    loss = create_losses(config.loss)
     start = load_start(config.finetune, config.model.name, set_options(config.model), weights=weights)
-    groups = (config.preprocess, config.augment)
     kept = start and start.network.spec.preprocessing
-    splits = read_splits(config.dataset, *groups, start=kept, progress=progress)
+    splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)
     num_logits = count_logits(config, splits.train.classes)
-    inputs = create_inputs(splits, *groups, start=kept, progress=progress)
-    scores = "softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid"
+    inputs = create_inputs(splits, config.preprocess, config.augment, start=kept, progress=progress)
     model = create_model(
-        config.model, inputs.preprocessing, num_logits=num_logits, scores=scores, start=start, finetune=config.finetune
+        config.model,
+        inputs.preprocessing,
+        num_logits=num_logits,
+        scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
+        start=start,
+        finetune=config.finetune,
     )
     check_bn_group(model.spec, device_batch_size)
     check_optimizer(optimizer, model)
     check_pairs(config, device_batch_size)
-    preprocess_batch = create_preprocess_batch(
+    called = create_steps(
         inputs,
+        model,
+        optimizer,
+        loss,
+        mesh,
+        seed=config.seed,
         precision=config.precision,
         mixup=config.augment.mixup,
         cutmix=config.augment.cutmix,
-        num_logits=num_logits,
+        ema_decay=config.optim.ema_decay,
+        on_device=config.dataset.on_device,
+        steps_per_call=config.steps_per_call,
+        eval_batch_size=config.eval.batch_size,
     )
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    resident = keep_on_device(config.dataset.on_device, splits.train)
+    chance_loss = losses.chance_loss(config.loss.name, num_logits, reduction=config.loss.reduction)
+    return Experiment(mesh, inputs, model, optimizer, called, chance_loss)
+
+
+def create_losses(loss: Mapping[str, Any]) -> tuple[steps.LossFn, steps.LossFn]:
+    """The loss as it is trained and as it is evaluated, without label smoothing; `loss` is the group of the config."""
+    evaluated = losses.create_loss(loss["name"], reduction=loss["reduction"])
+    return losses.create_loss(**loss), evaluated
+
+
+def create_steps(
+    inputs: Inputs,
+    model: Model,
+    optimizer: Optimizer,
+    loss: tuple[steps.LossFn, steps.LossFn],
+    mesh: parallel.Mesh,
+    *,
+    seed: int,
+    precision: str,
+    mixup: float,
+    cutmix: float,
+    ema_decay: float,
+    on_device: str,
+    steps_per_call: int,
+    eval_batch_size: int,
+) -> Steps:
+    """The functions that a run calls, from its parts; the keywords are fields of the config."""
+    train_loss, eval_loss = loss
+    num_logits = model.spec.num_logits
+    preprocess_batch = create_preprocess_batch(
+        inputs, precision=precision, mixup=mixup, cutmix=cutmix, num_logits=num_logits
+    )
     train_step = partial(
         steps.train_step,
         graphdef=model.graphdef,
         tx=optimizer.tx,
         loss=train_loss,
         preprocess=preprocess_batch,
-        seed=config.seed,
+        seed=seed,
         axis_name=parallel.AXIS,
-        ema_decay=config.optim.ema_decay,
+        ema_decay=ema_decay,
         is_frozen=model.is_frozen,
     )
     eval_step = partial(
         steps.eval_step,
         graphdef=model.graphdef,
-        measure=partial(
-            metrics.loss_and_error_sums, loss=losses.create_loss(config.loss.name, reduction=config.loss.reduction)
-        ),
-        normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[config.precision]),
+        measure=partial(metrics.loss_and_error_sums, loss=eval_loss),
+        normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
         axis_name=parallel.AXIS,
     )
-    return Experiment(
-        mesh=mesh,
-        inputs=inputs,
-        model=model,
-        optimizer=optimizer,
-        chance_loss=losses.chance_loss(config.loss.name, num_logits, reduction=config.loss.reduction),
-        resident=resident,
-        steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
-        # Padded rows are masked: the result does not depend on it.
-        eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(create_run_state, model, optimizer.tx, seed=config.seed, ema=config.optim.ema_decay > 0),
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    resident = keep_on_device(on_device, inputs.splits.train)
+    return Steps(
+        create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
         preprocess_batch=preprocess_batch,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
         eval_step=parallel.parallel_eval_step(eval_step, mesh),
+        resident=resident,
+        steps_per_call=steps_per_call or (32 if resident and not on_cpu else 1),
+        # Padded rows are masked: the result does not depend on it.
+        eval_batch_size=math.ceil(eval_batch_size / mesh.size) * mesh.size,
     )
-
-
-def create_model(
-    model: Mapping[str, Any],
-    preprocessing: Preprocessing,
-    *,
-    num_logits: int,
-    scores: str,
-    start: Start | None,
-    finetune: Mapping[str, Any],
-) -> Model:
-    """The network of a run; whatever names a part of it is checked here.
-
-    Args:
-        model: the group of the config.
-        preprocessing: how images become its input.
-        num_logits: logits per image.
-        scores: how they become probabilities, see `ModelSpec`.
-        start: the trained weights that it starts from, whose options it has unless `model` sets them.
-        finetune: the group of the config.
-
-    Raises:
-        InputError: an option that the model lacks, or a path that names no part of it.
-    """
-    options = {**(start.network.spec.options if start else {}), **set_options(model)}
-    spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
-    leaves: Leaves = {}
-    if start is not None:
-        anew = new_prefixes(start.network.spec, spec, finetune["new_head"])
-        leaves = select_leaves(start.network, spec, anew, where=start.where)
-    module, frozen = spec.abstract(), tuple(finetune["frozen"])
-    check_frozen(module, frozen)
-    freeze(module, frozen)
-    return Model(spec, nnx.graphdef(module), leaves, partial(is_within, prefixes=frozen))
-
-
-def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the network that the group `model` of the config sets."""
-    fixed = ("name", "num_logits")
-    return {name: value for name, value in model.items() if value is not None and name not in fixed}
 
 
 def create_preprocess_batch(
@@ -216,17 +204,6 @@ def create_preprocess_batch(
         augment=inputs.augment,
         mix=create_mix(mixup=mixup, cutmix=cutmix, num_logits=num_logits),
     )
-
-
-def create_run_state(
-    model: Model, tx: optax.GradientTransformationExtraArgs, start: Leaves | None = None, *, seed: int, ema: bool
-) -> TrainState:
-    """The state before the first step; `start` replaces what is initialized. To be traced: eagerly it is slow."""
-    weights = weights_of(model.spec.create_model(nnx.Rngs(seed)))
-    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
-    sums = metrics.zero_sums(model.spec.num_logits)
-    _, learned = partition(weights["params"], model.is_frozen)
-    return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -287,16 +264,6 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
             "be out of range (allowed: as many, unset, or 1 for two classes)"
         )
     return logits
-
-
-def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
-    """Raises InputError unless the images of a device fall into whole groups of ghost batch norm."""
-    group = spec.options.get("bn_group")
-    if isinstance(group, int) and group > 0 and device_batch_size % group:
-        raise InputError(
-            f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
-            f"raise batch_size to a multiple of {group} per device, or lower model.bn_group"
-        )
 
 
 def check_optimizer(optimizer: Optimizer, model: Model) -> None:

@@ -94,20 +94,20 @@ class _Run:
             seed=config.seed,
             start_step=first_step,
             num_steps=config.num_steps,
-            steps_per_call=experiment.steps_per_call,
+            steps_per_call=experiment.steps.steps_per_call,
             boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
             rows=parallel.process_rows(config.batch_size),
-            resident=experiment.resident,
+            resident=experiment.steps.resident,
             workers=config.dataset.workers,
             max_unreadable=config.dataset.max_unreadable,
             report=self.progress.say,
         )
-        data = parallel.replicate(resident_data(source), mesh) if experiment.resident else {}
+        data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
         with ThroughputMeter(config.batch_size, first_step) as meter, contextlib.closing(chunks):
             for step, chunk in chunks:
                 batch = parallel.split_batch(chunk, mesh, axis=1)
                 meter.begin_step()
-                state, done = experiment.train_chunk(state, data, batch)
+                state, done = experiment.steps.train_chunk(state, data, batch)
                 meter.end_step(step, done)
                 self.progress.advance(step)
                 state = self._end_step(state, step, meter)
@@ -144,7 +144,7 @@ class _Run:
         self._check_falling(rates["loss"], step)
         values = {**_prefixed("train", rates), "learning_rate": learning_rate}
         speed = meter.rates()
-        if speed is not None and self.experiment.resident:
+        if speed is not None and self.experiment.steps.resident:
             values["images_per_second"] = speed.images_per_second
         elif speed is not None:
             values |= dataclasses.asdict(speed)
@@ -168,8 +168,8 @@ class _Run:
 
     def _evaluate(self, state: TrainState, source: Source) -> dict[str, float]:
         experiment = self.experiment
-        batch_size, mesh = experiment.eval_batch_size, experiment.mesh
-        return evaluate(experiment.eval_step, *state.evaluated(), source, batch_size=batch_size, mesh=mesh)
+        batch_size, mesh = experiment.steps.eval_batch_size, experiment.mesh
+        return evaluate(experiment.steps.eval_step, *state.evaluated(), source, batch_size=batch_size, mesh=mesh)
 
     def _record(self, step: int, values: dict[str, float]) -> None:
         values = {"epoch": step * self.config.batch_size / len(self.experiment.inputs.splits.train), **values}

@@ -23,9 +23,9 @@ def title(config: ConfigDict) -> str:
 
 def begin(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer) -> tuple[TrainState, list[str]]:
     """The state to start from, and what to tell the user about the run."""
-    restored = checkpointer.restore(jax.eval_shape(experiment.create_state))
+    restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
     if restored is None:
-        state = parallel.replicated(experiment.create_state, experiment.mesh, experiment.model.start)
+        state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
         resumed = []
     else:
         check_same_data(restored.metadata, experiment)

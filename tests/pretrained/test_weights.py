@@ -159,7 +159,7 @@ def test_a_description_from_elsewhere_is_checked(tmp_path):
             json.dumps({**described, "model": "cifar_resnet14"}),
             "does not hold the weights of cifar_resnet14: .*missing",
         ),
-        (json.dumps({**described, "num_classes": 5}), "has 5 logits, but 3 classes are named"),
+        (json.dumps({**described, "num_logits": 5}), "has 5 logits, but 3 classes are named"),
     ):
         save_with(changed)
         with pytest.raises(InputError, match=message):

@@ -28,15 +28,15 @@ def test_every_option_of_the_config_reaches_its_part():
     assert experiment.optimizer.learning_rate == pytest.approx(0.05)
     assert experiment.optimizer.plateau is not None
     assert (experiment.optimizer.plateau.patience, experiment.optimizer.plateau.min_scale) == (2, 0.01)
-    assert experiment.eval_batch_size == 8  # rounded up to the eight devices
-    state = experiment.create_state()
+    assert experiment.steps.eval_batch_size == 8  # rounded up to the eight devices
+    state = experiment.steps.create_state()
     assert not np.any(state.params["stages"][0][0]["conv2"]["norm"]["scale"])
     assert experiment.chance_loss == pytest.approx(np.log(10))
 
 
 def test_seeds_give_different_networks_and_the_same_seed_the_same():
     first, again, other = (
-        create_experiment(tiny.config(seed=seed)).create_state().params["head"]["kernel"] for seed in (0, 0, 1)
+        create_experiment(tiny.config(seed=seed)).steps.create_state().params["head"]["kernel"] for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -117,14 +117,14 @@ def test_a_single_logit_is_mixed_and_smoothed():
     assert label.shape == (16, 1)
     np.testing.assert_allclose(label[::2] + label[1::2], 1, atol=1e-6)
     experiment = create_experiment(config, jax.devices()[:1])
-    state = jax.eval_shape(experiment.create_state)
+    state = jax.eval_shape(experiment.steps.create_state)
     data = jax.eval_shape(lambda: resident_data(experiment.inputs.splits.train))
     chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
-    after, _ = jax.eval_shape(experiment.train_chunk, state, data, chunk)
+    after, _ = jax.eval_shape(experiment.steps.train_chunk, state, data, chunk)
     assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, state)
 
 
 def test_without_mixing_and_averaging_there_is_neither():
     assert create_mix(mixup=0.0, cutmix=0.0, num_logits=10) is None
     experiment = create_experiment(tiny.config(), jax.devices()[:1])
-    assert jax.eval_shape(experiment.create_state).ema == {}
+    assert jax.eval_shape(experiment.steps.create_state).ema == {}

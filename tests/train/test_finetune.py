@@ -60,7 +60,7 @@ def child(parent, **fields):
 
 def begin(config, devices=1):
     experiment = create_experiment(config, jax.devices()[:devices])
-    return experiment, parallel.replicated(experiment.create_state, experiment.mesh, experiment.model.start)
+    return experiment, parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
 
 
 def leaves(tree):
@@ -150,7 +150,7 @@ def test_with_all_but_the_head_frozen_the_loss_of_training_is_that_of_testing(pa
     source = experiment.inputs.splits.train
     batch = source.gather(batch_indices(0, len(source), batch_size=16, seed=config.seed))
     batch = parallel.split_batch({**batch, "mask": np.ones(16, bool)}, experiment.mesh)
-    sums = experiment.eval_step(state.params, state.batch_stats, batch)
+    sums = experiment.steps.eval_step(state.params, state.batch_stats, batch)
     after = tiny.train(experiment, config, steps=1, state=state)
     assert float(after.sums["loss"]) == pytest.approx(float(sums["loss"]), rel=1e-6)
 

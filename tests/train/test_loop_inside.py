@@ -37,14 +37,14 @@ def test_the_host_waits_only_for_steps_long_dispatched_and_reads_only_at_records
     dispatched, ahead, reads = [], [], []
 
     def train_chunk(state, data, chunk):
-        state, _ = experiment.train_chunk(state, data, chunk)
+        state, _ = experiment.steps.train_chunk(state, data, chunk)
         dispatched.append(None)
         return state, Watched(len(dispatched), dispatched, ahead, every)
 
     def check_finite(self, state):
         reads.append(len(dispatched))
 
-    watched = dataclasses.replace(experiment, train_chunk=train_chunk)
+    watched = dataclasses.replace(experiment, steps=dataclasses.replace(experiment.steps, train_chunk=train_chunk))
     monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: watched)
     monkeypatch.setattr(loop._Run, "_check_finite", check_finite)
     loop.train_and_evaluate(config, tmp_path / "run")
