@@ -53,8 +53,8 @@ def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp
     program = (
         "import os, sys, pathlib\n"
         "from resnet_alexnet.workdir.metrics_log import MetricsLog\n"
-        "recorder = MetricsLog(pathlib.Path(sys.argv[1]), start_step=0)\n"
-        "recorder.write(7, {'train/loss': 0.5})\n"
+        "log = MetricsLog(pathlib.Path(sys.argv[1]), start_step=0)\n"
+        "log.write(7, {'train/loss': 0.5})\n"
         "os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == -9
