@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write
 from resnet_alexnet.workdir.results import update
 
 
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     readme = Path(given["readme"])
     if not readme.is_file():
         raise InputError(f"--readme={given['readme']} is no file")
-    readme.write_text(update(readme, folders), encoding="utf-8")
+    with atomic_write(readme) as temporary:
+        temporary.write_text(update(readme, folders), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import atomic_write
+from resnet_alexnet.files import atomic_write, write_json
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
@@ -19,10 +19,52 @@ def test_the_file_is_replaced_when_all_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def write(path, error):
-    with atomic_write(path) as temporary:
+def write(path, error, *, remedy=""):
+    with atomic_write(path, remedy=remedy) as temporary:
         temporary.write_text("half")
         raise error
+
+
+def test_the_contents_are_on_disk_before_the_name_and_the_name_before_it_returns(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor):
+        calls.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def record_replace(source, target):
+        calls.append(("replace", os.stat(source).st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr("os.fsync", record_fsync)
+    monkeypatch.setattr("os.replace", record_replace)
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    file = path.stat().st_ino
+    assert calls == [("fsync", file), ("replace", file), ("fsync", tmp_path.stat().st_ino)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_only_a_file_system_that_cannot_sync_is_let_off(tmp_path, monkeypatch, number):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", fail)
+    if number == errno.EINVAL:
+        write_json(tmp_path / "a.json", {})
+        assert os.listdir(tmp_path) == ["a.json"]
+    else:
+        with pytest.raises(InputError, match=r"a\.json cannot be written: Input/output error"):
+            write_json(tmp_path / "a.json", {})
+        assert os.listdir(tmp_path) == []
+
+
+def test_the_error_ends_with_the_remedy(tmp_path):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match=r"a\.txt cannot be written \(No space left on device\): make room$"):
+        write(tmp_path / "a.txt", error, remedy="make room")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,15 +112,14 @@ def _size(image: np.ndarray) -> str:
     return "x".join(map(str, image.shape))
 
 
-def save_statistics(path: str | os.PathLike[str], statistics: Statistics) -> None:
-    """Writes statistics to an `.npz` file, whole or not at all; the same statistics give the same bytes."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+def save_statistics(path: str | os.PathLike[str], statistics: Statistics, *, remedy: str = "") -> None:
+    """Writes statistics to an `.npz` file with `atomic_write`; the same statistics give the same bytes.
+
+    Raises:
+        InputError: the file cannot be written; the message ends with `remedy`.
+    """
+    with atomic_write(Path(path), remedy=remedy) as temporary, temporary.open("wb") as file:
         np.savez(file, count=statistics.count, pixel_mean=statistics.pixel_mean, covariance=statistics.covariance)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_statistics(path: str | os.PathLike[str]) -> Statistics:
