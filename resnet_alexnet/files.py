@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and JSON files."""
 
 import contextlib
 import errno
@@ -64,13 +64,15 @@ def write_json(path: Path, values: Mapping[str, Any], *, remedy: str = "") -> No
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Returns the JSON object in a file.
 
     Raises:
-        InputError: it is not JSON, or not an object.
+        InputError: the file cannot be read, is not JSON, or is not an object.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):

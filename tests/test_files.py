@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and JSON files."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import atomic_write, write_json
+from resnet_alexnet.files import atomic_write, read_json, write_json
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
@@ -86,3 +86,26 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, erro
 def test_a_folder_that_takes_no_files_is_said(tmp_path):
     with pytest.raises(InputError, match="cannot be written: No such file or directory"):
         write(tmp_path / "nowhere" / "a.txt", KeyError())
+
+
+def test_json_gives_back_what_was_written(tmp_path):
+    values = {"a": [1, 2.5, None], "b": {"c": "ü"}}
+    write_json(tmp_path / "a.json", values)
+    assert read_json(tmp_path / "a.json") == values
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"a\.json cannot be read: No such file or directory$"),
+        (b"", r"a\.json is not JSON: "),
+        (b'{"a": \xff}', r"a\.json is not JSON: "),
+        (b"[1]", r"a\.json is not a JSON object$"),
+    ],
+)
+def test_what_is_not_a_json_object_is_said_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_json(tmp_path / "a.json")
+    assert len(str(error.value).splitlines()) == 1

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from resnet_alexnet.data.prepare.shards import (
 )
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import atomic_write, write_json
+from resnet_alexnet.files import atomic_write, read_json, write_json
 
 MANIFEST, STATISTICS, WORDS = "manifest.json", "statistics.npz", "label.words.txt"
 _SETTINGS = "settings.json"
@@ -82,9 +81,9 @@ def is_prepared(final: Path, wanted: Mapping[str, Any]) -> bool:
         return False
     remedy = "choose another --output or --name, or remove it"
     try:
-        manifest = json.loads((final / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(final / MANIFEST)
         found, files = manifest["settings"], {name: entry["bytes"] for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (InputError, TypeError, KeyError, AttributeError):
         raise InputError(f"{final} is there, and was not made by this command: {remedy}") from None
     if found != wanted:
         raise InputError(f"{final} was prepared with {_difference(found, wanted)}: {remedy}")
@@ -138,9 +137,9 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
         write_json(path, wanted, remedy=GO_ON)
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): remove {folder}, then begin anew") from None
+        found = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; remove {folder}, then begin anew") from None
     # Where photographs were replaced since, perhaps because they could not be read, their shards are written again.
     if {**found, _SIZES: wanted[_SIZES]} != wanted:
         raise InputError(

@@ -462,6 +462,31 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
         prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
 
 
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]"])
+def test_damaged_settings_of_what_was_begun_are_named(small_images, tmp_path, monkeypatch, content):
+    flags = [f"--images={small_images}", f"--output={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            prepare.main(flags)
+    (settings,) = tmp_path.glob("*/*/settings.json")
+    settings.write_text(content)
+    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent}, then begin anew$"):
+        prepare.main(flags)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"settings": {}, "files": []}'])
+def test_a_folder_with_another_manifest_is_left_alone(small_images, tmp_path, content):
+    folder = tmp_path / "small_images/1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=rf"^{folder} is there, and was not made by this command"):
+        prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
+    assert (folder / "manifest.json").read_text() == content
+
+
 def settings_of(output: Path) -> str:
     return (output / f"{VERSION}.incomplete" / "settings.json").read_text()
 
