@@ -4,14 +4,17 @@ A batch gives sums; sums add over batches and devices; only the last division ma
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from resnet_alexnet.errors import InputError
 
 Sums = dict[str, Float[Array, ""]]
+ArrayT = TypeVar("ArrayT", np.ndarray, Array)
 
 
 def _has_top5(num_classes: int) -> bool:
@@ -19,34 +22,43 @@ def _has_top5(num_classes: int) -> bool:
     return num_classes >= 5
 
 
-def _label_rank(logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]) -> Int[Array, "batch"]:
-    """How many classes are placed before the label; on ties the lower class comes first, as in `jax.lax.top_k`.
+def label_rank(scores: Float[ArrayT, "batch classes"], labels: Int[ArrayT, "batch"]) -> Int[ArrayT, "batch"]:
+    """Counts the classes that are placed before the label, of numpy and of jax arrays.
 
-    A NaN anywhere in the row, or a label that is no class, places all classes before it: always an error.
+    On ties the lower class comes first, as in `jax.lax.top_k`. A NaN anywhere in the row, or a label that is not a
+    class, places all classes before the label.
+
+    Args:
+      scores: logits or probabilities.
+      labels: class numbers.
     """
-    num_classes = logits.shape[-1]
-    label_logit = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
-    lower_class = jnp.arange(num_classes) < labels[:, None]
-    before = (logits > label_logit) | ((logits == label_logit) & lower_class)
-    valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < num_classes)
-    return jnp.where(valid, before.sum(axis=-1), num_classes)
+    xp = scores.__array_namespace__()
+    num_classes = scores.shape[-1]
+    label_score = xp.take_along_axis(scores, xp.clip(labels, 0, num_classes - 1)[:, None], axis=-1)
+    lower_class = xp.arange(num_classes) < labels[:, None]
+    before = (scores > label_score) | ((scores == label_score) & lower_class)
+    valid = ~xp.isnan(scores).any(axis=-1) & (labels >= 0) & (labels < num_classes)
+    return xp.where(valid, before.sum(axis=-1), num_classes)
+
+
+def top_errors(
+    scores: Float[ArrayT, "batch classes"], labels: Int[ArrayT, "batch"]
+) -> dict[str, Bool[ArrayT, "batch"]]:
+    """Says which images are wrong: "top1" and, for five classes or more, "top5"; see `label_rank`."""
+    rank = label_rank(scores, labels)
+    # A row without a valid rank is an error even where five classes leave nothing outside the top 5.
+    return {"top1": rank >= 1} | ({"top5": rank >= 5} if _has_top5(scores.shape[-1]) else {})
 
 
 def _errors(logits: Float[Array, "batch classes"], labels: Num[Array, "..."]) -> dict[str, Bool[Array, "batch"]]:
     """Which images are wrong, by the names of the sums."""
-    num_classes = logits.shape[-1]
-    if num_classes == 1:
+    if logits.shape[-1] == 1:
         # NaN > 0 is false, which would be right for label 0.
         logit, is_positive = logits[:, 0], labels.reshape(-1) > 0.5
         return {"top1_errors": ((logit > 0) != is_positive) | jnp.isnan(logit)}
     if labels.ndim == 2:
         labels = labels.argmax(axis=-1)
-    rank = _label_rank(logits, labels)
-    errors = {"top1_errors": rank >= 1}
-    if _has_top5(num_classes):
-        # A row without a valid rank is an error even where five classes leave nothing outside the top 5.
-        errors["top5_errors"] = rank >= 5
-    return errors
+    return {f"{name}_errors": wrong for name, wrong in top_errors(logits, labels).items()}
 
 
 def batch_sums(
