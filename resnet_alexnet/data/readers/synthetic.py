@@ -1,11 +1,10 @@
 """Made-up images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
 
-import math
-
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.selection import held_out_start
 from resnet_alexnet.errors import InputError
 
 _GRID = 4  # each class's pattern is a grid of 4x4 flat patches, light or dark, over the whole image
@@ -66,10 +65,10 @@ def make_sources(
     Validation is the share of `num_examples` as a whole, not by class: a dry run of ImageNet's 1,000 classes need not
     make ten images of each to have a validation set.
     """
-    num_validation = math.floor(validation_fraction * num_examples + 1e-9)
+    num_train = held_out_start(num_examples, validation_fraction)
     sizes = {
-        "train": num_examples - num_validation,
-        "validation": num_validation,
+        "train": num_train,
+        "validation": num_examples - num_train,
         "test": max(1, num_examples // 5),
     }
     if not validation_fraction:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from resnet_alexnet.data.readers import tfds_records
 from resnet_alexnet.data.readers.tfds_folder import check_tfds, find_tfds
+from resnet_alexnet.data.selection import held_out_start
 from resnet_alexnet.errors import InputError
 
 __all__ = ["TfdsPhotos", "find_tfds", "read_tfds"]
@@ -139,16 +139,15 @@ def read_tfds(
 
 def _hold_out(train: TfdsPhotos, fraction: float) -> dict[str, TfdsPhotos]:
     """The training photographs without the last ones, and these for validation."""
-    held = math.floor(fraction * len(train) + 1e-9)  # the small term: see `selection.hold_out`
-    if not held:
+    start = held_out_start(len(train), fraction)
+    if start == len(train):
         raise InputError(
             f"validation_fraction={fraction} holds out none of the {len(train)} examples of {train.split!r}; raise it, "
             "or set 0 for no validation set"
         )
-    first = len(train) - held
     return {
-        "train": dataclasses.replace(train, length=first),
-        "validation": dataclasses.replace(train, start=first, length=held),
+        "train": dataclasses.replace(train, length=start),
+        "validation": dataclasses.replace(train, start=start, length=len(train) - start),
     }
 
 
