@@ -580,24 +580,3 @@ def test_help_names_every_flag(capsys):
     prepare.main(["--help"])
     text = capsys.readouterr().out
     assert set(re.findall(r"--(\w+)", text)) == set(prepare.FLAGS)
-
-
-# What a person sees.
-
-
-def test_progress_on_a_terminal(monkeypatch, capsys):
-    with prepare._bar(2000) as advance:
-        advance(1500)
-    assert "1,500/2,000 photographs" in capsys.readouterr().out
-
-
-def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
-    clock = iter([0.0, 5.0, 11.0, 11.0, 22.0, 22.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with prepare._lines(100_000) as advance:
-        advance(100)
-        assert capsys.readouterr().out == ""
-        advance(1000)
-        assert capsys.readouterr().out == "1,100 of 100,000 photographs  100/s  17 min left\n"
-        advance(2200)
-        assert capsys.readouterr().out == "3,300 of 100,000 photographs  200/s  9 min left\n"
