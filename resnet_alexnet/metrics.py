@@ -29,8 +29,8 @@ def label_rank(scores: Float[ArrayT, "batch classes"], labels: Int[ArrayT, "batc
     class, places all classes before the label.
 
     Args:
-      scores: logits or probabilities.
-      labels: class numbers.
+        scores: logits or probabilities.
+        labels: class numbers.
     """
     xp = scores.__array_namespace__()
     num_classes = scores.shape[-1]
@@ -73,16 +73,16 @@ def batch_sums(
     an error. Equal logits are ordered as `jax.lax.top_k` does: the lower class first.
 
     Args:
-      logits: one column is a binary task, positive where its logit is above 0.
-      labels: class numbers, or rows of class weights, whose largest is the class.
-      mask: true for an image, false for padding.
-      losses: one an image, as a function of `losses.create_loss` gives them.
+        logits: one column is a binary task, positive where its logit is above 0.
+        labels: class numbers, or rows of class weights, whose largest is the class.
+        mask: true for an image, false for padding.
+        losses: one an image, as a function of `losses.create_loss` gives them.
 
     Returns:
-      Scalars; "top5_errors" only for five classes or more.
+        Scalars; "top5_errors" only for five classes or more.
 
     Raises:
-      InputError: the four do not speak of the same number of images.
+        InputError: the four do not speak of the same number of images.
     """
     batch = logits.shape[:1]
     if logits.ndim != 2 or mask.shape != batch or losses.shape != batch or labels.shape not in (batch, logits.shape):
@@ -122,7 +122,7 @@ def error_rates(sums: Sums) -> dict[str, float]:
     """Mean "loss" (nats), "top1_error" and, for five classes or more, "top5_error" (both in percent).
 
     Raises:
-      InputError: no image was counted.
+        InputError: no image was counted.
     """
     count = float(sums["count"])
     if count == 0:

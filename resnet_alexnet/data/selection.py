@@ -29,7 +29,7 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
     embedded sample, 45k/5k of CIFAR-10 for 0.1. Both parts keep the file order. Fraction 0 holds nothing out.
 
     Raises:
-      InputError: fraction outside [0, 1), or so small that no class gives an example.
+        InputError: fraction outside [0, 1), or so small that no class gives an example.
 
     Source: He 2015, section 4.2 (45k/5k). Departure: the paper does not say which 5k; this choice is reproducible.
     """
@@ -54,7 +54,7 @@ def select_classes(images: Images, classes: Sequence[str], *, name: str) -> Imag
     """The examples of the named classes, in file order, relabeled 0, 1, ... in the order of `classes`.
 
     Raises:
-      InputError: an unknown or repeated name, or fewer than two.
+        InputError: an unknown or repeated name, or fewer than two.
     """
     classes = tuple(classes)
     for wanted in classes:

@@ -17,10 +17,11 @@ from resnet_alexnet.files import atomic_write
 class Statistics:
     """Statistics of uint8 images of one size, in pixel values from 0 to 255.
 
-    count: images measured.
-    pixel_mean: the mean image.
-    covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
-        the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
+    Attributes:
+        count: images measured.
+        pixel_mean: the mean image.
+        covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
+            the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
     """
 
     count: int

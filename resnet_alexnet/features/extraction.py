@@ -29,10 +29,11 @@ MOST_MEMORY = 0.5  # of the machine's, that features may take
 class FeatureLayer:
     """Where features are taken: at a layer's output, or at its input.
 
-    path: the layer, such as stages.0.1.conv1.conv.
-    at_input: take what goes into it.
-    pool: "none" takes maps whole, "mean" their mean over the positions.
-    shape: of one image's features; a map of one position, and a mean, is a vector.
+    Attributes:
+        path: the layer, such as stages.0.1.conv1.conv.
+        at_input: take what goes into it.
+        pool: "none" takes maps whole, "mean" their mean over the positions.
+        shape: of one image's features; a map of one position, and a mean, is a vector.
     """
 
     path: str

@@ -31,17 +31,17 @@ class Plateau:
     training images, never from the test set.
 
     Attributes:
-      patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
-        Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
-      factor: what the rate is multiplied by at a drop, in (0, 1).
-      cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
-      min_scale: the smallest scale, as a share of the schedule's rate, in [0, 1].
-      rtol: relative improvement that is wanted, in [0, 1).
-      atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
-        single image weighs more in any set below 10^7 images, and Optax refuses 0 for both tolerances.
+        patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
+            Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
+        factor: what the rate is multiplied by at a drop, in (0, 1).
+        cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
+        min_scale: the smallest scale, as a share of the schedule's rate, in [0, 1].
+        rtol: relative improvement that is wanted, in [0, 1).
+        atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
+            single image weighs more in any set below 10^7 images, and Optax refuses 0 for both tolerances.
 
     Raises:
-      InputError: a field out of its range.
+        InputError: a field out of its range.
 
     Source: [K12 section 5] "divide the learning rate by 10 when the validation error rate stopped improving",
     three times; [H15 section 3.4] "divided by 10 when the error plateaus".
@@ -97,7 +97,7 @@ class Plateau:
         """`opt_state` after one more evaluation, whose error was `error` (percent); the input is left as it is.
 
         Raises:
-          InputError: `opt_state` has no plateau's state, or several.
+            InputError: `opt_state` has no plateau's state, or several.
         """
         leaves, structure = jax.tree.flatten(opt_state, is_leaf=_is_plateau)
         places = [i for i, leaf in enumerate(leaves) if _is_plateau(leaf)]

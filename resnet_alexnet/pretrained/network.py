@@ -26,11 +26,12 @@ _MOST_NAMES = 8  # of each kind in an error
 class ModelSpec:
     """What a network is, apart from its weights; it travels with them.
 
-    model: one of `models.MODELS`.
-    options: the options of the model that are set, by name.
-    num_logits: logits per image; a single one stands for two classes.
-    scores: how logits become probabilities of the classes: "softmax", or "sigmoid", each by itself.
-    preprocessing: how an image becomes the input, with the classes' names.
+    Attributes:
+        model: one of `models.MODELS`.
+        options: the options of the model that are set, by name.
+        num_logits: logits per image; a single one stands for two classes.
+        scores: how logits become probabilities of the classes: "softmax", or "sigmoid", each by itself.
+        preprocessing: how an image becomes the input, with the classes' names.
     """
 
     model: str

@@ -35,13 +35,14 @@ DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 class Steps:
     """What a run calls.
 
-    create_state: the state before the first step, of `Model.start`; to be traced.
-    preprocess_batch: what the network is trained on, of a batch and its keys.
-    train_chunk: jitted, (state, data, chunk) -> (state, step).
-    eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
-    resident: whether the training set lives on the device.
-    steps_per_call: training steps per dispatch.
-    eval_batch_size: images per evaluation step, over all devices.
+    Attributes:
+        create_state: the state before the first step, of `Model.start`; to be traced.
+        preprocess_batch: what the network is trained on, of a batch and its keys.
+        train_chunk: jitted, (state, data, chunk) -> (state, step).
+        eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
+        resident: whether the training set lives on the device.
+        steps_per_call: training steps per dispatch.
+        eval_batch_size: images per evaluation step, over all devices.
     """
 
     create_state: Callable[..., TrainState]
@@ -57,7 +58,8 @@ class Steps:
 class Experiment:
     """Everything that a run needs, built and checked. Nothing has been computed on a device yet.
 
-    chance_loss: the loss of a constant answer on balanced classes.
+    Attributes:
+        chance_loss: the loss of a constant answer on balanced classes.
     """
 
     mesh: parallel.Mesh

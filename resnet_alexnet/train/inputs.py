@@ -36,9 +36,10 @@ Group = Mapping[str, Any]
 class Inputs:
     """The images of a run.
 
-    splits: the data set.
-    preprocessing: how its images become the network's input, with the names of its classes.
-    augment: how normalized training images are changed at random.
+    Attributes:
+        splits: the data set.
+        preprocessing: how its images become the network's input, with the names of its classes.
+        augment: how normalized training images are changed at random.
     """
 
     splits: Splits
@@ -173,7 +174,8 @@ def _without(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
 def read_statistics(splits: Splits, *, shorter_side: int | None, progress: ProgressFn = no_progress) -> Statistics:
     """The statistics of the training set in its test crops: those stored with it, or measured now.
 
-    shorter_side: pixels to which photographs are resized before the crop; None for images that are not cropped.
+    Args:
+        shorter_side: pixels to which photographs are resized before the crop; None for images that are not cropped.
     """
     size, statistics = splits.train.image_shape[0], splits.statistics
     measured_at = size if shorter_side is None else shorter_side

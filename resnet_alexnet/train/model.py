@@ -23,10 +23,11 @@ from resnet_alexnet.train.state import TrainState, create_state
 class Model:
     """The network of a run.
 
-    spec: what it is.
-    graphdef: its graph definition, the frozen layers marked.
-    start: the arrays that it takes from trained weights, by the names of `TrainedModel.leaves`.
-    is_frozen: whether training leaves the array of such a name, without "params/" or "batch_stats/", as it is.
+    Attributes:
+        spec: what it is.
+        graphdef: its graph definition, the frozen layers marked.
+        start: the arrays that it takes from trained weights, by the names of `TrainedModel.leaves`.
+        is_frozen: whether training leaves the array of such a name, without "params/" or "batch_stats/", as it is.
     """
 
     spec: ModelSpec

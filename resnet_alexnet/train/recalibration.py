@@ -170,7 +170,8 @@ def error_rates(
 ) -> dict[str, list[float]]:
     """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split.
 
-    batch_size: images per step, rounded up to a multiple of the devices. No result depends on it.
+    Args:
+        batch_size: images per step, rounded up to a multiple of the devices. No result depends on it.
     """
     spec = networks[0].spec
     name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"

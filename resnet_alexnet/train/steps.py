@@ -78,8 +78,9 @@ def train_step(
 ) -> TrainState:
     """One optimizer step on this device's share of the global batch, {"image", "label"}; equal states come out.
 
-    is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
-        such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
+    Args:
+        is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
+            such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
     """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
@@ -127,7 +128,8 @@ def train_chunk(
 ) -> tuple[TrainState, Int[Array, ""]]:
     """Runs `step` on each batch of a chunk (leading axis: steps); returns the state and a copy of its step to wait for.
 
-    data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
+    Args:
+        data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
     other in the program: XLA's CPU backend runs a convolution's gradient in a loop body tens of times slower.
     """
 

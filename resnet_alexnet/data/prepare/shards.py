@@ -35,11 +35,12 @@ _MEASURED = "train"  # the split whose statistics are taken
 class Set:
     """A set that is being prepared.
 
-    folder: holds the shards in `data` and the records in `records`.
-    name: as TFDS knows it.
-    splits: the photographs of each split.
-    recoding: what is done to them.
-    skip_unreadable: leave out what cannot be read, instead of stopping.
+    Attributes:
+        folder: holds the shards in `data` and the records in `records`.
+        name: as TFDS knows it.
+        splits: the photographs of each split.
+        recoding: what is done to them.
+        skip_unreadable: leave out what cannot be read, instead of stopping.
     """
 
     folder: Path
@@ -63,10 +64,11 @@ class Set:
 class Shard:
     """What belongs into one file.
 
-    split, number, count: it is shard `number` (from 0) of `count` of the split.
-    indices: the photographs, in the order of the file.
-    names: their names, which stand in the records.
-    sizes_sha256: what `digest_sizes` makes of their sizes.
+    Attributes:
+        split, number, count: it is shard `number` (from 0) of `count` of the split.
+        indices: the photographs, in the order of the file.
+        names: their names, which stand in the records.
+        sizes_sha256: what `digest_sizes` makes of their sizes.
     """
 
     split: str
@@ -85,11 +87,12 @@ class Shard:
 class Record:
     """What a finished shard holds.
 
-    file, bytes, sha256: the file.
-    sizes_sha256: the shard's, of the photographs that it was made of.
-    records: photographs in it; payload: bytes of them without the file's own.
-    changed: names of the photographs that were encoded anew, by reason.
-    unreadable: names of the photographs that were left out, with reasons.
+    Attributes:
+        file, bytes, sha256: the file.
+        sizes_sha256: the shard's, of the photographs that it was made of.
+        records: photographs in it; payload: bytes of them without the file's own.
+        changed: names of the photographs that were encoded anew, by reason.
+        unreadable: names of the photographs that were left out, with reasons.
     """
 
     file: str

@@ -20,14 +20,14 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
     The patterns are the same in every split, the noise is not.
 
     Args:
-      split: "train", "validation" or "test".
-      num_examples: images in the split.
-      image_size: height and width in pixels.
-      channels: color channels.
-      num_classes: number of classes.
+        split: "train", "validation" or "test".
+        num_examples: images in the split.
+        image_size: height and width in pixels.
+        channels: color channels.
+        num_classes: number of classes.
 
     Raises:
-      InputError: a size is below 1.
+        InputError: a size is below 1.
     """
     sizes = {
         "num_examples": num_examples,

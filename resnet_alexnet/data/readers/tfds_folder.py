@@ -30,11 +30,11 @@ def find_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path | None:
     """The version folder of a set; of several versions the newest; None if there is none.
 
     Args:
-      name: the set's name, with config or version where one is to be chosen: "NAME[/CONFIG][:VERSION]".
-      data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
+        name: the set's name, with config or version where one is to be chosen: "NAME[/CONFIG][:VERSION]".
+        data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
 
     Raises:
-      InputError: the set has several configs, and the name chooses none.
+        InputError: the set has several configs, and the name chooses none.
     """
     if not data_dir:
         return None
@@ -57,7 +57,7 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
     """The version folder of a set whose preparation was finished, in a format that we read.
 
     Raises:
-      InputError: there is none; the message has the command that makes or converts it.
+        InputError: there is none; the message has the command that makes or converts it.
     """
     folder = find_tfds(name, data_dir)
     make = (
