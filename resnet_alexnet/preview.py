@@ -1,6 +1,5 @@
 """Shows what a network is trained on: python -m resnet_alexnet.preview --config=configs/quickstart.py."""
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,22 +40,31 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     import jax
     import numpy as np
 
-    from resnet_alexnet import models
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.plots import grid
     from resnet_alexnet.train import steps
-    from resnet_alexnet.train.experiment import create_experiment
+    from resnet_alexnet.train.experiment import count_logits, create_preprocess_batch
+    from resnet_alexnet.train.finetune import load_start
+    from resnet_alexnet.train.inputs import create_inputs, read_splits
+    from resnet_alexnet.train.model import set_options
 
-    # No step is taken: sets that are smaller than the recipe's batch can be looked at too.
-    config = copy.deepcopy(config)
-    config.batch_size = 2  # a pair, for mixing
-    if "bn_group" in models.model_options(config.model.name):
-        config.model.bn_group = "sync"
-    experiment = create_experiment(config, jax.devices()[:1], progress=progress_bar)
-    source, preprocessing = experiment.splits.train, experiment.spec.preprocessing
+    start = load_start(config.finetune, config.model.name, set_options(config.model))
+    kept = start and start.network.spec.preprocessing
+    groups = (config.preprocess, config.augment)
+    splits = read_splits(config.dataset, *groups, start=kept, progress=progress_bar)
+    inputs = create_inputs(splits, *groups, start=kept, progress=progress_bar)
+    source, preprocessing = splits.train, inputs.preprocessing
+    preprocess = jax.jit(
+        create_preprocess_batch(
+            inputs,
+            precision=config.precision,
+            mixup=config.augment.mixup,
+            cutmix=config.augment.cutmix,
+            num_logits=count_logits(config, source.classes),
+        )
+    )
     # Of mixing, neighbors are the partners: an even number of rows.
     rows = np.arange(images + images % 2) * len(source) // (images + images % 2)
-    preprocess = jax.jit(experiment.preprocess_batch)
     columns = [[(image, "test view") for image in source.gather(rows)["image"]]]
     for epoch in range(epochs):
         augment_keys, _, mix_keys = steps.image_keys(config.seed, jax.numpy.asarray(epoch), jax.numpy.arange(len(rows)))

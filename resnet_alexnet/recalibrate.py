@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 
-_DESCRIPTION = """Replaces the moving averages of batch normalization by exact ones.
+_DESCRIPTION = """Replaces batch normalization's moving averages by exact ones.
 
 The averages are those over the training set, as in He's published residual
 networks. Writes the network, and shows its errors before and after."""
@@ -46,41 +45,6 @@ def create_parser() -> Parser:
     return parser
 
 
-def error_rates(networks: Sequence[Any], splits: Any, config: Any, *, mesh: Any) -> dict[str, list[float]]:
-    """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split."""
-    import math
-
-    from resnet_alexnet import losses, parallel
-    from resnet_alexnet.train import augmentation, state, steps
-    from resnet_alexnet.train.validation import evaluate
-
-    spec = networks[0].spec
-    name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"
-    step = parallel.parallel_eval_step(
-        partial(
-            steps.eval_step,
-            graphdef=networks[0].graphdef(),
-            loss=losses.create_loss(name, reduction="mean"),
-            normalize=augmentation.create_normalize(config, spec.preprocessing),
-            axis_name=parallel.AXIS,
-        ),
-        mesh,
-    )
-    batch_size = math.ceil(config.eval.batch_size / mesh.size) * mesh.size
-
-    def error(network: Any, source: Any) -> float:
-        trees = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
-        start = state.create_state(*trees, opt_state=(), sums={})
-        return evaluate(step, start, source, batch_size=batch_size, mesh=mesh)["top1_error"]
-
-    sources = {"validation": splits.validation, "test": splits.test}
-    return {
-        split: [error(network, source) for network in networks]
-        for split, source in sources.items()
-        if source is not None
-    }
-
-
 def main(arguments: Sequence[str]) -> None:
     """The command.
 
@@ -91,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet import parallel, pretrained
     from resnet_alexnet.cli.progress import print_summary, progress_bar
     from resnet_alexnet.pretrained import weights
-    from resnet_alexnet.train import augment, augmentation, inputs, recalibration, steps
+    from resnet_alexnet.train import augment, inputs, recalibration, steps
 
     config = flags.load_config(options, missing="the data that the network was trained on, such as --config=quickstart")
     mesh = parallel.create_mesh()
@@ -99,14 +63,15 @@ def main(arguments: Sequence[str]) -> None:
     network = pretrained.load_network(options.workdir or options.weights, step=options.step)
     recalibration.check_has_batch_norm(network)
     preprocessing = network.spec.preprocessing
-    splits = inputs.read_splits_for_model(config, preprocessing, progress=progress_bar)
-    inputs.check_classes(config, splits, preprocessing)
+    groups = (config.preprocess, config.augment)
+    splits = inputs.read_splits(config.dataset, *groups, start=preprocessing, progress=progress_bar)
+    inputs.check_classes(splits, preprocessing, name=config.dataset.name)
     if not options.augment:
         source, augmented = recalibration.with_test_crops(splits.train), augment.augment
     else:
-        _, covariance = inputs.read_preprocessing(config, splits, preprocessing, progress=progress_bar)
-        source, augmented = splits.train, augmentation.create_augment(config, preprocessing, covariance)
-    normalize = augmentation.create_normalize(config, preprocessing)
+        source = splits.train
+        augmented = inputs.create_inputs(splits, *groups, start=preprocessing, progress=progress_bar).augment
+    normalize = partial(preprocessing.normalize, dtype=steps.DTYPES[config.precision])
     exact = recalibration.recalibrate(
         network,
         source,
@@ -118,7 +83,9 @@ def main(arguments: Sequence[str]) -> None:
         mesh=mesh,
         progress=progress_bar,
     )
-    errors = error_rates([network, exact], splits, config, mesh=mesh)
+    errors = recalibration.error_rates(
+        [network, exact], splits, batch_size=config.eval.batch_size, precision=config.precision, mesh=mesh
+    )
     weights.save(exact, options.output)
     rows = [
         (f"{split} error", f"{before:.2f} % before, {after:.2f} % after") for split, (before, after) in errors.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write
 
 _DESCRIPTION = """Writes README.md's table of results from records of runs.
 
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"--runs={options.runs} matches no folder, such as --runs='docs/results/*'")
     if not options.readme.is_file():
         raise InputError(f"--readme={options.readme}: no such file")
-    options.readme.write_text(update(options.readme, folders), encoding="utf-8")
+    with atomic_write(options.readme) as temporary:
+        temporary.write_text(update(options.readme, folders), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_the_command_writes_a_picture(tmp_path, capsys):
         ([*TINY, "--output=views.jpg"], "--output=views.jpg .allowed: a file that ends in .png"),
         ([*TINY, "--output=nowhere/views.png"], "in a folder that exists"),
         ([*TINY, "--imagse=3"], "did you mean '--images'"),
-        ([*TINY, "--config.augment.colr=pca"], "did you mean 'color'"),
+        ([*TINY, "--config.augment.colour=pca"], "did you mean 'color'"),
         ([*TINY, "--config.augment.color=pca"], "images of 3 channels"),
     ],
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from resnet_alexnet.evaluate.scores import Scores
     from resnet_alexnet.pretrained.network import TrainedModel
 
-_DESCRIPTION = """Tests trained networks on a split of a data set, as the papers do.
+_DESCRIPTION = """Tests trained networks on a split of the data, as the papers do.
 
 Gives top-1 and top-5 error with 95 % intervals. Several networks, of any depth
 and size and with the same classes, are tested one by one and as an ensemble:
@@ -143,7 +143,9 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
     networks = _load_networks(options)
     config = load_overridden(options.config or str(options.workdir[0] / CONFIG_FILE), options.overrides)
     precision = options.precision or config.precision
-    split, source = inputs.read_split(config, options.split or "", progress=progress_bar)
+    split, source = inputs.read_split(
+        config.dataset, options.split or "", image_size=config.preprocess.image_size, progress=progress_bar
+    )
     if against is not None:  # whether it is the same split to the last image will be seen when all are read
         check_classes(against.classes, source.classes, what=against.name, than="the data")
         if len(against.labels) != len(source):

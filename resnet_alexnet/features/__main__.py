@@ -7,7 +7,7 @@ from typing import Any
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 
-_DESCRIPTION = """Writes the features of a data set at a layer of a trained network.
+_DESCRIPTION = """Writes the features of a split at a layer of a trained network.
 
 The file holds an entry for each image, in order: features, float32 (images,
 ...), labels, and names of the images; and classes and layer. With --neighbors
@@ -86,7 +86,13 @@ def main(arguments: Sequence[str]) -> None:
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
     network = pretrained.load_network(options.workdir or options.weights, step=options.step)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)
-    splits = inputs.read_splits_for_model(config, network.spec.preprocessing, progress=progress_bar)
+    splits = inputs.read_splits(
+        config.dataset,
+        config.preprocess,
+        config.augment,
+        start=network.spec.preprocessing,
+        progress=progress_bar,
+    )
     names = {options.split, *([options.among] if options.neighbors else [])}
     sources = {name: inputs.choose_split(splits, name) for name in names}
     extraction.check_memory(layer, sum(map(len, sources.values())), memory=extraction.machine_memory())

@@ -26,10 +26,11 @@ BOOLEANS = {"true": True, "false": False}
 class LayerSummary:
     """One layer for one image.
 
-    layer: where the layer lies in the model, such as stages.0.1.conv1.conv.
-    shape: of its output, without the batch: (height, width, channels) or (features,).
-    parameters: numbers the layer learns.
-    multiply_adds: of the forward pass, counted as both papers do: convolutions and inner products only.
+    Attributes:
+        layer: where the layer lies in the model, such as stages.0.1.conv1.conv.
+        shape: of its output, without the batch: (height, width, channels) or (features,).
+        parameters: numbers the layer learns.
+        multiply_adds: of the forward pass, counted as both papers do: convolutions and inner products only.
     """
 
     layer: str

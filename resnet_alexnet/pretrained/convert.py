@@ -11,7 +11,7 @@ from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 
-_DESCRIPTION = """Converts weights from other libraries to ours, and ours to theirs.
+_DESCRIPTION = """Converts weights of other libraries to ours, and ours to theirs.
 
 Writes a weight file that says which network it holds, its classes and how an
 image is preprocessed."""
@@ -174,7 +174,7 @@ def explain(network: Any) -> Iterator[str]:
     spec = network.spec
     preprocessing, classes = spec.preprocessing, spec.preprocessing.classes
     parameters = sum(leaf.size for name, leaf in network.leaves().items() if name.startswith("params/"))
-    yield f"  {spec.model}, {parameters:,} parameters, {spec.num_classes:,} logits ({spec.scores})"
+    yield f"  {spec.model}, {parameters:,} parameters, {spec.num_logits:,} logits ({spec.scores})"
     yield f"  options: {', '.join(f'{name}={value}' for name, value in spec.options.items()) or 'its defaults'}"
     yield f"  classes: {', '.join(classes[:4])}{f', ... {classes[-1]}' if len(classes) > 4 else ''}"
     size = f"{preprocessing.image_size} x {preprocessing.image_size}"

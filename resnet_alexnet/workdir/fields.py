@@ -15,9 +15,10 @@ from resnet_alexnet.workdir.recipes import FOLDER
 class Field:
     """A field.
 
-    name: such as "optim.learning_rate".
-    default: as it is written; "unset" with the type for one that has no default.
-    meaning: the comment: what it is, its unit and source.
+    Attributes:
+        name: such as "optim.learning_rate".
+        default: as it is written; "unset" with the type for one that has no default.
+        meaning: the comment: what it is, its unit and source.
     """
 
     name: str

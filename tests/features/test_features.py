@@ -1,5 +1,7 @@
 """The command that writes features and draws nearest neighbors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,8 +74,10 @@ def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(wo
     unset = {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
     sizes = {"preprocess__image_size": None, "dataset__validation_fraction": 0.0}
     config = tiny.config(**photos, **unset, **sizes, dataset__data_dir=str(tmp_path / "photos"))
-    views = inputs.read_splits(inputs.with_preprocessing(config, preprocessing))
-    image = views.test.gather(np.array([0]))["image"][0]
+    splits = inputs.read_splits(
+        config.dataset, config.preprocess, config.augment, start=replace(preprocessing, channels=3)
+    )
+    image = splits.test.gather(np.array([0]))["image"][0]
     assert image.shape[:2] == (size, size)
     np.testing.assert_array_equal(image[:, 0, 0], np.repeat([255, 0, 0, 255], size // 4))
 

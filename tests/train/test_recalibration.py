@@ -153,8 +153,11 @@ def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(fo
 def test_the_errors_are_those_of_a_slow_loop(folder):
     network = pretrained.load_network(folder)
     config = load_config(str(folder / "config.json"))
-    splits = inputs.read_splits_for_model(config, network.spec.preprocessing)
-    found = recalibrate.error_rates([network], splits, config, mesh=parallel.create_mesh())
+    groups = (config.dataset, config.preprocess, config.augment)
+    splits = inputs.read_splits(*groups, start=network.spec.preprocessing)
+    found = recalibration.error_rates(
+        [network], splits, batch_size=16, precision="float32", mesh=parallel.create_mesh()
+    )
     preprocessing, images = network.spec.preprocessing, splits.test.images.astype(np.float32)
     logits = network.module()((images - preprocessing.mean) / preprocessing.std)
     assert found["test"][0] == pytest.approx(100 * np.mean(np.argmax(logits, 1) != splits.test.labels))

@@ -102,7 +102,8 @@ def main(arguments: Sequence[str]) -> None:
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
     given = create_parser().parse(arguments)
-    from resnet_alexnet.data.prepare.build import prepare, stoppable
+    from resnet_alexnet.cli.interrupt import stoppable
+    from resnet_alexnet.data.prepare.build import prepare
     from resnet_alexnet.data.prepare.options import check_options
 
     with stoppable(lambda: "stopped"):

@@ -1,20 +1,15 @@
 """Prepares a set of photographs: reads the input, writes the shards in processes, and shows how far it is."""
 
 import contextlib
-import math
 import shutil
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from rich import progress
-from rich.console import Console
 
+from resnet_alexnet.cli.interrupt import stoppable
+from resnet_alexnet.cli.progress import progress_bar
 from resnet_alexnet.data.prepare import preparation
 from resnet_alexnet.data.prepare.archive import ArchivePhotos
 from resnet_alexnet.data.prepare.imagenet import read_imagenet
@@ -22,9 +17,8 @@ from resnet_alexnet.data.prepare.options import Options
 from resnet_alexnet.data.prepare.pool import run_tasks
 from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
 from resnet_alexnet.data.readers.image_folder import FolderPhotos, read_image_folder
-from resnet_alexnet.errors import InputError, InterruptedRunError
+from resnet_alexnet.errors import InputError
 
-_EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 _LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
 
@@ -109,69 +103,9 @@ def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> Non
     with (
         stoppable(lambda: f"stopped: {count_records(prepared)} of {len(shards)} files are complete"),
         contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
-        _bar(total) if _is_live() else _lines(total) as advance,
     ):
-        for count in counts:
-            advance(count)
-
-
-@contextlib.contextmanager
-def stoppable(state: Callable[[], str]) -> Iterator[None]:
-    """Makes SIGTERM and Ctrl-C an InterruptedRunError that tells the state and how to go on."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt(number)  # which nothing takes for an error of its own, such as a damaged file
-
-    previous = {number: signal.signal(number, stop) for number in _EXIT_CODES}
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        raise InterruptedRunError(
-            f"{state()}; run the same command again to go on", _EXIT_CODES[interrupt.args[0]]
-        ) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _is_live() -> bool:
-    return sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
-
-
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A live bar; gives the function that counts photographs."""
-    columns = (
-        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} photographs"),
-        progress.BarColumn(bar_width=None),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(file=sys.stdout), expand=True) as bar:
-        task = bar.add_task("", total=total, rate="")
-
-        def advance(count: int) -> None:
-            bar.update(task, advance=count, rate=f"{bar.tasks[0].speed or 0:,.0f}/s")
-
-        yield advance
-
-
-@contextlib.contextmanager
-def _lines(total: int) -> Iterator[Callable[[int], None]]:
-    """A plain line every few seconds; gives the function that counts photographs."""
-    done, counted, last = 0, 0, time.monotonic()
-
-    def advance(count: int) -> None:
-        nonlocal done, counted, last
-        done += count
-        seconds = time.monotonic() - last
-        if seconds > _LINE_SECONDS:
-            rate = (done - counted) / seconds
-            left = (total - done) / rate / 60 if rate else 0
-            print(f"{done:,} of {total:,} photographs  {rate:,.0f}/s  {math.ceil(left):,} min left", flush=True)
-            counted, last = done, time.monotonic()
-
-    yield advance
+        for _ in progress_bar(counts, total, "photographs", size=int, line_seconds=_LINE_SECONDS):
+            pass
 
 
 def _result(final: Path, manifest: dict[str, Any]) -> Iterator[str]:

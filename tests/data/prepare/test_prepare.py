@@ -462,6 +462,31 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
         prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
 
 
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]"])
+def test_damaged_settings_of_what_was_begun_are_named(small_images, tmp_path, monkeypatch, content):
+    flags = [f"--images={small_images}", f"--output={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            prepare.main(flags)
+    (settings,) = tmp_path.glob("*/*/settings.json")
+    settings.write_text(content)
+    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent}, then begin anew$"):
+        prepare.main(flags)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"settings": {}, "files": []}'])
+def test_a_folder_with_another_manifest_is_left_alone(small_images, tmp_path, content):
+    folder = tmp_path / "small_images/1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=rf"^{folder} is there, and was not made by this command"):
+        prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
+    assert (folder / "manifest.json").read_text() == content
+
+
 def settings_of(output: Path) -> str:
     return (output / f"{VERSION}.incomplete" / "settings.json").read_text()
 
@@ -549,24 +574,3 @@ def test_an_output_that_is_a_file(few, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"incomplete cannot be written \(Not a directory\): choose another --output"):
         prepare.main([*few.flags(), f"--output={tmp_path / 'file'}"])
-
-
-# What a person sees.
-
-
-def test_progress_on_a_terminal(monkeypatch, capsys):
-    with build._bar(2000) as advance:
-        advance(1500)
-    assert "1,500/2,000 photographs" in capsys.readouterr().out
-
-
-def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
-    clock = iter([0.0, 5.0, 11.0, 11.0, 22.0, 22.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with build._lines(100_000) as advance:
-        advance(100)
-        assert capsys.readouterr().out == ""
-        advance(1000)
-        assert capsys.readouterr().out == "1,100 of 100,000 photographs  100/s  17 min left\n"
-        advance(2200)
-        assert capsys.readouterr().out == "3,300 of 100,000 photographs  200/s  9 min left\n"
