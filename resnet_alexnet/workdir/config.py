@@ -1,11 +1,9 @@
 """Recipes: the config that a file or a run folder holds, and the fields that a command line sets."""
 
-import importlib.util
 import inspect
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError, nearest
-from resnet_alexnet.files import read_json
+from resnet_alexnet.files import error_line, read_json, run_file
 
 CONFIG_FILE = "config.json"  # of a run folder
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
@@ -54,31 +52,19 @@ def load_config(path: str) -> ConfigDict:
     root = str(file.resolve().parent.parent)
     if root not in sys.path:
         sys.path.append(root)
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
-    module = importlib.util.module_from_spec(spec)
+    module = run_file(file, f"config_{file.stem}", where=f"--config={path}")
+    get_config = getattr(module, "get_config", None)
+    if get_config is None:
+        raise InputError(f"--config={path} defines no get_config()")
+    _check_argument(get_config, path, argument)
     try:
-        spec.loader.exec_module(module)
-        get_config = getattr(module, "get_config", None)
-        if get_config is None:
-            raise InputError(f"--config={path} defines no get_config()")
-        _check_argument(get_config, path, argument)
         config = get_config(argument) if argument else get_config()
     except InputError:
         raise
-    # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
-    except (
-        SyntaxError,
-        ImportError,
-        NameError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
+    except Exception as error:
+        raise InputError(f"--config={path}: {error_line(error, file)}") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
     return config.lock()
@@ -91,14 +77,6 @@ def _check_argument(get_config: Callable[..., object], path: str, argument: str)
         raise InputError(f"--config={path}: this recipe takes no argument after the colon")
     if not argument and parameters and parameters[0].default is inspect.Parameter.empty:
         raise InputError(f"--config={path}: this recipe needs an argument, {path}:{parameters[0].name.upper()}")
-
-
-def _place(error: Exception, file: Path) -> str:
-    """Says in which line of `file` an error arose, as "line 7: "."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: "
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"line {lines[-1]}: " if lines else ""
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> None:
