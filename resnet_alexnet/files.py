@@ -84,7 +84,7 @@ def load_guest(name: str, *, field: str) -> Any:
     assert match is not None
     path, attribute = Path(match["file"]), match["name"]
     if not os.path.isfile(path):
-        raise InputError(f"{field}={name}: there is no file {path} (put it there, or name another)")
+        raise InputError(f"{field}={name}: there is no such file (put it there, or name another)")
     found = vars(_run_once(path))
     own = [key for key, value in found.items() if getattr(value, "__module__", None) == found["__name__"]]
     allowed = f"(it defines: {', '.join(own) or 'nothing'})"

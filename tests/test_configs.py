@@ -301,7 +301,7 @@ def test_unknown_argument_is_an_input_error_that_says_what_is_allowed(recipe, al
 def test_default_lists_every_model_option_once_with_its_type():
     known = {option: kinds for name in models.MODELS for option, kinds in models.option_types(name).items()}
     model = default.get_config().model
-    assert set(model) - {"name", "num_classes"} == set(known)
+    assert set(model) - {"name", "num_logits"} == set(known)
     for option, kinds in known.items():
         kind = model.get_type(option)
         assert kind in kinds or (kind is object and len(kinds) > 2), option

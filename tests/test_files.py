@@ -75,7 +75,7 @@ def test_guests_of_one_file_name_in_two_folders_are_two(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        (None, "LeNet", r"model.name=.*bad.py:LeNet: there is no file .*bad.py"),
+        (None, "LeNet", r"model.name=.*bad.py:LeNet: there is no such file"),
         ("x = 1\nimport no_such_module\n", "LeNet", "bad.py: line 2: ModuleNotFoundError: .*no_such_module"),
         ("x = (1\n", "LeNet", "line 1: SyntaxError"),
         ("1 / 0\n", "LeNet", "line 1: ZeroDivisionError: division by zero"),

@@ -222,7 +222,7 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
 
 def set_options(config: ConfigDict) -> dict[str, Any]:
     """The options of the network that the config sets."""
-    fixed = ("name", "num_classes")
+    fixed = ("name", "num_logits")
     return {name: value for name, value in config.model.items() if value is not None and name not in fixed}
 
 

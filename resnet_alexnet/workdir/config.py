@@ -13,14 +13,18 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError, nearest
-from resnet_alexnet.files import error_line, read_json, run_file
+from resnet_alexnet.files import absolute_guest, error_line, is_guest, read_json, run_file
 
 CONFIG_FILE = "config.json"  # of a run folder
+_OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are no options
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
 def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
     """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+
+    The options that a recipe sets are those of its own model: where the words name another one, those that it lacks are
+    unset, which a line on standard error says. A user's own network or data set gets an absolute path.
 
     Raises:
         InputError: there is no path, or something is wrong with the config or an override.
@@ -28,8 +32,30 @@ def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
     if not path:
         raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
     config = load_config(path)
+    recipe = config.to_dict()
     override(config, [word for word in words if word.startswith("--config.")])
+    for group in ("model", "dataset"):
+        if "name" in config.get(group, {}):
+            config[group].name = absolute_guest(config[group].name)
+    if "model" in recipe and config.model.name != recipe["model"]["name"]:
+        _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in words})
     return config
+
+
+def _unset_options(model: ConfigDict, recipe: dict[str, Any], given: set[str]) -> None:
+    """Unsets the options of a recipe's model that another model lacks, but for those given as flags, and says so."""
+    from resnet_alexnet.models import model_options  # here, because it takes jax, which commands that train need anyway
+
+    known = {*_OF_EVERY_MODEL, *model_options(model.name)}
+    for name, value in recipe.items():
+        if value is None or name in known or f"--config.model.{name}" in given:
+            continue
+        model[name] = None
+        print(
+            f"note: model.{name}={value!r}, which the recipe sets for {recipe['name']}, is left out: "
+            f"{model.name} has no such option",
+            file=sys.stderr,
+        )
 
 
 def load_config(path: str) -> ConfigDict:
@@ -82,11 +108,19 @@ def _check_argument(get_config: Callable[..., object], path: str, argument: str)
 def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     """Sets fields from words such as --config.optim.momentum=0.8, by the type each field has.
 
+    The name of the model comes first, in whatever order they stand: a user's own network has options of its own, which
+    take a value of any type here and are checked when it is created.
+
     Raises:
         InputError: an unknown field (the nearest is named) or a value of another type.
     """
-    for word in arguments:
-        kind = _field_type(config, word.removeprefix("--config.").partition("=")[0])
+    for word in sorted(arguments, key=lambda word: not word.startswith("--config.model.name=")):
+        field = word.removeprefix("--config.").partition("=")[0]
+        group, _, option = field.partition(".")
+        if group == "model" and option.isidentifier() and is_guest(config.model.name) and option not in config.model:
+            with config.unlocked():
+                config.model[option] = placeholder(object)
+        kind = _field_type(config, field)
         values = flags.FlagValues()
         try:
             config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])
