@@ -31,3 +31,29 @@ def write_lenet(folder: Path) -> str:
     file = folder / "lenet.py"
     file.write_text(LENET, encoding="utf-8")
     return f"{file}:LeNet"
+
+
+SHAPES = '''
+import numpy as np
+
+from resnet_alexnet.data.arrays import ArraySource
+
+
+def read(data_dir):
+    """Squares and bars, 8 x 8 pixels."""
+    images = np.zeros((2, 20, 8, 8, 1), np.uint8)
+    images[0, :, 2:6, 2:6] = images[1, :, :, 3:5] = 200
+    labels = np.repeat(np.arange(2, dtype=np.int32), 20)
+    images = images.reshape(40, 8, 8, 1)
+    return {
+        "train": ArraySource(images[::2], labels[::2], ("square", "bar")),
+        "test": ArraySource(images[1::2], labels[1::2], ("square", "bar")),
+    }
+'''
+
+
+def write_shapes(folder: Path, text: str = SHAPES, *, name: str = "shapes") -> str:
+    """Writes the data set into a folder; its name."""
+    file = folder / f"{name}.py"
+    file.write_text(text, encoding="utf-8")
+    return f"{file}:read"
