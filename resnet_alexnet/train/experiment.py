@@ -20,6 +20,7 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import is_guest
 from resnet_alexnet.models.trace import freeze
 from resnet_alexnet.paths import is_within, leaf_name, partition
 from resnet_alexnet.pretrained.network import ModelSpec, weights_of
@@ -136,7 +137,8 @@ def _read(
     """What the network is, the data, the arrays to start from, and the covariance of the data's colors."""
     start, preprocessing, where = None, None, config.finetune.weights
     if where:
-        start = pretrained.load_network(weights or Path(where).expanduser())
+        named = config.model.name if is_guest(config.model.name) else None  # or a weight file of one is not read
+        start = pretrained.load_network(weights or Path(where).expanduser(), model=named)
         finetune.check_options(start.spec, config.model.name, set_options(config), where=where)
         preprocessing = start.spec.preprocessing
         config = inputs.with_preprocessing(config, preprocessing)
