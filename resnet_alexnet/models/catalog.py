@@ -104,7 +104,7 @@ def fully_convolutional_options(name: str) -> dict[str, Any]:
     return dict(options)
 
 
-def _check_option(name: str, option: str, value: object) -> None:
+def check_option(name: str, option: str, value: object) -> None:
     """Raises InputError unless the model has the option, for values of this type; a whole number also is a float."""
     if reason := _lacking_options(name).get(option):
         if value is None:
@@ -137,7 +137,7 @@ def create_model(
     """
     check_model(name)
     for option, value in options.items():
-        _check_option(name, option, value)
+        check_option(name, option, value)
     sizes = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
     for what, value in sizes.items():
         if not isinstance(value, int) or value < 1:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import absolute_guest
-from resnet_alexnet.models import check_model, model_options
+from resnet_alexnet.models import check_model, check_option
 from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
 from resnet_alexnet.pretrained.network import (
     ModelSpec,
@@ -150,7 +150,7 @@ def _with_options(spec: ModelSpec, options: Mapping[str, Any], where: str) -> Mo
         InputError: there is no such option, or the weights are of a network with another value.
     """
     for name in options:
-        check_name(f"option of {spec.model}", name, model_options(spec.model))
+        check_option(spec.model, name, options[name])
     # `last_map` says what becomes of images larger than the network's own.
     others = differing_options(spec, {name: options[name] for name in options if name != "last_map"})
     if others:
