@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import sys
 import tempfile
 import zipfile
 from collections import Counter
@@ -23,53 +22,60 @@ from rich.progress import Progress
 from rounds import Line, Measured, Quiet, interleave, weigh
 from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
-from resnet_alexnet.cli import command
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.cli import command, flags
+from resnet_alexnet.errors import InputError
 
-USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
-       python benchmarks/input.py --record=FILE.json --markdown=FILE.md     (writes its tables there, measures nothing)
+DESCRIPTION = """Measures how many photographs a second become batches.
 
-  --photos        JPEG photographs: a folder, searched with all below it, or a zip archive
-  --size          side of the crops, pixels (224)
-  --batch_size    images in a batch (64)
-  --images        images of a line in a round; four times as many for loaders and loops (512)
-  --rounds        rounds, in each of which every line has its turn (10)
-  --quiet         seconds in all to repeat turns that others disturbed, once they have left the machine (0)
-  --workers       worker processes or threads of the lines with several, and cores that they may use (2)
-  --parts         what to measure (core,loaders,loop,memory)
-  --torch_python  interpreter of an environment with benchmarks/requirements-torch.txt; empty: that peer is left out
-  --tf_python     likewise with benchmarks/requirements-tf.txt
-  --record        file for the record that is also the last line printed
-
-exit codes: 0 done · 1 failed · 2 bad input
-"""
-NUMBERS = {"size": 224, "batch_size": 64, "images": 512, "rounds": 10, "quiet": 0, "workers": 2}
-TEXTS = {
-    "photos": "photographs",
-    "parts": "what to measure",
-    "torch_python": "interpreter",
-    "tf_python": "interpreter",
-    "record": "file",
-    "markdown": "file",
+Ours, torchvision's and tf.data's, and what of it the training loop keeps. The
+last line of the output is a JSON object."""
+NUMBERS = {
+    "size": (224, "side of the crops, pixels"),
+    "batch_size": (64, "images in a batch"),
+    "images": (512, "images of a line in a round; four times as many for loaders and loops"),
+    "rounds": (10, "rounds, in each of which every line has its turn"),
+    "quiet": (0, "seconds in all to repeat turns that others disturbed, once they have left the machine"),
+    "workers": (2, "worker processes or threads of the lines with several, and cores that they may use"),
 }
 PARTS = ("core", "loaders", "loop", "memory")
 SUFFIXES = (".jpg", ".jpeg")
 PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
 
+def create_parser() -> command.Parser:
+    """The flags of the command."""
+    usage = "(--photos=DIR|ZIP [OPTIONS] | --record=FILE.json --markdown=FILE.md)"
+    parser = command.Parser("python benchmarks/input.py", DESCRIPTION, usage=usage)
+    parser.add_argument(
+        "--photos", metavar="DIR|ZIP", default="", help="JPEGs: a folder, searched with all below it, or a zip archive"
+    )
+    for name, (default, text) in NUMBERS.items():
+        kind = flags.whole_number(min(default, 1))
+        parser.add_argument(f"--{name}", metavar="N", type=kind, default=default, help=text)
+    kind, shown = flags.list_of(flags.one_of(PARTS)), ",".join(PARTS)
+    parser.add_argument("--parts", metavar="PART,...", type=kind, default=PARTS, help=f"what to measure, of {shown}")
+    for flag, name in PEERS.items():
+        text = f"interpreter with benchmarks/requirements-{name}.txt; without it that peer is left out"
+        parser.add_argument(f"--{flag}", metavar="FILE", default="", help=text)
+    text = "file for the record that is also the last line printed"
+    parser.add_argument("--record", metavar="FILE.json", type=flags.path, help=text)
+    text = "a file to write the tables of --record to; nothing is measured"
+    parser.add_argument("--markdown", metavar="FILE.md", type=flags.path, help=text)
+    return parser
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    given = command.parse_flags(["input", *arguments], TEXTS | dict.fromkeys(NUMBERS, "number"))
+    given = vars(create_parser().parse(arguments))
     if given["markdown"]:
-        write_markdown(Path(given["markdown"]), _tables(_read_record(Path(given["record"]))))
+        if given["record"] is None:
+            raise InputError("--record is missing: the file whose tables to write, such as --record=input.json")
+        write_markdown(given["markdown"], _tables(_read_record(given["record"])))
         return
-    numbers = {name: _number(name, given[name] or str(default)) for name, default in NUMBERS.items()}
-    parts = given["parts"].split(",") if given["parts"] else PARTS
-    for part in parts:
-        check_name("--parts", part, PARTS)
+    numbers, parts = {name: given[name] for name in NUMBERS}, given["parts"]
     if numbers["images"] % numbers["batch_size"]:
         raise InputError(f"--images={numbers['images']} is no multiple of --batch_size={numbers['batch_size']}")
-    if given["record"] and not Path(given["record"]).parent.is_dir():
+    if given["record"] and not given["record"].parent.is_dir():
         raise InputError(f"--record={given['record']}: there is no such folder")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
@@ -92,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     record = _record(setting, numbers, photos, measured) | {"memory": memory}
     record["hardware"]["load_before"] = round(load, 2)
     if given["record"]:
-        Path(given["record"]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        given["record"].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print_tables(Console(), *_tables(record))
     print(json.dumps(record))
 
@@ -210,13 +216,6 @@ def _cores(count: int) -> tuple[int, ...]:
     return tuple(cores)[-count:]
 
 
-def _number(flag: str, text: str) -> int:
-    least = min(NUMBERS[flag], 1)
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise InputError(f"--{flag}={text} (allowed: a whole number from {least} on)")
-    return int(text)
-
-
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -234,7 +233,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(USAGE, end="")
-        sys.exit(0)
-    command.exit_with(lambda: main(sys.argv[1:]))
+    command.run(main)

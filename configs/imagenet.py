@@ -33,8 +33,9 @@ def data_config() -> ConfigDict:
 def he2015(model: str, variant: str) -> ConfigDict:
     """The recipe that [H15] gives all its ImageNet nets, or a variant of it.
 
-    variant: "paper"; "torchvision", how the weights torchvision calls IMAGENET1K_V1 were trained (not for plain nets);
-        "study_text", with the weight decay that the study text has.
+    Args:
+        variant: "paper"; "torchvision", how the weights torchvision calls IMAGENET1K_V1 were trained (not for plain nets);
+            "study_text", with the weight decay that the study text has.
     """
     plain = model.startswith("plain")
     variants = ("paper", "study_text") if plain else ("paper", "torchvision", "study_text")

@@ -1,6 +1,7 @@
 """Files: written whole or not at all, JSON, and a user's Python files, which are named "path/to/file.py:NAME"."""
 
 import contextlib
+import errno
 import functools
 import importlib.util
 import json
@@ -8,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,37 +20,67 @@ _GUEST = re.compile(r"(?P<file>.*\.py)(:(?P<name>.*))?", re.DOTALL)
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Generator[Path, None, None]:
-    """A file beside `path` to write to, which takes its place when the block ends, and is removed where it fails.
+def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]:
+    """Gives a temporary file beside `path` to write to, which replaces `path` when the block ends.
+
+    The contents reach the disk before the file gets its name, and the name before this returns: after a power failure
+    the file is the old one or the whole new one. If the block fails, the temporary file is removed.
+
+    Args:
+        path: the file to write.
+        remedy: what the error tells the user to do.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        reason = error.strerror or error
+        raise InputError(
+            f"{path} cannot be written" + (f" ({reason}): {remedy}" if remedy else f": {reason}")
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all; InputError where it cannot be written."""
-    with atomic_write(path) as temporary:
+def _sync(path: Path) -> None:
+    """Waits until a file or the names in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems do not sync folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, values: Mapping[str, Any], *, remedy: str = "") -> None:
+    """Writes a JSON file with `atomic_write`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic_write(path, remedy=remedy) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Returns the JSON object in a file.
 
     Raises:
-        InputError: it is not JSON, or not an object.
+        InputError: the file cannot be read, is not JSON, or is not an object.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):

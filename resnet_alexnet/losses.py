@@ -79,13 +79,13 @@ def binary_cross_entropy(
     A logarithm below -100 counts as -100, so a certain wrong answer costs 100.
 
     Args:
-      probabilities: within [0, 1]; outside, the result is NaN.
-      labels: 0, 1 or anything between (soft or multi-label targets), of exactly the probabilities' shape.
-      reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
-        rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+        probabilities: within [0, 1]; outside, the result is NaN.
+        labels: 0, 1 or anything between (soft or multi-label targets), of exactly the probabilities' shape.
+        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
+            rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
 
     Raises:
-      InputError: the shapes differ, or the reduction is unknown.
+        InputError: the shapes differ, or the reduction is unknown.
     """
     check_name("reduction", reduction, _BINARY_REDUCTIONS)
     _check_same_shape("probabilities", probabilities, labels)
@@ -102,13 +102,13 @@ def binary_cross_entropy_with_logits(
     """Binary cross-entropy -[y logsigmoid(z) + (1 - y) logsigmoid(-z)] of logits, in nats.
 
     Args:
-      logits: any real number; exact also where the sigmoid rounds to 0 or 1.
-      labels: 0, 1 or anything between (soft or multi-label targets), of exactly the logits' shape.
-      reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
-        rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+        logits: any real number; exact also where the sigmoid rounds to 0 or 1.
+        labels: 0, 1 or anything between (soft or multi-label targets), of exactly the logits' shape.
+        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
+            rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
 
     Raises:
-      InputError: the shapes differ, or the reduction is unknown.
+        InputError: the shapes differ, or the reduction is unknown.
 
     Departure: both papers train with softmax; logistic units are those of the one-column AlexNet's author code.
     """
@@ -129,12 +129,12 @@ def softmax_cross_entropy(
     """Softmax cross-entropy -sum_k y_k log softmax(z)_k, in nats.
 
     Args:
-      logits: at least two classes.
-      labels: class numbers, or one row of class weights an image (one-hot or soft).
-      reduction: "mean" over the images, or "none", one loss an image.
+        logits: at least two classes.
+        labels: class numbers, or one row of class weights an image (one-hot or soft).
+        reduction: "mean" over the images, or "none", one loss an image.
 
     Raises:
-      InputError: labels fit neither form, there is only one class, or the reduction is unknown.
+        InputError: labels fit neither form, there is only one class, or the reduction is unknown.
 
     Source: [K12 section 3.5] "maximizes the multinomial logistic regression objective"; [H15 section 3.3].
     """
@@ -162,7 +162,7 @@ def targets(labels: Int[Array, "batch"], num_classes: int) -> Float[Array, "batc
     """Class numbers as float32 targets: one-hot rows, or one column of 0 and 1 for a single-logit binary task.
 
     Raises:
-      InputError: labels are not a list of integers.
+        InputError: labels are not a list of integers.
     """
     if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise InputError(f"labels are {labels.dtype}{list(labels.shape)}: targets wants integers of shape (batch,)")
@@ -195,14 +195,14 @@ def create_loss(
     logits' shape.
 
     Args:
-      name: one of `LOSSES`; "binary_cross_entropy" sees sigmoid(logits).
-      reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (classes times larger).
-      label_smoothing: how much of each label is spread evenly over the classes, in [0, 1): y becomes
-        (1 - s) y + s / K, for softmax and for K logistic units alike; a single logit stands for two classes.
+        name: one of `LOSSES`; "binary_cross_entropy" sees sigmoid(logits).
+        reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (classes times larger).
+        label_smoothing: how much of each label is spread evenly over the classes, in [0, 1): y becomes
+            (1 - s) y + s / K, for softmax and for K logistic units alike; a single logit stands for two classes.
 
     Raises:
-      InputError: name or reduction is unknown, or the smoothing out of its range; when called, labels and logits do
-        not fit together.
+        InputError: name or reduction is unknown, or the smoothing out of its range; when called, labels and logits do
+            not fit together.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7.
     """

@@ -3,13 +3,18 @@
 A batch gives sums; sums add over batches and devices; only the last division makes rates of them.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from resnet_alexnet.errors import InputError
 
 Sums = dict[str, Float[Array, ""]]
+ArrayT = TypeVar("ArrayT", np.ndarray, Array)
 
 
 def _has_top5(num_classes: int) -> bool:
@@ -17,34 +22,43 @@ def _has_top5(num_classes: int) -> bool:
     return num_classes >= 5
 
 
-def _label_rank(logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]) -> Int[Array, "batch"]:
-    """How many classes are placed before the label; on ties the lower class comes first, as in `jax.lax.top_k`.
+def label_rank(scores: Float[ArrayT, "batch classes"], labels: Int[ArrayT, "batch"]) -> Int[ArrayT, "batch"]:
+    """Counts the classes that are placed before the label, of numpy and of jax arrays.
 
-    A NaN anywhere in the row, or a label that is no class, places all classes before it: always an error.
+    On ties the lower class comes first, as in `jax.lax.top_k`. A NaN anywhere in the row, or a label that is not a
+    class, places all classes before the label.
+
+    Args:
+        scores: logits or probabilities.
+        labels: class numbers.
     """
-    num_classes = logits.shape[-1]
-    label_logit = jnp.take_along_axis(logits, labels[:, None], axis=-1, mode="clip")
-    lower_class = jnp.arange(num_classes) < labels[:, None]
-    before = (logits > label_logit) | ((logits == label_logit) & lower_class)
-    valid = ~jnp.isnan(logits).any(axis=-1) & (labels >= 0) & (labels < num_classes)
-    return jnp.where(valid, before.sum(axis=-1), num_classes)
+    xp = scores.__array_namespace__()
+    num_classes = scores.shape[-1]
+    label_score = xp.take_along_axis(scores, xp.clip(labels, 0, num_classes - 1)[:, None], axis=-1)
+    lower_class = xp.arange(num_classes) < labels[:, None]
+    before = (scores > label_score) | ((scores == label_score) & lower_class)
+    valid = ~xp.isnan(scores).any(axis=-1) & (labels >= 0) & (labels < num_classes)
+    return xp.where(valid, before.sum(axis=-1), num_classes)
+
+
+def top_errors(
+    scores: Float[ArrayT, "batch classes"], labels: Int[ArrayT, "batch"]
+) -> dict[str, Bool[ArrayT, "batch"]]:
+    """Says which images are wrong: "top1" and, for five classes or more, "top5"; see `label_rank`."""
+    rank = label_rank(scores, labels)
+    # A row without a valid rank is an error even where five classes leave nothing outside the top 5.
+    return {"top1": rank >= 1} | ({"top5": rank >= 5} if _has_top5(scores.shape[-1]) else {})
 
 
 def _errors(logits: Float[Array, "batch classes"], labels: Num[Array, "..."]) -> dict[str, Bool[Array, "batch"]]:
     """Which images are wrong, by the names of the sums."""
-    num_classes = logits.shape[-1]
-    if num_classes == 1:
+    if logits.shape[-1] == 1:
         # NaN > 0 is false, which would be right for label 0.
         logit, is_positive = logits[:, 0], labels.reshape(-1) > 0.5
         return {"top1_errors": ((logit > 0) != is_positive) | jnp.isnan(logit)}
     if labels.ndim == 2:
         labels = labels.argmax(axis=-1)
-    rank = _label_rank(logits, labels)
-    errors = {"top1_errors": rank >= 1}
-    if _has_top5(num_classes):
-        # A row without a valid rank is an error even where five classes leave nothing outside the top 5.
-        errors["top5_errors"] = rank >= 5
-    return errors
+    return {f"{name}_errors": wrong for name, wrong in top_errors(logits, labels).items()}
 
 
 def batch_sums(
@@ -59,16 +73,16 @@ def batch_sums(
     an error. Equal logits are ordered as `jax.lax.top_k` does: the lower class first.
 
     Args:
-      logits: one column is a binary task, positive where its logit is above 0.
-      labels: class numbers, or rows of class weights, whose largest is the class.
-      mask: true for an image, false for padding.
-      losses: one an image, as a function of `losses.create_loss` gives them.
+        logits: one column is a binary task, positive where its logit is above 0.
+        labels: class numbers, or rows of class weights, whose largest is the class.
+        mask: true for an image, false for padding.
+        losses: one an image, as a function of `losses.create_loss` gives them.
 
     Returns:
-      Scalars; "top5_errors" only for five classes or more.
+        Scalars; "top5_errors" only for five classes or more.
 
     Raises:
-      InputError: the four do not speak of the same number of images.
+        InputError: the four do not speak of the same number of images.
     """
     batch = logits.shape[:1]
     if logits.ndim != 2 or mask.shape != batch or losses.shape != batch or labels.shape not in (batch, logits.shape):
@@ -80,6 +94,17 @@ def batch_sums(
     rows = {"count": jnp.ones(batch), "loss": losses, **_errors(logits, labels)}
     # where, not a product: 0 * NaN is NaN.
     return {name: jnp.where(mask, row.astype(jnp.float32), 0.0).sum() for name, row in rows.items()}
+
+
+def loss_and_error_sums(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    mask: Bool[Array, "batch"],
+    *,
+    loss: Callable[[Array, Array], Float[Array, "batch"]],
+) -> Sums:
+    """As `batch_sums`, of a loss: a function of logits and labels that gives one value per image."""
+    return batch_sums(logits, labels, mask, loss(logits, labels))
 
 
 def zero_sums(num_classes: int) -> Sums:
@@ -97,7 +122,7 @@ def error_rates(sums: Sums) -> dict[str, float]:
     """Mean "loss" (nats), "top1_error" and, for five classes or more, "top5_error" (both in percent).
 
     Raises:
-      InputError: no image was counted.
+        InputError: no image was counted.
     """
     count = float(sums["count"])
     if count == 0:

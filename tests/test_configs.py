@@ -15,12 +15,13 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from configs import default
-from resnet_alexnet import losses, models
-from resnet_alexnet.cli import command
+from resnet_alexnet import losses, main, models
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.train.experiment import check_bn_group, check_numbers, count_logits, create_experiment, describe
-from resnet_alexnet.train.optimizer import create_optimizer
+from resnet_alexnet.train.experiment import check_numbers, count_logits, create_experiment
+from resnet_alexnet.train.model import check_bn_group, set_options
+from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.workdir.config import flatten, load_config, override, to_json
 
 ROOT = Path(__file__).parents[1]
@@ -177,13 +178,22 @@ def fields(config: ConfigDict) -> dict:
     return flatten(config.to_dict())
 
 
+def optimizer_of(config: ConfigDict) -> Optimizer:
+    return create_optimizer(
+        config.optim,
+        config.schedule,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        lr_multipliers=config.finetune.lr_multipliers,
+    )
+
+
 @functools.cache
 def parameters_of(json_model: str, size: int, channels: int, num_classes: int, batch_size: int):
     """The shapes of a model's parameters, of the model group as JSON: recipes that share a model build it once."""
-    config = default.get_config()
-    config.model.update(json.loads(json_model))
     preprocessing = Preprocessing(size, channels, np.zeros(channels), np.ones(channels), ("",) * num_classes)
-    spec = describe(config, preprocessing, num_classes)
+    model = json.loads(json_model)
+    spec = ModelSpec(model["name"], set_options(model), num_classes, "softmax", preprocessing)
     check_bn_group(spec, batch_size)
     return nnx.to_pure_dict(nnx.state(spec.abstract(), nnx.Param))
 
@@ -210,7 +220,7 @@ def test_recipe_builds_its_model_optimizer_and_loss(recipe):
     num_classes = count_logits(config, config.dataset.classes or ("",) * num_classes)
     model = json.dumps({name: value for name, value in config.model.items() if value is not None})
     params = parameters_of(model, size, channels, num_classes, config.batch_size)
-    optimizer = create_optimizer(config)
+    optimizer = optimizer_of(config)
     assert jax.tree.leaves(jax.eval_shape(optimizer.tx.init, params))  # the masks find their parameters
     loss = losses.create_loss(config.loss.name, reduction=config.loss.reduction)
     batch = (config.batch_size,)
@@ -241,7 +251,7 @@ def test_the_modern_average_forgets_as_torchvisions_does():
 
 def test_author_code_divides_the_rate_by_250_over_the_run():
     config = load("alexnet:author_code")
-    schedule = create_optimizer(config).schedule
+    schedule = optimizer_of(config).schedule
     rates = [float(schedule(config.num_steps * eighth // 8)) for eighth in (1, 3, 5, 7)]
     np.testing.assert_allclose(rates, 0.01 / 250 ** (np.arange(4) / 3), rtol=1e-5)
 
@@ -254,7 +264,7 @@ def test_docstring_opens_with_a_command_that_runs_the_file(name, monkeypatch):
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "resnet_alexnet.main"]
     assert re.match(rf"--config=configs/{name}\.py(:|$)", words[3])
-    config, workdir = command.parse_run(words[3:])
+    config, workdir = main.read_run(main.create_parser().parse(words[3:]))
     assert config.num_steps > 0
     assert workdir.parent == Path("runs")
 
@@ -315,6 +325,6 @@ def test_synthetic_data_alone_makes_an_imagenet_recipe_a_dry_run(recipe):
         words.append("--config.batch_size=128")
     override(config, words)
     experiment = create_experiment(config, jax.devices()[:1])
-    assert experiment.splits.train.image_shape == (224, 224, 3)
-    assert len(experiment.splits.train.classes) == 1000
-    assert experiment.splits.validation is not None  # the plateau reads it
+    assert experiment.inputs.splits.train.image_shape == (224, 224, 3)
+    assert len(experiment.inputs.splits.train.classes) == 1000
+    assert experiment.inputs.splits.validation is not None  # the plateau reads it

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and JSON files."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import absolute_guest, atomic_write, is_guest, load_guest
+from resnet_alexnet.files import absolute_guest, atomic_write, is_guest, load_guest, read_json, write_json
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
@@ -21,10 +21,52 @@ def test_the_file_is_replaced_when_all_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def write(path, error):
-    with atomic_write(path) as temporary:
+def write(path, error, *, remedy=""):
+    with atomic_write(path, remedy=remedy) as temporary:
         temporary.write_text("half")
         raise error
+
+
+def test_the_contents_are_on_disk_before_the_name_and_the_name_before_it_returns(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor):
+        calls.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def record_replace(source, target):
+        calls.append(("replace", os.stat(source).st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr("os.fsync", record_fsync)
+    monkeypatch.setattr("os.replace", record_replace)
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    file = path.stat().st_ino
+    assert calls == [("fsync", file), ("replace", file), ("fsync", tmp_path.stat().st_ino)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_only_a_file_system_that_cannot_sync_is_let_off(tmp_path, monkeypatch, number):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", fail)
+    if number == errno.EINVAL:
+        write_json(tmp_path / "a.json", {})
+        assert os.listdir(tmp_path) == ["a.json"]
+    else:
+        with pytest.raises(InputError, match=r"a\.json cannot be written: Input/output error"):
+            write_json(tmp_path / "a.json", {})
+        assert os.listdir(tmp_path) == []
+
+
+def test_the_error_ends_with_the_remedy(tmp_path):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match=r"a\.txt cannot be written \(No space left on device\): make room$"):
+        write(tmp_path / "a.txt", error, remedy="make room")
 
 
 @pytest.mark.parametrize(
@@ -90,3 +132,26 @@ def test_a_guest_that_cannot_be_had_is_one_line(tmp_path, monkeypatch, text, nam
     with pytest.raises(InputError, match=message) as raised:
         load_guest(f"{tmp_path}/bad.py:{name}", field="model.name")
     assert "\n" not in str(raised.value)
+
+
+def test_json_gives_back_what_was_written(tmp_path):
+    values = {"a": [1, 2.5, None], "b": {"c": "ü"}}
+    write_json(tmp_path / "a.json", values)
+    assert read_json(tmp_path / "a.json") == values
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"a\.json cannot be read: No such file or directory$"),
+        (b"", r"a\.json is not JSON: "),
+        (b'{"a": \xff}', r"a\.json is not JSON: "),
+        (b"[1]", r"a\.json is not a JSON object$"),
+    ],
+)
+def test_what_is_not_a_json_object_is_said_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_json(tmp_path / "a.json")
+    assert len(str(error.value).splitlines()) == 1

@@ -55,6 +55,27 @@ def test_sums_equal_a_slow_loop(classes):
         assert sums[name] == pytest.approx(value, rel=1e-5), name
 
 
+@pytest.mark.parametrize("classes", [2, 4, 5, 6, 12])
+def test_ranks_one_image_at_a_time_and_the_same_in_numpy_and_jax(classes):
+    scores, labels, _, _ = _random_set(classes, 200, classes)
+    labels[:20] = np.arange(-10, 10)  # some are no class
+    expected = [
+        classes
+        if np.isnan(row).any() or not 0 <= label < classes
+        else np.argsort(-row, kind="stable").tolist().index(label)
+        for row, label in zip(scores, labels, strict=True)
+    ]
+    ranks = metrics.label_rank(scores, labels)
+    assert isinstance(ranks, np.ndarray)
+    assert ranks.tolist() == expected
+    for rank in (metrics.label_rank, jax.jit(metrics.label_rank)):
+        assert rank(jnp.asarray(scores), jnp.asarray(labels)).tolist() == expected
+    errors = metrics.top_errors(scores, labels)
+    assert errors.keys() == ({"top1", "top5"} if classes >= 5 else {"top1"})
+    for name, wrong in errors.items():
+        assert wrong.tolist() == [rank >= int(name[3:]) for rank in expected]
+
+
 def test_ties_are_resolved_as_top_k_does():
     logits, labels, mask, losses = _random_set(3, 300, 9)
     logits = np.nan_to_num(logits, nan=1.0)

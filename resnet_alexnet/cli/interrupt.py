@@ -1,8 +1,13 @@
-"""SIGTERM and Ctrl-C as a question the loop asks between steps."""
+"""SIGTERM and Ctrl-C, noted until the loop asks or raised at once."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
+from typing import NoReturn
+
+from resnet_alexnet.errors import InterruptedRunError
 
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}  # EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT
 
@@ -42,3 +47,29 @@ class Interrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+@contextlib.contextmanager
+def stoppable(state: Callable[[], str]) -> Iterator[None]:
+    """Stops the block on SIGTERM and Ctrl-C, wherever it is; for the main thread.
+
+    Args:
+        state: says what is done so far, such as "stopped: 3 of 8 files are complete".
+
+    Raises:
+        InterruptedRunError: one of the two came. The message is the state and how to continue.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(number)  # which nothing takes for an error of its own, such as a damaged file
+
+    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError(
+            f"{state()}; run the same command again to go on", EXIT_CODES[interrupt.args[0]]
+        ) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

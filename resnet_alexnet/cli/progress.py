@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich import box, progress
 from rich.console import Console
@@ -27,6 +27,7 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "step_images_per_second": lambda speed: f"device needs {_rate(speed)}",
     "input_wait_percent": lambda percent: f"waits for input {percent:.0f} %",
 }
+Item = TypeVar("Item")
 _ON_THE_BAR = ("train/loss", "train/top1_error", "images_per_second", "input_wait_percent")
 
 
@@ -96,7 +97,7 @@ class Progress:
         bar = progress.Progress(
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}", style="bold"),
             progress.BarColumn(bar_width=None),
-            _StatusColumn(self._status),
+            _StatusColumn(lambda task: self._status()),
             console=Console(file=sys.stdout),
             refresh_per_second=4,
             expand=True,
@@ -133,27 +134,76 @@ class Progress:
 class _StatusColumn(progress.ProgressColumn):
     """A column that asks for its text whenever the bar redraws."""
 
-    def __init__(self, status: Callable[[], str]) -> None:
+    def __init__(self, status: Callable[[progress.Task], str]) -> None:
         super().__init__(Column(no_wrap=True))
         self._ask = status
 
     def render(self, task: progress.Task) -> Text:
-        return Text(self._ask())
+        return Text(self._ask(task))
 
 
-def progress_bar(items: Iterable, length: int, description: str) -> Iterator:
-    """Passes items on, with a bar that shows how many of `length` are done; on a terminal only."""
-    if not _is_live():
+def progress_bar(
+    items: Iterable[Item],
+    length: int,
+    description: str,
+    *,
+    size: Callable[[Item], int] = lambda item: 1,
+    line_seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Passes items on and shows how many of `length` are done, how many a second, and the time left.
+
+    On a terminal: a live bar, which is removed at the end. Anywhere else: nothing, or plain lines.
+
+    Args:
+        items: what is passed on; each counts as done when the next one is asked for.
+        length: how many there are.
+        description: what they are, in the plural.
+        size: how many an item counts for.
+        line_seconds: seconds between two plain lines; None for no lines.
+        clock: seconds since any fixed moment.
+    """
+    if _is_live():
+        yield from _with_bar(items, length, description, size)
+    elif line_seconds is not None:
+        yield from _with_lines(items, length, description, size, line_seconds, clock)
+    else:
         yield from items
-        return
+
+
+def _with_bar(items: Iterable[Item], length: int, description: str, size: Callable[[Item], int]) -> Iterator[Item]:
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=None),
-        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        _StatusColumn(lambda task: f"{_rate(task.speed)}/s" if task.speed else ""),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(file=sys.stdout), transient=True) as bar:
-        yield from bar.track(items, total=length, description=description)
+        task = bar.add_task(description, total=length)
+        for item in items:
+            yield item
+            bar.advance(task, size(item))
+
+
+def _with_lines(
+    items: Iterable[Item],
+    length: int,
+    description: str,
+    size: Callable[[Item], int],
+    seconds: float,
+    clock: Callable[[], float],
+) -> Iterator[Item]:
+    done, printed, last = 0, 0, clock()
+    for item in items:
+        yield item
+        done += size(item)
+        now = clock()
+        if done > printed and now - last > seconds:
+            speed = (done - printed) / (now - last)
+            left = _duration((length - done) / speed)
+            print(f"{done:,} of {length:,} {description}  {_rate(speed)}/s  {left} left", flush=True)
+            printed, last = done, now
 
 
 def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:

@@ -15,13 +15,13 @@ class ArraySource:
     """A source held in memory, checked when it is made.
 
     Attributes:
-      images: all images.
-      labels: the class index of each image.
-      classes: class names.
-      name: what to call this data in an error.
+        images: all images.
+        labels: the class index of each image.
+        classes: class names.
+        name: what to call this data in an error.
 
     Raises:
-      InputError: no images; arrays of another type or shape; a label that is no index into `classes`.
+        InputError: no images; arrays of another type or shape; a label that is no index into `classes`.
     """
 
     images: UInt8[np.ndarray, "num_examples height width channels"]

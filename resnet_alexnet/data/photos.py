@@ -85,10 +85,10 @@ class PhotoSource:
     """A source that reads, decodes and crops photographs as they are asked for.
 
     Attributes:
-      photos: the encoded photographs.
-      image_shape: (height, width, channels) of a view, pixels.
-      train_view: makes the view for training, with the draws of one (seed, epoch, photograph).
-      test_view: makes the view for testing and measuring.
+        photos: the encoded photographs.
+        image_shape: (height, width, channels) of a view, pixels.
+        train_view: makes the view for training, with the draws of one (seed, epoch, photograph).
+        test_view: makes the view for testing and measuring.
     """
 
     photos: Photos
@@ -112,7 +112,7 @@ class PhotoSource:
         READABLE. What stands in the other rows does not depend on it.
 
         Raises:
-          InputError: without a draw, a photograph cannot be read; or very many in a row cannot.
+            InputError: without a draw, a photograph cannot be read; or very many in a row cannot.
         """
         batch = {
             "image": np.empty((len(indices), *self.image_shape), np.uint8),
@@ -146,7 +146,7 @@ class PhotoSource:
         """The whole photograph at `index`, and its label.
 
         Raises:
-          InputError: it cannot be read.
+            InputError: it cannot be read.
         """
         try:
             data, label = self.photos.read(index)
@@ -176,7 +176,7 @@ class PhotoSource:
         """Index, view and label of the photograph at `index`, or of the first after it that can be read.
 
         Raises:
-          InputError: very many in a row cannot.
+            InputError: very many in a row cannot.
         """
         for other in range(index, index + min(MOST_IN_A_ROW, len(self))):
             other %= len(self)
@@ -207,15 +207,15 @@ def load(
     """Decodes a whole source into memory.
 
     Args:
-      source: photographs that are used as they are (`geometry.whole_image`).
-      name: what to call the set in an error.
-      max_unreadable: photographs that may be unreadable, and have the next one that is not in their place, as in
-        `gather`; None for the views for testing, of which none may.
-      progress: called with (an iterable, its length, a description); shows how far it is and gives it back.
-      report: called with a line for each photograph that was replaced.
+        source: photographs that are used as they are (`geometry.whole_image`).
+        name: what to call the set in an error.
+        max_unreadable: photographs that may be unreadable, and have the next one that is not in their place, as in
+            `gather`; None for the views for testing, of which none may.
+        progress: called with (an iterable, its length, a description); shows how far it is and gives it back.
+        report: called with a line for each photograph that was replaced.
 
     Raises:
-      InputError: see `gather`; or too many are unreadable.
+        InputError: see `gather`; or too many are unreadable.
     """
 
     def example(index: int) -> dict[str, np.ndarray]:
@@ -259,7 +259,7 @@ def watch_unreadable(
     """Passes chunks on without `unreadable`; reports each photograph that was replaced once, and counts them.
 
     Raises:
-      InputError: more than `most` different photographs could not be read.
+        InputError: more than `most` different photographs could not be read.
     """
     seen: set[int] = set()
     for step, chunk in chunks:

@@ -13,14 +13,23 @@ from resnet_alexnet.errors import InputError, check_name
 Images = ArraySource | Photos  # a split as its files have it
 
 
+def held_out_start(count: int, fraction: float) -> int:
+    """Returns the index at which the validation part of `count` examples starts.
+
+    The last floor(fraction * count) are held out.
+    """
+    # The small term keeps 0.29 * 100 = 28.999999999999996 from losing an example.
+    return count - math.floor(fraction * count + 1e-9)
+
+
 def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Images | None]:
     """Splits a training set into (train, validation), class by class, without randomness.
 
-    The last floor(fraction * count) examples of every class, in file order, are the validation set: 4,500/500 of the
+    The last examples of every class, in file order, are the validation set (see `held_out_start`): 4,500/500 of the
     embedded sample, 45k/5k of CIFAR-10 for 0.1. Both parts keep the file order. Fraction 0 holds nothing out.
 
     Raises:
-      InputError: fraction outside [0, 1), or so small that no class gives an example.
+        InputError: fraction outside [0, 1), or so small that no class gives an example.
 
     Source: He 2015, section 4.2 (45k/5k). Departure: the paper does not say which 5k; this choice is reproducible.
     """
@@ -32,8 +41,7 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
     held = np.zeros(len(labels), bool)
     for label in range(len(images.classes)):
         examples = np.flatnonzero(labels == label)
-        # The small term keeps 0.29 * 100 = 28.999999999999996 from losing an example.
-        held[examples[len(examples) - math.floor(fraction * len(examples) + 1e-9) :]] = True
+        held[examples[held_out_start(len(examples), fraction) :]] = True
     if not held.any():
         raise InputError(
             f"validation_fraction={fraction} holds out no example of {name}: its largest class has "
@@ -46,7 +54,7 @@ def select_classes(images: Images, classes: Sequence[str], *, name: str) -> Imag
     """The examples of the named classes, in file order, relabeled 0, 1, ... in the order of `classes`.
 
     Raises:
-      InputError: an unknown or repeated name, or fewer than two.
+        InputError: an unknown or repeated name, or fewer than two.
     """
     classes = tuple(classes)
     for wanted in classes:

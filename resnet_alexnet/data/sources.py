@@ -47,7 +47,8 @@ class Source(Protocol):
     def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
         """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
 
-        draw: what random views depend on, besides the index; None gives the views for testing.
+        Args:
+            draw: what random views depend on, besides the index; None gives the views for testing.
         """
         ...
 
@@ -64,7 +65,8 @@ class Source(Protocol):
 class Splits:
     """The parts of one data set; `validation` and `test` are None where there is none.
 
-    statistics: those of the whole training set, where they were stored with it.
+    Attributes:
+        statistics: those of the whole training set, where they were stored with it.
     """
 
     train: Source
@@ -109,26 +111,26 @@ def create_splits(
     """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
 
     Args:
-      name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own, FILE.py:FUNCTION.
-      data_dir: folder (for "npz", file) of the set; empty for what needs none.
-      train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
-      validation_split: likewise; empty: its own, or what is held out.
-      test_split: likewise; empty: its own, if it has labels.
-      validation_fraction: part of the training set held out, in [0, 1), where the set has no validation split.
-      classes: names of the classes to keep, relabeled in this order; empty keeps all.
-      crops: crops of photographs; None takes images as they are, which must then all have one size.
-      in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
-      image_size: height and width in pixels, of "synthetic" (default 32); for data that is read, None or what the data
-        (or the views) have.
-      channels: color channels, likewise (synthetic: 3).
-      num_classes: of "synthetic" alone, before `classes` selects (10).
-      num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
-      max_unreadable: training images that may be unreadable and replaced by the next, on the way into memory.
-      progress: shows how far the decoding of a set that goes into memory, and the check of the others, are.
-      report: called with a line for each image that could not be read and was replaced on the way into memory.
+        name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own, FILE.py:FUNCTION.
+        data_dir: folder (for "npz", file) of the set; empty for what needs none.
+        train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
+        validation_split: likewise; empty: its own, or what is held out.
+        test_split: likewise; empty: its own, if it has labels.
+        validation_fraction: part of the training set held out, in [0, 1), where the set has no validation split.
+        classes: names of the classes to keep, relabeled in this order; empty keeps all.
+        crops: crops of photographs; None takes images as they are, which must then all have one size.
+        in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
+        image_size: height and width in pixels, of "synthetic" (default 32); for data that is read, None or what the data
+            (or the views) have.
+        channels: color channels, likewise (synthetic: 3).
+        num_classes: of "synthetic" alone, before `classes` selects (10).
+        num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
+        max_unreadable: training images that may be unreadable and replaced by the next, on the way into memory.
+        progress: shows how far the decoding of a set that goes into memory, and the check of the others, are.
+        report: called with a line for each image that could not be read and was replaced on the way into memory.
 
     Raises:
-      InputError: unknown name; missing or damaged files; an option out of range or in conflict with the data.
+        InputError: unknown name; missing or damaged files; an option out of range or in conflict with the data.
     """
     check_fraction(validation_fraction)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
@@ -175,22 +177,22 @@ def open_split(
     Nothing else is decoded or checked, and nothing is measured, so it is open at once.
 
     Args:
-      split: "train", "validation" or "test"; empty: "test" where there is one, else "validation".
-      name: as of `create_splits`, and so are the others; `sizes` are image_size, channels, num_classes, num_examples.
-      data_dir: see `create_splits`.
-      train_split: see `create_splits`.
-      validation_split: see `create_splits`.
-      test_split: see `create_splits`.
-      validation_fraction: see `create_splits`.
-      classes: see `create_splits`; of a TFDS set all records are read to choose them.
-      progress: shows how far that is.
-      sizes: see `create_splits`.
+        split: "train", "validation" or "test"; empty: "test" where there is one, else "validation".
+        name: as of `create_splits`, and so are the others; `sizes` are image_size, channels, num_classes, num_examples.
+        data_dir: see `create_splits`.
+        train_split: see `create_splits`.
+        validation_split: see `create_splits`.
+        test_split: see `create_splits`.
+        validation_fraction: see `create_splits`.
+        classes: see `create_splits`; of a TFDS set all records are read to choose them.
+        progress: shows how far that is.
+        sizes: see `create_splits`.
 
     Returns:
-      The split's name, and the split.
+        The split's name, and the split.
 
     Raises:
-      InputError: there is no such split; or see `create_splits`.
+        InputError: there is no such split; or see `create_splits`.
     """
     check_fraction(validation_fraction)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}

@@ -10,16 +10,18 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """Statistics of uint8 images of one size, in pixel values from 0 to 255.
 
-    count: images measured.
-    pixel_mean: the mean image.
-    covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
-        the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
+    Attributes:
+        count: images measured.
+        pixel_mean: the mean image.
+        covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
+            the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
     """
 
     count: int
@@ -111,15 +113,14 @@ def _size(image: np.ndarray) -> str:
     return "x".join(map(str, image.shape))
 
 
-def save_statistics(path: str | os.PathLike[str], statistics: Statistics) -> None:
-    """Writes statistics to an `.npz` file, whole or not at all; the same statistics give the same bytes."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+def save_statistics(path: str | os.PathLike[str], statistics: Statistics, *, remedy: str = "") -> None:
+    """Writes statistics to an `.npz` file with `atomic_write`; the same statistics give the same bytes.
+
+    Raises:
+        InputError: the file cannot be written; the message ends with `remedy`.
+    """
+    with atomic_write(Path(path), remedy=remedy) as temporary, temporary.open("wb") as file:
         np.savez(file, count=statistics.count, pixel_mean=statistics.pixel_mean, covariance=statistics.covariance)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_statistics(path: str | os.PathLike[str]) -> Statistics:

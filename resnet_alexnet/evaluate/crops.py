@@ -27,14 +27,15 @@ Views = UInt8[np.ndarray, "views height width channels"]
 class ViewSpec:
     """How one decoded image of any size becomes the views of it at one scale; equal ones give equal views.
 
-    views: "center", the central crop. "ten_crop", the four corners and the center. "fully_convolutional", the whole
-        photograph, its longer side as `long_sides` has it.
-    size: side of a crop in pixels.
-    scale: pixels to which the shorter side is resized first; None takes images of `size` as they are.
-    corners: where those of "ten_crop" are: of the central "square" ([K12] section 4.1), or of the whole resized
-        "photograph" (torchvision).
-    interpolation: of the resizing, one of `data.geometry.INTERPOLATIONS`.
-    channels: color channels of the views, 3 or 1; images are converted.
+    Attributes:
+        views: "center", the central crop. "ten_crop", the four corners and the center. "fully_convolutional", the whole
+            photograph, its longer side as `long_sides` has it.
+        size: side of a crop in pixels.
+        scale: pixels to which the shorter side is resized first; None takes images of `size` as they are.
+        corners: where those of "ten_crop" are: of the central "square" ([K12] section 4.1), or of the whole resized
+            "photograph" (torchvision).
+        interpolation: of the resizing, one of `data.geometry.INTERPOLATIONS`.
+        channels: color channels of the views, 3 or 1; images are converted.
     """
 
     views: str

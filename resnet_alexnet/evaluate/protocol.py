@@ -18,16 +18,17 @@ LARGEST_SCALE = 4096  # pixels
 class TestProtocol:
     """A way to test, the same for every network and image.
 
-    views: "center", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
-        [H15] section 3.4); see `views.ViewSpec`.
-    scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
-        Empty: each network's own.
-    average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
-        probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
-    scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
-    flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
-        with whole photographs, as both sources do, but not with the center.
-    corners: of ten crops, see `views.ViewSpec`.
+    Attributes:
+        views: "center", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
+            [H15] section 3.4); see `views.ViewSpec`.
+        scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
+            Empty: each network's own.
+        average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
+            probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
+        scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
+        flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
+            with whole photographs, as both sources do, but not with the center.
+        corners: of ten crops, see `views.ViewSpec`.
 
     Raises:
         InputError: a value that is not allowed.

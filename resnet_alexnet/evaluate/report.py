@@ -12,10 +12,10 @@ from jaxtyping import Bool, Int
 from scipy.stats import binomtest
 
 from resnet_alexnet.evaluate.scores import Scores, check_same_split
+from resnet_alexnet.metrics import top_errors
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-TOP5_CLASSES = 5  # with fewer, the top-5 error says nothing
 NO_ANSWER = -1
 
 
@@ -28,10 +28,7 @@ def report(scores: Scores) -> dict[str, Any]:
         error (None where it has none); "confusions", [class, answer, images] for wrong answers, the most frequent
         first; and "settings".
     """
-    ranks = label_ranks(scores)
-    errors = {"top1": ranks >= 1}
-    if len(scores.classes) >= TOP5_CLASSES:
-        errors["top5"] = ranks >= TOP5_CLASSES
+    errors = top_errors(scores.scores, scores.labels)
     rates: dict[str, Any] = {}
     for name, wrong in errors.items():
         rates[f"{name}_error"] = 100 * float(wrong.mean())
@@ -54,14 +51,6 @@ def report(scores: Scores) -> dict[str, Any]:
         ],
         "settings": scores.settings,
     }
-
-
-def label_ranks(scores: Scores) -> Int[np.ndarray, "images"]:
-    """How many classes are placed before the label, all of them in a row with a NaN; on ties the lower class first."""
-    values, labels = scores.scores, scores.labels[:, np.newaxis]
-    own = np.take_along_axis(values, labels, axis=1)
-    before = (values > own) | ((values == own) & (np.arange(values.shape[1]) < labels))
-    return np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
 
 
 def answers(scores: Scores) -> Int[np.ndarray, "images"]:
@@ -108,7 +97,7 @@ def compare(scores: Scores, other: Scores) -> dict[str, Any]:
         learning algorithms", for networks.
     """
     check_same_split(scores, other)
-    this_wrong, other_wrong = label_ranks(scores) >= 1, label_ranks(other) >= 1
+    this_wrong, other_wrong = (top_errors(each.scores, each.labels)["top1"] for each in (scores, other))
     only_this, only_other = int((this_wrong & ~other_wrong).sum()), int((other_wrong & ~this_wrong).sum())
     discordant = only_this + only_other
     return {

@@ -26,12 +26,13 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, Runtim
 class Scores:
     """The probabilities of every class for every image of a split, with what they are to be.
 
-    scores: probabilities; of several networks or views, their mean. A row with a NaN is an image without an answer.
-    labels: the class of each image.
-    names: what each image is called: a file, or its number.
-    classes: the classes' names, in the order of the scores.
-    settings: how the scores were made, as JSON values.
-    name: what to call these scores in an error, such as their file.
+    Attributes:
+        scores: probabilities; of several networks or views, their mean. A row with a NaN is an image without an answer.
+        labels: the class of each image.
+        names: what each image is called: a file, or its number.
+        classes: the classes' names, in the order of the scores.
+        settings: how the scores were made, as JSON values.
+        name: what to call these scores in an error, such as their file.
     """
 
     scores: Float32[np.ndarray, "images classes"]

@@ -7,7 +7,6 @@ of every shape.
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -32,7 +31,6 @@ from resnet_alexnet.pretrained.network import TrainedModel, probabilities
 
 PRECISIONS = ("float32", "bfloat16")
 _IMAGES_AHEAD = 64  # decoded, with all their views, and not yet taken
-_STEPS_IN_FLIGHT = 4  # whose scores are not yet fetched
 _FINISHED_AT_ONCE = 4096  # images whose mean logits become probabilities together
 
 Plan = dict[ViewSpec, list[tuple[int, int]]]  # the networks that want these views, and the number of their scale
@@ -79,16 +77,15 @@ def score_images(
     resize_with_one_thread()  # the threads are the parallelism
     views = partial(_views, read=read, view_specs=tuple(plan), where=where)
     rows = partial(_rows, batch_size=batch_size, mirrored=protocol.mirrored, devices=mesh.size, count=count)
-    in_flight: deque[tuple[int, int, list[int], jax.Array]] = deque()
+
+    def score(step: tuple[ViewSpec, list[int]], batch: dict[str, jax.Array]) -> list[tuple[int, int, jax.Array]]:
+        return [(network, scale, scorers[network](batch["image"])) for network, scale in plan[step[0]]]
+
     with contextlib.closing(map_in_threads(views, range(count), ahead=_IMAGES_AHEAD)) as examples:
-        for view_spec, indices, batch in _batches(progress(examples, count, f"scoring {count:,} images"), rows):
-            images = parallel.split_batch({"image": batch}, mesh)["image"]
-            for network, scale in plan[view_spec]:
-                in_flight.append((network, scale, indices, scorers[network](images)))
-            while len(in_flight) > _STEPS_IN_FLIGHT:
-                means.add(*in_flight.popleft())
-    for step in in_flight:
-        means.add(*step)
+        batches = _batches(progress(examples, count, f"scoring {count:,} images"), rows)
+        for (_, indices), results in parallel.run_batches(score, batches, mesh):
+            for network, scale, result in results:
+                means.add(network, scale, indices, result)
     scores = means.finish()
     if protocol.average == "logits":
         for network, logits in zip(networks, scores, strict=True):
@@ -107,8 +104,8 @@ def _common_classes(networks: Sequence[TrainedModel]) -> tuple[str, ...]:
     for network, title in zip(networks, titles, strict=True):
         spec = network.spec
         check_classes(spec.preprocessing.classes, classes, what=title, than=titles[0])
-        if max(2, spec.num_classes) != len(classes):
-            raise InputError(f"{title} has {spec.num_classes} logits, but names {len(classes)} classes")
+        if max(2, spec.num_logits) != len(classes):
+            raise InputError(f"{title} has {spec.num_logits} logits, but names {len(classes)} classes")
     return classes
 
 
@@ -142,7 +139,7 @@ def _rows(
 
 def _batches(
     examples: Iterable[tuple[int, list[tuple[ViewSpec, Views]]]], rows: Callable[[ViewSpec, tuple[int, ...]], int]
-) -> Iterator[tuple[ViewSpec, list[int], UInt8[np.ndarray, "rows views height width channels"]]]:
+) -> Iterator[tuple[tuple[ViewSpec, list[int]], dict[str, UInt8[np.ndarray, "rows views height width channels"]]]]:
     """Views of one geometry and shape with their images' indices, as steps fill; at the end the others, filled up."""
     waiting: dict[tuple[ViewSpec, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
     for index, views in examples:
@@ -152,10 +149,10 @@ def _batches(
             batch.append(pixels)
             if len(indices) == rows(view_spec, pixels.shape):
                 del waiting[view_spec, pixels.shape]
-                yield view_spec, indices, np.stack(batch)
+                yield (view_spec, indices), {"image": np.stack(batch)}
     for (view_spec, shape), (indices, batch) in waiting.items():
         padding = [np.zeros(shape, np.uint8)] * (rows(view_spec, shape) - len(batch))
-        yield view_spec, indices, np.stack([*batch, *padding])
+        yield (view_spec, indices), {"image": np.stack([*batch, *padding])}
 
 
 def _create_scorer(
@@ -165,7 +162,7 @@ def _create_scorer(
     spec = network.spec
     step = partial(
         score_step,
-        graphdef=network.graphdef(**protocol.model_options(spec)),
+        graphdef=network.spec.graphdef(**protocol.model_options(spec)),
         normalize=partial(spec.preprocessing.normalize, dtype=dtype),
         mirrored=protocol.mirrored,
         finish=_pairs if protocol.average == "logits" else partial(probabilities, scores=_scores(network, protocol)),
@@ -210,7 +207,7 @@ def _to_probabilities(
     logits: Float32[np.ndarray, "count classes"], network: TrainedModel, protocol: TestProtocol
 ) -> None:
     """Replaces mean logits, as `_pairs` gives them, by the probabilities they stand for."""
-    first = 1 if network.spec.num_classes == 1 else 0
+    first = 1 if network.spec.num_logits == 1 else 0
     for start in range(0, len(logits), _FINISHED_AT_ONCE):
         block = logits[start : start + _FINISHED_AT_ONCE]
         block[:] = probabilities(jnp.asarray(block[:, first:]), _scores(network, protocol))

@@ -29,10 +29,11 @@ MOST_MEMORY = 0.5  # of the machine's, that features may take
 class FeatureLayer:
     """Where features are taken: at a layer's output, or at its input.
 
-    path: the layer, such as stages.0.1.conv1.conv.
-    at_input: take what goes into it.
-    pool: "none" takes maps whole, "mean" their mean over the positions.
-    shape: of one image's features; a map of one position, and a mean, is a vector.
+    Attributes:
+        path: the layer, such as stages.0.1.conv1.conv.
+        at_input: take what goes into it.
+        pool: "none" takes maps whole, "mean" their mean over the positions.
+        shape: of one image's features; a map of one position, and a mean, is a vector.
     """
 
     path: str
@@ -128,19 +129,21 @@ def collect(
     features = np.empty((len(source), *layer.shape), np.float32)
     labels = np.empty(len(source), np.int32)
     batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
+    shown = progress(batches, math.ceil(len(source) / batch_size), f"features of {name}")
+    rows_and_images = (((batch["mask"], batch["label"]), {"image": batch["image"]}) for batch in shown)
     done = 0
-    for batch in progress(batches, math.ceil(len(source) / batch_size), f"features of {name}"):
-        mask = batch.pop("mask")
+    for (mask, label), found in parallel.run_batches(
+        lambda _, batch: step(params, batch_stats, batch), rows_and_images, mesh
+    ):
         rows = slice(done, done + mask.sum())
-        labels[rows] = batch.pop("label")[mask]
-        features[rows] = np.asarray(step(params, batch_stats, parallel.split_batch(batch, mesh)))[mask]
+        labels[rows], features[rows] = label[mask], np.asarray(found)[mask]
         done = rows.stop
     return features, labels
 
 
 def _create_step(network: TrainedModel, layer: FeatureLayer) -> Callable[[Tree, Tree, dict[str, jax.Array]], jax.Array]:
     """The features of a batch; the layers behind it are not part of the compiled program."""
-    graphdef, normalize = network.graphdef(), network.spec.preprocessing.normalize
+    graphdef, normalize = network.spec.graphdef(), network.spec.preprocessing.normalize
 
     def step(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:
         model = nnx.merge(graphdef, params, batch_stats)

@@ -34,7 +34,8 @@ def tile_kernels(
 ) -> UInt8[np.ndarray, "rows columns channels"]:
     """Kernels side by side, white between them. A weight of 0 is gray, the largest of a kernel in size black or white.
 
-    scale: pixels of the picture for a weight.
+    Args:
+        scale: pixels of the picture for a weight.
 
     Source: [K12] figure 3, 16 kernels in a row.
     """

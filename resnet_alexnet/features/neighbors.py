@@ -34,7 +34,8 @@ def find_neighbors(
 ) -> tuple[Int[np.ndarray, "queries count"], Float32[np.ndarray, "queries count"]]:
     """The rows of `among` nearest to each query, the nearest first, and their Euclidean distances.
 
-    same: the rows of `among` that the queries themselves are, if they are; none is its own neighbor.
+    Args:
+        same: the rows of `among` that the queries themselves are, if they are; none is its own neighbor.
 
     Source: [K12] section 6.1 and figure 4.
     """

@@ -17,9 +17,10 @@ from resnet_alexnet.paths import is_within
 class LayerCall:
     """A layer where the forward pass comes to it.
 
-    path: such as stages.0.1.conv1.conv.
-    layer: with shapes for parameters.
-    input_shape, output_shape: of one image, without the batch.
+    Attributes:
+        path: such as stages.0.1.conv1.conv.
+        layer: with shapes for parameters.
+        input_shape, output_shape: of one image, without the batch.
     """
 
     path: str
@@ -38,7 +39,8 @@ def layer_paths(model: nnx.Module) -> dict[int, str]:
 def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall]:
     """The layers in the order of the forward pass; nothing is computed, the model may hold shapes for parameters.
 
-    image_shape: (height, width, channels).
+    Args:
+        image_shape: (height, width, channels).
     """
     calls: list[LayerCall] = []
     graphdef, state = nnx.split(model)
@@ -74,7 +76,8 @@ def classifier(calls: Sequence[LayerCall]) -> str:
 def freeze(model: nnx.Module, prefixes: Sequence[str]) -> None:
     """Makes layers work in training as they do in testing: batch normalization by its running statistics, no dropout.
 
-    prefixes: of the paths of these layers.
+    Args:
+        prefixes: of the paths of these layers.
     """
     for path, module in nnx.iter_modules(model):
         if isinstance(module, Layer) and is_within(".".join(map(str, path)), prefixes):

@@ -31,17 +31,17 @@ class Plateau:
     training images, never from the test set.
 
     Attributes:
-      patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
-        Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
-      factor: what the rate is multiplied by at a drop, in (0, 1).
-      cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
-      floor: the smallest scale, as a share of the schedule's rate, in [0, 1].
-      rtol: relative improvement that is wanted, in [0, 1).
-      atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
-        single image weighs more in any set below 10^7 images, and Optax refuses 0 for both tolerances.
+        patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
+            Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
+        factor: what the rate is multiplied by at a drop, in (0, 1).
+        cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
+        min_scale: the smallest scale, as a share of the schedule's rate, in [0, 1].
+        rtol: relative improvement that is wanted, in [0, 1).
+        atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
+            single image weighs more in any set below 10^7 images, and Optax refuses 0 for both tolerances.
 
     Raises:
-      InputError: a field out of its range.
+        InputError: a field out of its range.
 
     Source: [K12 section 5] "divide the learning rate by 10 when the validation error rate stopped improving",
     three times; [H15 section 3.4] "divided by 10 when the error plateaus".
@@ -51,7 +51,7 @@ class Plateau:
     patience: int
     factor: float = 0.1
     cooldown: int = 0
-    floor: float = 0.0
+    min_scale: float = 0.0
     rtol: float = 0.0
     atol: float = 1e-6
 
@@ -60,7 +60,7 @@ class Plateau:
             "patience": (self.patience >= 1, "1 evaluation or more"),
             "factor": (0.0 < self.factor < 1.0, "between 0 and 1, both excluded"),
             "cooldown": (self.cooldown >= 0, "0 evaluations or more"),
-            "floor": (0.0 <= self.floor <= 1.0, "0 to 1"),
+            "min_scale": (0.0 <= self.min_scale <= 1.0, "0 to 1"),
             "rtol": (0.0 <= self.rtol < 1.0, "0 to 1, 1 excluded"),
             "atol": (self.atol > 0.0 or (self.atol == 0.0 and self.rtol > 0.0), "above 0, or 0 with an rtol above 0"),
         }
@@ -76,7 +76,7 @@ class Plateau:
             rtol=self.rtol,
             atol=self.atol,
             cooldown=self.cooldown,
-            min_scale=self.floor,
+            min_scale=self.min_scale,
         )
 
     def transformation(self) -> optax.GradientTransformation:
@@ -97,7 +97,7 @@ class Plateau:
         """`opt_state` after one more evaluation, whose error was `error` (percent); the input is left as it is.
 
         Raises:
-          InputError: `opt_state` has no plateau's state, or several.
+            InputError: `opt_state` has no plateau's state, or several.
         """
         leaves, structure = jax.tree.flatten(opt_state, is_leaf=_is_plateau)
         places = [i for i, leaf in enumerate(leaves) if _is_plateau(leaf)]

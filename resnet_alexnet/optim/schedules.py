@@ -39,17 +39,17 @@ def create_schedule(
     """The learning rate of a step, counted from 0.
 
     Args:
-      name: "constant"; "steps", times `factor` from each boundary on; "cosine", from the rate after the
-        warm-up to 0 at `num_steps`; "plateau", constant here, for `plateau.Plateau` does the multiplying.
-      learning_rate: the rate after the warm-up.
-      num_steps: the length of the run in steps; read by "cosine".
-      warmup_steps: the rate rises linearly over these, learning_rate / warmup_steps at step 0 and
-        learning_rate at step warmup_steps - 1; 0 is no warm-up.
-      boundaries: in steps from the start of the run, for "steps"; those past `num_steps` are not reached.
-      factor: what "steps" multiplies by.
+        name: "constant"; "steps", times `factor` from each boundary on; "cosine", from the rate after the
+            warm-up to 0 at `num_steps`; "plateau", constant here, for `plateau.Plateau` does the multiplying.
+        learning_rate: the rate after the warm-up.
+        num_steps: the length of the run in steps; read by "cosine".
+        warmup_steps: the rate rises linearly over these, learning_rate / warmup_steps at step 0 and
+            learning_rate at step warmup_steps - 1; 0 is no warm-up.
+        boundaries: in steps from the start of the run, for "steps"; those past `num_steps` are not reached.
+        factor: what "steps" multiplies by.
 
     Raises:
-      InputError: an unknown name, or a number out of its range.
+        InputError: an unknown name, or a number out of its range.
 
     Source: [K12 section 5] divided by 10 by hand, three times; [H15 section 4.2] boundaries 32k and 48k of 64k.
     Departure: "cosine" and the linear warm-up are later than both papers.
@@ -90,7 +90,7 @@ def scaled_learning_rate(
     """The recipe's rate for another batch size: times 1, the ratio of the sizes ("linear"), or its root ("sqrt").
 
     Raises:
-      InputError: an unknown rule, or a batch size below 1.
+        InputError: an unknown rule, or a batch size below 1.
 
     Source: [K14 section 5] theory suggests "sqrt", the experiments use "linear".
     """
@@ -120,16 +120,16 @@ def warmup_until_error(
     after an update tells the factor which that update used.
 
     Args:
-      scale: the factor before, in (0, 1].
-      threshold: in percent.
-      window: in steps.
+        scale: the factor before, in (0, 1].
+        threshold: in percent.
+        window: in steps.
 
     Returns:
-      A transformation whose update wants `train_error=`, a scalar: the top-1 error in percent of the whole
-      (global) minibatch. Every replica must be given the same number.
+        A transformation whose update wants `train_error=`, a scalar: the top-1 error in percent of the whole
+        (global) minibatch. Every replica must be given the same number.
 
     Raises:
-      InputError: a number out of its range.
+        InputError: a number out of its range.
 
     Source: [H15 section 4.2] ResNet-110 starts at 0.01 "until the training error is below 80% (about 400
     iterations)", then goes back to 0.1.

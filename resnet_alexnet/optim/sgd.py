@@ -91,23 +91,23 @@ def sgd(
     they are welcome, and ignored, where nothing reads them.
 
     Args:
-      learning_rate: a number, or a function of the step.
-      momentum: m, in [0, 1).
-      nesterov: steps by -lr g + m v instead of v.
-      weight_decay: wd, L2, in the gradient (not decoupled).
-      decay_mask: which leaves decay: "all", or "kernels", those whose last path name is "kernel".
-      update_rule: "paper" or "optax".
-      bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
-        shifts of normalizations among them; cuda-convnet2 has 2.
-      clip_norm: the largest norm of the gradient over all parameters, before the decay is added: one that is
-        longer is scaled to it; 0 for no limit.
-      lr_multipliers: multiplies the learning rate of the parameters below each key, a path such as "stages/0"; the
-        longest key counts.
-      scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
+        learning_rate: a number, or a function of the step.
+        momentum: m, in [0, 1).
+        nesterov: steps by -lr g + m v instead of v.
+        weight_decay: wd, L2, in the gradient (not decoupled).
+        decay_mask: which leaves decay: "all", or "kernels", those whose last path name is "kernel".
+        update_rule: "paper" or "optax".
+        bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
+            shifts of normalizations among them; cuda-convnet2 has 2.
+        clip_norm: the largest norm of the gradient over all parameters, before the decay is added: one that is
+            longer is scaled to it; 0 for no limit.
+        lr_multipliers: multiplies the learning rate of the parameters below each key, a path such as "stages/0"; the
+            longest key counts.
+        scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
 
     Raises:
-      InputError: an unknown name, or a number out of its range; from `init`, a key of `lr_multipliers` or a mask
-        without a parameter.
+        InputError: an unknown name, or a number out of its range; from `init`, a key of `lr_multipliers` or a mask
+            without a parameter.
 
     Source: [K12 section 5] "v_{i+1} := 0.9 v_i - 0.0005 eps w_i - eps <dL/dw>"; [H15 section 3.4] momentum 0.9.
     Departure: none in the rule. Which parameters decay is the mask's to say; the papers name none that do not.

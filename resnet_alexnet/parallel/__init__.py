@@ -1,5 +1,6 @@
 """Parallelism over devices. The only room that imports jax.sharding and jax.distributed."""
 
+from resnet_alexnet.parallel.batches import run_batches
 from resnet_alexnet.parallel.mesh import (
     AXIS,
     Mesh,
@@ -27,5 +28,6 @@ __all__ = [
     "process_rows",
     "replicate",
     "replicated",
+    "run_batches",
     "split_batch",
 ]

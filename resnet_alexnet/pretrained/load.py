@@ -1,6 +1,7 @@
 """Loads trained networks from run folders and weight files."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,6 @@ from resnet_alexnet.pretrained.network import (
     differing_options,
     from_leaves,
     shapes_of,
-    weights_of,
 )
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.workdir import checkpoint
@@ -61,11 +61,11 @@ def load_network(
         InputError: there is no such thing, it cannot be read, is damaged or of another network, or an option does not
             go with it.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_run(path, step)
+    if not os.path.exists(path):
+        raise InputError(f"{path}: there is no such run folder or weight file")
     if step != "last":
-        if not path.exists():
-            raise InputError(f"{path}: there is no such run folder or weight file")
         raise InputError(f"{path} is not a run folder: a weight file has no checkpoint {step!r} to choose")
     return network_of(
         state_dict.read(path),
@@ -97,8 +97,8 @@ def network_of(
         spec = _describe(contents.arrays, model, where)
     elif model not in (None, spec.model):
         raise InputError(f"{where} holds the weights of {spec.model}, not of {model}")
-    if num_classes not in (None, spec.num_classes):
-        raise InputError(f"{where} has {spec.num_classes} logits, not {num_classes}")
+    if num_classes not in (None, spec.num_logits):
+        raise InputError(f"{where} has {spec.num_logits} logits, not {num_classes}")
     if preprocessing is not None:
         spec = dataclasses.replace(spec, preprocessing=preprocessing)
     _check_classes(spec, where)
@@ -106,7 +106,7 @@ def network_of(
     leaves = contents.arrays
     if not _in_our_names(leaves):
         layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
-        shapes = shapes_of(weights_of(spec.abstract()))
+        shapes = shapes_of(spec.shapes())
         leaves = mapping.to_ours(layout.table, leaves, shapes, where=f"{where}, as {spec.model}")
         check_finite(contents.arrays, where=where)
     return from_leaves(spec, leaves, where=where)
@@ -127,7 +127,7 @@ def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -
     return ModelSpec(
         model=model,
         options={**layout.options, **layout.in_training},
-        num_classes=head.shape[0],
+        num_logits=head.shape[0],
         scores="softmax",
         preprocessing=torchvision.preprocessing(layout, head.shape[0]),
     )
@@ -138,7 +138,7 @@ def _in_our_names(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def _check_classes(spec: ModelSpec, where: str) -> None:
-    logits, classes = spec.num_classes, len(spec.preprocessing.classes)
+    logits, classes = spec.num_logits, len(spec.preprocessing.classes)
     if logits != classes and not (logits == 1 and classes == 2):
         raise InputError(f"{where} has {logits} logits, but {classes} classes are named")
 

@@ -1,6 +1,7 @@
 """A trained network: what it is, its weights, and how an image becomes its input."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,16 +26,17 @@ _MOST_NAMES = 8  # of each kind in an error
 class ModelSpec:
     """What a network is, apart from its weights; it travels with them.
 
-    model: one of `models.MODELS`.
-    options: the options of the model that are set, by name.
-    num_classes: logits; a single one stands for two classes.
-    scores: how logits become probabilities of the classes: "softmax", or "sigmoid", each by itself.
-    preprocessing: how an image becomes the input, with the classes' names.
+    Attributes:
+        model: one of `models.MODELS`.
+        options: the options of the model that are set, by name.
+        num_logits: logits per image; a single one stands for two classes.
+        scores: how logits become probabilities of the classes: "softmax", or "sigmoid", each by itself.
+        preprocessing: how an image becomes the input, with the classes' names.
     """
 
     model: str
     options: Mapping[str, Any]
-    num_classes: int
+    num_logits: int
     scores: str
     preprocessing: Preprocessing
 
@@ -43,7 +45,7 @@ class ModelSpec:
         return {
             "model": self.model,
             "options": dict(self.options),
-            "num_classes": self.num_classes,
+            "num_logits": self.num_logits,
             "scores": self.scores,
             "preprocessing": self.preprocessing.to_json(),
         }
@@ -61,23 +63,47 @@ class ModelSpec:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the description of the network is damaged: {error!r}") from None
         check_name("scores", spec.scores, SCORES)
-        spec.abstract()
+        spec.graphdef()
         return spec
 
-    def create_model(self, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
-        """The model, initialized; `options` go before the description's own."""
-        return models.create_model(
-            self.model,
-            num_classes=self.num_classes,
-            image_size=self.preprocessing.image_size,
-            channels=self.preprocessing.channels,
-            rngs=rngs,
-            **{**self.options, **options},
-        )
+    def create_model(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The model, initialized."""
+        return models.create_model(self.model, rngs=rngs, **self._sizes(), **self.options)
 
-    def abstract(self, **options: Any) -> nnx.Module:
-        """The model with shapes instead of weights."""
-        return nnx.eval_shape(lambda: self.create_model(nnx.Rngs(0), **options))
+    def graphdef(self, **options: Any) -> nnx.GraphDef:
+        """What `nnx.merge` needs besides the weights; `options` override those of the spec."""
+        return self._traced(options)[0]
+
+    def shapes(self, **options: Any) -> dict[str, Tree]:
+        """As `weights_of`, with shapes and types instead of arrays; `options` override those of the spec."""
+        return self._traced(options)[1]
+
+    def abstract(self, **options: Any) -> Any:
+        """The model with shapes and types instead of arrays; `options` override those of the spec."""
+        graphdef, shapes = self._traced(options)
+        return nnx.merge(graphdef, shapes["params"], shapes["batch_stats"])
+
+    def _sizes(self) -> dict[str, int]:
+        preprocessing = self.preprocessing
+        return {
+            "num_classes": self.num_logits,
+            "image_size": preprocessing.image_size,
+            "channels": preprocessing.channels,
+        }
+
+    def _traced(self, options: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, Tree]]:
+        merged = {**self.options, **options}
+        return _trace(self.model, tuple(self._sizes().items()), tuple(sorted(merged.items())))
+
+
+@functools.lru_cache(maxsize=16)  # deep models take seconds to trace, and loading one asks several times
+def _trace(
+    model: str, sizes: tuple[tuple[str, int], ...], options: tuple[tuple[str, Any], ...]
+) -> tuple[nnx.GraphDef, dict[str, Tree]]:
+    """The graph definition of a model, and the shapes of its weights."""
+    create = functools.partial(models.create_model, model, **dict(sizes), **dict(options))
+    abstract = nnx.eval_shape(lambda: create(rngs=nnx.Rngs(0)))
+    return nnx.graphdef(abstract), weights_of(abstract)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,13 +114,9 @@ class TrainedModel:
     params: Tree
     batch_stats: Tree
 
-    def graphdef(self, **options: Any) -> nnx.GraphDef:
-        """What `nnx.merge` wants beside the weights; `options` go before the description's own."""
-        return nnx.graphdef(self.spec.abstract(**options))
-
     def module(self, **options: Any) -> Any:
-        """The model with these weights, to call; `options` go before the description's own."""
-        return nnx.merge(self.graphdef(**options), self.params, self.batch_stats, copy=True)
+        """The model with these weights, to call; `options` override those of the spec."""
+        return nnx.merge(self.spec.graphdef(**options), self.params, self.batch_stats, copy=True)
 
     def leaves(self) -> dict[str, np.ndarray]:
         """The weights by name, such as "params/stages/0/0/conv1/conv/kernel" or "batch_stats/...": a weight file's."""
@@ -125,10 +147,9 @@ def differing_options(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
 
     def structure(changes: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, tuple[int, ...]]] | None:
         try:
-            model = spec.abstract(**changes)
-        except InputError:  # an option that does not go with the description's others
+            return spec.graphdef(**changes), shapes_of(spec.shapes(**changes))
+        except InputError:  # an option that does not go with the others
             return None
-        return nnx.graphdef(model), shapes_of(weights_of(model))
 
     asked = {name: value for name, value in options.items() if name not in free}
     if not asked or structure(asked) == (own := structure({})):
@@ -143,7 +164,7 @@ def from_leaves(spec: ModelSpec, leaves: Mapping[str, np.ndarray], *, where: str
         InputError: names that are missing or unexpected and shapes that differ, all at once; values that are not
             finite; or negative variances. `where` says where they are from.
     """
-    like = weights_of(spec.abstract())
+    like = spec.shapes()
     given = {name: leaf.shape for name, leaf in leaves.items()}
     check_mismatches(shapes_of(like), given, model=spec.model, where=where)
     check_finite(leaves, where=where)

@@ -17,13 +17,14 @@ MEANS = ("pixel", "channel", "none")
 class Preprocessing:
     """Everything between a decoded image and the network.
 
-    image_size: side in pixels; channels: color channels.
-    mean, std: float32 arrays in pixel values (0 to 255) that broadcast against (height, width, channels);
-        the input is (pixel - mean) / std.
-    classes: class names in the order of the logits.
-    shorter_side: pixels to which a photograph's shorter side is resized before its center is cropped; None for images
-        that are taken as they are.
-    interpolation: how it is resized, one of `geometry.INTERPOLATIONS`.
+    Attributes:
+        image_size: side in pixels; channels: color channels.
+        mean, std: float32 arrays in pixel values (0 to 255) that broadcast against (height, width, channels);
+            the input is (pixel - mean) / std.
+        classes: class names in the order of the logits.
+        shorter_side: pixels to which a photograph's shorter side is resized before its center is cropped; None for images
+            that are taken as they are.
+        interpolation: how it is resized, one of `geometry.INTERPOLATIONS`.
     """
 
     image_size: int

@@ -1,11 +1,9 @@
 """Reads files of weights, whoever wrote them, and runs nothing that is in them."""
 
 import json
-import pickle
 import re
 import struct
 import textwrap
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,21 +85,10 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> Any:
-    """What torch saved, with arrays for tensors: by torch where it is installed and knows the pickle's protocol."""
+    """What torch saved, with arrays for tensors."""
     try:
-        import torch
-    except ImportError:
-        torch = None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of old formats
-            if torch is None:
-                return torch_file.load(path)
-            try:
-                with open(path, "rb") as file:  # by its name torch would take it for something else
-                    return _to_arrays(torch.load(file, map_location="cpu", weights_only=True), torch)
-            except pickle.UnpicklingError:
-                return torch_file.load(path)  # which knows the newer protocols too, and says what is wanted
-    # What torch, zipfile and pickle raise for damaged files are errors of many unrelated types.
+        return torch_file.load(path)
+    # What zipfile and pickle raise for damaged files are errors of many unrelated types.
     except Exception as error:
         message = str(error)
         if refused := re.search(r"GLOBAL ([\w.]+)", message):
@@ -111,15 +98,6 @@ def _read_torch(path: Path) -> Any:
             ) from None
         reason = textwrap.shorten(re.split(r"\.\s", message)[0], 160)
         raise InputError(f"{path} is damaged, cut short, or not torch's: {reason or type(error).__name__}") from None
-
-
-def _to_arrays(value: Any, torch: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        value = value.detach()
-        return (value.to(torch.float32) if value.is_floating_point() else value).numpy()
-    if isinstance(value, Mapping):
-        return {key: _to_arrays(item, torch) for key, item in value.items()}
-    return value
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:

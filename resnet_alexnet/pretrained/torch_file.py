@@ -8,7 +8,7 @@ import math
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ _STORAGES = {
     "CharStorage": np.int8,
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
+    "UntypedStorage": np.uint8,  # of the types below
 }
+_UNTYPED = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2")
+_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", *_UNTYPED)
 
 FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
 
@@ -61,14 +64,22 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # Functions are made anew: a pickle can set attributes of what it is given.
         known = {
+            "_codecs.encode": lambda text, *_: text.encode("latin-1"),  # bytes, in protocol 2
+            "collections.Counter": Counter,
             "collections.OrderedDict": OrderedDict,
             "__builtin__.set": set,
             "builtins.set": set,
             "torch.Size": tuple,
+            "torch.Tensor": "Tensor",
+            "torch.device": lambda *parts: ":".join(map(str, parts)),
+            "torch.storage.UntypedStorage": "UntypedStorage",
+            "torch._tensor._rebuild_from_type_v2": lambda rebuild, kind, parts, state: rebuild(*parts),
             "torch._utils._rebuild_tensor": lambda *parts: _tensor(*parts[:4]),
             "torch._utils._rebuild_tensor_v2": lambda *parts: _tensor(*parts[:4]),
+            "torch._utils._rebuild_tensor_v3": lambda *parts: _tensor(_as_type(parts[0], parts[6]), *parts[1:4]),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-            **{f"torch.{storage}": storage for storage in _STORAGES},
+            "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
+            **{f"torch.{name}": name for name in (*_STORAGES, *_DTYPES)},
         }
         if f"{module}.{name}" not in known:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
@@ -88,6 +99,13 @@ class _Unpickler(pickle.Unpickler):
         return array
 
 
+def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
+    """The bytes of a storage as numbers of a type that has no storage of its own."""
+    if storage.dtype != np.uint8 or dtype not in _UNTYPED:
+        raise pickle.UnpicklingError(f"a tensor of {dtype!r} in a storage of {storage.dtype}")
+    return storage.view(dtype)
+
+
 def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
     """A view of a storage, which it does not leave."""
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -95,7 +113,9 @@ def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tup
     if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
         raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} leaves its storage")
     strides = [step * storage.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+    view = np.ndarray(size, storage.dtype, storage.view(np.uint8).data, offset * storage.itemsize, strides)
+    view.flags.writeable = False
+    return view
 
 
 def _load_zip(file: io.BufferedReader) -> Any:

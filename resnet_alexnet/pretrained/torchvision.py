@@ -53,11 +53,12 @@ ALEXNET_OWT: Table = (
 class TorchLayout:
     """How a network is written down for torch.
 
-    table: the names of its layers.
-    head: the array whose first axis is the logits.
-    options: what their code computes, as options of our model; with other values it is another network.
-    in_training: options that follow the code in training, which the weights do not mind.
-    cifar: 32 x 32 images as they are, else crops of photographs.
+    Attributes:
+        table: the names of its layers.
+        head: the array whose first axis is the logits.
+        options: what their code computes, as options of our model; with other values it is another network.
+        in_training: options that follow the code in training, which the weights do not mind.
+        cifar: 32 x 32 images as they are, else crops of photographs.
     """
 
     table: Table

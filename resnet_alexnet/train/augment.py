@@ -47,13 +47,13 @@ def color_basis(
     """How far a draw of 1 shifts a pixel's color, in pixel values (0 to 255): one column a principal component.
 
     Args:
-      name: "pca", each eigenvector of the covariance times its eigenvalue, of pixels in [0, 1]; "pca_std", times the
-        eigenvalue's square root, as the author's code; "pca_community", as "pca" with the constants that circulate;
-        "none", for which the result is None.
-      covariance: of the training set's red, green and blue, in pixel values.
+        name: "pca", each eigenvector of the covariance times its eigenvalue, of pixels in [0, 1]; "pca_std", times the
+            eigenvalue's square root, as the author's code; "pca_community", as "pca" with the constants that circulate;
+            "none", for which the result is None.
+        covariance: of the training set's red, green and blue, in pixel values.
 
     Raises:
-      InputError: the name is unknown, or the images have no three channels.
+        InputError: the name is unknown, or the images have no three channels.
 
     Source: [K12] section 4.1; cuda-convnet2's convdata.py for "pca_std".
     Departure: the paper does not state the range of its pixels, on which eigenvalues depend; with pixels from 0 to 255
@@ -78,8 +78,9 @@ def random_color(
 ) -> Num[Array, "batch height width 3"]:
     """Shifts the color of each image by `basis` times three standard normal draws. Source: [K12] section 4.1.
 
-    basis: in the units of the image, as `color_basis` divided by the standard deviations and times 0.1, the paper's
-      standard deviation of a draw.
+    Args:
+        basis: in the units of the image, as `color_basis` divided by the standard deviations and times 0.1, the paper's
+            standard deviation of a draw.
     """
     draws = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
     shift = (draws[:, None, :] * jnp.asarray(basis, jnp.float32)).sum(-1)  # in float32, which a GPU's product is not
@@ -119,12 +120,12 @@ def mix(
     is divided. Each of its images keeps the share that was drawn and takes the rest from the other.
 
     Args:
-      image: an even number, in random order.
-      label: one row of class weights an image, or one column for a single-logit binary task.
-      keys: one an image.
-      mixup: alpha of the share's Beta(alpha, alpha) where images are averaged; 0 for never.
-      cutmix: the same where a box of the image is replaced; 0 for never. With both above 0 each pair takes one, at even
-        odds.
+        image: an even number, in random order.
+        label: one row of class weights an image, or one column for a single-logit binary task.
+        keys: one an image.
+        mixup: alpha of the share's Beta(alpha, alpha) where images are averaged; 0 for never.
+        cutmix: the same where a box of the image is replaced; 0 for never. With both above 0 each pair takes one, at even
+            odds.
 
     Source: Zhang et al. 2018, "mixup"; Yun et al. 2019, "CutMix", whose label share is that of the clipped box.
     Departure: in both papers' code one share serves the batch, and an image's partner is any other of it.

@@ -1,9 +1,9 @@
-"""From a config to the parts of a run: the only room, with train.py, that reads config fields."""
+"""From a config to the parts of a run. Below this room and train/loop.py no config travels, only plain arguments."""
 
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,53 +11,63 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
-from flax import nnx
 from ml_collections import ConfigDict
 
-from resnet_alexnet import losses, metrics, models, parallel, pretrained
+from resnet_alexnet import losses, metrics, models, parallel
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.files import is_guest
-from resnet_alexnet.models.trace import freeze
-from resnet_alexnet.paths import is_within, leaf_name, partition
-from resnet_alexnet.pretrained.network import ModelSpec, weights_of
-from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.train import finetune, inputs, steps
-from resnet_alexnet.train.augmentation import DTYPES, create_augment, create_mix, create_normalize
+from resnet_alexnet.paths import partition
+from resnet_alexnet.train import steps
+from resnet_alexnet.train.finetune import load_start
+from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
+from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
-from resnet_alexnet.train.state import TrainState, create_state
+from resnet_alexnet.train.state import TrainState
+from resnet_alexnet.train.steps import DTYPES
 
-Leaves = dict[str, Any]  # arrays by the names of `TrainedModel.leaves`
 ON_DEVICE = ("auto", "yes", "no")
 DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Everything that a run needs, built and checked; nothing has been computed on a device yet.
+class Steps:
+    """What a run calls.
 
-    start: the arrays that the network takes from trained weights, by the names of `TrainedModel.leaves`; `create_state`
-        wants them.
-    is_frozen: of such a name, without "params/" or "batch_stats/": that training leaves it as it is.
+    Attributes:
+        create_state: the state before the first step, of `Model.start`; to be traced.
+        preprocess_batch: what the network is trained on, of a batch and its keys.
+        train_chunk: jitted, (state, data, chunk) -> (state, step).
+        eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
+        resident: whether the training set lives on the device.
+        steps_per_call: training steps per dispatch.
+        eval_batch_size: images per evaluation step, over all devices.
     """
 
-    splits: Splits
-    spec: ModelSpec
-    mesh: parallel.Mesh
-    optimizer: Optimizer
-    start: Leaves
-    is_frozen: Callable[[str], bool]
-    chance_loss: float
-    resident: bool
-    steps_per_call: int
-    eval_batch_size: int
     create_state: Callable[..., TrainState]
     preprocess_batch: steps.PreprocessFn
     train_chunk: Callable[..., Any]
     eval_step: Callable[..., metrics.Sums]
+    resident: bool
+    steps_per_call: int
+    eval_batch_size: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a run needs, built and checked. Nothing has been computed on a device yet.
+
+    Attributes:
+        chance_loss: the loss of a constant answer on balanced classes.
+    """
+
+    mesh: parallel.Mesh
+    inputs: Inputs
+    model: Model
+    optimizer: Optimizer
+    steps: Steps
+    chance_loss: float
 
 
 def create_experiment(
@@ -67,7 +77,7 @@ def create_experiment(
     weights: Path | None = None,
     progress: ProgressFn = no_progress,
 ) -> Experiment:
-    """Builds the parts of the run that `config` describes, on all devices or those given.
+    """Builds the parts of the run that `config` describes.
 
     Args:
         config: the config.
@@ -80,97 +90,122 @@ def create_experiment(
     """
     check_numbers(config)
     mesh = parallel.create_mesh(devices)
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
     device_batch_size = parallel.device_batch_size(config.batch_size, mesh, field="batch_size")
-    optimizer = create_optimizer(config)
-    models.check_model(config.model.name)
-    create_loss = partial(losses.create_loss, config.loss.name, reduction=config.loss.reduction)
-    train_loss = create_loss(label_smoothing=config.loss.label_smoothing)
-    spec, splits, start, covariance = _read(config, weights, progress)
-    check_bn_group(spec, device_batch_size)
-    is_frozen = partial(is_within, prefixes=config.finetune.frozen)
-    forward = {"graphdef": _create_graphdef(config, spec, optimizer), "axis_name": parallel.AXIS}
-    normalize = create_normalize(config, spec.preprocessing)
-    preprocess_batch = partial(
-        steps.preprocess_batch,
-        normalize=normalize,
-        augment=create_augment(config, spec.preprocessing, covariance),
-        mix=create_mix(config, spec.num_classes, device_batch_size),
+    optimizer = create_optimizer(
+        config.optim,
+        config.schedule,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        lr_multipliers=config.finetune.lr_multipliers,
     )
-    resident = keep_on_device(config.dataset.on_device, splits.train)
+    models.check_model(config.model.name)
+    loss = create_losses(config.loss)
+    start = load_start(config.finetune, config.model.name, set_options(config.model), weights=weights)
+    kept = start and start.network.spec.preprocessing
+    splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
+    check_splits(splits, config)
+    num_logits = count_logits(config, splits.train.classes)
+    inputs = create_inputs(splits, config.preprocess, config.augment, start=kept, progress=progress)
+    model = create_model(
+        config.model,
+        inputs.preprocessing,
+        num_logits=num_logits,
+        scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
+        start=start,
+        finetune=config.finetune,
+    )
+    check_bn_group(model.spec, device_batch_size)
+    check_optimizer(optimizer, model)
+    check_pairs(config, device_batch_size)
+    called = create_steps(
+        inputs,
+        model,
+        optimizer,
+        loss,
+        mesh,
+        seed=config.seed,
+        precision=config.precision,
+        mixup=config.augment.mixup,
+        cutmix=config.augment.cutmix,
+        ema_decay=config.optim.ema_decay,
+        on_device=config.dataset.on_device,
+        steps_per_call=config.steps_per_call,
+        eval_batch_size=config.eval.batch_size,
+    )
+    chance_loss = losses.chance_loss(config.loss.name, num_logits, reduction=config.loss.reduction)
+    return Experiment(mesh, inputs, model, optimizer, called, chance_loss)
+
+
+def create_losses(loss: Mapping[str, Any]) -> tuple[steps.LossFn, steps.LossFn]:
+    """The loss as it is trained and as it is evaluated, without label smoothing; `loss` is the group of the config."""
+    evaluated = losses.create_loss(loss["name"], reduction=loss["reduction"])
+    return losses.create_loss(**loss), evaluated
+
+
+def create_steps(
+    inputs: Inputs,
+    model: Model,
+    optimizer: Optimizer,
+    loss: tuple[steps.LossFn, steps.LossFn],
+    mesh: parallel.Mesh,
+    *,
+    seed: int,
+    precision: str,
+    mixup: float,
+    cutmix: float,
+    ema_decay: float,
+    on_device: str,
+    steps_per_call: int,
+    eval_batch_size: int,
+) -> Steps:
+    """The functions that a run calls, from its parts; the keywords are fields of the config."""
+    train_loss, eval_loss = loss
+    num_logits = model.spec.num_logits
+    preprocess_batch = create_preprocess_batch(
+        inputs, precision=precision, mixup=mixup, cutmix=cutmix, num_logits=num_logits
+    )
     train_step = partial(
         steps.train_step,
+        graphdef=model.graphdef,
         tx=optimizer.tx,
         loss=train_loss,
         preprocess=preprocess_batch,
-        ema_decay=config.optim.ema_decay,
-        is_frozen=is_frozen,
-        seed=config.seed,
-        **forward,
+        seed=seed,
+        axis_name=parallel.AXIS,
+        ema_decay=ema_decay,
+        is_frozen=model.is_frozen,
     )
-    chance_loss = losses.chance_loss(config.loss.name, spec.num_classes, reduction=config.loss.reduction)
-    ema = config.optim.ema_decay > 0
-    return Experiment(
-        splits=splits,
-        spec=spec,
-        mesh=mesh,
-        optimizer=optimizer,
-        start=start,
-        is_frozen=is_frozen,
-        chance_loss=chance_loss,
-        resident=resident,
-        steps_per_call=config.steps_per_call or (32 if resident and not on_cpu else 1),
-        # Results do not depend on it: padded rows are masked.
-        eval_batch_size=math.ceil(config.eval.batch_size / mesh.size) * mesh.size,
-        create_state=partial(_create_state, spec, optimizer.tx, is_frozen, seed=config.seed, ema=ema),
+    eval_step = partial(
+        steps.eval_step,
+        graphdef=model.graphdef,
+        measure=partial(metrics.loss_and_error_sums, loss=eval_loss),
+        normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
+        axis_name=parallel.AXIS,
+    )
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    resident = keep_on_device(on_device, inputs.splits.train)
+    return Steps(
+        create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
         preprocess_batch=preprocess_batch,
         train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
-        eval_step=parallel.parallel_eval_step(
-            partial(steps.eval_step, loss=create_loss(), normalize=normalize, **forward), mesh
-        ),
+        eval_step=parallel.parallel_eval_step(eval_step, mesh),
+        resident=resident,
+        steps_per_call=steps_per_call or (32 if resident and not on_cpu else 1),
+        # Padded rows are masked: the result does not depend on it.
+        eval_batch_size=math.ceil(eval_batch_size / mesh.size) * mesh.size,
     )
 
 
-def _read(
-    config: ConfigDict, weights: Path | None, progress: ProgressFn
-) -> tuple[ModelSpec, Splits, Leaves, np.ndarray | None]:
-    """What the network is, the data, the arrays to start from, and the covariance of the data's colors."""
-    start, preprocessing, where = None, None, config.finetune.weights
-    if where:
-        named = config.model.name if is_guest(config.model.name) else None  # or a weight file of one is not read
-        start = pretrained.load_network(weights or Path(where).expanduser(), model=named)
-        finetune.check_options(start.spec, config.model.name, set_options(config), where=where)
-        preprocessing = start.spec.preprocessing
-        config = inputs.with_preprocessing(config, preprocessing)
-    elif tuple(config.finetune.new_head) != (finetune.AUTO,):
-        raise InputError(
-            "finetune.new_head is set, but without finetune.weights all of the network is new: leave it out"
-        )
-    splits = inputs.read_splits(config, progress=progress)
-    loader.steps_per_epoch(len(splits.train), config.batch_size)  # for its check
-    for field, lacking in (
-        ("dataset.validation_fraction", splits.validation is None),
-        ("eval.every_steps", not config.eval.every_steps),
-    ):
-        if config.schedule.name == "plateau" and lacking:
-            raise InputError(f"schedule.name='plateau' needs val/top1_error again and again: set {field} above 0")
-    num_classes = count_logits(config, splits.train.classes)
-    preprocessing, covariance = inputs.read_preprocessing(config, splits, preprocessing, progress=progress)
-    spec = describe(config, preprocessing, num_classes, start and start.spec)
-    if start is None:
-        return spec, splits, {}, covariance
-    anew = finetune.new_prefixes(start.spec, spec, config.finetune.new_head)
-    return spec, splits, finetune.select_leaves(start, spec, anew, where=where), covariance
-
-
-def _create_graphdef(config: ConfigDict, spec: ModelSpec, optimizer: Optimizer) -> nnx.GraphDef:
-    """The network of the steps, its frozen layers marked; whatever names a part of it is checked here."""
-    model, frozen = spec.abstract(), config.finetune.frozen
-    finetune.check_frozen(model, frozen)
-    freeze(model, frozen)
-    _, learned = partition(weights_of(model)["params"], partial(is_within, prefixes=frozen))
-    jax.eval_shape(optimizer.tx.init, learned)
-    return nnx.graphdef(model)
+def create_preprocess_batch(
+    inputs: Inputs, *, precision: str, mixup: float, cutmix: float, num_logits: int
+) -> steps.PreprocessFn:
+    """What a training step does to the images of a batch: normalize, augment, mix."""
+    return partial(
+        steps.preprocess_batch,
+        normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
+        augment=inputs.augment,
+        mix=create_mix(mixup=mixup, cutmix=cutmix, num_logits=num_logits),
+    )
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -205,6 +240,17 @@ def check_numbers(config: ConfigDict) -> None:
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
 
+def check_splits(splits: Splits, config: ConfigDict) -> None:
+    """Raises InputError if the data has no whole batch, or lacks what the schedule needs."""
+    loader.steps_per_epoch(len(splits.train), config.batch_size)  # for its check
+    for field, lacking in (
+        ("dataset.validation_fraction", splits.validation is None),
+        ("eval.every_steps", not config.eval.every_steps),
+    ):
+        if config.schedule.name == "plateau" and lacking:
+            raise InputError(f"schedule.name='plateau' needs val/top1_error at intervals: set {field} above 0")
+
+
 def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     """model.num_logits, or the number of classes of the data; one logit stands for two classes."""
     logits = config.model.num_logits
@@ -213,7 +259,7 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     if logits is None:
         return len(classes)
     if logits == 1 and len(classes) == 2 and config.loss.name == "softmax_cross_entropy":
-        raise InputError("model.num_logits=1 wants a binary loss: loss.name='binary_cross_entropy_with_logits'")
+        raise InputError("model.num_logits=1 needs a binary loss: loss.name='binary_cross_entropy_with_logits'")
     if logits != len(classes) and not (logits == 1 and len(classes) == 2):
         raise InputError(
             f"model.num_logits={logits}, but dataset {config.dataset.name!r} has {len(classes)} classes: labels would "
@@ -222,32 +268,18 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     return logits
 
 
-def set_options(config: ConfigDict) -> dict[str, Any]:
-    """The options of the network that the config sets."""
-    fixed = ("name", "num_logits")
-    return {name: value for name, value in config.model.items() if value is not None and name not in fixed}
+def check_optimizer(optimizer: Optimizer, model: Model) -> None:
+    """Raises InputError if the optimizer names a part that the network lacks."""
+    _, learned = partition(model.spec.shapes()["params"], model.is_frozen)
+    jax.eval_shape(optimizer.tx.init, learned)
 
 
-def describe(
-    config: ConfigDict, preprocessing: Preprocessing, num_classes: int, start: ModelSpec | None = None
-) -> ModelSpec:
-    """What the network is: its options, those of `start` and those that the config sets; how its logits are scored."""
-    return ModelSpec(
-        model=config.model.name,
-        options={**(start.options if start else {}), **set_options(config)},
-        num_classes=num_classes,
-        scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
-        preprocessing=preprocessing,
-    )
-
-
-def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
-    """Raises InputError where the images of a device do not fall into whole groups."""
-    group = spec.options.get("bn_group")
-    if isinstance(group, int) and group > 0 and device_batch_size % group:
+def check_pairs(config: ConfigDict, device_batch_size: int) -> None:
+    """Raises InputError if images are mixed in pairs, but a device has an odd number of them."""
+    if (config.augment.mixup or config.augment.cutmix) and device_batch_size % 2:
         raise InputError(
-            f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
-            f"raise batch_size to a multiple of {group} a device, or lower model.bn_group"
+            f"augment.mixup and augment.cutmix mix pairs of images, but each device has {device_batch_size} per step: "
+            f"choose a batch_size that gives it an even number, such as {config.batch_size * 2}, or set both to 0"
         )
 
 
@@ -262,20 +294,3 @@ def keep_on_device(choice: str, source: Source) -> bool:
 def resident_data(source: Source) -> dict[str, np.ndarray]:
     """The arrays of a set that is to live on the device."""
     return source.gather(np.arange(len(source)))
-
-
-def _create_state(
-    spec: ModelSpec,
-    tx: optax.GradientTransformationExtraArgs,
-    is_frozen: Callable[[str], bool],
-    start: Leaves | None = None,
-    *,
-    seed: int,
-    ema: bool,
-) -> TrainState:
-    """To be traced, as creating a network eagerly is slow; `start` goes before what is initialized."""
-    weights = weights_of(spec.create_model(nnx.Rngs(seed)))
-    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
-    sums = metrics.zero_sums(spec.num_classes)
-    _, learned = partition(weights["params"], is_frozen)
-    return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)

@@ -1,13 +1,17 @@
 """A network that starts from another's weights: the options these imply, and which of its arrays they give."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import is_guest
 from resnet_alexnet.models.trace import classifier, layer_calls, layer_paths
 from resnet_alexnet.paths import check_prefixes, is_within, leaf_name
 from resnet_alexnet.pretrained.network import (
@@ -21,32 +25,53 @@ from resnet_alexnet.pretrained.network import (
 
 AUTO = "auto"
 
+Leaves = dict[str, Any]  # arrays by the names of `TrainedModel.leaves`
 
-def check_options(start: ModelSpec, model: str, given: Mapping[str, Any], *, where: str) -> None:
-    """Checks that a network with these options can go on from weights.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """The trained network that a run starts from, and what to call it in errors."""
+
+    network: TrainedModel
+    where: str
+
+
+def load_start(
+    finetune: Mapping[str, Any], model: str, options: Mapping[str, Any], *, weights: Path | None = None
+) -> Start | None:
+    """The trained network that a run starts from; None for a run from scratch.
 
     Args:
-        start: what the weights are of.
-        model: the name of the network.
-        given: the options that are set for it.
-        where: where the weights are from.
+        finetune: the group of the config.
+        model: the name of the run's network.
+        options: the options that are set for it.
+        weights: where to find what finetune.weights names; None for there.
 
     Raises:
-        InputError: the weights are of another network, or of one with another value of an option that is not one of
-            `network.OF_TRAINING`.
+        InputError: the weights cannot be read; they are of another network, or of one with another value of an option
+            that is not one of `network.OF_TRAINING`.
     """
-    if start.model != model:
-        raise InputError(f"model.name is {model!r}, but {where} holds the weights of {start.model!r}")
-    for name in differing_options(start, given):
-        own = start.options.get(name, "the default")
-        raise InputError(f"model.{name} is {given[name]!r}, but {where} was trained with {own!r}: leave it unset")
+    where = finetune["weights"]
+    if not where:
+        if tuple(finetune["new_head"]) != (AUTO,):
+            raise InputError("finetune.new_head is set, but without finetune.weights every layer is new: leave it out")
+        return None
+    named = model if is_guest(model) else None  # a weight file of a user's own network is read only if it is named
+    network = pretrained.load_network(weights or Path(where).expanduser(), model=named)
+    spec = network.spec
+    if spec.model != model:
+        raise InputError(f"model.name is {model!r}, but {where} holds the weights of {spec.model!r}")
+    for name in differing_options(spec, options):
+        own = spec.options.get(name, "the default")
+        raise InputError(f"model.{name} is {options[name]!r}, but {where} was trained with {own!r}: leave it unset")
+    return Start(network, where)
 
 
 def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
     """Paths of what is initialized anew: those given, or for (AUTO,) the last linear layer if the classes differ."""
     if tuple(new_head) != (AUTO,):
         return tuple(new_head)
-    if (start.preprocessing.classes, start.num_classes) == (spec.preprocessing.classes, spec.num_classes):
+    if (start.preprocessing.classes, start.num_logits) == (spec.preprocessing.classes, spec.num_logits):
         return ()
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
     return (classifier(layer_calls(spec.abstract(), (size, size, channels))),)
@@ -60,7 +85,7 @@ def select_leaves(
     Raises:
         InputError: a prefix without a parameter; or arrays that are missing or of another shape, all of them named.
     """
-    expected = shapes_of(weights_of(spec.abstract()))
+    expected = shapes_of(spec.shapes())
     check_prefixes("finetune.new_head", prefixes, (_inside(name) for name in expected if name.startswith("params/")))
     kept = {name: leaf for name, leaf in start.leaves().items() if not is_within(_inside(name), prefixes)}
     expected = {name: shape for name, shape in expected.items() if not is_within(_inside(name), prefixes)}

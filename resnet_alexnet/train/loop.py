@@ -24,6 +24,7 @@ from resnet_alexnet.errors import InterruptedRunError, TrainingError
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.plots import curves
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
+from resnet_alexnet.train.profile import Profile
 from resnet_alexnet.train.start import begin, checkpoint_metadata, title
 from resnet_alexnet.train.state import NEVER, TrainState
 from resnet_alexnet.train.throughput import ThroughputMeter
@@ -38,8 +39,13 @@ STUCK_MARGIN = 0.005  # a loss within this fraction of a constant answer's has n
 CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalization or labels, bfloat16 overflow"
 
 
-def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
+def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int = 0) -> None:
     """Trains what `config` describes in the run folder `workdir`, from the last checkpoint there if there is one.
+
+    Args:
+        config: the config.
+        workdir: the run folder.
+        profile_calls: dispatches of training steps to record a trace of, in `workdir`/profile.
 
     Raises:
         InputError: something in the config or the folder; then nothing has been written.
@@ -61,15 +67,20 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> None:
         first_step = int(state.step)
         if resumes:  # only now: the data may turn out to be another
             create_workdir(workdir, config)
-        with MetricsLog(workdir, start_step=first_step) as recorder, Progress(config.num_steps, first_step) as progress:
+        with (
+            MetricsLog(workdir, start_step=first_step) as metrics_log,
+            Progress(config.num_steps, first_step) as progress,
+        ):
             for message in messages:
                 progress.say(message)
-            _Run(config, experiment, checkpointer, recorder, progress, interrupt).train(state, first_step)
+            run = _Run(config, experiment, checkpointer, metrics_log, progress, interrupt)
+            with Profile(workdir / "profile", profile_calls) as profile:
+                run.train(state, first_step, profile)
             checkpointer.wait()
             lines = read_metrics(workdir / METRICS_FILE)
             if lines:  # none where somebody removed the record of a run that is over
                 curves.draw(lines, workdir / "curves.png", title=title(config))
-            recorder.finish(config.num_steps)  # last of all: a finished run lacks nothing
+            metrics_log.finish(config.num_steps)  # last of all: a finished run lacks nothing
     print_summary(title(config), _summary(config, lines, workdir, time.monotonic() - started))
 
 
@@ -80,35 +91,41 @@ class _Run:
     config: ConfigDict
     experiment: Experiment
     checkpointer: Checkpointer
-    recorder: MetricsLog
+    metrics_log: MetricsLog
     progress: Progress
     interrupt: Interrupt
 
-    def train(self, state: TrainState, first_step: int) -> None:
+    def train(self, state: TrainState, first_step: int, profile: Profile) -> None:
         """Trains from step `first_step` to config.num_steps."""
         config, experiment = self.config, self.experiment
-        source, mesh = experiment.splits.train, experiment.mesh
+        source, mesh = experiment.inputs.splits.train, experiment.mesh
         chunks = loader.train_chunks(
             source,
             batch_size=config.batch_size,
             seed=config.seed,
             start_step=first_step,
             num_steps=config.num_steps,
-            steps_per_call=experiment.steps_per_call,
+            steps_per_call=experiment.steps.steps_per_call,
             boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
             rows=parallel.process_rows(config.batch_size),
-            resident=experiment.resident,
+            resident=experiment.steps.resident,
             workers=config.dataset.workers,
             max_unreadable=config.dataset.max_unreadable,
             report=self.progress.say,
         )
-        data = parallel.replicate(resident_data(source), mesh) if experiment.resident else {}
-        with ThroughputMeter(config.batch_size, first_step) as meter, contextlib.closing(chunks):
+        data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
+        with (
+            ThroughputMeter(config.batch_size, first_step) as meter,
+            contextlib.closing(chunks),
+            jax.transfer_guard("disallow"),  # between records nothing is read back, and only batches are sent
+        ):
             for step, chunk in chunks:
                 batch = parallel.split_batch(chunk, mesh, axis=1)
                 meter.begin_step()
-                state, done = experiment.train_chunk(state, data, batch)
+                profile.begin_call()
+                state, done = experiment.steps.train_chunk(state, data, batch)
                 meter.end_step(step, done)
+                profile.end_call(done)
                 self.progress.advance(step)
                 state = self._end_step(state, step, meter)
 
@@ -120,22 +137,23 @@ class _Run:
         save_due = last or stop or _due(step, config.checkpoint.every_steps)
         if not (log_due or eval_due or save_due):
             return state
-        self._check_finite(state)
-        error = None
-        if log_due:
-            state = self._log(state, step, meter)
-        if eval_due and self.experiment.splits.validation is not None:
-            state, error, best = self._validate(state, step)
-            save_due = save_due or best
-        if last and self.experiment.splits.test is not None:
-            self._record(step, _prefixed("test", self._evaluate(state, self.experiment.splits.test)))
-        if save_due:
-            metadata = {"config": to_json(config), **checkpoint_metadata(self.experiment)}
-            self.checkpointer.save(step, state, metadata, error=error)
-        if stop and not last:
-            self._stop(step)
-        meter.restart()
-        return state
+        with jax.transfer_guard("allow"):
+            self._check_finite(state)
+            error = None
+            if log_due:
+                state = self._log(state, step, meter)
+            if eval_due and self.experiment.inputs.splits.validation is not None:
+                state, error, best = self._validate(state, step)
+                save_due = save_due or best
+            if last and self.experiment.inputs.splits.test is not None:
+                self._record(step, _prefixed("test", self._evaluate(state, self.experiment.inputs.splits.test)))
+            if save_due:
+                metadata = {"config": to_json(config), **checkpoint_metadata(self.experiment)}
+                self.checkpointer.save(step, state, metadata, error=error)
+            if stop and not last:
+                self._stop(step)
+            meter.restart()
+            return state
 
     def _log(self, state: TrainState, step: int, meter: ThroughputMeter) -> TrainState:
         """Records the training metrics since the last log and empties their sums."""
@@ -144,7 +162,7 @@ class _Run:
         self._check_falling(rates["loss"], step)
         values = {**_prefixed("train", rates), "learning_rate": learning_rate}
         speed = meter.rates()
-        if speed is not None and self.experiment.resident:
+        if speed is not None and self.experiment.steps.resident:
             values["images_per_second"] = speed.images_per_second
         elif speed is not None:
             values |= dataclasses.asdict(speed)
@@ -154,8 +172,8 @@ class _Run:
 
     def _validate(self, state: TrainState, step: int) -> tuple[TrainState, float, bool]:
         """Evaluates on the validation split, steps the plateau; returns the error in percent and whether it is best."""
-        assert self.experiment.splits.validation is not None
-        rates = self._evaluate(state, self.experiment.splits.validation)
+        assert self.experiment.inputs.splits.validation is not None
+        rates = self._evaluate(state, self.experiment.inputs.splits.validation)
         self._record(step, _prefixed("val", rates))
         error = jnp.float32(rates["top1_error"])
         best = bool(error < state.best_error)
@@ -168,13 +186,12 @@ class _Run:
 
     def _evaluate(self, state: TrainState, source: Source) -> dict[str, float]:
         experiment = self.experiment
-        return evaluate(
-            experiment.eval_step, state, source, batch_size=experiment.eval_batch_size, mesh=experiment.mesh
-        )
+        batch_size, mesh = experiment.steps.eval_batch_size, experiment.mesh
+        return evaluate(experiment.steps.eval_step, *state.evaluated(), source, batch_size=batch_size, mesh=mesh)
 
     def _record(self, step: int, values: dict[str, float]) -> None:
-        values = {"epoch": step * self.config.batch_size / len(self.experiment.splits.train), **values}
-        self.recorder.write(step, values)
+        values = {"epoch": step * self.config.batch_size / len(self.experiment.inputs.splits.train), **values}
+        self.metrics_log.write(step, values)
         self.progress.update(step, values)
 
     def _learning_rate(self, state: TrainState, step: int) -> float:

@@ -1,11 +1,11 @@
-"""From a config to the update rule, the schedule it follows, and what an evaluation steps."""
+"""The update rule of a run, the schedule it follows, and the plateau that evaluations step."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import optax
-from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.optim.plateau import Plateau
@@ -23,53 +23,61 @@ class Optimizer:
     plateau: Plateau | None
 
 
-def create_optimizer(config: ConfigDict) -> Optimizer:
-    """The papers' SGD with its schedule, and the transformations that a metric drives."""
-    schedule_config = config.schedule
-    rate = scaled_learning_rate(
-        config.optim.learning_rate,
-        batch_size=config.batch_size,
-        reference_batch_size=config.optim.reference_batch_size,
-        rule=config.optim.batch_size_rule,
+def create_optimizer(
+    optim: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    *,
+    batch_size: int,
+    num_steps: int,
+    lr_multipliers: Iterable[str] = (),
+) -> Optimizer:
+    """The papers' SGD with its schedule, and the transformations that a metric drives.
+
+    Args:
+        optim: the group of the config.
+        schedule: the group of the config.
+        batch_size: images per step.
+        num_steps: steps of the whole run.
+        lr_multipliers: factors of the learning rate by path, such as "stages/0=0.1".
+
+    Raises:
+        InputError: a field whose value is not allowed.
+    """
+    learning_rate = scaled_learning_rate(
+        optim["learning_rate"],
+        batch_size=batch_size,
+        reference_batch_size=optim["reference_batch_size"],
+        rule=optim["batch_size_rule"],
     )
-    schedule = create_schedule(
-        schedule_config.name,
-        learning_rate=rate,
-        num_steps=config.num_steps,
-        warmup_steps=schedule_config.warmup_steps,
-        boundaries=schedule_config.boundaries,
-        factor=schedule_config.factor,
+    learning_rates = create_schedule(
+        schedule["name"],
+        learning_rate=learning_rate,
+        num_steps=num_steps,
+        warmup_steps=schedule["warmup_steps"],
+        boundaries=schedule["boundaries"],
+        factor=schedule["factor"],
     )
     scales, plateau = [], None
-    if schedule_config.warmup_until_error:
+    if schedule["warmup_until_error"]:
         scales.append(
             warmup_until_error(
-                schedule_config.warmup_until_error_scale,
-                schedule_config.warmup_until_error,
-                schedule_config.warmup_until_error_window,
+                schedule["warmup_until_error_scale"],
+                schedule["warmup_until_error"],
+                schedule["warmup_until_error_window"],
             )
         )
-    if schedule_config.name == "plateau":
-        plateau = Plateau(
-            factor=schedule_config.factor,
-            patience=schedule_config.patience,
-            cooldown=schedule_config.cooldown,
-            floor=schedule_config.min_scale,
-        )
+    if schedule["name"] == "plateau":
+        names = ("factor", "patience", "cooldown", "min_scale")
+        plateau = Plateau(**{name: schedule[name] for name in names})
         scales.append(plateau.transformation())
+    names = ("momentum", "nesterov", "weight_decay", "decay_mask", "update_rule", "bias_learning_rate", "clip_norm")
     tx = sgd(
-        schedule,
-        momentum=config.optim.momentum,
-        nesterov=config.optim.nesterov,
-        weight_decay=config.optim.weight_decay,
-        decay_mask=config.optim.decay_mask,
-        update_rule=config.optim.update_rule,
-        bias_learning_rate=config.optim.bias_learning_rate,
-        clip_norm=config.optim.clip_norm,
-        lr_multipliers=parse_lr_multipliers(config.finetune.lr_multipliers),
+        learning_rates,
+        **{name: optim[name] for name in names},
+        lr_multipliers=parse_lr_multipliers(lr_multipliers),
         scales=scales,
     )
-    return Optimizer(tx=tx, learning_rate=rate, schedule=schedule, plateau=plateau)
+    return Optimizer(tx=tx, learning_rate=learning_rate, schedule=learning_rates, plateau=plateau)
 
 
 def parse_lr_multipliers(words: Iterable[str]) -> dict[str, float]:
@@ -78,18 +86,18 @@ def parse_lr_multipliers(words: Iterable[str]) -> dict[str, float]:
     Raises:
         InputError: a word that is none, a factor that is negative or not finite, or a path that is given twice.
     """
-    rates: dict[str, float] = {}
+    multipliers: dict[str, float] = {}
     for word in words:
         path, _, factor = word.rpartition("=")
         try:
-            rate = float(factor)
+            value = float(factor)
         except ValueError:
-            rate = math.nan
-        if not path or not 0 <= rate < math.inf:
+            value = math.nan
+        if not path or not 0 <= value < math.inf:
             raise InputError(
                 f"finetune.lr_multipliers has {word!r} (allowed: PATH=FACTOR from 0 up, such as 'stem=0.1')"
             )
-        if path in rates:
+        if path in multipliers:
             raise InputError(f"finetune.lr_multipliers has {path!r} twice (allowed: each path once)")
-        rates[path] = rate
-    return rates
+        multipliers[path] = value
+    return multipliers

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
 import jax
@@ -13,14 +13,16 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from resnet_alexnet import models, parallel
+from resnet_alexnet import losses, metrics, models, parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
-from resnet_alexnet.data.sources import ProgressFn, Source, no_progress
+from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.paths import Tree
 from resnet_alexnet.pretrained.network import TrainedModel
 from resnet_alexnet.train import steps
+from resnet_alexnet.train.steps import DTYPES
+from resnet_alexnet.train.validation import evaluate
 
 Chunk = dict[str, np.ndarray]
 # Each layer gives the statistics of the batch itself, of all devices' images together.
@@ -66,7 +68,7 @@ def recalibrate(
     """
     check_has_batch_norm(network)
     count, rest = divmod(len(source), batch_size)
-    graphdef = network.graphdef(**EXACT)
+    graphdef = network.spec.graphdef(**EXACT)
     add = partial(_add_batch, graphdef=graphdef, preprocess=preprocess, seed=seed, axis_name=parallel.AXIS)
     params = parallel.replicate(network.params, mesh)
     zeros = jax.tree.map(np.zeros_like, network.batch_stats)
@@ -75,9 +77,14 @@ def recalibrate(
     batches = _whole_batches(
         source, count, batch_size=batch_size, seed=seed, workers=workers, most=max_unreadable, report=report
     )
+
+    def accumulate(number: int, batch: steps.Batch) -> None:
+        nonlocal sums
+        sums = step(params, sums, number, batch)
+
     with contextlib.closing(batches):
-        for number, batch in enumerate(progress(batches, count, "batch statistics")):
-            sums = step(params, sums, number, parallel.split_batch(batch, mesh))
+        for _ in parallel.run_batches(accumulate, enumerate(progress(batches, count, "batch statistics")), mesh):
+            pass
     if rest:
         batch = source.gather(loader.epoch_order(len(source), seed=seed, epoch=0)[-rest:], (seed, 0))
         if isinstance(source, PhotoSource):
@@ -159,3 +166,35 @@ def _merge(old: Tree, new: Tree, share: Float[Array, ""]) -> Tree:
 def with_test_crops(source: Source) -> Source:
     """The source whose training views are those for testing."""
     return dataclasses.replace(source, train_crop=source.test_crop) if isinstance(source, PhotoSource) else source
+
+
+def error_rates(
+    networks: Sequence[TrainedModel], splits: Splits, *, batch_size: int, precision: str, mesh: parallel.Mesh
+) -> dict[str, list[float]]:
+    """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split.
+
+    Args:
+        batch_size: images per step, rounded up to a multiple of the devices. No result depends on it.
+    """
+    spec = networks[0].spec
+    name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"
+    step = partial(
+        steps.eval_step,
+        graphdef=spec.graphdef(),
+        measure=partial(metrics.loss_and_error_sums, loss=losses.create_loss(name)),
+        normalize=partial(spec.preprocessing.normalize, dtype=DTYPES[precision]),
+        axis_name=parallel.AXIS,
+    )
+    eval_step = parallel.parallel_eval_step(step, mesh)
+    batch_size = math.ceil(batch_size / mesh.size) * mesh.size
+
+    def error(network: TrainedModel, source: Source) -> float:
+        params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
+        return evaluate(eval_step, params, batch_stats, source, batch_size=batch_size, mesh=mesh)["top1_error"]
+
+    sources = {"validation": splits.validation, "test": splits.test}
+    return {
+        split: [error(network, source) for network in networks]
+        for split, source in sources.items()
+        if source is not None
+    }

@@ -23,16 +23,16 @@ def title(config: ConfigDict) -> str:
 
 def begin(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer) -> tuple[TrainState, list[str]]:
     """The state to start from, and what to tell the user about the run."""
-    restored = checkpointer.restore(jax.eval_shape(experiment.create_state))
+    restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
     if restored is None:
-        state = parallel.replicated(experiment.create_state, experiment.mesh, experiment.start)
+        state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
         resumed = []
     else:
         check_same_data(restored.metadata, experiment)
         state = parallel.replicate(restored.state, experiment.mesh)
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    splits, optim = experiment.splits, config.optim
+    splits, optim = experiment.inputs.splits, config.optim
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     rate = f"learning rate {experiment.optimizer.learning_rate:g}"
     if optim.batch_size_rule != "none":
@@ -54,7 +54,9 @@ def _origin(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
     if not config.finetune.weights:
         return []
     names = (leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"params": state.params}))
-    new = dict.fromkeys(name.split("/", 1)[1].rpartition("/")[0] for name in names if name not in experiment.start)
+    new = dict.fromkeys(
+        name.split("/", 1)[1].rpartition("/")[0] for name in names if name not in experiment.model.start
+    )
     return [f"starts from {config.finetune.weights}; new layers: {', '.join(new) or 'none'}"]
 
 
@@ -63,7 +65,7 @@ def _frozen(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
     if not config.finetune.frozen:
         return []
     frozen, learned = (
-        sum(leaf.size for leaf in jax.tree.leaves(part)) for part in partition(state.params, experiment.is_frozen)
+        sum(leaf.size for leaf in jax.tree.leaves(part)) for part in partition(state.params, experiment.model.is_frozen)
     )
     names = ", ".join(config.finetune.frozen)
     return [f"frozen: {names}; {learned:,} of {frozen + learned:,} parameters are trained"]
@@ -71,10 +73,10 @@ def _frozen(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
 
 def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
     """What a checkpoint holds beside the state: what the network is, and the number of images."""
-    splits = experiment.splits
+    splits = experiment.inputs.splits
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {
-        "network": experiment.spec.to_json(),
+        "network": experiment.model.spec.to_json(),
         "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
     }
 

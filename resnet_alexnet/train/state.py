@@ -18,11 +18,12 @@ NEVER = -1  # nonfinite_step of a healthy run
 class TrainState:
     """A plain pytree of plain dicts; equal on every device.
 
-    step: optimizer steps done, which is also the position in the data.
-    ema: the exponential moving average of {"params", "batch_stats"}, empty where none is kept.
-    sums: masked sums of the training metrics since they were last logged.
-    best_error: the lowest val/top1_error so far, in percent.
-    nonfinite_step: the first step whose loss was not finite, or NEVER.
+    Attributes:
+        step: optimizer steps done, which is also the position in the data.
+        ema: the exponential moving average of {"params", "batch_stats"}, empty where none is kept.
+        sums: masked sums of the training metrics since they were last logged.
+        best_error: the lowest val/top1_error so far, in percent.
+        nonfinite_step: the first step whose loss was not finite, or NEVER.
     """
 
     step: Int[Array, ""]

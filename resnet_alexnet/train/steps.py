@@ -17,15 +17,18 @@ from resnet_alexnet import metrics
 from resnet_alexnet.paths import Tree, join, partition
 from resnet_alexnet.train.state import NEVER, TrainState
 
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # of the arithmetic, by config.precision
+
 Batch = dict[str, jax.Array]
-Normalize = Callable[[jax.Array], jax.Array]  # uint8 images -> normalized images in the compute dtype
-Augment = Callable[[jax.Array, jax.Array], jax.Array]  # normalized images, one key an image -> training views
+NormalizeFn = Callable[[jax.Array], jax.Array]  # uint8 images -> normalized images in the compute dtype
+AugmentFn = Callable[[jax.Array, jax.Array], jax.Array]  # normalized images, one key an image -> training views
 # training views, labels, one key an image -> mixed views, rows of class weights
-Mix = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+MixFn = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 PreprocessFn = Callable[
     [Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]
 ]  # `preprocess_batch` of a batch and keys
-Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss an image
+LossFn = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss per image
+MeasureFn = Callable[[jax.Array, jax.Array, jax.Array], metrics.Sums]  # logits, labels, mask -> sums over images
 
 
 def image_keys(seed: int, step: Int[Array, ""], rows: Int[Array, " images"]) -> Key[Array, "purposes images"]:
@@ -40,9 +43,9 @@ def preprocess_batch(
     augment_keys: Key[Array, " images"],
     mix_keys: Key[Array, " images"],
     *,
-    normalize: Normalize,
-    augment: Augment,
-    mix: Mix | None,
+    normalize: NormalizeFn,
+    augment: AugmentFn,
+    mix: MixFn | None,
 ) -> tuple[Num[Array, "images height width channels"], Num[Array, "images ..."]]:
     """What the network is trained on: normalized, augmented and mixed images, and their labels or class weights."""
     image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
@@ -60,28 +63,24 @@ def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: flo
     return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
 
 
-def nothing(name: str) -> bool:
-    """Chooses no leaf."""
-    return False
-
-
 def train_step(
     state: TrainState,
     batch: Batch,
     *,
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformationExtraArgs,
-    loss: Loss,
+    loss: LossFn,
     preprocess: PreprocessFn,
     seed: int,
     axis_name: str,
     ema_decay: float = 0.0,
-    is_frozen: Callable[[str], bool] = nothing,
+    is_frozen: Callable[[str], bool] = lambda name: False,
 ) -> TrainState:
     """One optimizer step on this device's share of the global batch, {"image", "label"}; equal states come out.
 
-    is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
-        such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
+    Args:
+        is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
+            such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
     """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
@@ -129,7 +128,8 @@ def train_chunk(
 ) -> tuple[TrainState, Int[Array, ""]]:
     """Runs `step` on each batch of a chunk (leading axis: steps); returns the state and a copy of its step to wait for.
 
-    data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
+    Args:
+        data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
     other in the program: XLA's CPU backend runs a convolution's gradient in a loop body tens of times slower.
     """
 
@@ -152,12 +152,11 @@ def eval_step(
     batch: Batch,
     *,
     graphdef: nnx.GraphDef,
-    loss: Loss,
-    normalize: Normalize,
+    measure: MeasureFn,
+    normalize: NormalizeFn,
     axis_name: str,
-) -> dict[str, Float[Array, ""]]:
-    """Sums of the metrics over all devices' images where batch["mask"] holds."""
+) -> metrics.Sums:
+    """What `measure` gives of the images whose batch["mask"] is true, summed over all devices."""
     model: Any = nnx.merge(graphdef, params, batch_stats)
     logits: Num[Array, "batch classes"] = model(normalize(batch["image"])).astype(jnp.float32)
-    sums = metrics.batch_sums(logits, batch["label"], batch["mask"], loss(logits, batch["label"]))
-    return lax.psum(sums, axis_name)
+    return lax.psum(measure(logits, batch["label"], batch["mask"]), axis_name)

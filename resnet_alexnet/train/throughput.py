@@ -23,9 +23,10 @@ class Result(Protocol):
 class Throughput:
     """Over the steps between two marks.
 
-    images_per_second: what the run got.
-    step_images_per_second: what the device alone needs, from the time that its steps took.
-    input_wait_percent: of the time, in which the device had nothing to do because no batch was there.
+    Attributes:
+        images_per_second: what the run got.
+        step_images_per_second: what the device alone needs, from the time that its steps took.
+        input_wait_percent: of the time, in which the device had nothing to do because no batch was there.
     """
 
     images_per_second: float

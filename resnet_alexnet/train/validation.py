@@ -1,4 +1,4 @@
-"""Error rates while training: every image of a split once, whatever the batch size and the number of devices."""
+"""Metrics on a whole split: every image once, whatever the batch size and the number of devices."""
 
 from collections.abc import Callable
 
@@ -7,30 +7,40 @@ import jax
 from resnet_alexnet import metrics, parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.train.state import TrainState
+from resnet_alexnet.paths import Tree
 
 
 def evaluate(
-    eval_step: Callable[..., metrics.Sums], state: TrainState, source: Source, *, batch_size: int, mesh: parallel.Mesh
+    eval_step: Callable[..., metrics.Sums],
+    params: Tree,
+    batch_stats: Tree,
+    source: Source,
+    *,
+    batch_size: int,
+    mesh: parallel.Mesh,
+    finish: Callable[[metrics.Sums], dict[str, float]] = metrics.error_rates,
 ) -> dict[str, float]:
-    """Loss and error rates of the state's network on all of `source`.
+    """The metrics of a network on all images of a source.
 
     Args:
-        eval_step: as `parallel.parallel_eval_step` gives it.
-        state: its parameters and running statistics are used, or their moving average where it keeps one.
+        eval_step: gives the sums of a batch, as `parallel.parallel_eval_step` of `steps.eval_step` does.
+        params: on the devices of the mesh, as are the batch_stats.
+        batch_stats: the running statistics.
         source: the images.
-        batch_size: images a step over all devices; the last batch is padded and masked.
+        batch_size: images per step over all devices; the last batch is padded and masked.
         mesh: the devices.
+        finish: makes the metrics of the sums of all images.
 
     Returns:
-        "loss", "top1_error" and, with five classes or more, "top5_error"; errors in percent.
+        What `finish` gives: "loss", "top1_error" and, with five classes or more, "top5_error"; errors in percent.
     """
-    params, batch_stats = state.evaluated()
-    sums = None
-    for batch in loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size)):
-        part = eval_step(params, batch_stats, parallel.split_batch(batch, mesh))
-        sums = part if sums is None else metrics.add_sums(sums, part)
-    sums = jax.device_get(sums)
-    if sums is None or int(sums["count"]) != len(source):
-        raise RuntimeError(f"{len(source)} images to evaluate, {sums and int(sums['count'])} counted")
-    return metrics.error_rates(sums)
+    batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
+    total = None
+    for _, sums in parallel.run_batches(
+        lambda _, batch: eval_step(params, batch_stats, batch), ((None, batch) for batch in batches), mesh
+    ):
+        total = sums if total is None else metrics.add_sums(total, sums)
+    total = jax.device_get(total)
+    if total is None or int(total["count"]) != len(source):
+        raise RuntimeError(f"{len(source)} images to evaluate, {total and int(total['count'])} counted")
+    return finish(total)

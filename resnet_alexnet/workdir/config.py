@@ -2,10 +2,8 @@
 
 import inspect
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -14,31 +12,31 @@ from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError, nearest
 from resnet_alexnet.files import absolute_guest, error_line, is_guest, read_json, run_file
+from resnet_alexnet.workdir import recipes
+from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
 _OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are no options
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
-def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
-    """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
+    """The config at `path`, see `load_config`, with `overrides` such as "--config.batch_size=64"; locked.
 
     The options that a recipe sets are those of its own model: where the words name another one, those that it lacks are
     unset, which a line on standard error says. A user's own network or data set gets an absolute path.
 
     Raises:
-        InputError: there is no path, or something is wrong with the config or an override.
+        InputError: something is wrong with the config or an override.
     """
-    if not path:
-        raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
     config = load_config(path)
     recipe = config.to_dict()
-    override(config, [word for word in words if word.startswith("--config.")])
+    override(config, overrides)
     for group in ("model", "dataset"):
         if "name" in config.get(group, {}):
             config[group].name = absolute_guest(config[group].name)
     if "model" in recipe and config.model.name != recipe["model"]["name"]:
-        _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in words})
+        _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in overrides})
     return config
 
 
@@ -59,34 +57,32 @@ def _unset_options(model: ConfigDict, recipe: dict[str, Any], given: set[str]) -
 
 
 def load_config(path: str) -> ConfigDict:
-    """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
+    """Loads a recipe, NAME or NAME:ARGUMENT, or a run folder's config.json.
+
+    Args:
+        path: the name of one of our recipes or the path of a file, see `recipes.find_recipe`; and after a colon the
+            argument of its get_config.
 
     Raises:
         InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
     """
     name, _, argument = path.partition(":")
-    file = parse_path("config", name)
-    if not os.path.isfile(file):
-        known = sorted(str(other) for other in file.parent.glob("*.py"))
-        raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
+    file = recipes.find_recipe(name)
     if file.suffix == ".json":
         values = read_json(file)
         if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
             raise InputError(f"--config={path} is not the {CONFIG_FILE} of a run folder")
         return from_json(values).lock()
-    # Recipes import one another as `configs.default`, from wherever the command is called.
-    root = str(file.resolve().parent.parent)
-    if root not in sys.path:
-        sys.path.append(root)
     if file.suffix != ".py":
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
-    module = run_file(file, f"config_{file.stem}", where=f"--config={path}")
-    get_config = getattr(module, "get_config", None)
-    if get_config is None:
-        raise InputError(f"--config={path} defines no get_config()")
-    _check_argument(get_config, path, argument)
     try:
-        config = get_config(argument) if argument else get_config()
+        with recipes.importable_as_configs(file.resolve().parent):
+            module = run_file(file, f"config_{file.stem}", where=f"--config={path}")
+            get_config = getattr(module, "get_config", None)
+            if get_config is None:
+                raise InputError(f"--config={path} defines no get_config()")
+            _check_argument(get_config, path, argument)
+            config = get_config(argument) if argument else get_config()
     except InputError:
         raise
     except Exception as error:
@@ -142,23 +138,24 @@ def _field_type(config: ConfigDict, field: str) -> type:
             raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
         if name not in group:
             allowed = ", ".join(prefix + other for other in group)
-            raise InputError(f"unknown config field {field!r}{nearest(name, group)} (allowed: {allowed})")
+            meant = [other for other in flatten(config.to_dict()) if f".{other}".endswith(f".{field.split('.')[-1]}")]
+            hint = f", did you mean {' or '.join(map(repr, meant))}?" if meant else nearest(name, group)
+            raise InputError(f"unknown config field {field!r}{hint} (allowed: {allowed})")
         kind, group, prefix = group.get_type(name), group[name], f"{prefix}{name}."
     if kind is ConfigDict:
         raise InputError(f"config field {field!r} is a group (allowed: {', '.join(prefix + other for other in group)})")
     return kind
 
 
-def parse_path(flag: str, text: str) -> Path:
-    """The path that a flag gives, ~ being a home.
-
-    Raises:
-        InputError: there is no such home.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise InputError(f"--{flag}={text}: there is no such user's home") from None
+def compare(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
+    """The fields of a config, a line each; those that differ from the defaults are marked and show both values."""
+    before, now = flatten(defaults.to_dict()), flatten(config.to_dict())
+    yield f"{sum(now[name] != before[name] for name in before)} of {len(before)} fields differ from the defaults: *"
+    for group in read_groups():
+        yield ""
+        for name in (field.name for field in group.fields):
+            value, default = ("unset" if values[name] is None else repr(values[name]) for values in (now, before))
+            yield f"  {name} = {value}" if value == default else f"* {name} = {value}  (default: {default})"
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

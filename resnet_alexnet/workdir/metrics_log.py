@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.files import atomic_write
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
@@ -117,18 +118,14 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
         The lines that stay.
 
     Raises:
-        InputError: metrics.jsonl holds a line that is not a record.
+        InputError: metrics.jsonl holds a line that is not a record, or cannot be written.
     """
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
     kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and "finished" not in line]
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(map(_encode, kept))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept
 
 

@@ -1,6 +1,5 @@
 """The table of results in README.md, computed from the records of finished runs."""
 
-import json
 import os
 import re
 import statistics
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import read_json
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, read_metrics
 
@@ -59,7 +59,7 @@ def read_result(folder: Path) -> Result:
     Raises:
         InputError: a file is missing or no JSON, or the run is not finished or was not tested.
     """
-    config, environment = _read_json(folder / CONFIG_FILE), _read_json(folder / "environment.json")
+    config, environment = read_json(folder / CONFIG_FILE), read_json(folder / "environment.json")
     lines = read_metrics(folder / METRICS_FILE)
     tests = [line for line in lines if "test/top1_error" in line]
     speeds = [line["images_per_second"] for line in lines if line.get("images_per_second")]
@@ -108,13 +108,6 @@ def update(readme: Path, folders: Sequence[Path]) -> str:
         raise InputError(f"{readme} lacks the lines <!-- results --> and <!-- /results -->")
     table = format_table({os.path.relpath(folder, readme.parent): read_result(folder) for folder in folders})
     return REGION.sub(lambda _: table, text, count=1)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
 
 
 def _hardware(environment: dict[str, Any]) -> str:

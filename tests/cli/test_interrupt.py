@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
+from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt, stoppable
+from resnet_alexnet.errors import InputError, InterruptedRunError
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +58,29 @@ def test_in_another_thread_it_does_nothing():
 def test_without_a_signal_there_is_no_exit_code():
     with pytest.raises(RuntimeError, match="no signal"):
         _ = Interrupt().exit_code
+
+
+def stop(number, state):
+    with stoppable(lambda: state):
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        except Exception as error:  # what takes damaged files for its own
+            raise AssertionError from error
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_block_is_stopped_at_once_with_what_is_done(number, code):
+    with pytest.raises(InterruptedRunError, match=r"^1 of 2 is done; run the same command again to go on$") as error:
+        stop(number, "1 of 2 is done")
+    assert error.value.exit_code == code
+
+
+def test_the_inner_of_two_blocks_tells_the_state():
+    with pytest.raises(InterruptedRunError, match=r"^inner;"), stoppable(lambda: "outer"):
+        stop(signal.SIGTERM, "inner")
+
+
+def test_other_errors_pass_through_and_the_handlers_are_as_before():
+    with pytest.raises(InputError, match="bad"), stoppable(lambda: "stopped"):
+        raise InputError("bad")

@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from resnet_alexnet.cli.progress import Progress, print_summary
+from resnet_alexnet.cli.progress import Progress, print_summary, progress_bar
 
 RECORD = {
     "epoch": 3.21,
@@ -160,3 +160,40 @@ def test_a_dumb_terminal_gets_plain_lines():
     lines = screen(run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=1000), term="dumb"))
     assert lines[1].startswith("step 200/1000  epoch 3.2  loss 0.812")
     assert not any("━" in line for line in lines)
+
+
+def test_items_are_passed_on_in_silence_where_there_is_no_terminal(capsys):
+    assert list(progress_bar("abc", 3, "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr().out == ""
+
+
+def test_plain_lines_come_now_and_then_with_the_rate_and_the_time_left(capsys):
+    clock = iter([0.0, 5.0, 11.0, 11.0, 22.0, 40.0]).__next__
+    counts = iter([100, 1000, 0, 2200, 0])
+    done = []
+    for count in progress_bar(counts, 100_000, "photographs", size=int, line_seconds=10.0, clock=clock):
+        done.append((count, capsys.readouterr().out))
+    assert done == [
+        (100, ""),
+        (1000, ""),
+        (0, "1,100 of 100,000 photographs  100/s  16:29 left\n"),
+        (2200, ""),
+        (0, "3,300 of 100,000 photographs  200/s  8:04 left\n"),
+    ]
+    assert capsys.readouterr().out == ""  # nothing was done since
+
+
+def test_a_terminal_shows_a_bar_of_sizes_and_removes_it():
+    program = """
+import time
+from resnet_alexnet.cli.progress import progress_bar
+for _ in progress_bar([700, 800, 0], 2000, "photographs", size=int, line_seconds=0):
+    time.sleep(0.3)
+print("the end")
+"""
+    stream = run_on_a_terminal(program)
+    bars = re.findall(
+        r"photographs .*?\n?1,500/2,000 [\d.e+]+/s \d:\d\d:\d\d", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream)
+    )
+    assert bars
+    assert [line for line in screen(stream) if line] == ["the end"]

@@ -4,10 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_alexnet.data.selection import hold_out, select_classes
+from resnet_alexnet.data.selection import held_out_start, hold_out, select_classes
 from resnet_alexnet.errors import InputError
 from tests.data.test_arrays import make_source
 from tests.support.photo_sets import create_source, write_folder
+
+
+@given(count=st.integers(0, 10**7), percent=st.integers(0, 99))
+def test_the_last_floor_of_the_fraction_is_held_out(count, percent):
+    assert held_out_start(count, percent / 100) == count - count * percent // 100
 
 
 @given(

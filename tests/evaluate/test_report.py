@@ -15,7 +15,6 @@ from resnet_alexnet.evaluate.report import (
     compare,
     confusion_matrix,
     confusions,
-    label_ranks,
     paired_interval,
     report,
     wilson_interval,
@@ -50,12 +49,6 @@ def test_ranks_follow_the_rule_of_the_metrics(seed):
     assert result["top1_error"] == pytest.approx(rates["top1_error"], rel=1e-6)
     assert result["top5_error"] == pytest.approx(rates["top5_error"], rel=1e-6)
     assert result["without_answer"] == 9
-
-
-def test_ranks_one_image_at_a_time():
-    scores = coarse(0)
-    for row, label, rank in zip(scores.scores, scores.labels, label_ranks(scores), strict=True):
-        assert np.argsort(-row, kind="stable").tolist().index(label) == rank
 
 
 def test_the_error_by_class_and_between_classes():

@@ -47,6 +47,10 @@ def folder_config(folder, **fields):
     return tiny.config(dataset__name="image_folder", dataset__data_dir=str(folder), dataset__channels=3, **fields)
 
 
+def read_split(config, split=""):
+    return inputs.read_split(config.dataset, split, image_size=config.preprocess.image_size)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Photographs of many sizes."""
@@ -55,7 +59,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_of_photographs(network, folder):
-    split, source = inputs.read_split(folder_config(folder))
+    split, source = read_split(folder_config(folder))
     scores = scores_of(network, split, source, dataset="image_folder")
     assert split == "test"
     assert scores.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -72,9 +76,9 @@ def test_a_folder_of_photographs(network, folder):
 
 def test_a_folder_that_is_moved_is_the_same_split(network, folder, tmp_path_factory):
     moved = tmp_path_factory.mktemp("elsewhere") / "photos"
-    before = scores_of(network, *inputs.read_split(folder_config(folder)))
+    before = scores_of(network, *read_split(folder_config(folder)))
     folder.rename(moved)
-    after = scores_of(network, *inputs.read_split(folder_config(moved)))
+    after = scores_of(network, *read_split(folder_config(moved)))
     assert before.split_digest == after.split_digest
 
 
@@ -85,7 +89,7 @@ def test_a_tfds_set(network, tmp_path):
 
     tfds_sets.write_set(tmp_path, {"train": [12], "test": [3, 2]}, example=example)
     config = tiny.config(dataset__name="animals", dataset__data_dir=str(tmp_path))
-    scores = scores_of(network, *inputs.read_split(config))
+    scores = scores_of(network, *read_split(config))
     assert scores.labels.tolist() == [0, 1, 2, 0, 1]
     assert scores.names[4] == "test/animals-test.array_record-00001-of-00002 record 1 (test_4.png)"
     images = [photograph(30, 24 + number, seed=number + 100) for number in range(5)]
@@ -95,7 +99,7 @@ def test_a_tfds_set(network, tmp_path):
 def test_arrays_of_two_splits_are_different_images(network):
     network = create_network(size=8, channels=1, classes=tuple(f"class_{number}" for number in range(10)))
     config = tiny.config(dataset__num_examples=100, dataset__validation_fraction=0.2)
-    test, validation = (scores_of(network, *inputs.read_split(config, split)) for split in ("test", "validation"))
+    test, validation = (scores_of(network, *read_split(config, split)) for split in ("test", "validation"))
     assert (len(test.names), test.names[7]) == (20, "test/7")
     assert np.array_equal(test.labels, validation.labels)
     assert test.split_digest != validation.split_digest
@@ -104,16 +108,16 @@ def test_arrays_of_two_splits_are_different_images(network):
 def test_an_unreadable_photograph_is_named(network, folder):
     (folder / "test" / "bee" / "01.jpg").write_bytes(b"no photograph")
     with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is no image of a known format"):
-        scores_of(network, *inputs.read_split(folder_config(folder)))
+        scores_of(network, *read_split(folder_config(folder)))
     config = folder_config(folder, dataset__validation_fraction=0.25)
-    other = scores_of(network, *inputs.read_split(config, "validation"))  # is not looked at
+    other = scores_of(network, *read_split(config, "validation"))  # is not looked at
     assert other.names == ("validation/ant/03.jpg", "validation/bee/03.jpg", "validation/cat/03.jpg")
 
 
 def test_the_classes_are_the_datas(network, folder):
     other = create_network(size=16, shorter_side=20, classes=("ant", "bee", "dog"))
     with pytest.raises(InputError, match="class 2 of net is 'dog', that of the data 'cat'"):
-        scores_of(other, *inputs.read_split(folder_config(folder)))
+        scores_of(other, *read_split(folder_config(folder)))
     fewer = create_network(size=16, shorter_side=20, classes=("ant", "bee"))
     with pytest.raises(InputError, match="net has 2 classes, the data has 3"):
-        scores_of(fewer, *inputs.read_split(folder_config(folder)))
+        scores_of(fewer, *read_split(folder_config(folder)))

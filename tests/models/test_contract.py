@@ -66,7 +66,7 @@ def image_of(network, batch=2):
 
 def apply(network, *, train=False, seed=0):
     keys = jax.random.split(jax.random.key(seed), 2)
-    return forward(network.graphdef(), train)(network.params, network.batch_stats, image_of(network), keys)
+    return forward(network.spec.graphdef(), train)(network.params, network.batch_stats, image_of(network), keys)
 
 
 def is_guest(network):
@@ -89,7 +89,7 @@ def test_every_option_has_a_type_and_a_default(network):
         default = parameters[option].default
         assert isinstance(default, types), option
     defaults = {option: parameters[option].default for option in kinds}
-    assert nnx.graphdef(network.spec.abstract(**defaults)) == network.graphdef()
+    assert nnx.graphdef(network.spec.abstract(**defaults)) == network.spec.graphdef()
     with pytest.raises(InputError, match="is 'no_such_option'"):
         network.spec.abstract(no_such_option=1)
 
@@ -104,7 +104,7 @@ def test_testing_is_deterministic_and_moves_no_statistic(network):
 
 def test_training_takes_one_key_an_image_and_keeps_the_shapes(network):
     def step(params, batch_stats, keys):
-        model = nnx.merge(network.graphdef(), params, batch_stats, copy=True)
+        model = nnx.merge(network.spec.graphdef(), params, batch_stats, copy=True)
         logits = model(image_of(network), train=True, rngs=keys)
         return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
@@ -169,12 +169,12 @@ def test_a_training_step_can_be_taken(network):
     options = {"dataset__channels": 3, "preprocess__image_size": size, "dataset__num_classes": 3}
     config = tiny.config(model__name=network.spec.model, optim__decay_mask="kernels", **options)
     experiment = create_experiment(config, jax.devices()[:1])
-    state = jax.eval_shape(experiment.create_state)
+    state = jax.eval_shape(experiment.steps.create_state)
     assert jax.tree.structure(state.params) == jax.tree.structure(network.params)
     data = {
         "image": jax.ShapeDtypeStruct((180, size, size, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct((180,), jnp.int32),
     }
     chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
-    after, _ = jax.eval_shape(experiment.train_chunk, state, data, chunk)
+    after, _ = jax.eval_shape(experiment.steps.train_chunk, state, data, chunk)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)

@@ -30,7 +30,7 @@ def _scales(plateau, errors):
         ({"patience": 2}, [50, 51, 50, 49.99, 60, 50, 50], [1, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
         # In the cool-down bad evaluations do not count.
         ({"patience": 1, "cooldown": 2}, [50, 51, 51, 51, 51], [1, 0.1, 0.1, 0.1, 0.01]),
-        ({"patience": 1, "floor": 0.05}, [50, 51, 51, 51], [1, 0.1, 0.05, 0.05]),
+        ({"patience": 1, "min_scale": 0.05}, [50, 51, 51, 51], [1, 0.1, 0.05, 0.05]),
         ({"patience": 1, "factor": 0.5}, [50, 51, 51], [1, 0.5, 0.25]),
         # The smallest change of a 50,000-image set is an improvement, unless more is asked for.
         ({"patience": 1}, [50, 49.998, 49.996], [1, 1, 1]),
@@ -49,16 +49,16 @@ def test_plateau_sequences_by_hand(options, errors, expected):
     errors=st.lists(st.integers(0, 12).map(lambda n: n / 4), min_size=1, max_size=25),
     patience=st.integers(1, 3),
     cooldown=st.integers(0, 2),
-    floor=st.sampled_from([0.0, 0.05]),
+    min_scale=st.sampled_from([0.0, 0.05]),
 )
-def test_plateau_equals_torch_with_one_less_patience(errors, patience, cooldown, floor):
+def test_plateau_equals_torch_with_one_less_patience(errors, patience, cooldown, min_scale):
     torch = pytest.importorskip("torch")
     peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         peer,
         patience=patience - 1,
         cooldown=cooldown,
-        min_lr=floor,
+        min_lr=min_scale,
         threshold=0.0,
         threshold_mode="abs",
         eps=0.0,
@@ -67,7 +67,7 @@ def test_plateau_equals_torch_with_one_less_patience(errors, patience, cooldown,
     for error in errors:
         scheduler.step(error)
         expected.append(peer.param_groups[0]["lr"])
-    plateau = Plateau(patience=patience, cooldown=cooldown, floor=floor)
+    plateau = Plateau(patience=patience, cooldown=cooldown, min_scale=min_scale)
     np.testing.assert_allclose(_scales(plateau, errors), expected, rtol=1e-5, atol=1e-8)
 
 
@@ -131,7 +131,15 @@ def test_plateau_wants_its_state_once():
 
 @pytest.mark.parametrize(
     "options",
-    [{"patience": 0}, {"factor": 1.0}, {"factor": 0.0}, {"cooldown": -1}, {"floor": 2.0}, {"rtol": 1.0}, {"atol": 0.0}],
+    [
+        {"patience": 0},
+        {"factor": 1.0},
+        {"factor": 0.0},
+        {"cooldown": -1},
+        {"min_scale": 2.0},
+        {"rtol": 1.0},
+        {"atol": 0.0},
+    ],
 )
 def test_bad_plateaus_are_refused(options):
     (name,) = options

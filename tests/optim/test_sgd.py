@@ -120,7 +120,7 @@ def test_masks_and_bias_multiplier_by_leaf_name():
 
 
 @pytest.mark.parametrize("update_rule", ["paper", "optax"])
-def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(update_rule):
+def test_lr_multipliers_multiply_the_plain_update_and_the_longest_path_counts(update_rule):
     rng = np.random.default_rng(0)
     names = ("kernel", "bias")
     params = {
@@ -149,8 +149,8 @@ def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(updat
     jax.tree.map(lambda w, e: np.testing.assert_allclose(w, e, rtol=1e-5, atol=1e-6), weights, expected)
 
 
-def test_a_layer_rate_of_no_parameter_is_refused():
-    with pytest.raises(InputError, match=r"finetune\.layer_rates has 'haed/kernel', did you mean 'head/kernel'"):
+def test_an_lr_multiplier_of_no_parameter_is_refused():
+    with pytest.raises(InputError, match=r"finetune\.lr_multipliers has 'haed/kernel', did you mean 'head/kernel'"):
         sgd(0.1, lr_multipliers={"haed/kernel": 0.1}).init({"head": {"kernel": jnp.ones(2)}})
 
 

@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     loop.train_and_evaluate(tiny.config(num_steps=2), folder / "arrays")
     write_folder(folder / "photographs", classes=CLASSES)
-    views = {"geometry": "random_crop", "scale": (20, 24), "pad": 0}
+    views = {"crop": "random_crop", "scale": (20, 24), "pad": 0}
     fields = {f"augment__{name}": value for name, value in views.items()}
     fields |= {"dataset__name": "image_folder", "dataset__data_dir": str(folder / "photographs")}
     fields |= {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
@@ -206,15 +206,15 @@ def test_the_picture_shows_those_that_could_be_read(runs, album, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x.jpg"], "name one trained network"),
-        (["--workdir={crops}", "--weights=f.safetensors", "x.jpg"], "name one trained network"),
+        (["x.jpg"], "--workdir or --weights is missing: --workdir, a run folder; --weights, a weight file"),
+        (["--workdir={crops}", "--weights=f.safetensors", "x.jpg"], "--workdir and --weights exclude each other"),
         (["--workdir=nowhere", "x.jpg"], "--workdir=nowhere: no such folder"),
         (["--weights=nowhere", "x.jpg"], "--weights=nowhere: no such file"),
         (["--workdir={photographs}", "x.jpg"], "is no run folder"),
         (["--workdir={crops}"], "no photograph is named"),
         (["--workdir={crops}", "--topk=0", "x.jpg"], "--topk=0 \\(allowed: a whole number from 1 to"),
-        (["--workdir={crops}", "--format=xml", "x.jpg"], "--format is 'xml' \\(allowed: table, json, csv\\)"),
-        (["--workdir={crops}", "--top=3", "x.jpg"], "unknown flag --top, did you mean"),
+        (["--workdir={crops}", "--format=xml", "x.jpg"], "--format=xml \\(allowed: table, json, csv\\)"),
+        (["--workdir={crops}", "--top=3", "x.jpg"], "unknown flag --top, did you mean '--topk'"),
         (["--workdir={crops}", "--step=7", "x.jpg"], "holds no checkpoint 7 \\(there are: 2\\)"),
         (["--workdir={crops}", "--step=first", "x.jpg"], "--step=first \\(allowed: last, best"),
         (["--workdir={crops}", "--picture=a.jpg", "x.jpg"], "a file that ends in .png"),

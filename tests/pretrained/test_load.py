@@ -43,10 +43,10 @@ def test_the_origin_of_the_weights_sets_the_options(model):
 
 def test_classes_and_preprocessing_are_the_usual_of_such_weights():
     spec = load(published()).spec
-    assert (spec.num_classes, spec.scores) == (10, "softmax")
+    assert (spec.num_logits, spec.scores) == (10, "softmax")
     assert spec.preprocessing.classes[:3] == ("airplane", "automobile", "bird")
     spec = load(published("resnet18", 1000), "resnet18").spec
-    assert (spec.num_classes, spec.preprocessing.classes[0]) == (1000, "n01440764")
+    assert (spec.num_logits, spec.preprocessing.classes[0]) == (1000, "n01440764")
     assert load(published("resnet18", 4), "resnet18").spec.preprocessing.classes == ("0", "1", "2", "3")
 
 
@@ -59,7 +59,7 @@ def test_other_preprocessing_may_be_stated():
 
 
 def test_the_number_of_classes_that_is_expected_is_checked():
-    assert load(published(), num_classes=10).spec.num_classes == 10
+    assert load(published(), num_classes=10).spec.num_logits == 10
     with pytest.raises(InputError, match=r"x\.pth has 10 logits, not 100"):
         load(published(), num_classes=100)
 

@@ -55,7 +55,7 @@ def test_normalize_subtracts_a_mean_image_or_from_images_of_another_size_its_mea
 
 
 def test_an_unknown_mean_is_named(source):
-    with pytest.raises(InputError, match=r"augment\.mean is 'pixels', did you mean 'pixel'"):
+    with pytest.raises(InputError, match=r"preprocess\.mean is 'pixels', did you mean 'pixel'"):
         create_preprocessing(measure(source), classes=source.classes, mean="pixels", std=False)
 
 

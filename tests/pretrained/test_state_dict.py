@@ -1,7 +1,6 @@
 """Files of weights as people have them: nested, prefixed, in half precision, damaged, and not weights at all."""
 
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -12,19 +11,6 @@ from resnet_alexnet.pretrained import state_dict
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[parity]'")
 SAVED = {"conv.weight": torch.arange(12.0).reshape(3, 4) / 7, "bn.num_batches_tracked": torch.tensor(5)}
-
-
-@pytest.fixture(params=["torch", "no torch"])
-def read(request, monkeypatch):
-    """`state_dict.read` with both readers of torch's files."""
-
-    def read(path):
-        with monkeypatch.context() as patch:
-            if request.param == "no torch":
-                patch.setitem(sys.modules, "torch", None)
-            return state_dict.read(path)
-
-    return read
 
 
 def save(value, path, *, zipped=True, protocol=2):
@@ -41,15 +27,15 @@ def assert_saved(contents, tolerance=0.0):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_floating_point_numbers_become_float32(read, tmp_path, dtype, zipped):
+def test_floating_point_numbers_become_float32(tmp_path, dtype, zipped):
     saved = {**SAVED, "conv.weight": SAVED["conv.weight"].to(getattr(torch, dtype))}
-    assert_saved(read(save(saved, tmp_path / "x.pth", zipped=zipped)), tolerance=4e-3)
+    assert_saved(state_dict.read(save(saved, tmp_path / "x.pth", zipped=zipped)), tolerance=4e-3)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 @pytest.mark.parametrize("zipped", [True, False])
-def test_any_protocol_of_pickle_is_read(read, tmp_path, zipped, protocol):
-    assert_saved(read(save(SAVED, tmp_path / "x.pth", zipped=zipped, protocol=protocol)))
+def test_any_protocol_of_pickle_is_read(tmp_path, zipped, protocol):
+    assert_saved(state_dict.read(save(SAVED, tmp_path / "x.pth", zipped=zipped, protocol=protocol)))
 
 
 @pytest.mark.parametrize(
@@ -64,8 +50,8 @@ def test_any_protocol_of_pickle_is_read(read, tmp_path, zipped, protocol):
         },
     ],
 )
-def test_weights_are_found_where_scripts_put_them(read, tmp_path, wrap):
-    assert_saved(read(save(wrap(SAVED), tmp_path / "x.th")))
+def test_weights_are_found_where_scripts_put_them(tmp_path, wrap):
+    assert_saved(state_dict.read(save(wrap(SAVED), tmp_path / "x.th")))
 
 
 def test_a_name_that_only_begins_so_keeps_its_prefix(tmp_path):
@@ -112,18 +98,18 @@ class Hostile:
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_hostile_file_is_refused_in_one_line_and_nothing_is_called(read, tmp_path, zipped, protocol):
+def test_a_hostile_file_is_refused_in_one_line_and_nothing_is_called(tmp_path, zipped, protocol):
     saved = {**SAVED, "extra": Hostile(tmp_path / "marker")}
     path = save(saved, tmp_path / "x.pth", zipped=zipped, protocol=protocol)
     with pytest.raises(InputError, match=rf"wants {os.system.__module__}\.system to be called") as error:
-        read(path)
+        state_dict.read(path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_whole_module_is_refused_with_what_to_save_instead(read, tmp_path):
+def test_a_whole_module_is_refused_with_what_to_save_instead(tmp_path):
     with pytest.raises(InputError, match=r"wants torch.nn.modules.linear.Linear .* model.state_dict\(\)"):
-        read(save(torch.nn.Linear(1, 1), tmp_path / "x.pth"))
+        state_dict.read(save(torch.nn.Linear(1, 1), tmp_path / "x.pth"))
 
 
 def whole(tmp_path, kind) -> bytes:
@@ -134,12 +120,12 @@ def whole(tmp_path, kind) -> bytes:
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_file_that_is_cut_short_is_named_in_one_line(read, tmp_path, kind, share):
+def test_a_file_that_is_cut_short_is_named_in_one_line(tmp_path, kind, share):
     data = whole(tmp_path, kind)
     path = tmp_path / "weights"
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(InputError, match=rf"^{path} is damaged, cut short|^{path} is damaged or cut short") as error:
-        read(path)
+        state_dict.read(path)
     assert len(str(error.value)) < 400
     assert "\n" not in str(error.value)
     assert "weights_only" not in str(error.value)
@@ -159,11 +145,11 @@ def test_a_file_that_is_cut_short_is_named_in_one_line(read, tmp_path, kind, sha
         (b"\x02\x00\x00\x00\x00\x00\x00\x00{]", "is damaged or cut short"),
     ],
 )
-def test_what_is_no_weight_file_is_named_in_one_line(read, tmp_path, data, message):
+def test_what_is_no_weight_file_is_named_in_one_line(tmp_path, data, message):
     path = tmp_path / "resnet50.pth"
     path.write_bytes(data)
     with pytest.raises(InputError, match=message) as error:
-        read(path)
+        state_dict.read(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -175,10 +161,10 @@ def test_what_is_no_file_is_named(tmp_path):
         state_dict.read(tmp_path / "none.pth")
 
 
-def test_an_archive_of_numpys_is_not_torchs(read, tmp_path):
+def test_an_archive_of_numpys_is_not_torchs(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones(3))
     with pytest.raises(InputError, match="not torch's"):
-        read(tmp_path / "x.npz")
+        state_dict.read(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize(
@@ -190,9 +176,9 @@ def test_an_archive_of_numpys_is_not_torchs(read, tmp_path):
         ({}, "it has: nothing"),
     ],
 )
-def test_a_file_of_torchs_without_weights_is_named(read, tmp_path, value, message):
+def test_a_file_of_torchs_without_weights_is_named(tmp_path, value, message):
     with pytest.raises(InputError, match=message):
-        read(save(value, tmp_path / "x.pth"))
+        state_dict.read(save(value, tmp_path / "x.pth"))
 
 
 def test_a_type_that_numpy_lacks_is_named(tmp_path):

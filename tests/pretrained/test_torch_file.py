@@ -1,4 +1,4 @@
-"""The reader of torch's files that needs no torch, against files that torch wrote, and against hostile ones."""
+"""The reader of torch's files, which needs no torch, against files that torch wrote, and against hostile ones."""
 
 import argparse
 import io
@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,10 @@ from resnet_alexnet.pretrained import torch_file
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[parity]'")
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+DTYPES = (
+    *("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
 
 
 def save(value, path: Path, zipped: bool, **options) -> Path:
@@ -62,6 +65,7 @@ def test_views_come_back(path, zipped):
     loaded = torch_file.load(save(saved, path, zipped))
     for name, tensor in saved.items():
         assert_same(loaded[name], tensor)
+    assert all(np.shares_memory(loaded["base"], loaded[name]) for name in ("shared", "transposed", "strided", "one"))
 
 
 @FORMATS
@@ -86,6 +90,40 @@ def test_what_training_scripts_save_comes_back(path, zipped):
     for name in ("shape", "best_prec1", "arch", "more"):
         assert loaded[name] == saved[name]
     assert loaded["optimizer"]["param_groups"][0]["lr"] == 0.1
+
+
+@FORMATS
+def test_what_torch_reads_beside_the_weights_comes_back_as_plain_values(path, zipped):
+    with_attribute, parameter = torch.arange(3.0), torch.nn.Parameter(torch.ones(2))
+    with_attribute.decay = parameter.decay = False
+    saved = {
+        "tensor": with_attribute,
+        "parameter": parameter,
+        "frozen": torch.nn.Parameter(torch.ones(2), requires_grad=False),
+        "device": torch.device("cuda", 1),
+        "dtype": torch.float32,
+        "counts": Counter("aab"),
+        "bytes": bytes(range(256)),
+    }
+    loaded = torch_file.load(save(saved, path, zipped))
+    assert torch.load(path, weights_only=True).keys() == loaded.keys() == saved.keys()
+    for name in ("tensor", "parameter", "frozen"):
+        assert_same(loaded[name], saved[name])
+    assert (loaded["device"], loaded["dtype"]) == ("cuda:1", "float32")
+    assert (loaded["counts"], loaded["bytes"]) == (saved["counts"], saved["bytes"])
+
+
+def test_a_tensor_whose_storage_has_another_type_is_refused(path):
+    def rebuild(kind, dtype):
+        tensor = Tensor(kind, 6, 0, (2,), (1,))
+        tensor.function, tensor.rest = torch._utils._rebuild_tensor_v3, (*tensor.rest, False, OrderedDict(), dtype)
+        return pickled(tensor)
+
+    data = {"0": np.arange(6, dtype=np.uint16).tobytes()[:6]}
+    np.testing.assert_array_equal(torch_file.load(archive(path, rebuild("UntypedStorage", torch.uint16), data)), [0, 1])
+    for kind, dtype in (("CharStorage", torch.uint16), ("UntypedStorage", torch.float32), ("UntypedStorage", "O")):
+        with pytest.raises(pickle.UnpicklingError, match="in a storage of"):
+            torch_file.load(archive(path, rebuild(kind, dtype), data))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -129,7 +167,8 @@ def test_a_hostile_pickle_is_refused_by_name_and_nothing_is_called(path, tmp_pat
         (np.float64(1), r"numpy.*multiarray.scalar"),
         (torch_file.load, "resnet_alexnet.pretrained.torch_file.load"),
         (torch.load, "torch.serialization.load"),
-        (torch.float32, "torch.float32"),
+        (torch.complex64, "torch.complex64"),
+        (torch.ones(2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
     ],
 )
 def test_anything_but_tensors_in_containers_is_refused_by_name(path, value, name):
@@ -164,9 +203,10 @@ class Pickler(pickle.Pickler):
 class Tensor:
     def __init__(self, kind, length, offset, size, stride):
         self.storage, self.rest = Storage(kind, length), (offset, size, stride)
+        self.function = torch._utils._rebuild_tensor_v2
 
     def __reduce__(self):
-        return torch._utils._rebuild_tensor_v2, (self.storage, *self.rest, False, OrderedDict())
+        return self.function, (self.storage, *self.rest, False, OrderedDict())
 
 
 def pickled(value) -> bytes:

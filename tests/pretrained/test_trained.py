@@ -148,11 +148,11 @@ def test_the_moving_average_is_taken_where_the_run_kept_one(tmp_path):
     create_workdir(tmp_path / "run", config)
     experiment = create_experiment(config, jax.devices()[:1])
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(experiment.create_state)  # every leaf, the average's too, gets numbers of its own
+    shapes = jax.eval_shape(experiment.steps.create_state)  # every leaf, the average's too, gets numbers of its own
     state = jax.tree.map(lambda leaf: abs(rng.standard_normal(leaf.shape)).astype(leaf.dtype), shapes)
     state = state.replace(step=np.int32(3))
     with Checkpointer(tmp_path / "run" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(int(state.step), state, {"network": experiment.spec.to_json()}, error=None)
+        checkpointer.save(int(state.step), state, {"network": experiment.model.spec.to_json()}, error=None)
     network = pretrained.load_network(tmp_path / "run")
     _, leaves, _ = read(tmp_path / "run", 3)
     assert network.leaves().keys() == {name.removeprefix("ema/") for name in leaves if name.startswith("ema/")}

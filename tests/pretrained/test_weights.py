@@ -14,7 +14,7 @@ import safetensors.numpy
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
-from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(
@@ -31,7 +31,7 @@ def create(model, num_classes=3, image_size=32, scores="softmax", **options) -> 
     preprocessing = dataclasses.replace(PREPROCESSING, image_size=image_size)
     spec = ModelSpec(model, options, num_classes, scores, preprocessing)
     rng = np.random.default_rng(0)
-    like = weights_of(spec.abstract())
+    like = spec.shapes()
     tree = jax.tree.map(lambda leaf: 0.1 * rng.standard_normal(leaf.shape, np.float32), like)
     tree["batch_stats"] = jax.tree.map(np.abs, tree["batch_stats"])
     return TrainedModel(spec, tree["params"], tree["batch_stats"])
@@ -159,7 +159,7 @@ def test_a_description_from_elsewhere_is_checked(tmp_path):
             json.dumps({**described, "model": "cifar_resnet14"}),
             "does not hold the weights of cifar_resnet14: .*missing",
         ),
-        (json.dumps({**described, "num_classes": 5}), "has 5 logits, but 3 classes are named"),
+        (json.dumps({**described, "num_logits": 5}), "has 5 logits, but 3 classes are named"),
     ):
         save_with(changed)
         with pytest.raises(InputError, match=message):
@@ -210,10 +210,10 @@ def test_what_becomes_of_a_larger_map_matters_only_where_there_is_one(image_size
     preprocessing = dataclasses.replace(PREPROCESSING, image_size=image_size)
     spec = ModelSpec("alexnet_owt", {"last_map": last_map}, 3, "softmax", preprocessing)
     if possible:
-        assert weights._form(spec)
+        assert weights._torch_layout(spec)
     else:
         with pytest.raises(InputError, match="last_map='averaged'"):
-            weights._form(spec)
+            weights._torch_layout(spec)
 
 
 @pytest.mark.parametrize("model", ["alexnet_cifar", "plain18"])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from resnet_alexnet.paths import leaf_name
-from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 CLASSES = ("ant", "bee", "cat")
@@ -45,4 +45,4 @@ def create_network(
             values = 0.1 * rng.standard_normal(leaf.shape)
         return values.astype(np.float32)
 
-    return TrainedModel(spec, **jax.tree_util.tree_map_with_path(fill, weights_of(spec.abstract())))
+    return TrainedModel(spec, **jax.tree_util.tree_map_with_path(fill, spec.shapes()))

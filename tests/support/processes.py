@@ -122,7 +122,7 @@ def steps_saved(workdir: Path) -> list[int]:
 
 def saved_leaves(workdir: Path, config: ConfigDict) -> dict[str, np.ndarray]:
     """The newest checkpoint's arrays by name."""
-    like = jax.eval_shape(create_experiment(config, jax.devices()[:1]).create_state)
+    like = jax.eval_shape(create_experiment(config, jax.devices()[:1]).steps.create_state)
     with Checkpointer(workdir / "checkpoints", keep=9) as checkpointer:
         restored = checkpointer.restore(like)
     assert restored is not None

@@ -26,7 +26,7 @@ def write_run(workdir: Path, config: ConfigDict, *, steps: int = 0) -> Path:
     if steps:
         state = tiny.train(experiment, config, steps=steps)
     else:  # of which nothing has to be compiled
-        shapes = jax.eval_shape(experiment.create_state)
+        shapes = jax.eval_shape(experiment.steps.create_state)
         state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         state = state.replace(**random_weights({"params": shapes.params, "batch_stats": shapes.batch_stats}))
     record = {"config": to_json(config), **checkpoint_metadata(experiment)}

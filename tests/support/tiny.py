@@ -47,9 +47,9 @@ def train(
     state: TrainState | None = None,
 ) -> TrainState:
     """The state after `steps` steps from the start, without the loop's logging and saving."""
-    mesh, source = experiment.mesh, experiment.splits.train
+    mesh, source = experiment.mesh, experiment.inputs.splits.train
     if state is None:
-        state = parallel.replicated(experiment.create_state, mesh)
+        state = parallel.replicated(experiment.steps.create_state, mesh)
     data = parallel.replicate(resident_data(source), mesh) if resident else {}
     chunks = loader.train_chunks(
         source,
@@ -61,5 +61,5 @@ def train(
         resident=resident,
     )
     for _, chunk in chunks:
-        state, _ = experiment.train_chunk(state, data, parallel.split_batch(chunk, mesh, axis=1))
+        state, _ = experiment.steps.train_chunk(state, data, parallel.split_batch(chunk, mesh, axis=1))
     return jax.block_until_ready(state)

@@ -8,8 +8,8 @@ import pytest
 from resnet_alexnet.data.sources import Splits
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.train import augmentation
 from resnet_alexnet.train.experiment import create_experiment, keep_on_device, resident_data
+from resnet_alexnet.train.inputs import create_augment, create_mix
 from tests.support import tiny
 
 
@@ -27,16 +27,16 @@ def test_every_option_of_the_config_reaches_its_part():
     experiment = create_experiment(config)
     assert experiment.optimizer.learning_rate == pytest.approx(0.05)
     assert experiment.optimizer.plateau is not None
-    assert (experiment.optimizer.plateau.patience, experiment.optimizer.plateau.floor) == (2, 0.01)
-    assert experiment.eval_batch_size == 8  # rounded up to the eight devices
-    state = experiment.create_state()
+    assert (experiment.optimizer.plateau.patience, experiment.optimizer.plateau.min_scale) == (2, 0.01)
+    assert experiment.steps.eval_batch_size == 8  # rounded up to the eight devices
+    state = experiment.steps.create_state()
     assert not np.any(state.params["stages"][0][0]["conv2"]["norm"]["scale"])
     assert experiment.chance_loss == pytest.approx(np.log(10))
 
 
 def test_seeds_give_different_networks_and_the_same_seed_the_same():
     first, again, other = (
-        create_experiment(tiny.config(seed=seed)).create_state().params["head"]["kernel"] for seed in (0, 0, 1)
+        create_experiment(tiny.config(seed=seed)).steps.create_state().params["head"]["kernel"] for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -54,7 +54,7 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"dataset__on_device": "maybe"}, "dataset.on_device is 'maybe'"),
         ({"log__every_steps": 0}, "log.every_steps is 0"),
         ({"schedule__name": "plateau", "dataset__validation_fraction": 0.0}, "needs val/top1_error"),
-        ({"model__num_logits": 1, "dataset__num_classes": 2}, "wants a binary loss"),
+        ({"model__num_logits": 1, "dataset__num_classes": 2}, "needs a binary loss"),
         ({"schedule__name": "plateau", "eval__every_steps": 0}, "set eval.every_steps above 0"),
         ({"model__bn_group": True}, "model.bn_group is True (allowed: int or str)"),
         ({"optim__weight_decay": float("inf")}, "optim.weight_decay is inf"),
@@ -64,7 +64,7 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"augment__color_std": -0.1}, "augment.color_std is -0.1 (allowed: 0 up to, not including, inf)"),
         ({"augment__mixup": float("nan")}, "augment.mixup is nan"),
         ({"augment__cutmix": float("inf")}, "augment.cutmix is inf"),
-        ({"augment__cutmix": 1.0, "batch_size": 8}, "each device has 1 of a step: choose a batch_size"),
+        ({"augment__cutmix": 1.0, "batch_size": 8}, "each device has 1 per step: choose a batch_size"),
         ({"loss__label_smoothing": 1.0}, "loss.label_smoothing is 1.0"),
         ({"optim__ema_decay": 1.0}, "optim.ema_decay is 1.0 (allowed: 0 up to, not including, 1)"),
         ({"optim__clip_norm": -1.0}, "optim.clip_norm is -1.0"),
@@ -86,7 +86,7 @@ def test_a_single_logit_stands_for_two_classes():
 
 
 def test_small_sets_live_on_the_device_unless_told_otherwise():
-    source = create_experiment(tiny.config()).splits.train
+    source = create_experiment(tiny.config()).inputs.splits.train
     assert isinstance(Splits(source, None, None).train, type(source))
     assert keep_on_device("auto", source)
     assert not keep_on_device("no", source)
@@ -97,7 +97,7 @@ def test_color_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values(
     covariance = np.array([[900.0, 500, 200], [500, 800, 100], [200, 100, 400]])
     record = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
     images, keys = jnp.zeros((4000, 2, 2, 3)), jax.random.split(jax.random.key(0), 4000)
-    shifts = np.asarray(augmentation.create_augment(config, record, covariance)(images, keys))[:, 0, 0] * record.std
+    shifts = np.asarray(create_augment(config.augment, record, covariance)(images, keys))[:, 0, 0] * record.std
     np.testing.assert_allclose(np.cov(shifts.T), 0.3**2 * covariance, atol=0.1 * 0.3**2 * 900)
 
 
@@ -110,21 +110,21 @@ def test_a_single_logit_is_mixed_and_smoothed():
         augment__mixup=1.0,
         augment__cutmix=1.0,
     )
-    mix = augmentation.create_mix(config, 1, 16)
+    mix = create_mix(mixup=1.0, cutmix=1.0, num_logits=1)
     assert mix is not None
     labels = jnp.arange(16) % 2
     _, label = mix(jnp.zeros((16, 4, 4, 1)), labels, jax.random.split(jax.random.key(0), 16))
     assert label.shape == (16, 1)
     np.testing.assert_allclose(label[::2] + label[1::2], 1, atol=1e-6)
     experiment = create_experiment(config, jax.devices()[:1])
-    state = jax.eval_shape(experiment.create_state)
-    data = jax.eval_shape(lambda: resident_data(experiment.splits.train))
+    state = jax.eval_shape(experiment.steps.create_state)
+    data = jax.eval_shape(lambda: resident_data(experiment.inputs.splits.train))
     chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
-    after, _ = jax.eval_shape(experiment.train_chunk, state, data, chunk)
+    after, _ = jax.eval_shape(experiment.steps.train_chunk, state, data, chunk)
     assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, state)
 
 
 def test_without_mixing_and_averaging_there_is_neither():
-    assert augmentation.create_mix(tiny.config(), 10, 15) is None
+    assert create_mix(mixup=0.0, cutmix=0.0, num_logits=10) is None
     experiment = create_experiment(tiny.config(), jax.devices()[:1])
-    assert jax.eval_shape(experiment.create_state).ema == {}
+    assert jax.eval_shape(experiment.steps.create_state).ema == {}

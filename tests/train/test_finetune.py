@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_alexnet import parallel, pretrained
-from resnet_alexnet.cli import command
+from resnet_alexnet import main, parallel, pretrained
 from resnet_alexnet.data.loading.loader import batch_indices
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.trace import freeze
@@ -60,7 +59,7 @@ def child(parent, **fields):
 
 def begin(config, devices=1):
     experiment = create_experiment(config, jax.devices()[:devices])
-    return experiment, parallel.replicated(experiment.create_state, experiment.mesh, experiment.start)
+    return experiment, parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
 
 
 def leaves(tree):
@@ -79,14 +78,14 @@ def test_all_but_the_head_are_the_weights_and_the_description_is_theirs_with_the
     assert changed == {"params/head/kernel", "params/head/bias"}
     assert taken["params/head/kernel"].shape == (64, 4)
     assert all(average[name].tobytes() == leaf.tobytes() for name, leaf in taken.items())
-    spec, own = experiment.spec, start.spec
+    spec, own = experiment.model.spec, start.spec
     assert spec.options == {"bn_group": 2, "zero_init_last_gamma": True}
     assert spec.preprocessing.classes == ("class_3", "class_1", "class_4", "class_2")
     for name in ("mean", "std"):
         np.testing.assert_array_equal(getattr(spec.preprocessing, name), getattr(own.preprocessing, name))
     scratch = create_experiment(child(parent, finetune__weights=""), jax.devices()[:1])
-    assert not np.array_equal(scratch.spec.preprocessing.mean, own.preprocessing.mean)
-    assert not np.array_equal(scratch.spec.preprocessing.std, own.preprocessing.std)
+    assert not np.array_equal(scratch.model.spec.preprocessing.mean, own.preprocessing.mean)
+    assert not np.array_equal(scratch.model.spec.preprocessing.std, own.preprocessing.std)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_all_but_the_head_are_the_weights_and_the_description_is_theirs_with_the
 def test_what_is_new(parent, start, fields, new):
     config = child(parent, **fields)
     experiment = create_experiment(config, jax.devices()[:1])
-    missing = start.leaves().keys() - experiment.start.keys()
+    missing = start.leaves().keys() - experiment.model.start.keys()
     assert {name.split("/")[1] for name in missing} == new
     if "stages" in new:
         assert {name.split("/")[2] for name in missing if "stages" in name} == {"2"}
@@ -147,10 +146,10 @@ def check_frozen_bits(before, state):
 def test_with_all_but_the_head_frozen_the_loss_of_training_is_that_of_testing(parent):
     config = child(parent, finetune__frozen=("stem", "stages"), augment__flip=False, augment__pad=0)
     experiment, state = begin(config)
-    source = experiment.splits.train
+    source = experiment.inputs.splits.train
     batch = source.gather(batch_indices(0, len(source), batch_size=16, seed=config.seed))
     batch = parallel.split_batch({**batch, "mask": np.ones(16, bool)}, experiment.mesh)
-    sums = experiment.eval_step(state.params, state.batch_stats, batch)
+    sums = experiment.steps.eval_step(state.params, state.batch_stats, batch)
     after = tiny.train(experiment, config, steps=1, state=state)
     assert float(after.sums["loss"]) == pytest.approx(float(sums["loss"]), rel=1e-6)
 
@@ -170,7 +169,7 @@ def test_dropout_is_off_in_frozen_layers():
         ({"model__shortcut": "B"}, "model.shortcut is 'B', but .* was trained with 'the default': leave it unset"),
         ({"model__activation": "tanh"}, "model.activation is 'tanh'"),
         ({"finetune__new_head": ("haed",)}, "finetune.new_head has 'haed', did you mean 'head'"),
-        ({"finetune__new_head": (), "finetune__weights": ""}, "without finetune.weights all of the network is new"),
+        ({"finetune__new_head": (), "finetune__weights": ""}, "without finetune.weights every layer is new"),
         ({"finetune__new_head": ()}, r"params/head/kernel is \(64, 10\), not \(64, 4\)"),
         (
             {"finetune__frozen": ("stage",)},
@@ -181,7 +180,7 @@ def test_dropout_is_off_in_frozen_layers():
         ({"finetune__lr_multipliers": ("stem",)}, "finetune.lr_multipliers has 'stem' .allowed: PATH=FACTOR"),
         ({"finetune__lr_multipliers": ("stem=-1",)}, "'stem=-1'"),
         ({"finetune__lr_multipliers": ("stem=1", "stem=2")}, "'stem' twice"),
-        ({"finetune__lr_multipliers": ("stem=1",), "finetune__frozen": ("stem",)}, "layer_rates has 'stem'"),
+        ({"finetune__lr_multipliers": ("stem=1",), "finetune__frozen": ("stem",)}, "lr_multipliers has 'stem'"),
         (
             {"preprocess__image_size": 16},
             "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16",
@@ -196,11 +195,12 @@ def test_what_does_not_fit_is_named_before_anything_is_written(parent, fields, m
     assert not (tmp_path / "run").exists()
 
 
-def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(start):
+def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(parent):
+    group = tiny.config(finetune__weights=WHERE).finetune
     for given in ({"shortcut": "A"}, {"bn_group": "sync", "zero_init_last_gamma": False}):
-        finetune.check_options(start.spec, "cifar_resnet8", given, where=WHERE)
+        finetune.load_start(group, "cifar_resnet8", given, weights=parent)
     with pytest.raises(InputError, match=r"model\.shortcut is 'B', but"):
-        finetune.check_options(start.spec, "cifar_resnet8", {"shortcut": "B"}, where=WHERE)
+        finetune.load_start(group, "cifar_resnet8", {"shortcut": "B"}, weights=parent)
 
 
 def test_no_such_weights(tmp_path):
@@ -211,7 +211,7 @@ def test_no_such_weights(tmp_path):
 def test_the_command_takes_tuples_of_words():
     words = ["--config=configs/default.py", "--workdir=x", "--config.finetune.lr_multipliers=('stem=0.1','head=10')"]
     words += ["--config.finetune.frozen=('stem', 'stages/0')", "--config.finetune.new_head=()"]
-    config, _ = command.parse_run(words)
+    config, _ = main.read_run(main.create_parser().parse(words))
     assert config.finetune.lr_multipliers == ("stem=0.1", "head=10")
     assert config.finetune.frozen == ("stem", "stages/0")
     assert config.finetune.new_head == ()
@@ -222,7 +222,7 @@ def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weigh
     moved, straight, resumed = (tmp_path / name for name in ("parent", "straight", "resumed"))
     shutil.copytree(parent, moved)
     config = child(moved, finetune__frozen=("stem",), finetune__lr_multipliers=("head=10",))
-    loop.train_and_evaluate(*command.parse_run([*processes.words(config), f"--workdir={straight}"]))
+    main.main([*processes.words(config), f"--workdir={straight}"])
     assert f"starts from {moved}; new layers: head\nfrozen: stem; " in capsys.readouterr().out
     hidden = moved.rename(tmp_path / "hidden")
     shutil.copytree(straight, resumed)  # as a run that was killed after step 2
@@ -236,7 +236,7 @@ def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weigh
     hidden.rename(moved)
     processes.assert_same_run(resumed, straight, config)
     one, other = (pretrained.load_network(workdir) for workdir in (straight, resumed))
-    assert one.spec.num_classes == 4
+    assert one.spec.num_logits == 4
     assert one.leaves().keys() == other.leaves().keys()
     assert all(leaf.tobytes() == other.leaves()[name].tobytes() for name, leaf in one.leaves().items())
     # And once more from there: the classes are the same, so the head stays.

@@ -210,8 +210,8 @@ def test_more_steps_go_on_with_a_finished_run_without_compiling_twice(undisturbe
     assert json.loads((workdir / "config.json").read_text())["num_steps"] == 46
     assert steps_saved(workdir)[-1] == 46
     # Logs, evaluations, the plateau and saves lay between the steps.
-    assert experiments[0].train_chunk._cache_size() == 1
-    assert experiments[0].eval_step._cache_size() == 1
+    assert experiments[0].steps.train_chunk._cache_size() == 1
+    assert experiments[0].steps.eval_step._cache_size() == 1
 
 
 @pytest.mark.slow

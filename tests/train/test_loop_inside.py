@@ -30,27 +30,50 @@ class Watched:
         self._ahead.append(len(self._dispatched) - self._step)
 
 
-def test_the_host_waits_only_for_steps_long_dispatched_and_reads_only_at_records(tmp_path, monkeypatch):
+def test_the_host_waits_only_for_steps_long_dispatched(tmp_path, monkeypatch):
     every = 15
     config = tiny.config(num_steps=30, log__every_steps=every, eval__every_steps=every, checkpoint__every_steps=every)
     experiment = create_experiment(config, jax.devices()[:1])
-    dispatched, ahead, reads = [], [], []
+    dispatched, ahead = [], []
 
     def train_chunk(state, data, chunk):
-        state, _ = experiment.train_chunk(state, data, chunk)
+        state, _ = experiment.steps.train_chunk(state, data, chunk)
         dispatched.append(None)
         return state, Watched(len(dispatched), dispatched, ahead, every)
 
-    def check_finite(self, state):
-        reads.append(len(dispatched))
-
-    watched = dataclasses.replace(experiment, train_chunk=train_chunk)
+    watched = dataclasses.replace(experiment, steps=dataclasses.replace(experiment.steps, train_chunk=train_chunk))
     monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: watched)
-    monkeypatch.setattr(loop._Run, "_check_finite", check_finite)
     loop.train_and_evaluate(config, tmp_path / "run")
     assert len(ahead) == 30
     assert max(ahead) == STEPS_IN_FLIGHT - 1
-    assert reads == [every, 2 * every]
+
+
+@pytest.mark.parametrize("where", ["between records", "at records"])
+def test_between_records_nothing_but_batches_is_transferred(tmp_path, monkeypatch, where):
+    """On a CPU the guard sees implicit transfers to the device, not reads: device memory is the host's."""
+    config = tiny.config(num_steps=4, log__every_steps=2, eval__every_steps=2, checkpoint__every_steps=2)
+    experiment = create_experiment(config, jax.devices()[:1])
+
+    def train_chunk(state, data, chunk):
+        state, step = experiment.steps.train_chunk(state, data, chunk)
+        return state, step + np.int32(0) if where == "between records" else step
+
+    def eval_step(params, batch_stats, batch):
+        return jax.tree.map(lambda x: x + np.float32(0), experiment.steps.eval_step(params, batch_stats, batch))
+
+    steps = dataclasses.replace(experiment.steps, train_chunk=train_chunk, eval_step=eval_step)
+    monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: dataclasses.replace(experiment, steps=steps))
+    if where == "at records":
+        loop.train_and_evaluate(config, tmp_path / "run")
+    else:
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+            loop.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_a_trace_of_some_steps_is_recorded_where_it_is_asked_for(tmp_path):
+    config = tiny.config(num_steps=8, eval__every_steps=0, checkpoint__every_steps=0)
+    loop.train_and_evaluate(config, tmp_path / "run", profile_calls=2)
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
 
 
 def test_the_evaluation_that_only_ends_a_run_does_not_step_the_plateau(tmp_path):

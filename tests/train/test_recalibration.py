@@ -123,7 +123,7 @@ def test_unreadable_photographs_are_named_and_limited_in_whole_batches_and_the_l
     damage(folder, str(Path(last).relative_to(folder / "train")))
     lines = []
     options = {
-        "views": preprocess(),
+        "preprocess": preprocess(),
         "batch_size": batch_size,
         "seed": 0,
         "mesh": parallel.create_mesh(jax.devices()[:1]),
@@ -150,7 +150,7 @@ def folder(tmp_path_factory):
 
 def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(folder, tmp_path, capsys):
     output = tmp_path / "exact.safetensors"
-    recalibrate.main([f"--workdir={folder}", f"--output={output}", "--batch_size=64", "--views=test"])
+    recalibrate.main([f"--workdir={folder}", f"--output={output}", "--batch_size=64", "--augment=false"])
     printed = capsys.readouterr().out
     assert "cifar_resnet8, exact statistics of 180 images" in printed
     for split in ("validation", "test"):
@@ -161,8 +161,11 @@ def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(fo
 def test_the_errors_are_those_of_a_slow_loop(folder):
     network = pretrained.load_network(folder)
     config = load_config(str(folder / "config.json"))
-    splits = inputs.read_splits_for_model(config, network.spec.preprocessing)
-    found = recalibrate.error_rates([network], splits, config, mesh=parallel.create_mesh())
+    groups = (config.dataset, config.preprocess, config.augment)
+    splits = inputs.read_splits(*groups, start=network.spec.preprocessing)
+    found = recalibration.error_rates(
+        [network], splits, batch_size=16, precision="float32", mesh=parallel.create_mesh()
+    )
     preprocessing, images = network.spec.preprocessing, splits.test.images.astype(np.float32)
     logits = network.module()((images - preprocessing.mean) / preprocessing.std)
     assert found["test"][0] == pytest.approx(100 * np.mean(np.argmax(logits, 1) != splits.test.labels))
@@ -173,7 +176,7 @@ def test_the_errors_are_those_of_a_slow_loop(folder):
     [
         ([], "--output is missing"),
         (["--output=x.npz"], "a file that ends in .safetensors"),
-        (["--output={tmp}/x.safetensors", "--views=val"], "--views is 'val'"),
+        (["--output={tmp}/x.safetensors", "--augment=val"], "--augment=val .allowed: true, false"),
         (["--output={tmp}/x.safetensors", "--batch_size=12"], "--batch_size=12 does not divide among 8"),
         (
             ["--output={tmp}/x.safetensors", "--config.dataset.classes=('class_1','class_0')"],

@@ -153,10 +153,10 @@ def test_synchronized_batch_norm_on_eight_devices_is_whole_batch_norm_on_one(bat
 
 
 def compiled_text(experiment, config):
-    state = jax.eval_shape(experiment.create_state)
-    data = jax.eval_shape(lambda: resident_data(experiment.splits.train))
+    state = jax.eval_shape(experiment.steps.create_state)
+    data = jax.eval_shape(lambda: resident_data(experiment.inputs.splits.train))
     chunk = {"index": jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32)}
-    return experiment.train_chunk.lower(state, data, chunk).compile().as_text()
+    return experiment.steps.train_chunk.lower(state, data, chunk).compile().as_text()
 
 
 def all_reduces(text):
@@ -195,7 +195,7 @@ def test_the_step_has_one_all_reduce_in_the_entry_with_the_parameters_bytes(grou
 def test_synchronized_batch_norm_adds_collectives_for_every_layer():
     config = tiny.config(model__bn_group="sync")
     experiment = create_experiment(config, jax.devices()[:EIGHT])
-    layers = len(jax.tree.leaves(jax.eval_shape(experiment.create_state).batch_stats)) // 2
+    layers = len(jax.tree.leaves(jax.eval_shape(experiment.steps.create_state).batch_stats)) // 2
     assert len(all_reduces(compiled_text(experiment, config))) > layers
 
 

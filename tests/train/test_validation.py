@@ -31,10 +31,10 @@ def experiments():
 def expected(experiments, odd_source):
     """One image at a time, in numpy."""
     experiment = experiments[1]
-    state = experiment.create_state()
+    state = experiment.steps.create_state()
     model = models.create_model("cifar_resnet8", num_classes=10, image_size=8, channels=1, rngs=nnx.Rngs(0))
     nnx.update(model, state.params, state.batch_stats)
-    record = experiment.spec.preprocessing
+    record = experiment.model.spec.preprocessing
     logits = np.asarray(jax.jit(model)((odd_source.images - record.mean) / record.std), np.float64)
     loss, top1, top5 = 0.0, 0, 0
     for row, label in zip(logits, odd_source.labels, strict=True):
@@ -50,29 +50,31 @@ def test_any_batch_size_and_device_count_gives_the_slow_loops_result(
     experiments, odd_source, expected, devices, batch_size
 ):
     experiment = experiments[devices]
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
-    rates = evaluate(experiment.eval_step, state, odd_source, batch_size=batch_size, mesh=experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh)
+    rates = evaluate(
+        experiment.steps.eval_step, *state.evaluated(), odd_source, batch_size=batch_size, mesh=experiment.mesh
+    )
     assert rates == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_image_that_is_lost_is_noticed(experiments, odd_source):
     experiment = experiments[1]
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh)
 
     def lossy(params, batch_stats, batch):
-        return experiment.eval_step(params, batch_stats, {**batch, "mask": batch["mask"].at[0].set(False)})
+        return experiment.steps.eval_step(params, batch_stats, {**batch, "mask": batch["mask"].at[0].set(False)})
 
     with pytest.raises(RuntimeError, match="37 images to evaluate, 34 counted"):
-        evaluate(lossy, state, odd_source, batch_size=16, mesh=experiment.mesh)
+        evaluate(lossy, *state.evaluated(), odd_source, batch_size=16, mesh=experiment.mesh)
 
 
 def test_where_a_moving_average_is_kept_it_is_evaluated(experiments, odd_source, expected):
     experiment = experiments[1]
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh)
     noise = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), state)
     averaged = noise.replace(ema={"params": state.params, "batch_stats": state.batch_stats})
     rates = [
-        evaluate(experiment.eval_step, each, odd_source, batch_size=16, mesh=experiment.mesh)
+        evaluate(experiment.steps.eval_step, *each.evaluated(), odd_source, batch_size=16, mesh=experiment.mesh)
         for each in (averaged, noise)
     ]
     assert rates[0] == pytest.approx(expected, rel=1e-5)
@@ -82,6 +84,6 @@ def test_where_a_moving_average_is_kept_it_is_evaluated(experiments, odd_source,
 def test_the_loss_is_that_of_the_labels_as_they_are_though_training_smooths_them(odd_source, expected):
     config = tiny.config(loss__label_smoothing=0.5, augment__mixup=1.0)
     experiment = create_experiment(config, jax.devices()[:1])
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
-    rates = evaluate(experiment.eval_step, state, odd_source, batch_size=16, mesh=experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh)
+    rates = evaluate(experiment.steps.eval_step, *state.evaluated(), odd_source, batch_size=16, mesh=experiment.mesh)
     assert rates == pytest.approx(expected, rel=1e-5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.train.experiment import set_options
+from resnet_alexnet.train.model import set_options
 from resnet_alexnet.workdir.config import load_config, load_overridden, override, to_json
 from tests.support.guests import write_lenet
 
@@ -37,7 +37,7 @@ def same_path(monkeypatch):
 )
 def test_a_recipes_options_that_another_model_lacks_are_left_out_with_a_note(capsys, recipe, words, options, noted):
     config = load_overridden(str(CONFIGS / recipe), [f"--config.{word}" for word in words])
-    assert set_options(config) == options
+    assert set_options(config.model) == options
     notes = capsys.readouterr().err.splitlines()
     assert [line.partition(", ")[0] for line in notes] == [f"note: {field}" for field in noted]
     assert all(f"{config.model.name} has no such option" in line for line in notes)
@@ -45,7 +45,7 @@ def test_a_recipes_options_that_another_model_lacks_are_left_out_with_a_note(cap
 
 def test_the_number_of_logits_is_no_option_of_a_model():
     config = load_overridden(QUICKSTART, ["--config.model.num_logits=1"])
-    assert set_options(config) == {"bn_group": "sync"}
+    assert set_options(config.model) == {"bn_group": "sync"}
 
 
 def test_a_users_own_network_has_an_absolute_path_and_its_own_options(tmp_path, monkeypatch, capsys):
@@ -55,7 +55,7 @@ def test_a_users_own_network_has_an_absolute_path_and_its_own_options(tmp_path, 
     config = load_overridden(QUICKSTART, words)
     assert config.model.name == name
     assert config.is_locked
-    assert set_options(config) == {"width": 8, "rate": 0.25}
+    assert set_options(config.model) == {"width": 8, "rate": 0.25}
     assert "model.bn_group='sync'" in capsys.readouterr().err
     (tmp_path / "config.json").write_text(json.dumps(to_json(config)))
     assert load_config(str(tmp_path / "config.json")).model == config.model

@@ -52,9 +52,9 @@ def test_lines_are_strict_json_and_the_finished_marker_comes_last(tmp_path):
 def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp_path):
     program = (
         "import os, sys, pathlib\n"
-        "from resnet_alexnet.workdir.metrics_log import Recorder\n"
-        "recorder = Recorder(pathlib.Path(sys.argv[1]), start_step=0)\n"
-        "recorder.write(7, {'train/loss': 0.5})\n"
+        "from resnet_alexnet.workdir.metrics_log import MetricsLog\n"
+        "log = MetricsLog(pathlib.Path(sys.argv[1]), start_step=0)\n"
+        "log.write(7, {'train/loss': 0.5})\n"
         "os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == -9
@@ -124,7 +124,7 @@ def test_a_crash_while_cutting_back_leaves_the_old_record(tmp_path, monkeypatch)
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", crash)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written: no space left"):
         cut_back(tmp_path, 2)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 

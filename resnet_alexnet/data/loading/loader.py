@@ -31,7 +31,7 @@ def epoch_order(num_examples: int, *, seed: int, epoch: int) -> Int64[np.ndarray
     """The order in which epoch number `epoch` (from 0) visits the examples: a read-only permutation.
 
     Raises:
-      InputError: a negative seed.
+        InputError: a negative seed.
     """
     if seed < 0:
         raise InputError(f"seed={seed}: allowed are 0 and above")
@@ -44,7 +44,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """Whole batches in one epoch. The remainder of an epoch, different examples each time, is dropped in training.
 
     Raises:
-      InputError: batch_size is below 1, or more than the number of examples.
+        InputError: batch_size is below 1, or more than the number of examples.
     """
     _check_batch_size(batch_size)
     if num_examples < batch_size:
@@ -58,7 +58,7 @@ def batch_indices(step: int, num_examples: int, *, batch_size: int, seed: int) -
     """The examples of the global batch at `step` (from 0), read-only.
 
     Raises:
-      InputError: see `steps_per_epoch` and `epoch_order`.
+        InputError: see `steps_per_epoch` and `epoch_order`.
     """
     epoch, position = divmod(step, steps_per_epoch(num_examples, batch_size))
     order = epoch_order(num_examples, seed=seed, epoch=epoch)
@@ -71,12 +71,12 @@ def chunk_length(*, num_steps: int, steps_per_call: int, boundaries: Sequence[in
     One length for the whole run, so that the step is compiled once and every boundary is a chunk's end.
 
     Args:
-      num_steps: steps in the run.
-      steps_per_call: the most steps that one call may take.
-      boundaries: periods in steps at which a chunk must end (logging, evaluation, saving); 0 is never.
+        num_steps: steps in the run.
+        steps_per_call: the most steps that one call may take.
+        boundaries: periods in steps at which a chunk must end (logging, evaluation, saving); 0 is never.
 
     Raises:
-      InputError: steps_per_call below 1, or a negative period.
+        InputError: steps_per_call below 1, or a negative period.
     """
     if steps_per_call < 1:
         raise InputError(f"steps_per_call={steps_per_call}: allowed are 1 and above")
@@ -109,30 +109,30 @@ def train_chunks(
     shorter. Close the generator (or let it go) to end the prefetching threads.
 
     Args:
-      source: the training set.
-      batch_size: images in the global batch of one step.
-      seed: seed of the order.
-      start_step: steps already done.
-      num_steps: steps in the whole run.
-      steps_per_call: the most steps in a chunk.
-      boundaries: periods in steps at which a chunk must end; 0 is never.
-      rows: this process's rows of the global batch.
-      resident: give indices only, for data that is on the device.
-      prefetch: chunks read ahead, each by a thread of its own; 0 reads when asked. Of photographs, at least one a core
-        is read ahead. Unused when resident.
-      workers: processes that read photographs ahead instead of threads; see `workers.count_workers`. For other
-        sources, whose images only have to be copied, none are started.
-      max_unreadable: training photographs that may turn out to be unreadable; see `PhotoSource.gather`.
-      report: called with a line for each of them.
+        source: the training set.
+        batch_size: images in the global batch of one step.
+        seed: seed of the order.
+        start_step: steps already done.
+        num_steps: steps in the whole run.
+        steps_per_call: the most steps in a chunk.
+        boundaries: periods in steps at which a chunk must end; 0 is never.
+        rows: this process's rows of the global batch.
+        resident: give indices only, for data that is on the device.
+        prefetch: chunks read ahead, each by a thread of its own; 0 reads when asked. Of photographs, at least one a core
+            is read ahead. Unused when resident.
+        workers: processes that read photographs ahead instead of threads; see `workers.count_workers`. For other
+            sources, whose images only have to be copied, none are started.
+        max_unreadable: training photographs that may turn out to be unreadable; see `PhotoSource.gather`.
+        report: called with a line for each of them.
 
     Yields:
-      next_step: steps done once this chunk is.
-      chunk: arrays of leading shape (steps, local_batch): `index` Int32 when resident, else `image` UInt8 (...,
-        height, width, channels) and `label` Int32.
+        next_step: steps done once this chunk is.
+        chunk: arrays of leading shape (steps, local_batch): `index` Int32 when resident, else `image` UInt8 (...,
+            height, width, channels) and `label` Int32.
 
     Raises:
-      InputError: a batch larger than the data, a negative seed, or steps out of range; at the call, not at the first
-        chunk.
+        InputError: a batch larger than the data, a negative seed, or steps out of range; at the call, not at the first
+            chunk.
     """
     if not 0 <= start_step <= num_steps:
         raise InputError(f"start_step={start_step}: allowed are 0 to num_steps={num_steps}")
@@ -162,16 +162,16 @@ def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> 
     Photographs are decoded by one thread a core, up to eight, a batch each.
 
     Args:
-      source: the data to evaluate on.
-      batch_size: images in the global batch.
-      rows: this process's rows of each global batch.
+        source: the data to evaluate on.
+        batch_size: images in the global batch.
+        rows: this process's rows of each global batch.
 
     Yields:
-      `image` UInt8 (local_batch, height, width, channels), `label` Int32 (local_batch,) and `mask` Bool
-      (local_batch,), False where a row is filling.
+        `image` UInt8 (local_batch, height, width, channels), `label` Int32 (local_batch,) and `mask` Bool
+        (local_batch,), False where a row is filling.
 
     Raises:
-      InputError: batch_size is below 1; at the call.
+        InputError: batch_size is below 1; at the call.
     """
     _check_batch_size(batch_size)
     batches = _EvalBatches(source, batch_size, rows)

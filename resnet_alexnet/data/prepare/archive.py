@@ -26,12 +26,12 @@ class ArchivePhotos:
     times the memory.
 
     Attributes:
-      file: the archive.
-      classes: class names; a label is an index into them.
-      labels: the class index of each photograph.
-      names: all file names, one after the other.
-      starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
-      offsets, sizes: the range of bytes in `file` that holds each photograph.
+        file: the archive.
+        classes: class names; a label is an index into them.
+        labels: the class index of each photograph.
+        names: all file names, one after the other.
+        starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
+        offsets, sizes: the range of bytes in `file` that holds each photograph.
     """
 
     file: str
@@ -54,7 +54,7 @@ class ArchivePhotos:
         """The content of photograph `index`, as published, and its label.
 
         Raises:
-          InputError: the archive cannot be read, or has become shorter.
+            InputError: the archive cannot be read, or has become shorter.
         """
         try:
             with open(self.file, "rb", buffering=0) as file:
@@ -84,7 +84,7 @@ def to_photos(file: str, entries: Sequence[Entry], classes: Sequence[str]) -> Ar
     """The photographs of the entries that show one of `classes`, in their order.
 
     Raises:
-      InputError: there are none, or a name occurs twice.
+        InputError: there are none, or a name occurs twice.
     """
     label_of = {name: label for label, name in enumerate(classes)}
     entries = [entry for entry in entries if entry[1] in label_of]
@@ -110,7 +110,7 @@ def plain_files(archive: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInf
     """Every file of an archive, folders passed over; where it ends without its end mark, a tarfile.ReadError.
 
     Raises:
-      InputError: something in it is neither file nor folder.
+        InputError: something in it is neither file nor folder.
     """
     for member in archive:
         if member.isdir():

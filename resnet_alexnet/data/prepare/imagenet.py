@@ -35,9 +35,10 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 class Devkit:
     """What the development kit says.
 
-    wnids: WordNet ID of each class by its ILSVRC2012_ID.
-    words: the words for each class by its WordNet ID, such as "tench, Tinca tinca".
-    ground_truth: ILSVRC2012_ID of every validation photograph, in the order of their names.
+    Attributes:
+        wnids: WordNet ID of each class by its ILSVRC2012_ID.
+        words: the words for each class by its WordNet ID, such as "tench, Tinca tinca".
+        ground_truth: ILSVRC2012_ID of every validation photograph, in the order of their names.
     """
 
     wnids: dict[int, str]
@@ -53,15 +54,15 @@ def read_imagenet(
     The classes are WordNet IDs, sorted, as in torchvision and TFDS.
 
     Args:
-      train: path of ILSVRC2012_img_train.tar, or nothing.
-      validation: path of ILSVRC2012_img_val.tar, or nothing.
-      devkit: path of ILSVRC2012_devkit_t12.tar.gz, needed with `validation`.
-      allow_incomplete: accept other numbers of classes and photographs than the challenge's. The classes are then
-        those of the training archive, and validation photographs of other classes are left out.
+        train: path of ILSVRC2012_img_train.tar, or nothing.
+        validation: path of ILSVRC2012_img_val.tar, or nothing.
+        devkit: path of ILSVRC2012_devkit_t12.tar.gz, needed with `validation`.
+        allow_incomplete: accept other numbers of classes and photographs than the challenge's. The classes are then
+            those of the training archive, and validation photographs of other classes are left out.
 
     Raises:
-      InputError: a file is missing, damaged, cut off or another one than it should be; a name occurs twice; classes or
-        photographs are missing. The message names the file.
+        InputError: a file is missing, damaged, cut off or another one than it should be; a name occurs twice; classes or
+            photographs are missing. The message names the file.
     """
     if not train and not validation:
         raise InputError(f"no archive: {_TRAIN_FILE}, or --val and --devkit, or all three")
@@ -164,7 +165,7 @@ def read_devkit(path: str) -> Devkit:
     """Reads the development kit of 2012 for tasks 1 and 2.
 
     Raises:
-      InputError: the file is missing, damaged or another one.
+        InputError: the file is missing, damaged or another one.
     """
     files: dict[str, bytes] = {}
     with open_tar(path, remedy=_DEVKIT_FILE, mode="r:gz") as archive:

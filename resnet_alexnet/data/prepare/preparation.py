@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.recode import CHROMA, SIDE, Recoding, recode
 from resnet_alexnet.data.prepare.shards import (
+    GO_ON,
     Record,
     Set,
     Shard,
@@ -33,6 +33,7 @@ from resnet_alexnet.data.prepare.shards import (
 )
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write, read_json, write_json
 
 MANIFEST, STATISTICS, WORDS = "manifest.json", "statistics.npz", "label.words.txt"
 _SETTINGS = "settings.json"
@@ -80,9 +81,9 @@ def is_prepared(final: Path, wanted: Mapping[str, Any]) -> bool:
         return False
     remedy = "choose another --output or --name, or remove it"
     try:
-        manifest = json.loads((final / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(final / MANIFEST)
         found, files = manifest["settings"], {name: entry["bytes"] for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (InputError, TypeError, KeyError, AttributeError):
         raise InputError(f"{final} is there, and was not made by this command: {remedy}") from None
     if found != wanted:
         raise InputError(f"{final} was prepared with {_difference(found, wanted)}: {remedy}")
@@ -133,12 +134,12 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
     if not any((folder / "records").glob("[!.]*")):
         for shard in (folder / "data").iterdir():  # without a record, and perhaps of other settings
             shard.unlink()
-        _write_text(path, json.dumps(wanted, indent=2) + "\n")
+        write_json(path, wanted, remedy=GO_ON)
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): remove {folder}, then begin anew") from None
+        found = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; remove {folder}, then begin anew") from None
     # Where photographs were replaced since, perhaps because they could not be read, their shards are written again.
     if {**found, _SIZES: wanted[_SIZES]} != wanted:
         raise InputError(
@@ -213,9 +214,11 @@ def finish(
             raise InputError(f"none of the {len(prepared.splits[split])} photographs of {split} can be read")
     write_metadata(prepared, final.name, by_split)
     if measurements.squares.count:
-        save_statistics(prepared.data / STATISTICS, measurements.finish())
+        save_statistics(prepared.data / STATISTICS, measurements.finish(), remedy=GO_ON)
     if words:
-        _write_text(prepared.data / WORDS, "".join(f"{words.get(name, name)}\n" for name in prepared.classes))
+        with atomic_write(prepared.data / WORDS, remedy=GO_ON) as temporary:
+            lines = "".join(f"{words.get(name, name)}\n" for name in prepared.classes)
+            temporary.write_text(lines, encoding="utf-8")
     manifest = {
         "name": prepared.name,
         "version": final.name,
@@ -224,7 +227,7 @@ def finish(
         "splits": {split: _summary(of_split) for split, of_split in by_split.items()},
         "files": _list_files(prepared.data, records),
     }
-    _write_text(prepared.data / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_json(prepared.data / MANIFEST, manifest, remedy=GO_ON)
     os.sync()  # all of it, before it gets the name that says so
     os.rename(prepared.data, final)
     shutil.rmtree(prepared.folder, ignore_errors=True)
@@ -268,10 +271,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -23,9 +23,10 @@ _PPM_HEADER = b"P6\n%d %d\n255\n" % (SIDE, SIDE)
 class Recoding:
     """What is done to photographs.
 
-    encoding: "jpeg", or "raw" for the central 256 x 256 of shorter side 256, uncompressed, as binary PPM.
-    resize: pixels to which a longer shorter side is reduced; 0 for none.
-    quality: of the JPEGs that are written, 1 to 100.
+    Attributes:
+        encoding: "jpeg", or "raw" for the central 256 x 256 of shorter side 256, uncompressed, as binary PPM.
+        resize: pixels to which a longer shorter side is reduced; 0 for none.
+        quality: of the JPEGs that are written, 1 to 100.
     """
 
     encoding: str = "jpeg"
@@ -37,9 +38,10 @@ class Recoding:
 class Recoded:
     """A photograph as it is stored.
 
-    data: the file's bytes.
-    image: the pixels of these bytes, before they were encoded anew.
-    changes: why `data` are not the original's bytes, such as ("CMYK", "resized"); empty where they are.
+    Attributes:
+        data: the file's bytes.
+        image: the pixels of these bytes, before they were encoded anew.
+        changes: why `data` are not the original's bytes, such as ("CMYK", "resized"); empty where they are.
     """
 
     data: bytes

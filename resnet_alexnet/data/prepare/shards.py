@@ -23,6 +23,7 @@ from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.measurements import Measurements
 from resnet_alexnet.data.prepare.recode import Recoding, recode
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import atomic_write
 
 # One photograph a chunk, as it is: random access reads no more than it needs, and JPEGs do not compress.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -34,11 +35,12 @@ _MEASURED = "train"  # the split whose statistics are taken
 class Set:
     """A set that is being prepared.
 
-    folder: holds the shards in `data` and the records in `records`.
-    name: as TFDS knows it.
-    splits: the photographs of each split.
-    recoding: what is done to them.
-    skip_unreadable: leave out what cannot be read, instead of stopping.
+    Attributes:
+        folder: holds the shards in `data` and the records in `records`.
+        name: as TFDS knows it.
+        splits: the photographs of each split.
+        recoding: what is done to them.
+        skip_unreadable: leave out what cannot be read, instead of stopping.
     """
 
     folder: Path
@@ -62,10 +64,11 @@ class Set:
 class Shard:
     """What belongs into one file.
 
-    split, number, count: it is shard `number` (from 0) of `count` of the split.
-    indices: the photographs, in the order of the file.
-    names: their names, which stand in the records.
-    sizes_sha256: what `digest_sizes` makes of their sizes.
+    Attributes:
+        split, number, count: it is shard `number` (from 0) of `count` of the split.
+        indices: the photographs, in the order of the file.
+        names: their names, which stand in the records.
+        sizes_sha256: what `digest_sizes` makes of their sizes.
     """
 
     split: str
@@ -84,11 +87,12 @@ class Shard:
 class Record:
     """What a finished shard holds.
 
-    file, bytes, sha256: the file.
-    sizes_sha256: the shard's, of the photographs that it was made of.
-    records: photographs in it; payload: bytes of them without the file's own.
-    changed: names of the photographs that were encoded anew, by reason.
-    unreadable: names of the photographs that were left out, with reasons.
+    Attributes:
+        file, bytes, sha256: the file.
+        sizes_sha256: the shard's, of the photographs that it was made of.
+        records: photographs in it; payload: bytes of them without the file's own.
+        changed: names of the photographs that were encoded anew, by reason.
+        unreadable: names of the photographs that were left out, with reasons.
     """
 
     file: str
@@ -153,17 +157,6 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
     if _is_finished(shard, path, record_path):
         yield len(shard.indices)
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield from _write(prepared, shard, path, temporary, record_path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}): {GO_ON}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(prepared: Set, shard: Shard, path: Path, temporary: Path, record_path: Path) -> Iterator[int]:
-    """Writes a shard under a temporary name, then renames it and writes its record."""
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
     photos = prepared.splits[shard.split]
@@ -172,34 +165,33 @@ def _write(prepared: Set, shard: Shard, path: Path, temporary: Path, record_path
     sizes: list[int] = []
     changed: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
-    with _writer(temporary) as writer:
-        for index, name in zip(map(int, shard.indices), shard.names, strict=True):
-            yield 1
-            data, label = photos.read(index)
-            try:
-                recoded = recode(data, prepared.recoding)
-            except UnreadableImageError as error:
-                if not prepared.skip_unreadable:
-                    raise InputError(
-                        f"{photos.where(index)} cannot be read: {error}; replace it, or pass --skip_unreadable to "
-                        "leave out what cannot be read"
-                    ) from None
-                unreadable[name] = str(error)
-                continue
-            example = serializer.get_tf_example({"image": recoded.data, "label": label, "file_name": name.encode()})
-            # Left to itself, the order of the fields is another in every process.
-            message = example.SerializeToString(deterministic=True)
-            writer.write(message)
-            sizes.append(len(message))
-            for change in recoded.changes:
-                changed.setdefault(change, []).append(name)
-            if shard.split == _MEASURED:
-                measurements.add(recoded.image)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-    os.replace(temporary, path)
+    with atomic_write(path, remedy=GO_ON) as temporary:
+        with _writer(temporary) as writer:
+            for index, name in zip(map(int, shard.indices), shard.names, strict=True):
+                yield 1
+                data, label = photos.read(index)
+                try:
+                    recoded = recode(data, prepared.recoding)
+                except UnreadableImageError as error:
+                    if not prepared.skip_unreadable:
+                        raise InputError(
+                            f"{photos.where(index)} cannot be read: {error}; replace it, or pass --skip_unreadable to "
+                            "leave out what cannot be read"
+                        ) from None
+                    unreadable[name] = str(error)
+                    continue
+                example = serializer.get_tf_example({"image": recoded.data, "label": label, "file_name": name.encode()})
+                # Left to itself, the order of the fields is another in every process.
+                message = example.SerializeToString(deterministic=True)
+                writer.write(message)
+                sizes.append(len(message))
+                for change in recoded.changes:
+                    changed.setdefault(change, []).append(name)
+                if shard.split == _MEASURED:
+                    measurements.add(recoded.image)
+        with temporary.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
     record = Record(path.name, size, sha256, shard.sizes_sha256, len(sizes), sum(sizes), changed, unreadable)
     _save_record(record_path, record, measurements)
 
@@ -234,16 +226,9 @@ def _is_finished(shard: Shard, path: Path, record_path: Path) -> bool:
 
 
 def _save_record(path: Path, record: Record, measurements: Measurements) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     arrays: dict[str, Any] = {"record": np.array(json.dumps(asdict(record))), **measurements.to_arrays()}
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path, remedy=GO_ON) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _load_record(path: Path) -> tuple[Record, Measurements]:

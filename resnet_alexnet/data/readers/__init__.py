@@ -87,7 +87,7 @@ def divide(
     """Holds the validation set out and selects the classes, as far as the labels are known before the images are read.
 
     Returns:
-      The splits, and the classes that are still to be selected.
+        The splits, and the classes that are still to be selected.
     """
     divided = dict(images)
     if classes and all(part.labels is not None for part in divided.values()):

@@ -24,13 +24,13 @@ class Archive:
     """How a binary archive is laid out.
 
     Attributes:
-      name: the data set's.
-      file: the archive's file name.
-      folder: what it extracts to.
-      train: the files of the training set, and how many records each has.
-      test: those of the test set.
-      classes: the text file that names the classes.
-      label_bytes: what a record begins with, and how many values each may have. The last is the class.
+        name: the data set's.
+        file: the archive's file name.
+        folder: what it extracts to.
+        train: the files of the training set, and how many records each has.
+        test: those of the test set.
+        classes: the text file that names the classes.
+        label_bytes: what a record begins with, and how many values each may have. The last is the class.
     """
 
     name: str
@@ -76,11 +76,11 @@ def read_cifar10(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tupl
     """Reads (images, labels) of the 50,000 training and 10,000 test images, and the names of the 10 classes.
 
     Args:
-      data_dir: the archive `cifar-10-binary.tar.gz`, the folder `cifar-10-batches-bin` that it extracts to, or the
-        folder that holds one of them.
+        data_dir: the archive `cifar-10-binary.tar.gz`, the folder `cifar-10-batches-bin` that it extracts to, or the
+            folder that holds one of them.
 
     Raises:
-      InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
+        InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the archive's binary version.
     """
@@ -91,11 +91,11 @@ def read_cifar100(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tup
     """Reads (images, fine labels) of the 50,000 training and 10,000 test images, and the names of the 100 classes.
 
     Args:
-      data_dir: the archive `cifar-100-binary.tar.gz`, the folder `cifar-100-binary` that it extracts to, or the
-        folder that holds one of them.
+        data_dir: the archive `cifar-100-binary.tar.gz`, the folder `cifar-100-binary` that it extracts to, or the
+            folder that holds one of them.
 
     Raises:
-      InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
+        InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
 
     Source: as for CIFAR-10.
     """

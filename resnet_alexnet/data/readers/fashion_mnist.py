@@ -50,10 +50,10 @@ def read_fashion_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays
     """Reads (images, labels) of the training and test images of the embedded sample or the full set, and the classes.
 
     Args:
-      data_dir: folder of the four IDX files of the full set, gz or plain; empty for the embedded sample.
+        data_dir: folder of the four IDX files of the full set, gz or plain; empty for the embedded sample.
 
     Raises:
-      InputError: a file is missing, damaged or not Fashion-MNIST's size; the message says what belongs there.
+        InputError: a file is missing, damaged or not Fashion-MNIST's size; the message says what belongs there.
     """
     train, test = (_read_split(Path(data_dir), split) for split in ("train", "test")) if data_dir else read_sample()
     return train, test, CLASSES
@@ -63,8 +63,8 @@ def make_sample(data_dir: str | os.PathLike[str], output: str | os.PathLike[str]
     """Writes the embedded sample's `.npz`: the first 500 training and 100 test images of each class, in file order.
 
     Args:
-      data_dir: folder of the four IDX files of the full set.
-      output: the `.npz` file to write.
+        data_dir: folder of the four IDX files of the full set.
+        output: the `.npz` file to write.
     """
     arrays = {}
     per_class = {"train": SAMPLE_TRAIN_PER_CLASS, "test": SAMPLE_TEST_PER_CLASS}

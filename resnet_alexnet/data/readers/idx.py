@@ -19,12 +19,12 @@ def read_idx(path: Path, *, ndim: int) -> UInt8[np.ndarray, "..."]:
     """Reads one IDX file of unsigned bytes, plain or gzipped (told from its content, not its name).
 
     Args:
-      path: the file.
-      ndim: dimensions that the file must have: 3 for images, 1 for labels.
+        path: the file.
+        ndim: dimensions that the file must have: 3 for images, 1 for labels.
 
     Raises:
-      InputError: the file is missing or unreadable, is not IDX of bytes with `ndim` dimensions, or is shorter or
-        longer than its header says.
+        InputError: the file is missing or unreadable, is not IDX of bytes with `ndim` dimensions, or is shorter or
+            longer than its header says.
 
     Source: the file format section of the MNIST database's page (Y. LeCun).
     """

@@ -24,12 +24,12 @@ class FolderPhotos:
     at ten times the memory.
 
     Attributes:
-      folder: the split's folder, which holds a folder for each class.
-      classes: names of the class folders, sorted; a label is an index into them.
-      labels: the class index of each photograph.
-      names: all file names, as the file system has them, one after the other.
-      starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
-      channels: color channels to decode to.
+        folder: the split's folder, which holds a folder for each class.
+        classes: names of the class folders, sorted; a label is an index into them.
+        labels: the class index of each photograph.
+        names: all file names, as the file system has them, one after the other.
+        starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
+        channels: color channels to decode to.
     """
 
     folder: str
@@ -46,7 +46,7 @@ class FolderPhotos:
         """The content of photograph `index`, as its file has it, and its label.
 
         Raises:
-          InputError: the file cannot be read, for example because it was deleted after it was listed.
+            InputError: the file cannot be read, for example because it was deleted after it was listed.
         """
         try:
             with open(self._path(index), "rb") as file:
@@ -58,7 +58,7 @@ class FolderPhotos:
         """Bytes of the file of photograph `index`.
 
         Raises:
-          InputError: as `read`.
+            InputError: as `read`.
         """
         try:
             return os.stat(self._path(index)).st_size
@@ -88,8 +88,8 @@ def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhoto
     that differ in nothing but case are refused, because they are one file on some disks. Nothing is decoded here.
 
     Raises:
-      InputError: data_dir is empty, no such folder, or has another layout; a class without photographs; classes that
-        differ between splits; names that differ only in case.
+        InputError: data_dir is empty, no such folder, or has another layout; a class without photographs; classes that
+            differ between splits; names that differ only in case.
     """
     if not data_dir:
         raise InputError(f"image_folder needs data_dir: {_LAYOUT}")

@@ -21,7 +21,7 @@ def read_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[
     """Reads (images, labels) of the training and test images from the four IDX files in `data_dir`, and the classes.
 
     Raises:
-      InputError: data_dir is empty, or a file is missing, damaged or not MNIST's size.
+        InputError: data_dir is empty, or a file is missing, damaged or not MNIST's size.
 
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
     """
@@ -35,13 +35,13 @@ def read_split(folder: Path, split: str, *, title: str, otherwise: str = "") -> 
     """Reads (images, labels) of one split from its two IDX files, gz or plain.
 
     Args:
-      folder: where the files are.
-      split: "train" or "test".
-      title: what the set is called in an error.
-      otherwise: what else a user can do when a file is missing, beginning with "; ".
+        folder: where the files are.
+        split: "train" or "test".
+        title: what the set is called in an error.
+        otherwise: what else a user can do when a file is missing, beginning with "; ".
 
     Raises:
-      InputError: a file is missing, damaged or not of 28x28 images; the message says what belongs there.
+        InputError: a file is missing, damaged or not of 28x28 images; the message says what belongs there.
     """
     images_path, labels_path = (
         _find(folder, f"{_FILE_PREFIXES[split]}-{part}-ubyte", remedy=_layout(title) + otherwise)

@@ -32,8 +32,8 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, ArraySource]:
     classes are "0", "1", ... up to the highest label. `x_train`, `y_train` and so on, Keras' names, do as well.
 
     Raises:
-      InputError: no path, no such file, or a damaged one; an array that is missing, pickled, or of another type or
-        shape; a label that is no index into the classes. The message names file and array.
+        InputError: no path, no such file, or a damaged one; an array that is missing, pickled, or of another type or
+            shape; a label that is no index into the classes. The message names file and array.
     """
     if not path:
         raise InputError("npz needs data_dir: the .npz file")

@@ -1,11 +1,10 @@
 """Made-up images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
 
-import math
-
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.selection import held_out_start
 from resnet_alexnet.errors import InputError
 
 _GRID = 4  # each class's pattern is a grid of 4x4 flat patches, light or dark, over the whole image
@@ -21,14 +20,14 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
     The patterns are the same in every split, the noise is not.
 
     Args:
-      split: "train", "validation" or "test".
-      num_examples: images in the split.
-      image_size: height and width in pixels.
-      channels: color channels.
-      num_classes: number of classes.
+        split: "train", "validation" or "test".
+        num_examples: images in the split.
+        image_size: height and width in pixels.
+        channels: color channels.
+        num_classes: number of classes.
 
     Raises:
-      InputError: a size is below 1.
+        InputError: a size is below 1.
     """
     sizes = {
         "num_examples": num_examples,
@@ -66,10 +65,10 @@ def make_sources(
     Validation is the share of `num_examples` as a whole, not by class: a dry run of ImageNet's 1,000 classes need not
     make ten images of each to have a validation set.
     """
-    num_validation = math.floor(validation_fraction * num_examples + 1e-9)
+    num_train = held_out_start(num_examples, validation_fraction)
     sizes = {
-        "train": num_examples - num_validation,
-        "validation": num_validation,
+        "train": num_train,
+        "validation": num_examples - num_train,
         "test": max(1, num_examples // 5),
     }
     if not validation_fraction:

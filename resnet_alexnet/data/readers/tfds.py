@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from resnet_alexnet.data.readers import tfds_records
 from resnet_alexnet.data.readers.tfds_folder import check_tfds, find_tfds
+from resnet_alexnet.data.selection import held_out_start
 from resnet_alexnet.errors import InputError
 
 __all__ = ["TfdsPhotos", "find_tfds", "read_tfds"]
@@ -24,15 +24,15 @@ class TfdsPhotos:
     """The encoded photographs of one split. Its files are opened when one is read, in each process anew.
 
     Attributes:
-      folder: the version folder of the set.
-      split: a split in TFDS's syntax, such as "train[:90%]".
-      start: where in the split these photographs begin.
-      length: how many they are.
-      classes: class names; a label is an index into them.
-      channels: color channels to decode to.
-      image_key: the feature that is the photograph.
-      label_key: the feature that is its label.
-      labels: None; they stand beside the photographs.
+        folder: the version folder of the set.
+        split: a split in TFDS's syntax, such as "train[:90%]".
+        start: where in the split these photographs begin.
+        length: how many they are.
+        classes: class names; a label is an index into them.
+        channels: color channels to decode to.
+        image_key: the feature that is the photograph.
+        label_key: the feature that is its label.
+        labels: None; they stand beside the photographs.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class TfdsPhotos:
         """The encoded photograph `index`, and its label.
 
         Raises:
-          InputError: a file is gone or damaged; the label is no index into the classes.
+            InputError: a file is gone or damaged; the label is no index into the classes.
         """
         image, label = self._records().read(self.start + index)
         if not 0 <= label < len(self.classes):
@@ -86,18 +86,18 @@ def read_tfds(
     """Finds the splits of a set: of "train", "validation" and "test" those that there are.
 
     Args:
-      name: the set's name, "NAME[/CONFIG][:VERSION]"; the newest version if none is named.
-      data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
-      train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty is "train"
-        if there is one.
-      validation_split: likewise; empty is "validation" or, in a set without, the last floor(fraction * count) records
-        of the training split, which are no different from the others because TFDS shuffles them.
-      test_split: likewise; empty is "test" if there is one and it has labels.
-      validation_fraction: the fraction held out, in [0, 1); 0 holds nothing out.
+        name: the set's name, "NAME[/CONFIG][:VERSION]"; the newest version if none is named.
+        data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
+        train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty is "train"
+            if there is one.
+        validation_split: likewise; empty is "validation" or, in a set without, the last floor(fraction * count) records
+            of the training split, which are no different from the others because TFDS shuffles them.
+        test_split: likewise; empty is "test" if there is one and it has labels.
+        validation_fraction: the fraction held out, in [0, 1); 0 holds nothing out.
 
     Raises:
-      InputError: no such set, another format, no image classification; an unknown, empty or badly written split, or
-        two with records in common; a file that is missing, damaged or not of the stated length.
+        InputError: no such set, another format, no image classification; an unknown, empty or badly written split, or
+            two with records in common; a file that is missing, damaged or not of the stated length.
     """
     folder = check_tfds(name, data_dir)
     builder = tfds_records.open_builder(folder)
@@ -139,16 +139,15 @@ def read_tfds(
 
 def _hold_out(train: TfdsPhotos, fraction: float) -> dict[str, TfdsPhotos]:
     """The training photographs without the last ones, and these for validation."""
-    held = math.floor(fraction * len(train) + 1e-9)  # the small term: see `selection.hold_out`
-    if not held:
+    start = held_out_start(len(train), fraction)
+    if start == len(train):
         raise InputError(
             f"validation_fraction={fraction} holds out none of the {len(train)} examples of {train.split!r}; raise it, "
             "or set 0 for no validation set"
         )
-    first = len(train) - held
     return {
-        "train": dataclasses.replace(train, length=first),
-        "validation": dataclasses.replace(train, start=first, length=held),
+        "train": dataclasses.replace(train, length=start),
+        "validation": dataclasses.replace(train, start=start, length=len(train) - start),
     }
 
 

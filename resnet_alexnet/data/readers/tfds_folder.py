@@ -1,6 +1,5 @@
 """Finds a set in the folders of TensorFlow Datasets: DATA_DIR/NAME/[CONFIG/]VERSION."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from resnet_alexnet.data.readers.image_folder import TRAIN
 from resnet_alexnet.errors import InputError, nearest
+from resnet_alexnet.files import read_json
 
 FILE_FORMAT = "array_record"  # of TFDS's formats the one with random access to single records
 INFO_FILE = "dataset_info.json"
@@ -30,11 +30,11 @@ def find_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path | None:
     """The version folder of a set; of several versions the newest; None if there is none.
 
     Args:
-      name: the set's name, with config or version where one is to be chosen: "NAME[/CONFIG][:VERSION]".
-      data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
+        name: the set's name, with config or version where one is to be chosen: "NAME[/CONFIG][:VERSION]".
+        data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
 
     Raises:
-      InputError: the set has several configs, and the name chooses none.
+        InputError: the set has several configs, and the name chooses none.
     """
     if not data_dir:
         return None
@@ -57,7 +57,7 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
     """The version folder of a set whose preparation was finished, in a format that we read.
 
     Raises:
-      InputError: there is none; the message has the command that makes or converts it.
+        InputError: there is none; the message has the command that makes or converts it.
     """
     folder = find_tfds(name, data_dir)
     make = (
@@ -88,10 +88,9 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
 def read_info(folder: Path) -> dict[str, Any]:
     """What `dataset_info.json` says; empty where there is none, or a damaged one."""
     try:
-        info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / INFO_FILE)
+    except InputError:
         return {}
-    return info if isinstance(info, dict) else {}
 
 
 def _list(place: Path, name: str, *, unfinished: bool = False) -> list[_Found]:

@@ -36,7 +36,7 @@ class Records:
         """The encoded image and the label of record number `position` of the split.
 
         Raises:
-          InputError: the file is gone or damaged.
+            InputError: the file is gone or damaged.
         """
         try:
             example = self._example(position)
@@ -75,7 +75,7 @@ def open_builder(folder: Path) -> Any:
     """TFDS's builder of the set in a version folder, for its array_record files.
 
     Raises:
-      InputError: the metadata is damaged.
+        InputError: the metadata is damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -97,7 +97,7 @@ def check_files(files: Sequence[Any]) -> None:
     Only the index at a file's end is read; single records have checksums, which `Records.read` checks.
 
     Raises:
-      InputError: a file is missing, cut off or has another number of records than the metadata says.
+        InputError: a file is missing, cut off or has another number of records than the metadata says.
     """
     from array_record.python.array_record_module import ArrayRecordReader
 

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.data.prepare import __main__ as prepare
-from resnet_alexnet.data.prepare import preparation
+from resnet_alexnet.data.prepare import build, preparation
 from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.errors import InputError
@@ -62,7 +62,7 @@ def serial(work, shared, tasks: Sequence, workers: int) -> Iterator[int]:
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Does the work of the processes here, for tests that are not about them."""
-    monkeypatch.setattr(prepare, "run_tasks", serial)
+    monkeypatch.setattr(build, "run_tasks", serial)
 
 
 def started(*flags: str, under: Sequence[str] = ()) -> subprocess.Popen:
@@ -372,7 +372,7 @@ def test_too_little_room_is_told_before_anything_is_written(few, tmp_path, monke
     # Other settings, as the message advises, are no conflict while no shard is finished.
     (tmp_path / f"{VERSION}.incomplete/data/imagenet2012-train.array_record-00000-of-00099").touch()
     monkeypatch.undo()
-    monkeypatch.setattr(prepare, "run_tasks", serial)
+    monkeypatch.setattr(build, "run_tasks", serial)
     prepare.main([*few.flags(), f"--output={tmp_path}"])
     assert len(list((tmp_path / VERSION).glob("*.array_record-*"))) == 2
 
@@ -462,6 +462,31 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
         prepare.main([*flags, f"--output={tmp_path / 'anew'}"])
 
 
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]"])
+def test_damaged_settings_of_what_was_begun_are_named(small_images, tmp_path, monkeypatch, content):
+    flags = [f"--images={small_images}", f"--output={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            prepare.main(flags)
+    (settings,) = tmp_path.glob("*/*/settings.json")
+    settings.write_text(content)
+    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent}, then begin anew$"):
+        prepare.main(flags)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"settings": {}, "files": []}'])
+def test_a_folder_with_another_manifest_is_left_alone(small_images, tmp_path, content):
+    folder = tmp_path / "small_images/1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=rf"^{folder} is there, and was not made by this command"):
+        prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
+    assert (folder / "manifest.json").read_text() == content
+
+
 def settings_of(output: Path) -> str:
     return (output / f"{VERSION}.incomplete" / "settings.json").read_text()
 
@@ -516,17 +541,17 @@ def test_a_class_name_that_the_file_of_them_cannot_hold(tmp_path, name):
 
 
 BAD_FLAGS = {
-    "nothing": ([], "give ImageNet's archives .* or --images=FOLDER, one of the two"),
-    "both": (["--train=a", "--images=b"], "one of the two"),
+    "nothing": (["--output=o"], "give ImageNet's archives .* or --images=FOLDER, one of the two"),
+    "both": (["--train=a", "--images=b", "--output=o"], "one of the two"),
     "no output": (["--train=a"], "--output is missing: the folder to put the set in, such as --output=data"),
-    "quality": (["--train=a", "--output=o", "--quality=101"], "--quality=101: needed is a whole number from 1 to 100"),
-    "resize": (["--train=a", "--output=o", "--resize=-1"], "--resize=-1: needed is a whole number from 0 up"),
-    "workers": (["--train=a", "--output=o", "--workers=0"], "--workers=0: needed is a whole number from 1 up"),
-    "encoding": (["--train=a", "--output=o", "--encoding=jpg"], "--encoding is 'jpg', did you mean 'jpeg'?"),
+    "quality": (["--train=a", "--output=o", "--quality=101"], "--quality=101 .allowed: a whole number from 1 to 100"),
+    "resize": (["--train=a", "--output=o", "--resize=-1"], "--resize=-1 .allowed: a whole number from 0 to"),
+    "workers": (["--train=a", "--output=o", "--workers=0"], "--workers=0 .allowed: a whole number from 1 to"),
+    "encoding": (["--train=a", "--output=o", "--encoding=jpg"], "--encoding=jpg, did you mean 'jpeg'"),
     "raw": (["--train=a", "--output=o", "--encoding=raw", "--resize=480"], "leave out --resize and --quality"),
     "name": (["--train=a", "--output=o", "--name=Image Net"], "--name=Image Net: allowed are small letters"),
-    "switch": (["--train=a", "--output=o", "--skip_unreadable=yes"], "--skip_unreadable is 'yes'"),
-    "unknown": (["--training=a"], r"unknown flag --training.*allowed: --train, --val"),
+    "switch": (["--train=a", "--output=o", "--skip_unreadable=yes"], "--skip_unreadable=yes .allowed: true, false"),
+    "unknown": (["--training=a"], r"unknown flag --training.*allowed: .*--train, --val"),
     "missing": (["--train=no/such.tar", "--output=o"], "^no/such.tar cannot be read"),
     "no folder": (["--images=no/such", "--output=o"], "no/such does not exist"),
     "digit": (["--images=123", "--output=o"], "'123', after --images: allowed are small .*; give another by --name"),
@@ -549,30 +574,3 @@ def test_an_output_that_is_a_file(few, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"incomplete cannot be written \(Not a directory\): choose another --output"):
         prepare.main([*few.flags(), f"--output={tmp_path / 'file'}"])
-
-
-def test_help_names_every_flag(capsys):
-    prepare.main(["--help"])
-    text = capsys.readouterr().out
-    assert set(re.findall(r"--(\w+)", text)) == set(prepare.FLAGS)
-
-
-# What a person sees.
-
-
-def test_progress_on_a_terminal(monkeypatch, capsys):
-    with prepare._bar(2000) as advance:
-        advance(1500)
-    assert "1,500/2,000 photographs" in capsys.readouterr().out
-
-
-def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch, capsys):
-    clock = iter([0.0, 5.0, 11.0, 11.0, 22.0, 22.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with prepare._lines(100_000) as advance:
-        advance(100)
-        assert capsys.readouterr().out == ""
-        advance(1000)
-        assert capsys.readouterr().out == "1,100 of 100,000 photographs  100/s  17 min left\n"
-        advance(2200)
-        assert capsys.readouterr().out == "3,300 of 100,000 photographs  200/s  9 min left\n"

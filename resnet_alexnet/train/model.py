@@ -1,0 +1,97 @@
+"""The network of a run: what it is, which of its weights are given, and which stay as they are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+from flax import nnx
+
+from resnet_alexnet import metrics
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.trace import freeze
+from resnet_alexnet.paths import is_within, leaf_name, partition
+from resnet_alexnet.pretrained.network import ModelSpec, weights_of
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, new_prefixes, select_leaves
+from resnet_alexnet.train.state import TrainState, create_state
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network of a run.
+
+    Attributes:
+        spec: what it is.
+        graphdef: its graph definition, the frozen layers marked.
+        start: the arrays that it takes from trained weights, by the names of `TrainedModel.leaves`.
+        is_frozen: whether training leaves the array of such a name, without "params/" or "batch_stats/", as it is.
+    """
+
+    spec: ModelSpec
+    graphdef: nnx.GraphDef
+    start: Leaves
+    is_frozen: Callable[[str], bool]
+
+
+def create_model(
+    model: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    *,
+    num_logits: int,
+    scores: str,
+    start: Start | None,
+    finetune: Mapping[str, Any],
+) -> Model:
+    """The network of a run; whatever names a part of it is checked here.
+
+    Args:
+        model: the group of the config.
+        preprocessing: how images become its input.
+        num_logits: logits per image.
+        scores: how they become probabilities, see `ModelSpec`.
+        start: the trained weights that it starts from, whose options it has unless `model` sets them.
+        finetune: the group of the config.
+
+    Raises:
+        InputError: an option that the model lacks, or a path that names no part of it.
+    """
+    options = {**(start.network.spec.options if start else {}), **set_options(model)}
+    spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
+    leaves: Leaves = {}
+    if start is not None:
+        anew = new_prefixes(start.network.spec, spec, finetune["new_head"])
+        leaves = select_leaves(start.network, spec, anew, where=start.where)
+    module, frozen = spec.abstract(), tuple(finetune["frozen"])
+    check_frozen(module, frozen)
+    freeze(module, frozen)
+    return Model(spec, nnx.graphdef(module), leaves, partial(is_within, prefixes=frozen))
+
+
+def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the network that the group `model` of the config sets."""
+    fixed = ("name", "num_logits")
+    return {name: value for name, value in model.items() if value is not None and name not in fixed}
+
+
+def create_run_state(
+    model: Model, tx: optax.GradientTransformationExtraArgs, start: Leaves | None = None, *, seed: int, ema: bool
+) -> TrainState:
+    """The state before the first step; `start` replaces what is initialized. To be traced: eagerly it is slow."""
+    weights = weights_of(model.spec.create_model(nnx.Rngs(seed)))
+    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
+    sums = metrics.zero_sums(model.spec.num_logits)
+    _, learned = partition(weights["params"], model.is_frozen)
+    return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)
+
+
+def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
+    """Raises InputError unless the images of a device fall into whole groups of ghost batch norm."""
+    group = spec.options.get("bn_group")
+    if isinstance(group, int) and group > 0 and device_batch_size % group:
+        raise InputError(
+            f"model.bn_group={group} does not divide the {device_batch_size} images of a device: "
+            f"raise batch_size to a multiple of {group} per device, or lower model.bn_group"
+        )
