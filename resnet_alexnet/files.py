@@ -33,7 +33,7 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
     Raises:
         InputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     try:
         yield temporary
         _sync(temporary)
@@ -47,6 +47,11 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def temporary_path(path: Path) -> Path:
+    """The file that `atomic_write` writes to; a process that is killed meanwhile leaves it behind."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def _sync(path: Path) -> None:
