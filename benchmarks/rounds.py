@@ -20,8 +20,18 @@ from resnet_alexnet.errors import InputError
 OTHERS = 0.05  # of the machine's CPU time, that others may use in a turn
 LOOK = 0.5  # seconds to look whether they do
 PATIENCE = 10  # seconds for a side to end by itself
+SETTLE = 5  # seconds for the processes of a side to notice that it was killed
 # One thread for whatever would start one a core; what a side may use beyond that it sets itself.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+LIFETIME = (  # what `lifetimes` measures
+    "first_batch_seconds",
+    "workers_cpu_seconds",
+    "megabytes",
+    "megabytes_of_largest_worker",
+    "processes_left",
+    "shared_memory_left",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ class Side:
     def __init__(self, line: Line, warm_up: int):
         options = {**line.options, "warm_up": warm_up}
         self._line = line
+        self._shared_memory = _shared_memory()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, closed in __exit__
         with _confined(line.cores):
             # A group of its own, to be stopped as one; in our session, so that the kernel ends it if we are killed.
@@ -150,12 +161,12 @@ class Side:
 
     def run(self, images: int) -> Turn:
         """Does that many images while no other side runs."""
-        before, machine = self._children_seconds(), Machine()
+        before, machine = self.children_seconds(), Machine()
         self._signal(signal.SIGCONT)
         print(images, file=self._process.stdin, flush=True)
         answer = self._read()
         self._signal(signal.SIGSTOP)
-        cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
+        cpu_seconds = answer["cpu_seconds"] + self.children_seconds() - before
         return Turn(images / answer["seconds"], images / cpu_seconds, machine.busy_without(cpu_seconds))
 
     def megabytes(self) -> tuple[float, float]:
@@ -163,6 +174,25 @@ class Side:
         process = psutil.Process(self._process.pid)
         sizes = [each.memory_full_info().pss / 1e6 for each in (process, *process.children(recursive=True))]
         return sum(sizes), max(sizes[1:], default=0.0)
+
+    def kill(self) -> tuple[int, int]:
+        """Kills the side's own process with SIGKILL, as the system does for want of memory.
+
+        Returns:
+            The processes it started that still run some seconds later, and the names of shared memory left by then.
+        """
+        started = self._children()
+        self._signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait()
+        _, alive = psutil.wait_procs(started, timeout=SETTLE)
+        left = _shared_memory() - self._shared_memory
+        _end(alive)
+        return len(alive), len(left)
+
+    def children_seconds(self) -> float:
+        """CPU seconds of the processes that the side has started."""
+        return sum(sum(child.cpu_times()[:2]) for child in self._children())
 
     def _read(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()
@@ -173,10 +203,11 @@ class Side:
             raise InputError(f"{self._line.name} ended with code {self._process.returncode}: {reason}")
         return json.loads(answer)
 
-    def _children_seconds(self) -> float:
-        """CPU seconds of the processes that the side has started."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return sum(sum(child.cpu_times()[:2]) for child in children)
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -186,14 +217,31 @@ class Side:
         return self
 
     def __exit__(self, *error: object) -> None:
+        started = self._children()
         self._signal(signal.SIGCONT)
         self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(PATIENCE)
-        self._signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
+        _end(started)
+        self._signal(signal.SIGKILL)
         self._process.stdout.close()
         self._errors.close()
+
+
+def _shared_memory() -> set[str]:
+    """The names of shared memory on this machine."""
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    """Kills processes, but lets Python's resource trackers remove what the others left."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                process.kill()
+    psutil.wait_procs(processes, timeout=SETTLE)
 
 
 class Machine:
@@ -296,6 +344,28 @@ def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]
         "megabytes_most": max(totals),
         "megabytes_of_largest_worker": round(max(largest for _, largest in sizes)),
     }
+
+
+def lifetimes(
+    lines: Sequence[Line], *, batch: int, images: int, starts: int, tick: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Starts all lines in turn, several times, and kills them: time to the first batch, memory, and what is left."""
+    found: dict[str, list[tuple[float, ...]]] = {line.name: [] for line in lines}
+    for _ in range(starts):
+        for line in lines:
+            with Side(line, batch) as side:
+                start = side.wait()["first_seconds"], side.children_seconds()
+                side.run(images)
+                found[line.name].append((*start, *side.megabytes(), *side.kill()))
+            tick()
+    return [
+        {
+            "name": name,
+            "starts": starts,
+            **{key: spread(values) for key, values in zip(LIFETIME, zip(*rows, strict=True), strict=True)},
+        }
+        for name, rows in found.items()
+    ]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

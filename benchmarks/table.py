@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rounds import LIFETIME
 
 from resnet_alexnet.errors import InputError
 
-REGION = re.compile(r"(?<=<!-- tables -->\n).*?(?=<!-- /tables -->)", re.DOTALL)
 Rows = Sequence[Sequence[str]]  # the first is the header
 
 
@@ -68,6 +68,32 @@ def memory_rows(record: Mapping[str, Any]) -> Rows:
     ]
 
 
+def lifetimes_rows(record: Mapping[str, Any]) -> Rows:
+    """Start, memory and end of worker processes."""
+    header = (
+        "worker processes",
+        "starts",
+        "first batch after, s",
+        "CPU s of the workers by then",
+        "MB of all",
+        "MB of a worker",
+        "processes left by SIGKILL",
+        "names of shared memory left",
+    )
+    return [
+        header,
+        *(
+            (
+                row["name"],
+                str(row["starts"]),
+                *(_spread(row[key]) for key in LIFETIME[:4]),
+                *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
+            )
+            for row in record.get("lifetimes", ())
+        ),
+    ]
+
+
 def setup_rows(record: Mapping[str, Any]) -> Rows:
     """On what it was measured, and with what."""
     hardware, photos, settings = record["hardware"], record["photos"], record["settings"]
@@ -95,8 +121,8 @@ def print_tables(console: Console, *tables: Rows) -> None:
         console.print(table)
 
 
-def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
-    """Writes the tables between the marks of a Markdown file.
+def write_markdown(path: Path, tables: Sequence[Rows], *, mark: str) -> None:
+    """Writes the tables between the marks <!-- MARK --> and <!-- /MARK --> of a Markdown file.
 
     Raises:
         InputError: no such file, or one without the marks.
@@ -105,10 +131,11 @@ def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not REGION.search(text):
-        raise InputError(f"{path} lacks the lines <!-- tables --> and <!-- /tables -->")
+    region = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=<!-- /{re.escape(mark)} -->)", re.DOTALL)
+    if not region.search(text):
+        raise InputError(f"{path} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
     new = "\n".join(["", *map(to_markdown, tables), ""])
-    path.write_text(REGION.sub(lambda _: new, text, count=1), encoding="utf-8")
+    path.write_text(region.sub(lambda _: new, text, count=1), encoding="utf-8")
 
 
 def to_markdown(rows: Rows) -> str:
