@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "resnet_alexnet"
 FILES = sorted([*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "configs").rglob("*.py")])
+TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
 ANYTHING = "anything"
 HOME_PATH = re.compile(r"/(?:home|root|Users|work)/\w|[A-Z]:\\Users")
 
@@ -119,8 +120,14 @@ def test_files_and_functions_are_short(file):
 
 
 def test_no_module_is_a_place_for_odds_and_ends():
-    parts = {part for file in FILES for part in file.relative_to(ROOT).with_suffix("").parts}
+    parts = {part for file in [*FILES, *TEST_FILES] for part in file.relative_to(ROOT).with_suffix("").parts}
     assert parts & {"util", "utils", "helper", "helpers", "common", "misc"} == set()
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT / "tests")))
+def test_what_tests_share_lives_in_support(file):
+    shared = {name for name in imports(parse(file)) if is_in(name, "tests") and not is_in(name, "tests.support")}
+    assert not shared, "import it from tests/support"
 
 
 def test_no_file_names_a_place_on_somebodys_machine():

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.cli.test_progress import run_on_a_terminal, screen
 from tests.support import processes, tiny
+from tests.support.terminal import run_on_a_terminal, screen
 
 IMPORT_ALL = """
 import json, os, pathlib, pkgutil, sys, importlib

@@ -50,7 +50,7 @@ def test_ten_crops_and_whole_photographs_are_mirrored_too(views, flip, mirrored)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"views": "center"}, "views is 'center', did you mean 'center'"),
+        ({"views": "centre"}, "views is 'centre', did you mean 'center'"),
         ({"average": "scores"}, "average is 'scores'"),
         ({"scores": "sofmax"}, "did you mean 'softmax'"),
         ({"corners": "all"}, "corners is 'all'"),

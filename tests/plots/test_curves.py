@@ -76,7 +76,7 @@ def test_a_crash_leaves_the_old_picture(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "records",
+    "lines",
     [
         [{"step": 5, "train/loss": 2.3, "train/top1_error": 88.0}],
         [{"step": 0, "epoch": 0.0, "val/loss": 2.3}],
@@ -91,7 +91,7 @@ def test_sparse_records_are_drawn(tmp_path, lines):
     assert np.asarray(Image.open(tmp_path / "curves.png").convert("L")).std() > 5
 
 
-@pytest.mark.parametrize("records", [[], [{"step": 4, "finished": True}], [{"step": 4, "train/loss": None}]])
+@pytest.mark.parametrize("lines", [[], [{"step": 4, "finished": True}], [{"step": 4, "train/loss": None}]])
 def test_records_without_a_number_to_draw_are_an_input_error(tmp_path, lines):
     with pytest.raises(InputError, match="nothing to draw"):
         draw(lines, tmp_path / "curves.png", title="empty")

@@ -20,6 +20,7 @@ from resnet_alexnet.workdir.checkpoint import Checkpointer, to_leaves
 from resnet_alexnet.workdir.config import flatten
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import tiny
+from tests.support.trees import assert_same_leaves
 
 CHECKOUT = Path(__file__).parents[2]
 MAIN = ("-m", "resnet_alexnet.main")
@@ -138,21 +139,11 @@ def record(workdir: Path) -> list[dict[str, Any]]:
     ]
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below `folder`: when it was last written, and its bytes."""
-    return {
-        str(path.relative_to(folder)): (path.stat().st_mtime_ns, b"" if path.is_dir() else path.read_bytes())
-        for path in folder.rglob("*")
-    }
-
-
 def assert_same_run(workdir: Path, other: Path, config: ConfigDict) -> None:
     """Two finished runs ended with the same bits and recorded the same lines."""
     assert record(workdir) == record(other)
     assert steps_saved(workdir) == steps_saved(other)
     ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
-    assert ours.keys() == theirs.keys()
     assert any(name.startswith("opt_state/") for name in ours)
     assert any(name.startswith("batch_stats/") for name in ours)
-    different = [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
-    assert not different
+    assert_same_leaves(ours, theirs)

@@ -2,23 +2,13 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir.metrics_log import MetricsLog, cut_back, read_metrics
-
-
-def events_of(workdir: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads from the run: tag -> (step, value) pairs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # tensorboard's own imports
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    events = EventAccumulator(str(workdir / "events"))
-    events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+from tests.support.events import events_of
 
 
 def record_run(workdir: Path, steps: range, *, start_step: int = 0, finish: bool = False) -> None:
@@ -52,8 +42,8 @@ def test_lines_are_strict_json_and_the_finished_marker_comes_last(tmp_path):
 def test_a_line_is_on_disk_as_soon_as_write_returns_even_if_the_process_dies(tmp_path):
     program = (
         "import os, sys, pathlib\n"
-        "from resnet_alexnet.workdir.metrics_log import Recorder\n"
-        "recorder = Recorder(pathlib.Path(sys.argv[1]), start_step=0)\n"
+        "from resnet_alexnet.workdir.metrics_log import MetricsLog\n"
+        "recorder = MetricsLog(pathlib.Path(sys.argv[1]), start_step=0)\n"
         "recorder.write(7, {'train/loss': 0.5})\n"
         "os.kill(os.getpid(), 9)\n"
     )
