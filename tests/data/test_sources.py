@@ -237,7 +237,7 @@ def test_photographs_are_cropped_when_they_are_read(tmp_path, tfds_root, name):
 
 
 def test_photographs_of_many_sizes_need_a_geometry(tmp_path):
-    with pytest.raises(InputError, match=r"augment\.geometry='random_crop' takes photographs of any size"):
+    with pytest.raises(InputError, match=r"augment\.crop='random_crop' takes photographs of any size"):
         create_splits("image_folder", data_dir=str(write_folder(tmp_path)))
 
 

@@ -18,7 +18,7 @@ def photograph(height=40, width=60, channels=3, seed=0):
         ],
         axis=-1,
     )
-    return np.clip(image.astype(int) + rng.integers(-8, 9, image.shape), 0, 255).astype(np.uint8)
+    return np.clip(image.astype(int) + rng.integers(-5, 6, image.shape), 0, 255).astype(np.uint8)
 
 
 def encode(image, kind="JPEG", **options):
