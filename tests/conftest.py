@@ -1,8 +1,8 @@
-"""How every test and the processes that it starts run: set before jax starts, and independent of the machine's speed.
+"""How every test and every process that it starts runs; set before jax starts.
 
-Eight fake CPU devices, one thread a worker, and programs that are compiled once and quickly: XLA's LLVM passes take half
-of the suite's time and change no program's collectives, types or randomness. XLA_FLAGS that are set from outside go last
-and win, so `XLA_FLAGS=--xla_backend_optimization_level=3 make test` tests what is optimized in full.
+Eight fake CPU devices, one thread a worker, and programs that are compiled quickly and once: XLA's LLVM passes take
+much of the time, and change no collective, no type and no random number. XLA_FLAGS from outside come last and win:
+`XLA_FLAGS=--xla_backend_optimization_level=3 make test` tests programs that are optimized in full.
 """
 
 import atexit

@@ -64,12 +64,12 @@ def test_first_update_after_a_drop_is_nine_times_larger_in_the_paper():
 
 
 @pytest.mark.parametrize("update_rule", ["paper", "optax"])
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.01), (0.9, 0.0), (0.0, 0.01)])
-def test_rules_equal_torch_at_a_constant_rate(update_rule, nesterov, momentum, weight_decay):
+@pytest.mark.parametrize(
+    ("momentum", "weight_decay", "nesterov"),
+    [(0.9, 0.01, False), (0.9, 0.01, True), (0.9, 0.0, False), (0.9, 0.0, True), (0.0, 0.01, False)],
+)
+def test_rules_equal_torch_at_a_constant_rate(update_rule, momentum, weight_decay, nesterov):
     torch = pytest.importorskip("torch")
-    if nesterov and not momentum:
-        return
     gradients = np.random.default_rng(0).normal(size=8)
     weight = torch.tensor(1.0, requires_grad=True)
     peer = torch.optim.SGD([weight], lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
@@ -150,7 +150,7 @@ def test_layer_rates_multiply_the_plain_update_and_the_longest_path_counts(updat
 
 
 def test_a_layer_rate_of_no_parameter_is_refused():
-    with pytest.raises(InputError, match=r"finetune\.layer_rates has 'haed/kernel', did you mean 'head/kernel'"):
+    with pytest.raises(InputError, match=r"finetune\.lr_multipliers has 'haed/kernel', did you mean 'head/kernel'"):
         sgd(0.1, lr_multipliers={"haed/kernel": 0.1}).init({"head": {"kernel": jnp.ones(2)}})
 
 

@@ -156,8 +156,15 @@ def test_grain_reads_its_files(undisturbed):
     assert {features.deserialize_example_np(record)["label"] for record in source} == {0, 1, 2, 3}
 
 
-def test_nothing_reads_it_with_tensorflow():
-    assert "tensorflow" not in sys.modules
+def test_nothing_reads_it_with_tensorflow(undisturbed):
+    code = f"""
+import sys
+from resnet_alexnet.data.readers.tfds import read_tfds
+photos = read_tfds("imagenet2012", {str(undisturbed)!r})["train"]
+photos.read(0)
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
 
 
 def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
