@@ -12,7 +12,7 @@ quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: .venv/all.stamp
-	$(BIN)/python -m pytest -q -x $(CONTRACT)
+	$(BIN)/python -m pytest -q -x -m "not nightly" $(CONTRACT)
 	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile $(CONTRACT:%=--ignore=%)
 
 lint: .venv/all.stamp
