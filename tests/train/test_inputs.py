@@ -12,7 +12,7 @@ from tests.support.photo_sets import write_folder
 @pytest.mark.parametrize(
     ("name", "geometry", "remedy"),
     [
-        ("image_folder", "none", r"set augment\.crop='random_crop' and dataset\.image_size"),
+        ("image_folder", "none", r"set augment\.crop='random_crop' and preprocess\.image_size"),
         ("npz", "none", "crop the arrays in the file"),
         ("npz", "random_crop", "crop the arrays in the file"),  # which is for photographs
     ],
