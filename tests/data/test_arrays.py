@@ -5,13 +5,7 @@ import pytest
 
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
-
-
-def make_source(labels, num_classes=3):
-    labels = np.asarray(labels, np.int32)
-    images = np.zeros((len(labels), 2, 2, 1), np.uint8)
-    images[:, 0, 0, 0] = np.arange(len(labels)) % 256  # so that an image tells its index
-    return ArraySource(images, labels, tuple("abcdefghij"[:num_classes]))
+from tests.support.arrays import make_source
 
 
 def test_gather_gives_the_examples_at_the_indices():

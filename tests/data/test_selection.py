@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from resnet_alexnet.data.selection import held_out_start, hold_out, select_classes
 from resnet_alexnet.errors import InputError
-from tests.data.test_arrays import make_source
+from tests.support.arrays import make_source
 from tests.support.photo_sets import create_source, write_folder
 
 

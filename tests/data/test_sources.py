@@ -14,8 +14,8 @@ from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.sources import Crops, create_splits, open_split
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
-from tests.data.images.test_decode import encode, photograph
 from tests.support import tfds_sets
+from tests.support.images import encode, photograph
 from tests.support.photo_sets import damage, write_folder
 
 # The embedded sample

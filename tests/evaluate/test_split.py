@@ -10,8 +10,8 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.split import score_split
 from resnet_alexnet.train import inputs
-from tests.data.images.test_decode import encode, photograph
 from tests.support import tfds_sets, tiny
+from tests.support.images import encode, photograph
 from tests.support.networks import CLASSES, create_network
 from tests.support.photo_sets import write_folder
 

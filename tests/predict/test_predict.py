@@ -16,8 +16,8 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.predict import __main__
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train import loop
-from tests.data.images.test_decode import encode, photograph, png_of_size
 from tests.support import processes, tiny
+from tests.support.images import encode, photograph, png_of_size
 from tests.support.photo_sets import write_folder
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox")

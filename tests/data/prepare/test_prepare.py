@@ -24,7 +24,8 @@ from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.errors import InputError
 from tests.support import archives as made
-from tests.support.archives import WNIDS, WORDS, Archives, encode, photograph
+from tests.support.archives import WNIDS, WORDS, Archives, encode_kind
+from tests.support.images import photograph
 
 CHECKOUT = Path(__file__).parents[3]
 SECONDS = 60  # that anything may take on a busy machine
@@ -155,8 +156,15 @@ def test_grain_reads_its_files(undisturbed):
     assert {features.deserialize_example_np(record)["label"] for record in source} == {0, 1, 2, 3}
 
 
-def test_nothing_reads_it_with_tensorflow():
-    assert "tensorflow" not in sys.modules
+def test_nothing_reads_it_with_tensorflow(undisturbed):
+    code = f"""
+import sys
+from resnet_alexnet.data.readers.tfds import read_tfds
+photos = read_tfds("imagenet2012", {str(undisturbed)!r})["train"]
+photos.read(0)
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
 
 
 def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
@@ -229,7 +237,7 @@ def small_images(tmp_path_factory) -> Path:
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 suffix, kind = (".jpg", "RGB") if number % 2 else (".png", "PNG")
-                data = encode(photograph(10 * label + number, 32, 32), kind)
+                data = encode_kind(photograph(32, 32, seed=10 * label + number), kind)
                 (folder / split / name / f"{number}{suffix}").write_bytes(data)
     return folder
 
@@ -450,11 +458,11 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
         patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
         with pytest.raises(SystemExit):
             prepare.main([*flags, f"--output={tmp_path / 'stopped'}"])
-    (images / "train/dog/1.jpg").write_bytes(encode(photograph(99, 40, 32)))
+    (images / "train/dog/1.jpg").write_bytes(encode_kind(photograph(40, 32, seed=99)))
     for output in ("stopped", "anew"):
         prepare.main([*flags, f"--output={tmp_path / output}"])
     assert content(tmp_path / "stopped") == content(tmp_path / "anew")
-    (images / "train/dog/1.jpg").write_bytes(encode(photograph(98, 50, 32)))
+    (images / "train/dog/1.jpg").write_bytes(encode_kind(photograph(50, 32, seed=98)))
     with pytest.raises(
         InputError,
         match=r"^\S+images/1.0.0 was prepared with other photographs .sizes_sha256.: choose another --output",
@@ -497,8 +505,8 @@ def settings_of(output: Path) -> str:
 @pytest.fixture(scope="module")
 def with_unreadable(tmp_path_factory) -> Archives:
     archives = made.write_archives(tmp_path_factory.mktemp("unreadable"))
-    photos = {wnid: {f"{wnid}_{n}.JPEG": encode(photograph(n)) for n in range(3)} for wnid in WNIDS}
-    photos[WNIDS[2]][f"{WNIDS[2]}_1.JPEG"] = encode(photograph(1), "truncated")
+    photos = {wnid: {f"{wnid}_{n}.JPEG": encode_kind(photograph(280, 360, seed=n)) for n in range(3)} for wnid in WNIDS}
+    photos[WNIDS[2]][f"{WNIDS[2]}_1.JPEG"] = encode_kind(photograph(280, 360, seed=1), "truncated")
     made.write_train_archive(archives.train, photos)
     return archives
 

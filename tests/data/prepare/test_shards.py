@@ -21,7 +21,8 @@ from resnet_alexnet.data.prepare.shards import (
     write_shard,
 )
 from resnet_alexnet.errors import InputError
-from tests.support.archives import encode, photograph, tar
+from tests.support.archives import encode_kind, tar
+from tests.support.images import photograph
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), unique=True, max_size=30)
 
@@ -59,7 +60,9 @@ KINDS = ("RGB", "gray", "CMYK", "RGB", "PNG", "RGB", "RGB")
 
 def make_set(folder: Path, kinds=KINDS, **options) -> tuple[Set, list[Shard]]:
     """A set of one split in two shards, each photograph of another kind, and the folders that it needs."""
-    files = {f"{number}.JPEG": encode(photograph(number, 270, 300), kind) for number, kind in enumerate(kinds)}
+    files = {
+        f"{number}.JPEG": encode_kind(photograph(270, 300, seed=number), kind) for number, kind in enumerate(kinds)
+    }
     (folder / "photos.tar").write_bytes(tar(files))
     return as_set(folder, files, **options)
 
