@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON files."""
+"""Atomic file writes, and JSON files."""
 
 import contextlib
 import errno
@@ -13,14 +13,14 @@ from resnet_alexnet.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]:
-    """Gives a temporary file beside `path` to write to, which replaces `path` when the block ends.
+    """Yields a temporary path next to `path`, and moves it to `path` when the block ends.
 
-    The contents reach the disk before the file gets its name, and the name before this returns: after a power failure
-    the file is the old one or the whole new one. If the block fails, the temporary file is removed.
+    File and folder are synced to disk, so that a power failure leaves either the old file or the complete new one. If
+    the block fails, the temporary file is removed.
 
     Args:
         path: the file to write.
-        remedy: what the error tells the user to do.
+        remedy: advice that the error message ends with.
 
     Raises:
         InputError: the file cannot be written.
@@ -42,12 +42,12 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file or the names in a folder are on the disk."""
+    """Waits until a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems do not sync folders
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)
