@@ -44,7 +44,7 @@ def test_only_training_arrays_are_needed_and_classes_are_counted(tmp_path):
 
 
 def test_a_test_label_that_training_does_not_know_is_refused(tmp_path):
-    with pytest.raises(InputError, match="test: the label of example 1 is 5; allowed are 0 to 2"):
+    with pytest.raises(InputError, match="test: the label of image 1 is 5 .allowed: 0 to 2"):
         read_npz(save(tmp_path, **GOOD | {"test_labels": np.array([0, 5])}))
 
 
@@ -96,8 +96,8 @@ def test_objects_under_other_names_are_not_even_looked_at(tmp_path):
         ),
         ({"train_labels": np.array([0, 1, 2**32, 2])}, "array train_labels: label 2 is 4294967296; labels count"),
         ({"train_labels": LABELS[:3]}, "train: labels are int32 of shape (3,); they must be int32 of shape (4,)"),
-        ({"test_images": IMAGES[:0], "test_labels": LABELS[:0]}, "test: holds no images"),
-        ({"classes": np.array(["a", "b"])}, "train: the label of example 1 is 2; allowed are 0 to 1"),
+        ({"test_images": IMAGES[:0], "test_labels": LABELS[:0]}, "test has no images"),
+        ({"classes": np.array(["a", "b"])}, "train: the label of image 1 is 2 (allowed: 0 to 1"),
         ({"classes": np.array([1, 2, 3])}, "array classes is int64 of shape (3,); it must be strings"),
         ({"classes": np.array(["a", "b", "a"])}, "array classes is <U1 of shape (3,); it must be strings"),
     ],
