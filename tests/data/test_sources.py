@@ -232,7 +232,7 @@ def test_photographs_are_cropped_when_they_are_read(tmp_path, tfds_root, name):
         write_folder(tmp_path)  # of many sizes
     splits = create_splits(name, data_dir=str(tmp_path), crops=VIEWS)
     assert splits.train.image_shape == (10, 10, 3)
-    with pytest.raises(InputError, match="in_memory='yes' needs augment.crop='none'"):
+    with pytest.raises(InputError, match=r"in_memory='yes' needs augment\.crop='none'"):
         create_splits(name, data_dir=str(tmp_path), crops=VIEWS, in_memory="yes")
 
 

@@ -44,7 +44,7 @@ def test_only_training_arrays_are_needed_and_classes_are_counted(tmp_path):
 
 
 def test_a_test_label_that_training_does_not_know_is_refused(tmp_path):
-    with pytest.raises(InputError, match="test: the label of image 1 is 5 .allowed: 0 to 2"):
+    with pytest.raises(InputError, match=r"test: the label of image 1 is 5 \(allowed: 0 to 2"):
         read_npz(save(tmp_path, **GOOD | {"test_labels": np.array([0, 5])}))
 
 
