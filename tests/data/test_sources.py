@@ -304,7 +304,7 @@ def test_too_many_unreadable_images_on_the_way_into_memory_are_refused(folder):
 
 
 def test_a_folder_of_photographs_that_is_taken_for_a_tfds_set_is_told_so(folder):
-    with pytest.raises(InputError, match=r"which holds test, train; if these are .* set dataset\.name=image_folder"):
+    with pytest.raises(InputError, match=r"which has test, train; if these are .* set dataset\.name=image_folder"):
         create_splits("imagenet2012", data_dir=str(folder))
 
 
@@ -355,7 +355,7 @@ def test_nothing_is_held_out_where_the_test_split_is_taken(tmp_path):
     for split in ("", "test"):
         found, source = open_split(split, "animals", data_dir=str(tmp_path), validation_fraction=0.1)
         assert (found, len(source)) == ("test", 3)
-    with pytest.raises(InputError, match="holds out none of the 4 examples"):
+    with pytest.raises(InputError, match="holds out none of the 4 images"):
         open_split("validation", "animals", data_dir=str(tmp_path), validation_fraction=0.1)
 
 
