@@ -106,7 +106,7 @@ def worker_of(process: subprocess.Popen) -> int:
 
 
 def shards_done(output: Path, count: int) -> Callable[[], bool]:
-    return lambda: len(list((output / f"{VERSION}.incomplete" / "records").glob("[!.]*"))) >= count
+    return lambda: len(list((output / f"{VERSION}.incomplete" / "finished").glob("[!.]*"))) >= count
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -264,7 +264,7 @@ def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturb
     with started(*flags, "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert re.search(r"\(\d+ of 43 files are there\)", out)
+    assert re.search(r"\(\d+ of 43 files are complete\)", out)
     assert content(tmp_path) == content(undisturbed)
 
 
@@ -313,7 +313,7 @@ def test_a_worker_that_is_killed(archives, tmp_path):
         os.kill(worker, signal.SIGKILL)
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert re.fullmatch(r"error: a worker process was killed, .*run the same command again to go on.*\n", errors)
+    assert re.fullmatch(r"error: a worker process was killed, .*to resume, run the same command again.*\n", errors)
     wait_until(lambda: group_is_gone(process))
 
 
@@ -325,7 +325,9 @@ def test_a_disk_that_fills(archives, undisturbed, tmp_path):
     with started(*flags, under=limited) as process:
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: \S+-of-00040 cannot be written \(.*File too large\): make room, then run.*\n", errors)
+    assert re.fullmatch(
+        r"error: \S+-of-00040 cannot be written \(.*File too large\): free disk space, then run.*\n", errors
+    )
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
     assert not (tmp_path / VERSION).exists()
     prepare.main(flags)
@@ -341,7 +343,9 @@ def test_a_disk_that_fills_at_the_very_end(archives, undisturbed, tmp_path, monk
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3"]
     with monkeypatch.context() as patch:
         patch.setattr(preparation, place, fail)
-        with pytest.raises(InputError, match=r"incomplete cannot be written \(No space left on device\): make room"):
+        with pytest.raises(
+            InputError, match=r"incomplete cannot be written \(No space left on device\): free disk space"
+        ):
             prepare.main(flags)
     assert not (tmp_path / VERSION).exists()
     prepare.main(flags)
@@ -365,7 +369,7 @@ def test_output_that_nobody_reads_any_more_is_no_full_disk(small_images, tmp_pat
 @pytest.mark.usefixtures("in_this_process")
 def test_too_little_room_is_told_before_anything_is_written(few, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12_345_678))
-    expected = r"needs about \d+\.\d MB more, going by \d+ photographs, but its disk has 12.3 MB free: make room"
+    expected = r"needs about \d+\.\d MB more, estimated from \d+ photographs, but its disk has 12.3 MB free: free disk"
     with pytest.raises(InputError, match=expected):
         prepare.main([*few.flags(), f"--output={tmp_path}", "--encoding=raw", "--photos_per_shard=3"])
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
@@ -394,7 +398,7 @@ def test_a_set_that_is_there_but_not_whole_is_named(archives, undisturbed, tmp_p
     path.write_bytes(path.read_bytes()[:-10])
     for _ in range(2):
         with pytest.raises(
-            InputError, match=f"{path.name} is missing or not whole: remove .*, and run the same command again"
+            InputError, match=f"{path.name} is missing or incomplete: remove .*, then run the same command again"
         ):
             prepare.main([*archives.flags(), f"--output={output}", "--photos_per_shard=3"])
         path.unlink(missing_ok=True)
@@ -403,7 +407,7 @@ def test_a_set_that_is_there_but_not_whole_is_named(archives, undisturbed, tmp_p
 @pytest.mark.usefixtures("in_this_process")
 def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, capsys):
     output = shutil.copytree(undisturbed, tmp_path / "sets")
-    (output / f"{VERSION}.incomplete/records").mkdir(parents=True)  # left by a process killed at the very end
+    (output / f"{VERSION}.incomplete/finished").mkdir(parents=True)  # left by a process killed at the very end
     flags = [*archives.flags(), f"--output={output}"]
     prepare.main([*flags, "--photos_per_shard=3"])
     assert f"{output / VERSION} is prepared already" in capsys.readouterr().out
@@ -414,7 +418,7 @@ def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, 
     ):
         prepare.main([*flags, "--quality=90"])
     (output / VERSION / "manifest.json").unlink()
-    with pytest.raises(InputError, match=rf"^{output / VERSION} is there, and was not made by this command"):
+    with pytest.raises(InputError, match=rf"^{output / VERSION} exists, but was not made by this command"):
         prepare.main([*flags, "--photos_per_shard=3"])
 
 
@@ -426,11 +430,11 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
         with pytest.raises(SystemExit):
             prepare.main(flags)
     with pytest.raises(
-        InputError, match=r"incomplete was begun with resize 0, not 256: give the same settings to go on"
+        InputError, match=r"incomplete was started with resize 0, not 256: use the same settings to resume"
     ):
         prepare.main([*flags, "--resize=256"])
     with pytest.raises(
-        InputError, match=r"was begun with .*other photographs .photographs_sha256.*: give the same settings to go on"
+        InputError, match=r"was started with .*other photographs .photographs_sha256.*: use the same settings to resume"
     ):
         prepare.main([f"--train={few.train}", "--allow_incomplete", f"--output={tmp_path}"])
     with (
@@ -472,7 +476,7 @@ def test_damaged_settings_of_what_was_begun_are_named(small_images, tmp_path, mo
             prepare.main(flags)
     (settings,) = tmp_path.glob("*/*/settings.json")
     settings.write_text(content)
-    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent}, then begin anew$"):
+    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent} to start over$"):
         prepare.main(flags)
 
 
@@ -482,7 +486,7 @@ def test_a_folder_with_another_manifest_is_left_alone(small_images, tmp_path, co
     folder = tmp_path / "small_images/1.0.0"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=rf"^{folder} is there, and was not made by this command"):
+    with pytest.raises(InputError, match=rf"^{folder} exists, but was not made by this command"):
         prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
     assert (folder / "manifest.json").read_text() == content
 
