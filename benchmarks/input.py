@@ -1,4 +1,4 @@
-"""How many photographs a second become batches: ours, torchvision's and tf.data's; and what of it the loop keeps.
+"""Measures input throughput, ours against torchvision's and tf.data's, and how much of it the training loop keeps.
 
 The last line of the output is one JSON object. See benchmarks/README.md.
 """
@@ -27,19 +27,19 @@ from resnet_alexnet.cli import command
 from resnet_alexnet.errors import InputError, check_name
 
 USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
-       python benchmarks/input.py --record=FILE.json --markdown=FILE.md     (writes its tables there, measures nothing)
+       python benchmarks/input.py --record=FILE.json --markdown=FILE.md     (only writes the tables of FILE.json)
 
-  --photos        JPEG photographs: a folder, searched with all below it, or a zip archive
-  --size          side of the crops, pixels (224)
-  --batch_size    images in a batch (64)
-  --images        images of a line in a round; four times as many for loaders and loops (512)
-  --rounds        rounds, in each of which every line has its turn (10)
-  --quiet         seconds in all to repeat turns that others disturbed, once they have left the machine (0)
+  --photos        JPEG photographs: a folder, searched recursively, or a zip archive
+  --size          side of the crops, in pixels (224)
+  --batch_size    images per batch (64)
+  --images        images per line and round; four times as many for loaders and loops (512)
+  --rounds        rounds; every line runs once in each (10)
+  --quiet         seconds to spend, in total, on repeating turns that other processes disturbed (0)
   --workers       worker processes or threads of the lines with several, and cores that they may use (2)
-  --parts         what to measure (core,loaders,loop,memory)
-  --torch_python  interpreter of an environment with benchmarks/requirements-torch.txt; empty: that peer is left out
-  --tf_python     likewise with benchmarks/requirements-tf.txt
-  --record        file for the record that is also the last line printed
+  --parts         parts to measure (core,loaders,loop,memory)
+  --torch_python  Python of an environment with benchmarks/requirements-torch.txt; empty: leave out PyTorch
+  --tf_python     Python of an environment with benchmarks/requirements-tf.txt; empty: leave out tf.data
+  --record        JSON file for the results, which are also the last line printed
 
 exit codes: 0 done · 1 failed · 2 bad input
 """
@@ -68,15 +68,15 @@ def main(arguments: Sequence[str]) -> None:
     for part in parts:
         check_name("--parts", part, PARTS)
     if numbers["images"] % numbers["batch_size"]:
-        raise InputError(f"--images={numbers['images']} is no multiple of --batch_size={numbers['batch_size']}")
+        raise InputError(f"--images={numbers['images']} is not a multiple of --batch_size={numbers['batch_size']}")
     if given["record"] and not Path(given["record"]).parent.is_dir():
-        raise InputError(f"--record={given['record']}: there is no such folder")
+        raise InputError(f"--record={given['record']}: the folder does not exist; create it first")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
         if given[flag] and not Path(given[flag]).is_file():
-            raise InputError(f"--{flag}={given[flag]} is no file: the interpreter of an environment for this peer")
+            raise InputError(f"--{flag}={given[flag]} is not a file: give the Python of an environment for this peer")
         if not given[flag]:
-            console.print(f"left out: {name}; to have it, see benchmarks/requirements-{name}.txt and --{flag}")
+            console.print(f"{name} is left out; to include it, see benchmarks/requirements-{name}.txt and --{flag}")
     with tempfile.TemporaryDirectory() as folder:
         photos = _gather_photos(given["photos"], Path(folder), numbers["batch_size"])
         setting = input_lines.Setting(
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> None:
 def _measure(
     setting: input_lines.Setting, parts: Sequence[str], numbers: dict[str, int], console: Console
 ) -> dict[str, Measured]:
-    """Every line of the chosen parts; a part's lines are interleaved."""
+    """Measures every line of the chosen parts. The lines of a part are interleaved."""
     rounds, many = numbers["rounds"], input_lines.LOOP_IMAGES * numbers["images"]
     quiet = Quiet(numbers["quiet"])
     measured: dict[str, Measured] = {}
@@ -116,22 +116,22 @@ def _measure(
             measured |= part("loaders", input_lines.loader_lines(setting), many)
         if "loop" in parts:
             alone = part("input alone, for the stand-in's step", [input_lines.input_alone(setting)], many, rounds=3)
-            (rate,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
-            measured |= part("the loop", input_lines.loop_lines(setting, rate), many)
+            (throughput,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
+            measured |= part("the loop", input_lines.loop_lines(setting, throughput), many)
     return measured
 
 
 def _weigh(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
-    """Start and memory of loaders with many worker processes."""
+    """Measures start-up time and memory of loaders with many worker processes."""
     batch = numbers["batch_size"]
-    images = input_lines.MANY * batch  # a batch of each worker's
+    images = input_lines.MANY * batch  # one batch per worker
     return [
         weigh(line, batch=batch, images=images, rounds=numbers["rounds"]) for line in input_lines.memory_lines(setting)
     ]
 
 
 def _tables(record: dict[str, Any]) -> list[Rows]:
-    """Those of the parts that were measured."""
+    """Returns the tables of the parts that were measured."""
     tables = [setup_rows(record), comparisons_rows(record), lines_rows(record), memory_rows(record)]
     return [table for table in tables if len(table) > 1]
 
@@ -161,22 +161,22 @@ def _record(
 
 
 def _gather_photos(photos: str, folder: Path, batch_size: int) -> dict[str, Any]:
-    """Lays the JPEG files of a folder or an archive out as the image folder `folder`; says what they are like.
+    """Copies the JPEG files of a folder or zip archive into the image folder `folder`. Returns statistics of the files.
 
     Raises:
-        InputError: no photographs, too few, or one that is no JPEG.
+        InputError: there are too few photographs, or a file is not a JPEG.
     """
     if not photos:
         raise InputError("--photos is missing: a folder or a zip archive of JPEG photographs")
     files = list(_files(Path(photos)))
     if len(files) < batch_size:
-        raise InputError(f"--photos={photos} holds {len(files)} JPEG photographs, fewer than --batch_size={batch_size}")
+        raise InputError(f"--photos={photos} has {len(files)} JPEG photographs, fewer than --batch_size={batch_size}")
     shapes = []
     for number, (name, data) in enumerate(files):
         try:
             shapes.append(simplejpeg.decode_jpeg_header(data))
         except ValueError as error:
-            raise InputError(f"--photos={photos}: {name} is no JPEG ({error})") from None
+            raise InputError(f"--photos={photos}: {name} is not a JPEG ({error})") from None
         path = folder / "train" / str(number % 2) / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -189,7 +189,7 @@ def _gather_photos(photos: str, folder: Path, batch_size: int) -> dict[str, Any]
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each JPEG file in a folder or a zip archive."""
+    """Yields name and content of each JPEG file in a folder or zip archive."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and file.is_file():
@@ -205,7 +205,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _cores(count: int) -> tuple[int, ...]:
-    """The last cores that this process may use, as many as asked for or as there are."""
+    """Returns the last `count` cores that this process may use, or all if there are fewer."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return tuple(cores)[-count:]
 
@@ -213,7 +213,7 @@ def _cores(count: int) -> tuple[int, ...]:
 def _number(flag: str, text: str) -> int:
     least = min(NUMBERS[flag], 1)
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise InputError(f"--{flag}={text} (allowed: a whole number from {least} on)")
+        raise InputError(f"--{flag}={text} (allowed: whole numbers, {least} and above)")
     return int(text)
 
 
@@ -221,11 +221,11 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"--record={path} is not a record of this benchmark: {error}") from None
+        raise InputError(f"--record={path} is not a result of this benchmark: {error}") from None
 
 
 def _processor() -> str:
-    """The processor's name, as Linux gives it."""
+    """Returns the processor's name, from /proc/cpuinfo if there is one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
