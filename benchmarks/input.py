@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, Quiet, interleave, weigh
+from rounds import Line, Measured, Quiet, interleave, measure_memory
 from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
 from resnet_alexnet.cli import command
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         )
         load = os.getloadavg()[0]
         measured = _measure(setting, parts, numbers, console)
-        memory = _weigh(setting, numbers) if "memory" in parts else []
+        memory = _measure_memory(setting, numbers) if "memory" in parts else []
     record = _record(setting, numbers, photos, measured) | {"memory": memory}
     record["hardware"]["load_before"] = round(load, 2)
     if given["record"]:
@@ -121,12 +121,13 @@ def _measure(
     return measured
 
 
-def _weigh(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
+def _measure_memory(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
     """Measures start-up time and memory of loaders with many worker processes."""
     batch = numbers["batch_size"]
     images = input_lines.MANY * batch  # one batch per worker
     return [
-        weigh(line, batch=batch, images=images, rounds=numbers["rounds"]) for line in input_lines.memory_lines(setting)
+        measure_memory(line, batch=batch, images=images, rounds=numbers["rounds"])
+        for line in input_lines.memory_lines(setting)
     ]
 
 

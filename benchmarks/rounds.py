@@ -18,8 +18,8 @@ import psutil
 from resnet_alexnet.errors import InputError
 
 OTHERS = 0.05  # fraction of the machine's CPU time that other processes may use in a turn
-LOOK = 0.5  # seconds between two checks whether the machine is quiet
-PATIENCE = 10  # seconds to wait for a process to end by itself
+CHECK_SECONDS = 0.5  # seconds between two checks whether the machine is quiet
+EXIT_SECONDS = 10  # seconds to wait for a process to end by itself
 # One thread for libraries that would start one per core. A process that needs more sets this itself.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -189,7 +189,7 @@ class Side:
         self._signal(signal.SIGCONT)
         self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(PATIENCE)
+            self._process.wait(EXIT_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._process.stdout.close()
@@ -232,7 +232,7 @@ class Quiet:
                 return turn
             machine = Machine()
             while time.monotonic() - started < self._left:
-                time.sleep(LOOK)
+                time.sleep(CHECK_SECONDS)
                 if machine.busy_without(0) <= OTHERS:
                     break
                 machine = Machine()
@@ -280,7 +280,7 @@ def interleave(
     return {line.name: Measured(line, turns[line.name], said[line.name]) for line in lines}
 
 
-def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:
+def measure_memory(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:
     """Starts a process and measures the time to its first batch, and its memory after each of `rounds` rounds.
 
     A round has `images` images; the first batch has `batch`.

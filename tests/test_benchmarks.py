@@ -149,7 +149,7 @@ def test_a_comparison_takes_its_ratio_round_by_round_with_the_slower_of_the_peer
 def test_a_turn_that_others_disturbed_is_repeated_while_there_is_time(sides, monkeypatch):
     import rounds
 
-    monkeypatch.setattr(rounds, "LOOK", 0)
+    monkeypatch.setattr(rounds, "CHECK_SECONDS", 0)
     monkeypatch.setattr(rounds.Machine, "busy_without", lambda machine, seconds: 0.0)
 
     class Side:

@@ -88,7 +88,7 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
         while True:
             task = connection.recv()
             try:
-                for count in _a_few_times_a_second(work(shared, task)):
+                for count in _throttle(work(shared, task)):
                     connection.send(count)
                 connection.send(None)
             except InputError as error:
@@ -101,7 +101,7 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
         return
 
 
-def _a_few_times_a_second(counts: Iterable[int]) -> Iterator[int]:
+def _throttle(counts: Iterable[int]) -> Iterator[int]:
     """Sums up counts so that they are yielded at most every `_SECONDS`."""
     total, last = 0, time.monotonic()
     for count in counts:
