@@ -143,11 +143,11 @@ def real_step(folder: str, size: int, batch_size: int) -> Step:
         }
     )
     experiment = create_experiment(config)
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
 
     def step(batch: Any) -> jax.Array:
         nonlocal state
-        state, done = experiment.train_chunk(state, {}, batch)
+        state, done = experiment.steps.train_chunk(state, {}, batch)
         return done
 
     return step
