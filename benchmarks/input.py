@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import sys
 import tempfile
 import zipfile
 from collections import Counter
@@ -23,53 +22,60 @@ from rich.progress import Progress
 from rounds import Line, Measured, Quiet, interleave, measure_memory
 from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
 
-from resnet_alexnet.cli import command
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.cli import command, flags
+from resnet_alexnet.errors import InputError
 
-USAGE = """usage: python benchmarks/input.py --photos=DIR|ZIP [--FLAG=VALUE ...]
-       python benchmarks/input.py --record=FILE.json --markdown=FILE.md     (only writes the tables of FILE.json)
+DESCRIPTION = """Measures input throughput: photographs to batches.
 
-  --photos        JPEG photographs: a folder, searched recursively, or a zip archive
-  --size          side of the crops, in pixels (224)
-  --batch_size    images per batch (64)
-  --images        images per line and round; four times as many for loaders and loops (512)
-  --rounds        rounds; every line runs once in each (10)
-  --quiet         seconds to spend, in total, on repeating turns that other processes disturbed (0)
-  --workers       worker processes or threads of the lines with several, and cores that they may use (2)
-  --parts         parts to measure (core,loaders,loop,memory)
-  --torch_python  Python of an environment with benchmarks/requirements-torch.txt; empty: leave out PyTorch
-  --tf_python     Python of an environment with benchmarks/requirements-tf.txt; empty: leave out tf.data
-  --record        JSON file for the results, which are also the last line printed
-
-exit codes: 0 done · 1 failed · 2 bad input
-"""
-NUMBERS = {"size": 224, "batch_size": 64, "images": 512, "rounds": 10, "quiet": 0, "workers": 2}
-TEXTS = {
-    "photos": "photographs",
-    "parts": "what to measure",
-    "torch_python": "interpreter",
-    "tf_python": "interpreter",
-    "record": "file",
-    "markdown": "file",
+Compares ours with torchvision's and tf.data's, and measures how much of it the
+training loop keeps. The last line of the output is a JSON object."""
+NUMBERS = {
+    "size": (224, "side of the crops, in pixels"),
+    "batch_size": (64, "images per batch"),
+    "images": (512, "images per line and round; four times as many for loaders and loops"),
+    "rounds": (10, "rounds; every line runs once in each"),
+    "quiet": (0, "seconds to spend, in total, on repeating turns that other processes disturbed"),
+    "workers": (2, "worker processes or threads of the lines with several, and cores that they may use"),
 }
 PARTS = ("core", "loaders", "loop", "memory")
 SUFFIXES = (".jpg", ".jpeg")
 PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
 
+def create_parser() -> command.Parser:
+    """Declares the flags of the command."""
+    usage = "(--photos=DIR|ZIP [OPTIONS] | --record=FILE.json --markdown=FILE.md)"
+    parser = command.Parser("python benchmarks/input.py", DESCRIPTION, usage=usage)
+    parser.add_argument(
+        "--photos", metavar="DIR|ZIP", default="", help="JPEGs: a folder, searched recursively, or a zip archive"
+    )
+    for name, (default, text) in NUMBERS.items():
+        kind = flags.whole_number(min(default, 1))
+        parser.add_argument(f"--{name}", metavar="N", type=kind, default=default, help=text)
+    kind, shown = flags.list_of(flags.one_of(PARTS)), ",".join(PARTS)
+    parser.add_argument("--parts", metavar="PART,...", type=kind, default=PARTS, help=f"parts to measure, of {shown}")
+    for flag, name in PEERS.items():
+        text = f"Python with benchmarks/requirements-{name}.txt; without it, {name} is left out"
+        parser.add_argument(f"--{flag}", metavar="FILE", default="", help=text)
+    text = "JSON file for the results, which are also the last line printed"
+    parser.add_argument("--record", metavar="FILE.json", type=flags.path, help=text)
+    text = "write the tables of --record to this file; measure nothing"
+    parser.add_argument("--markdown", metavar="FILE.md", type=flags.path, help=text)
+    return parser
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    given = command.parse_flags(["input", *arguments], TEXTS | dict.fromkeys(NUMBERS, "number"))
+    given = vars(create_parser().parse(arguments))
     if given["markdown"]:
-        write_markdown(Path(given["markdown"]), _tables(_read_record(Path(given["record"]))))
+        if given["record"] is None:
+            raise InputError("--record is missing: the file whose tables to write, such as --record=input.json")
+        write_markdown(given["markdown"], _tables(_read_record(given["record"])))
         return
-    numbers = {name: _number(name, given[name] or str(default)) for name, default in NUMBERS.items()}
-    parts = given["parts"].split(",") if given["parts"] else PARTS
-    for part in parts:
-        check_name("--parts", part, PARTS)
+    numbers, parts = {name: given[name] for name in NUMBERS}, given["parts"]
     if numbers["images"] % numbers["batch_size"]:
         raise InputError(f"--images={numbers['images']} is not a multiple of --batch_size={numbers['batch_size']}")
-    if given["record"] and not Path(given["record"]).parent.is_dir():
+    if given["record"] and not given["record"].parent.is_dir():
         raise InputError(f"--record={given['record']}: the folder does not exist; create it first")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
@@ -92,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     record = _record(setting, numbers, photos, measured) | {"memory": memory}
     record["hardware"]["load_before"] = round(load, 2)
     if given["record"]:
-        Path(given["record"]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        given["record"].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print_tables(Console(), *_tables(record))
     print(json.dumps(record))
 
@@ -211,13 +217,6 @@ def _cores(count: int) -> tuple[int, ...]:
     return tuple(cores)[-count:]
 
 
-def _number(flag: str, text: str) -> int:
-    least = min(NUMBERS[flag], 1)
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise InputError(f"--{flag}={text} (allowed: whole numbers, {least} and above)")
-    return int(text)
-
-
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -235,7 +234,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(USAGE, end="")
-        sys.exit(0)
-    command.exit_with(lambda: main(sys.argv[1:]))
+    command.run(main)

@@ -100,7 +100,7 @@ def _dataset() -> ConfigDict:
 
 
 def _preprocess() -> ConfigDict:
-    """How images become the input of the network, in training and in tests."""
+    """How images become the network's input, in training and in tests."""
     return ConfigDict(
         {
             "image_size": placeholder(int),  # pixels: side of the crops of photographs, or of synthetic images

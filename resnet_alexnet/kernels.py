@@ -1,43 +1,47 @@
 """A picture of a network's first kernels: python -m resnet_alexnet.kernels --workdir=DIR --output=kernels.png."""
 
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-USAGE = """usage: python -m resnet_alexnet.kernels --workdir=DIR | --weights=FILE  [--output=kernels.png] [--step=STEP]
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 
-Draws the kernels of the first convolution of a trained network, as figure 3 of the AlexNet paper does; those of a
-net of two towers in two blocks. A weight of 0 is gray; each kernel is scaled by itself, so that its weight that is
-largest in size is black or white.
+_DESCRIPTION = """Draws the kernels of the first convolution of a trained network.
 
-  --workdir  a run folder
-  --weights  a weight file
-  --step     of a run folder, which checkpoint: last (the default), best, or a step
-  --output   the picture to write (kernels.png)
+As figure 3 of the AlexNet paper does; those of a network of two towers in two
+blocks. A weight of 0 is gray. Each kernel is scaled by itself, so that its
+weight that is largest in size is black or white."""
 
-exit codes: 0 done · 2 bad input
-"""
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.kernels", _DESCRIPTION, usage="(--workdir=DIR | --weights=FILE) [OPTIONS]"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE.png",
+        type=flags.output_file(".png"),
+        default=Path("kernels.png"),
+        help="the picture to write",
+    )
+    flags.add_trained_model(parser)
+    return parser
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says.
+        InputError: something is wrong with the flags or the network.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
+    options = create_parser().parse(arguments)
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import command
     from resnet_alexnet.features.kernels import draw_kernels
 
-    path, step, _, flags = command.parse_trained(arguments, {"output": "picture"})
-    output = command.parse_output("output", flags["output"] or "kernels.png", ".png")
-    draw_kernels(pretrained.load_network(path, step=step), output)
-    print(f"wrote {output}")
+    draw_kernels(pretrained.load_network(options.workdir or options.weights, step=options.step), options.output)
+    print(f"wrote {options.output}")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -1,19 +1,90 @@
-"""Trains a network: python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart."""
+"""Trains a network: python -m resnet_alexnet.main --config=quickstart --workdir=runs/quickstart."""
 
-from typing import Any
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.workdir import fields
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+_DESCRIPTION = """Trains a network, evaluates it, and writes the run to a folder.
+
+The config comes from a recipe and says everything about the run: the network,
+the data, the optimizer. Its fields can be set on the command line. An
+unfinished run in the workdir is resumed, for which --workdir alone is enough."""
 
 
-def train(config: Any, workdir: Any) -> None:
-    """See `train.train_and_evaluate`."""
-    from resnet_alexnet.train.loop import (
-        train_and_evaluate,  # here, because jax takes a second, in which Ctrl-C may come
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.main", _DESCRIPTION, usage="--config=NAME --workdir=DIR [--config.FIELD=VALUE ...]"
     )
+    parser.add_argument("--workdir", metavar="DIR", type=flags.path, help="the run folder, such as runs/first")
+    flags.add_config(
+        parser,
+        "one of our recipes, such as quickstart or resnet50:torchvision; a recipe of your own, FILE.py; or the "
+        "config.json of a run folder, by default that of the workdir",
+    )
+    group = parser.add_argument_group("the config explained", "\n".join(_explain_groups()))
+    names = [group.name for group in fields.read_groups() if group.name]
+    group.add_argument(
+        "--fields",
+        metavar="GROUP",
+        nargs="?",
+        const="all",
+        choices=["all", *names],
+        type=flags.one_of(["all", *names]),
+        help="print the fields of a group, or of all, with default, unit and source; do not train",
+    )
+    flags.add_switch(group, "--show", text="print the config with what differs from the defaults marked; do not train")
+    return parser
 
-    train_and_evaluate(config, workdir)
+
+def _explain_groups() -> list[str]:
+    """A line for each group of the config."""
+    single, *groups = fields.read_groups()
+    lines = ["Besides " + ", ".join(field.name for field in single.fields) + ":", ""]
+    return lines + [f"{group.name:<12}{group.meaning.partition('. ')[0].rstrip('.')}" for group in groups]
+
+
+def read_run(options: Namespace) -> "tuple[ConfigDict, Path]":
+    """The config with its overrides, locked, and the workdir.
+
+    Raises:
+        InputError: one is missing, or something is wrong with the config.
+    """
+    if options.workdir is None:
+        raise InputError("--workdir is missing: the run folder, such as --workdir=runs/first")
+    missing = "a recipe, such as --config=quickstart, unless the workdir holds a run"
+    return flags.load_config(options, missing=missing), options.workdir
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: something is wrong with the flags, the config, the data or the workdir.
+    """
+    options = create_parser().parse(arguments)
+    if options.fields is not None:
+        print("\n".join(fields.explain(options.fields)))
+    elif options.show:
+        from resnet_alexnet.workdir.config import compare, load_config
+
+        config = flags.load_config(options, missing="the recipe to show, such as --config=quickstart")
+        print("\n".join(compare(config, load_config("default"))))
+    else:
+        config, workdir = read_run(options)
+        from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
+
+        train_and_evaluate(config, workdir)
 
 
 if __name__ == "__main__":
-    # Here, not above: the loader's worker processes import the main module too, and need none of this.
-    from resnet_alexnet.cli.command import run
-
-    run(train)
+    run(main)

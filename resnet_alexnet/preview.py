@@ -1,25 +1,34 @@
 """Shows what a network is trained on: python -m resnet_alexnet.preview --config=configs/quickstart.py."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-USAGE = """usage: python -m resnet_alexnet.preview --config=FILE.py[:ARGUMENT] [--output=FILE.png] [--config.x=VALUE]
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 
-Draws training images as the network sees them, decoded, cropped and augmented by the code that trains, with the
-normalization undone. A row is an image: first its view for testing, then its training views in the first epochs.
+_DESCRIPTION = """Draws training images as the network sees them.
 
-  --config    a recipe such as configs/quickstart.py
-  --config.x  sets a field of the recipe, such as --config.dataset.data_dir=DIR
-  --output    the picture to write (preview.png)
-  --images    rows (6)
-  --epochs    training views in a row (7)
+The images are decoded, cropped and augmented by the code that trains, with the
+normalization undone. A row is an image: first its view in tests, then its views
+in the first epochs of training."""
 
-exit codes: 0 done · 2 bad input
-"""
-_FLAGS = {"output": "picture", "images": "rows", "epochs": "training views in a row"}
-_DEFAULTS = {"output": "preview.png", "images": "6", "epochs": "7"}
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser("python -m resnet_alexnet.preview", _DESCRIPTION, usage="--config=NAME [OPTIONS]")
+    parser.add_argument(
+        "--output",
+        metavar="FILE.png",
+        type=flags.output_file(".png"),
+        default=Path("preview.png"),
+        help="the picture to write",
+    )
+    count = flags.whole_number(most=50)
+    parser.add_argument("--images", metavar="N", type=count, default=6, help="rows")
+    parser.add_argument("--epochs", metavar="N", type=count, default=7, help="views in training in a row")
+    flags.add_config(parser, "the recipe whose images to draw, such as quickstart or FILE.py")
+    return parser
 
 
 def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None:
@@ -81,22 +90,13 @@ def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says.
+        InputError: something is wrong with the flags, the config or the data.
     """
-    from resnet_alexnet.cli import command
-
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
-    config, given = command.parse_config(arguments, _FLAGS)
-    flags = {name: given[name] or value for name, value in _DEFAULTS.items()}
-    images, epochs = (command.parse_number(name, flags[name], most=50) for name in ("images", "epochs"))
-    output = command.parse_output("output", flags["output"], ".png")
-    draw_preview(config, output, images=images, epochs=epochs)
-    print(f"wrote {output}")
+    options = create_parser().parse(arguments)
+    config = flags.load_config(options, missing="a recipe, such as --config=quickstart")
+    draw_preview(config, options.output, images=options.images, epochs=options.epochs)
+    print(f"wrote {options.output}")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -1,33 +1,53 @@
-"""Writes the table of results in README.md from the records of finished runs, so that no number in it is typed.
-
-python -m resnet_alexnet.results --runs='docs/results/*' --readme=README.md
-
-A record is a folder with a run folder's config.json, environment.json and metrics.jsonl.
-"""
+"""Writes README.md's table of results: python -m resnet_alexnet.results --runs='docs/results/*' --readme=README.md."""
 
 import glob
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_alexnet.cli import command
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import atomic_write
-from resnet_alexnet.workdir.results import update
+
+_DESCRIPTION = """Writes README.md's table of results from records of runs.
+
+A record is a folder with a run folder's config.json, environment.json and
+metrics.jsonl. No number in the table is typed by hand."""
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="--runs=PATTERN --readme=FILE")
+    parser.add_argument(
+        "--runs", metavar="PATTERN", required=True, help="the folders of the records, such as --runs='docs/results/*'"
+    )
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=flags.path,
+        required=True,
+        help="the file that holds the table, such as --readme=README.md",
+    )
+    return parser
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command: writes the table of the records that --runs matches into the file --readme."""
-    given = command.parse_flags(["results", *arguments], {"runs": "pattern of record folders", "readme": "file"})
-    folders = [Path(folder) for folder in sorted(glob.glob(given["runs"])) if Path(folder).is_dir()]
+    """The command.
+
+    Raises:
+        InputError: no folder matches, there is no such file, or something is wrong with a record.
+    """
+    options = create_parser().parse(arguments)
+    from resnet_alexnet.workdir.results import update
+
+    folders = [Path(folder) for folder in sorted(glob.glob(options.runs)) if Path(folder).is_dir()]
     if not folders:
-        raise InputError(f"--runs={given['runs']} matches no folder, such as --runs='docs/results/*'")
-    readme = Path(given["readme"])
-    if not readme.is_file():
-        raise InputError(f"--readme={given['readme']} is no file")
-    with atomic_write(readme) as temporary:
-        temporary.write_text(update(readme, folders), encoding="utf-8")
+        raise InputError(f"--runs={options.runs} matches no folder, such as --runs='docs/results/*'")
+    if not options.readme.is_file():
+        raise InputError(f"--readme={options.readme}: no such file")
+    with atomic_write(options.readme) as temporary:
+        temporary.write_text(update(options.readme, folders), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    command.exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -97,7 +97,7 @@ def test_the_tables_are_those_of_the_record(tmp_path):
         (["--photos={folder}"], "has 0 JPEG photographs, fewer than --batch_size=64"),
         (["--photos={folder}", "--part=core"], "unknown flag --part"),
         (["--photos={folder}", "--parts=cores"], "core"),
-        (["--photos={folder}", "--rounds=0"], "--rounds=0 (allowed: whole numbers, 1 and above)"),
+        (["--photos={folder}", "--rounds=0"], "--rounds=0 (allowed: a whole number from 1 to"),
         (["--photos={folder}", "--images=100"], "--images=100 is not a multiple of --batch_size=64"),
         (["--photos={folder}", "--tf_python=nowhere"], "--tf_python=nowhere is not a file"),
         (["--markdown=nowhere.md", "--record=nowhere.json"], "--record=nowhere.json is not a result"),

@@ -15,8 +15,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from configs import default
-from resnet_alexnet import losses, models
-from resnet_alexnet.cli import command
+from resnet_alexnet import losses, main, models
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
@@ -265,7 +264,7 @@ def test_docstring_opens_with_a_command_that_runs_the_file(name, monkeypatch):
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "resnet_alexnet.main"]
     assert re.match(rf"--config=configs/{name}\.py(:|$)", words[3])
-    config, workdir = command.parse_run(words[3:])
+    config, workdir = main.read_run(main.create_parser().parse(words[3:]))
     assert config.num_steps > 0
     assert workdir.parent == Path("runs")
 

@@ -38,8 +38,3 @@ def test_two_towers_are_two_blocks_pixel_for_pixel(tmp_path):
             if np.abs(picture[y : y + height, x : x + width][::5, ::5].astype(int) - block[::5, ::5]).max() <= 1
         ]
         assert len(found) == 1
-
-
-def test_help_states_the_rule(capsys):
-    kernels.main(["--help"])
-    assert "A weight of 0 is gray" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_alexnet.cli import command
+from resnet_alexnet import main
 from resnet_alexnet.workdir.config import load_config, override
 from tests.support import torch_peers
 from tests.support.archives import write_archives
@@ -53,7 +53,7 @@ def needs_data(arguments: list[str]) -> bool:
     """Whether a recipe trains on data that does not come with the package; loads its config and checks its fields."""
     if not any(word.startswith("--config=") for word in arguments):
         return False
-    config, _ = command.parse_run(arguments)
+    config, _ = main.read_run(main.create_parser().parse(arguments))
     return config.dataset.name != "fashion_mnist" or bool(config.dataset.data_dir)
 
 

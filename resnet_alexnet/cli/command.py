@@ -1,39 +1,182 @@
-"""What every command shares: its flags, its exit codes, and the one line a user sees when something is wrong."""
+"""The frame of every command: its flags and help, its exit codes, and the one line a user sees for bad input."""
 
+import argparse
 import errno
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from absl import flags
-from ml_collections import ConfigDict
-
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
-from resnet_alexnet.workdir.config import CONFIG_FILE, load_overridden, parse_path
+from resnet_alexnet.workdir import fields
 
-USAGE = """usage: python -m resnet_alexnet.main --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.FIELD=VALUE ...]
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 75 SIGTERM (run it again), 130 Ctrl-C"
+OVERRIDE = "--config.FIELD"  # stands for --config.batch_size and the like where a command declares its flags
 
-  --config    a recipe such as configs/quickstart.py, or a run folder's config.json; may be left out where
-              the workdir holds a config.json: that run is resumed
-  --config.x  sets a field of the recipe, such as --config.batch_size=64 --config.optim.learning_rate=0.05;
-              configs/default.py lists and explains every field
-  --workdir   the run folder; an unfinished run in it is resumed
-
-exit codes: 0 done · 1 failed · 2 bad input · 75 saved after SIGTERM, run again to go on · 130 saved after Ctrl-C
-"""
-
-_PIPE_CLOSED = 141  # as a shell says of a program that SIGPIPE ended
+_PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of a command, from which its help is made. Bad input is an InputError of one line.
+
+    Flags are written `--name=value` or `--name value`. A flag declared with `nargs="?"` may stand alone and then has
+    the value `const`; a value is given to it as `--name=value` only. The help of a required flag ends with an example,
+    because it is also the message when the flag is missing.
+    """
+
+    def __init__(self, prog: str, description: str, *, usage: str) -> None:
+        """Starts the declaration.
+
+        Args:
+            prog: how the command is called, such as "python -m resnet_alexnet.kernels".
+            description: a line that says what the command does; then any number of paragraphs.
+            usage: what follows `prog`: the flags that must be given, then [OPTIONS].
+        """
+        super().__init__(
+            prog=prog,
+            usage=textwrap.fill(f"{prog} {usage}", 73, subsequent_indent=" " * 11, break_on_hyphens=False),
+            description=description,
+            epilog=EXIT_CODES,
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+            exit_on_error=False,
+        )
+        self.add_argument("--version", action="version", help="show the version and exit")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The values of the flags and of the other words.
+
+        Raises:
+            InputError: an unknown flag, a bad or missing value, a missing flag, or flags that exclude each other.
+            SystemExit: code 0, after --help or --version was printed.
+        """
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks how the command line goes on
+            import argcomplete
+
+            argcomplete.autocomplete(self)
+        if {"-h", "--help", "--version"} & set(words):
+            print(_version() if "--version" in words else self.format_help().rstrip(), flush=True)
+            self.exit()
+        flags, others = self._split(words)
+        self._check_given({name for name, value in flags if value})
+        written = [f"{name}={value}" for name, value in flags]
+        try:
+            options, left = self.parse_known_args([*written, "--", *others] if others else written)
+        except argparse.ArgumentError as error:
+            raise InputError(f"{error.argument_name}={error.message}") from None
+        if left:
+            raise InputError(f"unexpected argument {left[-1]!r}: flags are written --name=value")
+        return options
+
+    def _split(self, words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+        """The flags with their values, and the other words."""
+        flags, others = [], []
+        left = iter(words)
+        for word in left:
+            name, equals, value = word.partition("=")
+            is_override = name.startswith("--config.") and OVERRIDE in self._option_string_actions
+            action = self._option_string_actions.get(OVERRIDE if is_override else name)
+            if word == "--":
+                others += left
+            elif word == "-" or not word.startswith("-"):
+                others.append(word)
+            elif action is None:
+                known = ", ".join(option for option in self._option_string_actions if option.startswith("--"))
+                raise InputError(f"unknown flag {name}{self._suggestion(word)} (allowed: {known})")
+            else:
+                if not equals:
+                    value = action.const if action.nargs == "?" else next(left, None)
+                if value is None or (not equals and value.startswith("--")):
+                    raise InputError(f"{name} has no value: write {name}=VALUE")
+                flags.append((OVERRIDE, f"{name}={value}") if is_override else (name, value))
+        return flags, others
+
+    def _suggestion(self, word: str) -> str:
+        """A hint at what an unknown flag is meant to be: a field of the config, or the flag with the nearest name."""
+        name, equals, value = word.partition("=")
+        known = list(self._option_string_actions)
+        if OVERRIDE in known:
+            names = fields.field_names()
+            flag = name.removeprefix("--")
+            meant = [flag] if flag in names else [field for field in names if field.endswith(f".{flag}")]
+            if meant:
+                return f", did you mean {' or '.join(f'--config.{field}{equals}{value}' for field in meant)}?"
+            known += [f"--config.{field}" for field in names]
+        return nearest(name, known)
+
+    def _check_given(self, given: set[str]) -> None:
+        """Raises InputError for a required flag that is not given, or flags of which only one may be."""
+        for action in self._actions:
+            if action.required and action.option_strings and not given & set(action.option_strings):
+                raise InputError(f"{action.option_strings[0]} is missing: {action.help}")
+        for group in self._mutually_exclusive_groups:
+            flags = {action.option_strings[0]: action.help for action in group._group_actions}
+            both = [flag for flag in flags if flag in given]
+            if len(both) > 1:
+                raise InputError(f"{both[0]} and {both[1]} exclude each other: give one of them")
+            if group.required and not both:
+                each = "; ".join(f"{flag}, {text}" for flag, text in flags.items())
+                raise InputError(f"{' or '.join(flags)} is missing: {each}")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what argparse finds wrong as an InputError."""
+        raise InputError(f"{message}; see --help")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows flags as they are written, --name=VALUE, and the defaults of those that have one."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        text = super()._format_action_invocation(action)
+        if action.nargs == 0 or not action.option_strings:
+            return text
+        return text.replace(" [", "[=").replace(f" {action.metavar}", f"={action.metavar}")
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = str(action.default).lower() if isinstance(action.default, bool) else str(action.default)
+        is_shown = action.default not in (None, False, "", (), [], argparse.SUPPRESS) and action.option_strings
+        return f"{action.help} (default: {default})" if is_shown else action.help or ""
+
+
+def complete_word(choices: Sequence[str]) -> str:
+    """Completes the first word of a command line if the shell asks for that; returns it if it is complete already.
+
+    In that case the command that it names is to complete the words behind it. Empty if the shell asks nothing.
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return ""
+    import argcomplete
+
+    start = int(os.environ["_ARGCOMPLETE"])  # words of the program's name
+    typed = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")[start:]
+    if len(typed) > 1 and typed[0] in choices:
+        os.environ["_ARGCOMPLETE"] = str(start + 1)
+        return typed[0]
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("command", choices=choices)
+    argcomplete.autocomplete(parser)
+    return ""
+
+
+def _version() -> str:
+    from importlib import metadata  # slow to import, and seldom asked for
+
+    return f"resnet_alexnet {metadata.version('resnet_alexnet')}"
+
+
+def run(main: Callable[[Sequence[str]], object]) -> NoReturn:
+    """Runs a command with the words of this process's command line; see `exit_with`."""
+    exit_with(lambda: main(sys.argv[1:]))
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process; what a user can cause is one line on standard error.
 
-    The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 where
+    The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 if
     nobody reads the output any more; 130 for Ctrl-C; an InterruptedRunError's own.
     """
     try:
@@ -62,174 +205,6 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     _exit(0)
 
 
-def run(train: Callable[[ConfigDict, Path], object]) -> NoReturn:
-    """The training command: parses --config and --workdir from the command line and calls `train` with them."""
-    if {"-h", "--help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
-        exit_with(lambda: print(USAGE, end=""))
-    exit_with(lambda: train(*parse_run(sys.argv[1:])))
-
-
-def parse_run(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
-    """The config with its overrides, locked, and the workdir.
-
-    Raises:
-        InputError: anything that is not as USAGE says.
-    """
-    path, rest = take_config(arguments)
-    workdir = parse_others(rest, {"workdir": "folder"})["workdir"]
-    if not workdir:
-        raise InputError("--workdir is missing: the folder of the run, such as --workdir=runs/first")
-    folder = parse_path("workdir", workdir)
-    if not path and os.path.exists(folder / "config.json"):
-        path = str(folder / "config.json")
-    return load_overridden(path, rest), folder
-
-
-def parse_config(arguments: Sequence[str], names: dict[str, str]) -> tuple[ConfigDict, dict[str, str]]:
-    """The config with its overrides, locked, and the values of other flags; see `parse_flags`.
-
-    Raises:
-        InputError: no config, or something that is wrong with it or with a flag.
-    """
-    path, rest = take_config(arguments)
-    return load_overridden(path, rest), parse_others(rest, names)
-
-
-def parse_trained(
-    arguments: Sequence[str], names: dict[str, str]
-) -> tuple[Path, int | str, ConfigDict | None, dict[str, str]]:
-    """What a command on a trained network is given.
-
-    Returns:
-        The run folder (--workdir) or weight file (--weights); the checkpoint (--step), "last" where not given; the
-        config of --config, or else the run folder's, with its overrides, or None; and the values of `names`.
-
-    Raises:
-        InputError: not one of --workdir and --weights; or something that is wrong with a flag or the config.
-    """
-    path, rest = take_config(arguments)
-    own = {"workdir": "run folder", "weights": "weight file", "step": "checkpoint"}
-    given = parse_others(rest, {**own, **names})
-    workdir, weights, step = (given.pop(name) for name in own)
-    trained = parse_trained_path(workdir, weights)
-    if not path and workdir and os.path.isfile(trained / CONFIG_FILE):
-        path = str(trained / CONFIG_FILE)
-    config = load_overridden(path, rest) if path or any(word.startswith("--config.") for word in rest) else None
-    return trained, parse_step(step), config, given
-
-
-def parse_trained_path(workdir: str, weights: str) -> Path:
-    """The run folder or weight file that --workdir or --weights names.
-
-    Raises:
-        InputError: not one of the two is given, or there is no such thing.
-    """
-    if bool(workdir) == bool(weights):
-        raise InputError("name one trained network: --workdir=DIR, a run folder, or --weights=FILE, a weight file")
-    path = parse_path("workdir" if workdir else "weights", workdir or weights)
-    if workdir and not os.path.isdir(path):
-        raise InputError(f"--workdir={workdir}: no such folder")
-    if weights and not os.path.isfile(path):
-        raise InputError(f"--weights={weights}: no such file")
-    return path
-
-
-def parse_output(flag: str, text: str, suffix: str) -> Path:
-    """The file that a flag names to be written.
-
-    Raises:
-        InputError: it does not end in `suffix`, or its folder does not exist or cannot be written to.
-    """
-    path = parse_path(flag, text)
-    if path.suffix != suffix or not os.path.isdir(path.parent) or os.path.isdir(path):
-        raise InputError(f"--{flag}={text} (allowed: a file that ends in {suffix}, in a folder that exists)")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--{flag}={text}: {path.parent} cannot be written to")
-    return path
-
-
-def parse_others(words: Sequence[str], names: dict[str, str]) -> dict[str, str]:
-    """The values of the flags among `words`, as `take_config` leaves them, that are not the config's.
-
-    Raises:
-        InputError: see `parse_flags`.
-    """
-    others = [word for word in words if not word.startswith("--config.")]
-    return parse_flags(["", *others], {**names, "config": "recipe"})
-
-
-def parse_flags(arguments: Sequence[str], names: dict[str, str]) -> dict[str, str]:
-    """Values of string flags by name, empty where not given; `names` maps each to its help.
-
-    Raises:
-        InputError: an unknown flag (the nearest is named), a flag without value, or a word that is no flag.
-    """
-    values, words = parse_words(arguments, names)
-    if words:
-        raise InputError(f"unexpected argument {words[0]!r}: flags are written --name=value")
-    return values
-
-
-def parse_words(arguments: Sequence[str], names: dict[str, str]) -> tuple[dict[str, str], list[str]]:
-    """As `parse_flags`, and the words that are no flags, before, between and behind them.
-
-    Raises:
-        InputError: an unknown flag (the nearest is named), or a flag without value.
-    """
-    values = flags.FlagValues()
-    for name, text in names.items():
-        flags.DEFINE_string(name, "", text, flag_values=values)
-    try:
-        words = values(list(arguments))[1:]
-    except flags.UnrecognizedFlagError as error:
-        allowed, hint = ", ".join(f"--{name}" for name in names), nearest(error.flagname, names)
-        raise InputError(f"unknown flag --{error.flagname}{hint} (allowed: {allowed})") from None
-    except flags.Error as error:
-        raise InputError(str(error)) from None
-    return {name: values[name].value or "" for name in names}, words
-
-
-def parse_number(flag: str, text: str, *, most: int = 2**31 - 1) -> int:
-    """The whole number from 1 to `most` that a flag gives.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise InputError(f"--{flag}={text} (allowed: a whole number from 1 to {most:,})")
-    return int(text)
-
-
-def parse_step(text: str) -> int | str:
-    """Which checkpoint of a run: "last" (also where nothing is said), "best", or a step.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    if text in ("", "last", "best"):
-        return text or "last"
-    if not text.isdecimal():
-        raise InputError(f"--step={text} (allowed: last, best by validation error, or the number of a step)")
-    return int(text)
-
-
-def take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Takes --config=PATH out of the arguments and joins `--name value` to `--name=value`."""
-    path, rest = "", []
-    words = iter(arguments)
-    for word in words:
-        if word.startswith("--") and "=" not in word:
-            value = next(words, None)
-            if value is None or value.startswith("--"):
-                raise InputError(f"{word} has no value: write {word}=VALUE")
-            word = f"{word}={value}"
-        if word.startswith("--config="):
-            path = word.removeprefix("--config=")
-        else:
-            rest.append(word)
-    return path, rest
-
-
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     _exit(code)
@@ -245,5 +220,5 @@ def _exit(code: int) -> NoReturn:
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # as it is where it was closed from the start
+    if sys.stdout is not None:  # None if it was closed from the start
         sys.stdout.flush()

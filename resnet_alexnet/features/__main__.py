@@ -1,43 +1,61 @@
 """Features of a trained network at any layer: python -m resnet_alexnet.features --workdir=DIR --output=features.npz."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_alexnet.features.neighbors import draw_neighbors
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 
-USAGE = """usage: python -m resnet_alexnet.features --workdir=DIR | --weights=FILE  --output=FILE.npz [OPTIONS]
+_DESCRIPTION = """Writes the features of a split at a layer of a trained network.
 
-Writes what a trained network has at a layer for every image of a data set, once each and in order: `features`, float32
-(images, ...), `labels`, `classes`, `names` of the images as in files of scores, and `layer`.
+The file holds an entry for each image, in order: features, float32 (images,
+...), labels, and names of the images; and classes and layer. With --neighbors
+also draws nearest neighbors by Euclidean distance between features: a row is an
+image of the split and, behind the gap, its six nearest with their distances,
+the nearest first; those of another class in a red frame."""
 
-  --workdir    a run folder; its data is that of its config.json
-  --weights    a weight file, with --config
-  --step       of a run folder, which checkpoint: last (the default), best, or a step
-  --config     a recipe that says which data; --config.x sets a field, such as --config.dataset.data_dir=DIR
-  --output     the file to write
-  --split      test, validation or train (test)
-  --layer      a layer's path, such as stages.3.1.conv2.conv; with :input behind it, what goes into the layer, which for
-               the layer after an activation is what came out of that. The default is the input of the last linear
-               layer. To list the layers: python -m resnet_alexnet.models.summary MODEL
-  --pool       mean: the mean of each map over its positions; none (the default): whole maps
-  --batch_size images a step (100)
 
-And a picture of nearest neighbors by Euclidean distance in the space of these features:
-
-  --neighbors=FILE.png  a row is an image of the split, and behind the gap the six nearest, the nearest first, with
-                         their distances; those of another class in a red frame
-  --queries    rows, of as many classes as there are (8)
-  --among      the split whose images are the neighbors (train)
-
-exit codes: 0 done · 2 bad input
-"""
-_FLAGS = {
-    **{"output": "file", "split": "split", "layer": "path", "pool": "none or mean", "batch_size": "images"},
-    **{"neighbors": "picture", "queries": "rows", "among": "split"},
-}
-_DEFAULTS = {"split": "test", "pool": "none", "batch_size": "100", "queries": "8", "among": "train"}
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.features",
+        _DESCRIPTION,
+        usage="(--workdir=DIR | --weights=FILE) --output=FILE.npz [OPTIONS]",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE.npz",
+        type=flags.output_file(".npz"),
+        required=True,
+        help="the file to write, such as --output=features.npz",
+    )
+    parser.add_argument("--split", metavar="NAME", default="test", help="test, validation or train")
+    parser.add_argument(
+        "--layer",
+        metavar="PATH",
+        default="",
+        help="the layer, such as stages.3.1.conv2.conv; with :input behind it, what goes into the layer, which for the "
+        "layer after an activation is the output of that. By default the input of the last linear layer. "
+        "`python -m resnet_alexnet.models.summary MODEL` lists the layers",
+    )
+    flags.add_choice(
+        parser,
+        "--pool",
+        ("none", "mean"),
+        default="none",
+        text="mean: of each map over its positions; none: whole maps",
+    )
+    most = flags.whole_number(most=100_000)
+    parser.add_argument("--batch_size", metavar="N", type=most, default=100, help="images per step")
+    flags.add_trained_model(parser)
+    flags.add_config(parser, "a recipe that names the data; of a run, its own")
+    group = parser.add_argument_group("nearest neighbors")
+    group.add_argument("--neighbors", metavar="FILE.png", type=flags.output_file(".png"), help="the picture to write")
+    rows = flags.whole_number(most=50)
+    group.add_argument("--queries", metavar="N", type=rows, default=8, help="rows, of as many classes as there are")
+    group.add_argument("--among", metavar="NAME", default="train", help="the split whose images are the neighbors")
+    return parser
 
 
 def save(output: Path, split: str, source: Any, features: Any, labels: Any, *, layer: str) -> None:
@@ -56,32 +74,18 @@ def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says.
+        InputError: something is wrong with the flags, the config, the data or the network.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
+    options = create_parser().parse(arguments)
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import command
     from resnet_alexnet.cli.progress import progress_bar
-    from resnet_alexnet.errors import InputError
     from resnet_alexnet.features import extraction
+    from resnet_alexnet.features.neighbors import draw_neighbors
     from resnet_alexnet.train import inputs
 
-    path, step, config, given = command.parse_trained(arguments, _FLAGS)
-    flags = {**given, **{name: given[name] or value for name, value in _DEFAULTS.items()}}
-    if not flags["output"]:
-        raise InputError("--output is missing: the file to write, such as --output=features.npz")
-    output = command.parse_output("output", flags["output"], ".npz")
-    picture = command.parse_output("neighbors", flags["neighbors"], ".png") if flags["neighbors"] else None
-    batch_size = command.parse_number("batch_size", flags["batch_size"], most=100_000)
-    rows = command.parse_number("queries", flags["queries"], most=50)
-    if config is None:
-        raise InputError(
-            "--config is missing: the data whose features are wanted, such as --config=configs/quickstart.py"
-        )
-    network = pretrained.load_network(path, step=step)
-    layer = extraction.find_layer(network, flags["layer"], pool=flags["pool"])
+    config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
+    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
+    layer = extraction.find_layer(network, options.layer, pool=options.pool)
     splits = inputs.read_splits(
         config.dataset,
         config.preprocess,
@@ -89,30 +93,29 @@ def main(arguments: Sequence[str]) -> None:
         start=network.spec.preprocessing,
         progress=progress_bar,
     )
-    sources = {
-        name: inputs.choose_split(splits, name) for name in {flags["split"], *([flags["among"]] * bool(picture))}
-    }
+    names = {options.split, *([options.among] if options.neighbors else [])}
+    sources = {name: inputs.choose_split(splits, name) for name in names}
     extraction.check_memory(layer, sum(map(len, sources.values())), memory=extraction.machine_memory())
     mesh = parallel.create_mesh()
     collected = {
         name: (
             source,
             *extraction.collect(
-                network, source, layer, batch_size=batch_size, mesh=mesh, progress=progress_bar, name=name
+                network, source, layer, batch_size=options.batch_size, mesh=mesh, progress=progress_bar, name=name
             ),
         )
         for name, source in sources.items()
     }
-    source, features, labels = collected[flags["split"]]
-    save(output, flags["split"], source, features, labels, layer=layer.name)
-    print(f"wrote {output}: {' x '.join(map(str, features.shape))} at {layer.name}")
-    if picture is not None:
-        same = flags["split"] == flags["among"]
-        draw_neighbors(collected[flags["split"]], collected[flags["among"]], picture, rows=rows, same=same)
-        print(f"wrote {picture}")
+    source, features, labels = collected[options.split]
+    save(options.output, options.split, source, features, labels, layer=layer.name)
+    print(f"wrote {options.output}: {' x '.join(map(str, features.shape))} at {layer.name}")
+    if options.neighbors is not None:
+        same = options.split == options.among
+        draw_neighbors(
+            collected[options.split], collected[options.among], options.neighbors, rows=options.queries, same=same
+        )
+        print(f"wrote {options.neighbors}")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -5,25 +5,20 @@ As a command: python -m resnet_alexnet.models.summary resnet152 --image_size=224
 
 import dataclasses
 import math
-import sys
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TextIO
 
-from flax import nnx
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models import FAMILIES, create_model, option_types
-from resnet_alexnet.models.trace import layer_calls
+from resnet_alexnet.workdir.fields import read_groups
 
-USAGE = f"""usage: python -m resnet_alexnet.models.summary MODEL [--num_classes=1000] [--image_size=224] [--channels=3]
-           [--batch_size=1] [--activation_bytes=4] [--OPTION=VALUE ...], options such as --shortcut=C
+_DESCRIPTION = """Prints the layers of a network with their shapes and parameters.
 
-models: {FAMILIES}"""
-
-NUMBERS = {"num_classes": 1000, "image_size": 224, "channels": 3, "batch_size": 1, "activation_bytes": 4}
+Counts multiply-adds of the forward pass for one image, and estimates the memory
+that training takes on a device. Nothing is computed and no weight is made."""
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -67,6 +62,11 @@ def summarize(
     Raises:
         InputError: as `create_model`.
     """
+    from flax import nnx
+
+    from resnet_alexnet.models import create_model
+    from resnet_alexnet.models.trace import layer_calls
+
     sizes = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
     model = nnx.eval_shape(lambda: create_model(name, **sizes, rngs=nnx.Rngs(0), **options))
     return [
@@ -112,6 +112,10 @@ def print_summary(
     rows: Sequence[LayerSummary], memory: MemoryEstimate, *, title: str, memory_title: str, file: TextIO | None = None
 ) -> None:
     """Prints the layers with totals, then the memory: ruled on a terminal, bare aligned columns elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     # Wider than any row: a narrow terminal may fold a line but no number is cut.
     console = Console(file=file, width=200, highlight=False, markup=False)
     style = box.SIMPLE_HEAD if console.is_terminal else None
@@ -137,20 +141,50 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def parse_value(flag: str, text: str, kinds: tuple[type, ...]) -> Any:
-    """The value that `text` is, of the first of `kinds` that it can be.
+def option_value(kinds: tuple[type, ...]) -> Callable[[str], Any]:
+    """The type of a flag's value that is of the first of `kinds` that it can be."""
 
-    Raises:
-        InputError: it is none of them.
+    def parse(text: str) -> Any:
+        for kind in (bool, int, float, str):
+            if kind in kinds:
+                try:
+                    return BOOLEANS[text.lower()] if kind is bool else kind(text)
+                except (KeyError, ValueError):
+                    continue
+        allowed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+        raise ArgumentTypeError(f"{text} is not of type {allowed}")
+
+    return parse
+
+
+def create_parser(model_options: Mapping[str, tuple[type, ...]] = MappingProxyType({})) -> Parser:
+    """The flags of the command.
+
+    Args:
+        model_options: the options of the model, and the types that each may have.
     """
-    for kind in (bool, int, float, str):
-        if kind in kinds:
-            try:
-                return BOOLEANS[text.lower()] if kind is bool else kind(text)
-            except (KeyError, ValueError):
-                continue
-    allowed = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-    raise InputError(f"--{flag}={text} is not of type {allowed}")
+    parser = Parser("python -m resnet_alexnet.models.summary", _DESCRIPTION, usage="MODEL [OPTIONS]")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the network, such as resnet50 or cifar_resnet20; for an unknown one all are named",
+    )
+    for name, default, text in (
+        ("num_classes", 1000, "logits"),
+        ("image_size", 224, "pixels: height and width of the images"),
+        ("channels", 3, "color channels of the images"),
+        ("batch_size", 1, "images on a device, for the memory"),
+        ("activation_bytes", 4, "bytes of an activation, for the memory: 4 for float32, 2 for bfloat16"),
+    ):
+        parser.add_argument(f"--{name}", metavar="N", type=flags.whole_number(), default=default, help=text)
+    group = parser.add_argument_group(
+        "options of the model", "Such as --shortcut=C; MODEL --help lists those of a model."
+    )
+    meanings = {field.name: field.meaning.replace("%", "%%") for part in read_groups() for field in part.fields}
+    for name, kinds in model_options.items():
+        allowed = "|".join(kind.__name__ for kind in kinds if kind is not type(None))
+        group.add_argument(f"--{name}", metavar=allowed, type=option_value(kinds), help=meanings.get(f"model.{name}"))
+    return parser
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -159,31 +193,28 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         InputError: no or an unknown model, an unknown flag or a bad value.
     """
-    from resnet_alexnet.cli import command  # a command may; the library above may not
+    kinds: Mapping[str, tuple[type, ...]] = {}
+    if arguments and not arguments[0].startswith("-"):
+        from resnet_alexnet.models import option_types
 
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    if not arguments or arguments[0].startswith("-"):
+        kinds = option_types(arguments[0])
+    elif not {"-h", "--help", "--version"} & set(arguments):
+        from resnet_alexnet.models import FAMILIES
+
         raise InputError(f"name a model first: {FAMILIES}")
-    name, *words = arguments
-    kinds = dict.fromkeys(NUMBERS, (int,)) | option_types(name)
-    given = command.parse_flags([name, *words], dict.fromkeys(kinds, f"see {name}"))
-    values = NUMBERS | {flag: parse_value(flag, text, kinds[flag]) for flag, text in given.items() if text}
-    batch_size, activation_bytes = values.pop("batch_size"), values.pop("activation_bytes")
-    for flag, value in (("batch_size", batch_size), ("activation_bytes", activation_bytes)):
-        if value < 1:
-            raise InputError(f"--{flag}={value}: needed is a whole number from 1 up")
-    rows = summarize(name, **values)
+    options = create_parser(kinds).parse(arguments)
+    sizes = {name: getattr(options, name) for name in ("num_classes", "image_size", "channels")}
+    given = {name: value for name in kinds if (value := getattr(options, name)) is not None}
+    rows = summarize(options.model, **sizes, **given)
+    memory = estimate_memory(rows, batch_size=options.batch_size, activation_bytes=options.activation_bytes)
+    images = f"{options.batch_size} image{'s' * (options.batch_size > 1)}"
     print_summary(
         rows,
-        estimate_memory(rows, batch_size=batch_size, activation_bytes=activation_bytes),
-        title=f"{name}, one image of {values['image_size']} x {values['image_size']} x {values['channels']}",
-        memory_title=f"memory to train, an estimate, {batch_size} image{'s' * (batch_size > 1)} on a device",
+        memory,
+        title=f"{options.model}, one image of {options.image_size} x {options.image_size} x {options.channels}",
+        memory_title=f"memory to train, an estimate, {images} on a device",
     )
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -4,87 +4,94 @@ import os
 import sys
 from collections.abc import Sequence
 
-USAGE = """usage: python -m resnet_alexnet.predict --workdir=DIR | --weights=FILE  PHOTO... [OPTIONS]
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import InputError
 
-Names what is in photographs, with probabilities. The network knows its classes and how it wants to see a photograph: no
-config is needed.
+_DESCRIPTION = """Classifies photographs with a trained network.
 
-PHOTO               a file of any usual format; a folder, with all .jpg, .jpeg, .png, .webp and .bmp below it; or -, an
-                    image on standard input
-  --workdir=DIR     the network that a run trained
-  --weights=FILE    a weight file, as python -m resnet_alexnet.pretrained.convert writes them
-
-OPTIONS:
-  --topk=N          answers a photograph (5)
-  --format=FORMAT   table (the default); json, an object a line; or csv
-  --picture=FILE    draw the photographs with their answers too, a PNG; the first 100
-  --list=FILE       take names of photographs from a file too, one a line; - is standard input
-  --step=STEP       of a run: last (the default), best by validation error, or a step's number
-  --views=VIEWS     how to look at a photograph: center (the default), ten_crop, fully_convolutional
-  --scales=PIXELS   with its shorter side resized to what, such as 224,256,384; default: as in training's tests
-  --batch_size=N    photographs a step (64)
-
-A photograph that cannot be read is named on standard error and the others are answered; the exit code then is 2.
-exit codes: 0 done · 2 bad input
-"""
-_FLAGS = ("workdir", "weights", "topk", "format", "picture", "list", "step", "views", "scales", "batch_size")
+The network knows its classes and how it preprocesses a photograph: no config is
+needed. A photograph that cannot be read is named on standard error and the
+others are classified; the exit code is then 2."""
 _MOST_DRAWN = 100  # photographs in a picture
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.predict",
+        _DESCRIPTION,
+        usage="(--workdir=DIR | --weights=FILE) PHOTOGRAPH... [OPTIONS]",
+    )
+    parser.add_argument(
+        "photographs",
+        metavar="PHOTOGRAPH",
+        nargs="*",
+        help="a file of any usual format; a folder, with all .jpg, .jpeg, .png, .webp and .bmp below it; or -, an "
+        "image on standard input",
+    )
+    parser.add_argument(
+        "--list",
+        metavar="FILE",
+        default="",
+        help="take the names of photographs from a file too, one a line; - is standard input",
+    )
+    parser.add_argument(
+        "--topk", metavar="N", type=flags.whole_number(), default=5, help="classes that are named for a photograph"
+    )
+    flags.add_choice(parser, "--format", ("table", "json", "csv"), default="table", text="json writes an object a line")
+    parser.add_argument(
+        "--picture",
+        metavar="FILE.png",
+        type=flags.output_file(".png"),
+        help=f"draw the photographs with their classes too, the first {_MOST_DRAWN}",
+    )
+    flags.add_views(parser, default="center")
+    parser.add_argument("--batch_size", metavar="N", type=flags.whole_number(), default=64, help="photographs per step")
+    flags.add_trained_model(parser)
+    return parser
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says; or, once all others are answered, photographs without an answer.
+        InputError: something is wrong with the flags or the network; or, once all others are classified, photographs
+            cannot be.
     """
+    options = create_parser().parse(arguments)
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import command
     from resnet_alexnet.cli.progress import progress_bar
-    from resnet_alexnet.errors import InputError, check_name
     from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.predict.classify import draw, predict
     from resnet_alexnet.predict.photographs import find_photographs
     from resnet_alexnet.predict.predictions import WRITERS
 
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
-    flags, words = command.parse_words(["predict", *arguments], dict.fromkeys(_FLAGS, "see --help"))
-    output = flags["format"] or "table"
-    check_name("--format", output, WRITERS)
-    topk = command.parse_number("topk", flags["topk"] or "5")
-    batch_size = command.parse_number("batch_size", flags["batch_size"] or "64")
-    protocol = TestProtocol(
-        views=flags["views"] or "center",
-        scales=tuple(command.parse_number("scales", word) for word in flags["scales"].split(",") if flags["scales"]),
-    )
-    picture = command.parse_output("picture", flags["picture"], ".png") if flags["picture"] else None
-    photographs = list(find_photographs(words, flags["list"]))
+    photographs = list(find_photographs(options.photographs, options.list))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
-    if picture is not None and os.path.realpath(picture) in {os.path.realpath(file.name) for file in photographs}:
-        raise InputError(f"--picture={picture} is one of the photographs: name another file")
-    path = command.parse_trained_path(flags["workdir"], flags["weights"])
-    network = pretrained.load_network(path, step=command.parse_step(flags["step"]))
+    if options.picture is not None and os.path.realpath(options.picture) in {
+        os.path.realpath(file.name) for file in photographs
+    }:
+        raise InputError(f"--picture={options.picture} is one of the photographs: name another file")
+    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
     predictions, small = predict(
         network,
         photographs,
-        protocol=protocol,
-        topk=topk,
-        batch_size=batch_size,
-        drawn=0 if picture is None else _MOST_DRAWN,
+        protocol=TestProtocol(views=options.views, scales=options.scales),
+        topk=options.topk,
+        batch_size=options.batch_size,
+        drawn=0 if options.picture is None else _MOST_DRAWN,
         progress=progress_bar,
     )
-    WRITERS[output](predictions, sys.stdout)
-    if picture is not None and any(image is not None for image in small):
-        draw(predictions, small, picture)
-        print(f"wrote {picture}", file=sys.stderr)
+    WRITERS[options.format](predictions, sys.stdout)
+    if options.picture is not None and any(image is not None for image in small):
+        draw(predictions, small, options.picture)
+        print(f"wrote {options.picture}", file=sys.stderr)
     unanswered = [prediction for prediction in predictions if prediction.error]
     if unanswered:
         raise InputError(f"{len(unanswered)} of {len(photographs)} photographs have no answer, as said above")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

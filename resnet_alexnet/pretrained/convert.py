@@ -1,96 +1,144 @@
-"""Converts weights, other people's to ours and ours to files: see USAGE.
-
-As a command: python -m resnet_alexnet.pretrained.convert --model=resnet50 --input=FILE --output=FILE.safetensors
-"""
+"""Converts weights: python -m resnet_alexnet.pretrained.convert --model=resnet50 --input=FILE --output=FILE."""
 
 import dataclasses
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-USAGE = """usage: python -m resnet_alexnet.pretrained.convert --model=NAME --input=FILE --output=FILE.safetensors
-       python -m resnet_alexnet.pretrained.convert --workdir=DIR [--step=last] --output=FILE.safetensors
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import InputError
 
-Writes a weight file that says which network it holds, its classes and how an image becomes its input.
+_DESCRIPTION = """Converts weights of other libraries to ours, and ours to theirs.
 
-INPUT, weights of others:
-  --input=FILE     a .safetensors file, or what torch saved (.pth, .pt, .th), of which nothing is run: weights of
-                   torchvision, of timm, or of the CIFAR ResNets that circulate, with option A; or one of our own files
-  --model=NAME     what they are of: alexnet_owt (torchvision's alexnet), resnet18, resnet34, resnet50, resnet101,
-                   resnet152, cifar_resnet20 and so on; one of our own files knows it
-INPUT, a network trained here:
-  --workdir=DIR    a run folder; the moving average of the weights is taken where the run kept one
-  --step=STEP      which checkpoint: last (default), best (by validation error), or a step
-
-OUTPUT:
-  --output=FILE    the file to write; one that is there is replaced
-  --names=NAMES    ours (default), or torchvision: names and forms that its module's load_state_dict takes
-
-How an image becomes the input, where the weights of --input want something other than what is usual for such weights:
-  --shorter_side=PIXELS  to which a photograph's shorter side is resized, 256; 0: images are taken as they are, CIFAR's
-  --image_size=PIXELS    side of the center that is cropped, 224
-  --interpolation=NAME   bilinear_antialiased (torchvision), bicubic_antialiased (timm), bilinear, bicubic, area
-  --mean, --std          of each channel, of pixels from 0 to 1: --mean=0.485,0.456,0.406 --std=0.229,0.224,0.225
-  --classes=FILE         names of the classes, one a line, in the order of the logits; else ImageNet's WordNet IDs,
-                         CIFAR-10's names, or numbers
-
-exit codes: 0 done · 2 bad input
-"""
+Writes a weight file that says which network it holds, its classes and how an
+image is preprocessed."""
 _PREPROCESSING = ("shorter_side", "image_size", "interpolation", "mean", "std", "classes")
-_FLAGS = ("input", "model", "workdir", "step", "output", "names", *_PREPROCESSING)
 
 
-def read_input(given: Mapping[str, str]) -> Any:
+def create_parser() -> Parser:
+    """The flags of the command. Those of the preprocessing that are not given are None: the input's own."""
+    parser = Parser(
+        "python -m resnet_alexnet.pretrained.convert",
+        _DESCRIPTION,
+        usage="(--input=FILE --model=NAME | --workdir=DIR) --output=FILE [OPTIONS]",
+    )
+    group = parser.add_argument_group("the input")
+    either = group.add_mutually_exclusive_group(required=True)
+    either.add_argument(
+        "--input",
+        metavar="FILE",
+        type=flags.path,
+        help="a .safetensors file, or what torch saved (.pth, .pt, .th), of which no code is run: weights of "
+        "torchvision, of timm, or of the CIFAR ResNets that circulate, with option A; or one of our own files",
+    )
+    either.add_argument(
+        "--workdir",
+        metavar="DIR",
+        type=flags.run_folder,
+        help="the folder of a run; the moving average of the weights is taken if the run kept one",
+    )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the model of --input: alexnet_owt (torchvision's alexnet), resnet18, resnet34, resnet50, resnet101, "
+        "resnet152, cifar_resnet20 and so on; not needed for one of our own files",
+    )
+    flags.add_step(group, default=None)
+    group = parser.add_argument_group("the output")
+    group.add_argument(
+        "--output",
+        metavar="FILE.safetensors",
+        type=flags.output_file(".safetensors"),
+        required=True,
+        help="the file to write, such as --output=resnet50.safetensors",
+    )
+    flags.add_choice(
+        group,
+        "--names",
+        ("ours", "torchvision"),
+        default="ours",
+        text="torchvision: names and shapes that its module's load_state_dict takes",
+    )
+    _add_preprocessing(parser)
+    return parser
+
+
+def _add_preprocessing(parser: Parser) -> None:
+    group = parser.add_argument_group(
+        "the preprocessing", "For an --input whose preprocessing is not the usual one of such weights."
+    )
+    group.add_argument(
+        "--shorter_side",
+        metavar="PIXELS",
+        type=flags.whole_number(0, 10_000),
+        help="what a photograph's shorter side is resized to, such as 256; 0: images are taken as they are, as CIFAR's",
+    )
+    group.add_argument(
+        "--image_size",
+        metavar="PIXELS",
+        type=flags.whole_number(1, 10_000),
+        help="side of the center that is cropped, such as 224",
+    )
+    flags.add_choice(
+        group,
+        "--interpolation",
+        ("bilinear", "area", "bicubic", "bilinear_antialiased", "bicubic_antialiased"),
+        text="torchvision's is bilinear_antialiased, timm's bicubic_antialiased",
+    )
+    for flag, example in (("--mean", "0.485,0.456,0.406"), ("--std", "0.229,0.224,0.225")):
+        group.add_argument(
+            flag, metavar="NUMBER,...", help=f"of each channel, of pixels from 0 to 1, such as {flag}={example}"
+        )
+    group.add_argument(
+        "--classes",
+        metavar="FILE",
+        type=flags.path,
+        help="names of the classes, one a line, in the order of the logits; by default ImageNet's WordNet IDs, "
+        "CIFAR-10's names, or numbers",
+    )
+
+
+def read_input(options: Namespace) -> Any:
     """The `network.TrainedModel` that the flags ask for.
 
     Raises:
-        InputError: no input, two, or a bad one; a flag that does not go with it, or a bad value.
+        InputError: a bad input, a flag that does not go with it, or a bad value.
     """
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import command
-    from resnet_alexnet.errors import InputError
     from resnet_alexnet.pretrained import state_dict
 
-    if bool(given["input"]) == bool(given["workdir"]):
-        raise InputError("give --input=FILE, with --model=NAME, or --workdir=DIR, one of the two")
-    strangers = ("step",) if given["input"] else ("model", *_PREPROCESSING)
-    for flag in strangers:
-        if given[flag]:
-            raise InputError(f"--{flag} does not go with {'--input' if given['input'] else '--workdir'}")
-    if given["workdir"]:
-        return pretrained.load_network(Path(given["workdir"]), step=command.parse_step(given["step"]))
-    path = Path(given["input"])
-    contents = state_dict.read(path)
-    network = pretrained.network_of(contents, where=str(path), model=given["model"] or None)
-    preprocessing = restate(network.spec.preprocessing, given)
-    return pretrained.network_of(contents, where=str(path), model=network.spec.model, preprocessing=preprocessing)
+    for flag in ("step",) if options.input else ("model", *_PREPROCESSING):
+        if getattr(options, flag) is not None:
+            raise InputError(f"--{flag} does not go with {'--input' if options.input else '--workdir'}")
+    if options.workdir:
+        return pretrained.load_network(options.workdir, step=options.step or "last")
+    contents, where = state_dict.read(options.input), str(options.input)
+    network = pretrained.network_of(contents, where=where, model=options.model)
+    preprocessing = restate(network.spec.preprocessing, options)
+    return pretrained.network_of(contents, where=where, model=network.spec.model, preprocessing=preprocessing)
 
 
-def restate(preprocessing: Any, given: Mapping[str, str]) -> Any:
+def restate(preprocessing: Any, options: Namespace) -> Any:
     """The `Preprocessing` with what the flags state otherwise.
 
     Raises:
         InputError: a value that is not allowed.
     """
-    from resnet_alexnet.data.images.geometry import INTERPOLATIONS
-    from resnet_alexnet.errors import InputError, check_name
-
     changes: dict[str, Any] = {}
-    for flag, least in (("shorter_side", 0), ("image_size", 1)):
-        if text := given[flag]:
-            if not text.isdecimal() or not least <= int(text) <= 10_000:
-                raise InputError(f"--{flag}={text} (allowed: whole numbers from {least} to 10000)")
-            changes[flag] = int(text) or None
-    if given["interpolation"]:
-        check_name("--interpolation", given["interpolation"], INTERPOLATIONS)
-        changes["interpolation"] = given["interpolation"]
+    if options.shorter_side is not None:
+        changes["shorter_side"] = options.shorter_side or None
+    if options.image_size is not None:
+        changes["image_size"] = options.image_size
+    if options.interpolation is not None:
+        changes["interpolation"] = options.interpolation
     for flag, least in (("mean", 0.0), ("std", 1e-3)):
-        if given[flag]:
-            changes[flag] = _numbers(flag, given[flag], preprocessing.channels, least)
-    if given["classes"]:
-        changes["classes"] = _lines(Path(given["classes"]))
+        if getattr(options, flag) is not None:
+            changes[flag] = _numbers(flag, getattr(options, flag), preprocessing.channels, least)
+    if options.classes is not None:
+        changes["classes"] = _lines(options.classes)
     restated = dataclasses.replace(preprocessing, **changes)
     if restated.shorter_side is not None and restated.image_size > restated.shorter_side:
         raise InputError(
@@ -104,8 +152,6 @@ def _numbers(flag: str, text: str, count: int, least: float) -> Any:
     """As pixel values from 0 to 255, one a channel."""
     import numpy as np
 
-    from resnet_alexnet.errors import InputError
-
     words = text.split(",")
     numeric = all(re.fullmatch(r"\d*\.?\d+", word.strip()) for word in words)
     if len(words) != count or not numeric or not all(least <= float(word) <= 1 for word in words):
@@ -114,8 +160,6 @@ def _numbers(flag: str, text: str, count: int, least: float) -> Any:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    from resnet_alexnet.errors import InputError
-
     try:
         names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
@@ -148,29 +192,17 @@ def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: anything that is not as USAGE says.
+        InputError: something is wrong with the flags or the input.
     """
-    from resnet_alexnet.cli import command
-    from resnet_alexnet.errors import InputError, check_name
+    options = create_parser().parse(arguments)
     from resnet_alexnet.pretrained import weights
 
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
-    given = command.parse_flags(["convert", *arguments], dict.fromkeys(_FLAGS, "see --help"))
-    names = given["names"] or "ours"
-    check_name("--names", names, weights.NAMES)
-    if not given["output"]:
-        raise InputError("--output is missing: the file to write, such as --output=resnet50.safetensors")
-    output = command.parse_output("output", given["output"], ".safetensors")
-    network = read_input(given)
-    print(f"read {given['input'] or given['workdir']}", *explain(network), sep="\n")
-    weights.save(network, output, names=names)
-    whose = "our" if names == "ours" else "torchvision's"
-    print(f"wrote {output}, {output.stat().st_size / 1e6:,.1f} MB, in {whose} names")
+    network = read_input(options)
+    print(f"read {options.input or options.workdir}", *explain(network), sep="\n")
+    weights.save(network, options.output, names=options.names)
+    whose = "our" if options.names == "ours" else "torchvision's"
+    print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:,.1f} MB, in {whose} names")
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

@@ -3,10 +3,8 @@
 import importlib.util
 import inspect
 import json
-import os
-import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +14,53 @@ from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError, nearest
 from resnet_alexnet.files import read_json
+from resnet_alexnet.workdir import recipes
+from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
-def load_overridden(path: str, words: Sequence[str]) -> ConfigDict:
-    """The config at `path`, with the overrides among `words`, as `take_config` leaves them; locked.
+def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
+    """The config at `path`, see `load_config`, with `overrides` such as "--config.batch_size=64"; locked.
 
     Raises:
-        InputError: there is no path, or something is wrong with the config or an override.
+        InputError: something is wrong with the config or an override.
     """
-    if not path:
-        raise InputError("--config is missing: a recipe such as --config=configs/quickstart.py")
     config = load_config(path)
-    override(config, [word for word in words if word.startswith("--config.")])
+    override(config, overrides)
     return config
 
 
 def load_config(path: str) -> ConfigDict:
-    """Loads a recipe, FILE.py or FILE.py:ARGUMENT, or a run folder's config.json.
+    """Loads a recipe, NAME or NAME:ARGUMENT, or a run folder's config.json.
+
+    Args:
+        path: the name of one of our recipes or the path of a file, see `recipes.find_recipe`; and after a colon the
+            argument of its get_config.
 
     Raises:
         InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
     """
     name, _, argument = path.partition(":")
-    file = parse_path("config", name)
-    if not os.path.isfile(file):
-        known = sorted(str(other) for other in file.parent.glob("*.py"))
-        raise InputError(f"--config={path}: no such file{' (there are: ' + ', '.join(known) + ')' if known else ''}")
+    file = recipes.find_recipe(name)
     if file.suffix == ".json":
         values = read_json(file)
         if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
             raise InputError(f"--config={path} is not the {CONFIG_FILE} of a run folder")
         return from_json(values).lock()
-    # Recipes import one another as `configs.default`, from wherever the command is called.
-    root = str(file.resolve().parent.parent)
-    if root not in sys.path:
-        sys.path.append(root)
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        get_config = getattr(module, "get_config", None)
-        if get_config is None:
-            raise InputError(f"--config={path} defines no get_config()")
-        _check_argument(get_config, path, argument)
-        config = get_config(argument) if argument else get_config()
+        with recipes.importable_as_configs(file.resolve().parent):
+            spec.loader.exec_module(module)
+            get_config = getattr(module, "get_config", None)
+            if get_config is None:
+                raise InputError(f"--config={path} defines no get_config()")
+            _check_argument(get_config, path, argument)
+            config = get_config(argument) if argument else get_config()
     except InputError:
         raise
     # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
@@ -130,23 +126,24 @@ def _field_type(config: ConfigDict, field: str) -> type:
             raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
         if name not in group:
             allowed = ", ".join(prefix + other for other in group)
-            raise InputError(f"unknown config field {field!r}{nearest(name, group)} (allowed: {allowed})")
+            meant = [other for other in flatten(config.to_dict()) if f".{other}".endswith(f".{field.split('.')[-1]}")]
+            hint = f", did you mean {' or '.join(map(repr, meant))}?" if meant else nearest(name, group)
+            raise InputError(f"unknown config field {field!r}{hint} (allowed: {allowed})")
         kind, group, prefix = group.get_type(name), group[name], f"{prefix}{name}."
     if kind is ConfigDict:
         raise InputError(f"config field {field!r} is a group (allowed: {', '.join(prefix + other for other in group)})")
     return kind
 
 
-def parse_path(flag: str, text: str) -> Path:
-    """The path that a flag gives, ~ being a home.
-
-    Raises:
-        InputError: there is no such home.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise InputError(f"--{flag}={text}: there is no such user's home") from None
+def compare(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
+    """The fields of a config, a line each; those that differ from the defaults are marked and show both values."""
+    before, now = flatten(defaults.to_dict()), flatten(config.to_dict())
+    yield f"{sum(now[name] != before[name] for name in before)} of {len(before)} fields differ from the defaults: *"
+    for group in read_groups():
+        yield ""
+        for name in (field.name for field in group.fields):
+            value, default = ("unset" if values[name] is None else repr(values[name]) for values in (now, before))
+            yield f"  {name} = {value}" if value == default else f"* {name} = {value}  (default: {default})"
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,14 +1,15 @@
 import os
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 
 import pytest
 from ml_collections import ConfigDict
 
 from configs import default
-from resnet_alexnet.cli import command
+from resnet_alexnet import main
+from resnet_alexnet.cli import command, flags
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
-from resnet_alexnet.train import loop
 from resnet_alexnet.workdir.config import flatten, load_config, override
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir
 from tests.support import processes, tiny
@@ -19,7 +20,8 @@ TINY = processes.words(tiny.config())
 BAD_FIELDS = {
     "--config.batch_siz=8": ["unknown config field 'batch_siz', did you mean 'batch_size'?", "allowed: augment,"],
     "--config.optim.learning_rat=1": ["'optim.learning_rat', did you mean 'learning_rate'?", "optim.momentum"],
-    "--config.optm.momentum=0.5": ["'optm.momentum', did you mean 'optim'?"],
+    "--config.optm.momentum=0.5": ["'optm.momentum', did you mean 'optim.momentum'?"],
+    "--config.dataset.image_size=8": ["'dataset.image_size', did you mean 'preprocess.image_size'?"],
     "--config.optim=3": ["'optim' is a group", "optim.learning_rate"],
     "--config.batch_size.x=3": ["'batch_size.x'", "'batch_size' is no group"],
     "--config.batch_size=many": ["--config.batch_size=many (allowed: a whole number)"],
@@ -82,18 +84,24 @@ WORKDIR = "--workdir={tmp}/run"
 BAD_COMMANDS = [
     ([], ["--workdir is missing", "--workdir=runs/first"]),
     ([*TINY], ["--workdir is missing"]),
-    ([WORKDIR], ["--config is missing", "--config=configs/quickstart.py"]),
+    ([WORKDIR], ["--config is missing", "--config=quickstart"]),
     ([*TINY, "--workdir"], ["--workdir has no value"]),
-    ([*TINY, "--workdir="], ["--workdir is missing"]),
-    ([*TINY, "--wrkdir={tmp}/run"], ["unknown flag --wrkdir, did you mean 'workdir'?", "allowed: --workdir, --config"]),
-    ([*TINY, WORKDIR, "--confg=x"], ["unknown flag --confg, did you mean 'config'?"]),
-    ([*TINY, WORKDIR, "--batch_size=8"], ["unknown flag --batch_size"]),
+    ([*TINY, "--workdir="], ["--workdir= (allowed: a path)"]),
+    ([*TINY, "--wrkdir={tmp}/run"], ["unknown flag --wrkdir, did you mean '--workdir'?", "--workdir, --config"]),
+    ([*TINY, WORKDIR, "--confg=x"], ["unknown flag --confg, did you mean '--config'?"]),
+    ([*TINY, WORKDIR, "--batch_size=8"], ["unknown flag --batch_size, did you mean --config.batch_size=8?"]),
+    ([*TINY, WORKDIR, "--learning_rate=8"], ["did you mean --config.optim.learning_rate=8?"]),
+    ([*TINY, WORKDIR, "--eval.every_steps=8"], ["did you mean --config.eval.every_steps=8?"]),
+    ([*TINY, WORKDIR, "--optim.learning_rat=8"], ["did you mean '--config.optim.learning_rate'?"]),
+    ([*TINY, WORKDIR, "-v"], ["unknown flag -v"]),
     ([*TINY, WORKDIR, "fast"], ["unexpected argument 'fast'"]),
     ([*TINY, "--workdir=~no_such_user_here/run"], ["--workdir=~no_such_user_here/run"]),
     ([*TINY, "--workdir={tmp}/file"], ["--workdir={tmp}/file", "folder"]),
     ([*TINY, "--workdir={tmp}/file/below"], ["--workdir={tmp}/file/below", "cannot be written"]),
     ([*TINY, "--workdir={tmp}/foreign"], ["--workdir={tmp}/foreign holds something else", "a new folder"]),
-    (["--config=configs/quickstrt.py", WORKDIR], ["configs/quickstrt.py: no such file", "configs/quickstart.py"]),
+    (["--config=configs/quickstrt.py", WORKDIR], ["quickstrt.py: no such file, did you mean 'configs/quickstart.py'?"]),
+    (["--config=quickstrt", WORKDIR], ["--config=quickstrt: no such recipe, did you mean 'quickstart'?", "resnet50"]),
+    (["--config=quickstart.py", WORKDIR], ["--config=quickstart.py: no such file"]),
     (["--config={tmp}", WORKDIR], ["--config={tmp}: no such file"]),
     (["--config=configs/default.py:deep", WORKDIR], ["default.py:deep", "takes no argument"]),
     (["--config=configs/cifar_resnet.py:21", WORKDIR], ["21"]),
@@ -141,6 +149,11 @@ def name_of(case) -> str:
     return " ".join(new) or " ".join(case[0][:1]) or "nothing"
 
 
+def parse_run(words):
+    """The config and the workdir that the words ask for."""
+    return main.read_run(main.create_parser().parse(words))
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name, text in FILES.items():
@@ -154,7 +167,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, monkey
     before = processes.snapshot(folder)
     monkeypatch.setattr(sys, "argv", ["main", *(argument.format(tmp=folder) for argument in arguments)])
     with pytest.raises(SystemExit) as stop:
-        command.run(loop.train_and_evaluate)
+        command.run(main.main)
     assert stop.value.code == 2
     output, errors = capsys.readouterr()
     assert output == ""
@@ -202,7 +215,7 @@ def test_overrides_have_the_type_of_their_field_and_the_last_one_counts(tmp_path
         "--workdir",
         str(tmp_path / "new"),
     ]
-    config, workdir = command.parse_run(words)
+    config, workdir = parse_run(words)
     assert workdir == tmp_path / "new"
     changed = {
         "batch_size": 16,
@@ -219,17 +232,17 @@ def test_overrides_have_the_type_of_their_field_and_the_last_one_counts(tmp_path
     assert values == expected
     assert {name: type(values[name]) for name in changed} == {name: type(value) for name, value in changed.items()}
     assert config.is_locked
-    assert command.parse_run([*words, "--config.model.bn_group=32"])[0].model.bn_group == 32
+    assert parse_run([*words, "--config.model.bn_group=32"])[0].model.bn_group == 32
 
 
 def test_the_workdir_alone_or_its_config_json_gives_the_run_again(tmp_path):
     config = tiny.config(model__bn_group=2, dataset__classes=("class_1", "class_2"))
     create_workdir(tmp_path, config)
     for words in ([], [f"--config={tmp_path / 'config.json'}"]):
-        again, workdir = command.parse_run([*words, f"--workdir={tmp_path}", "--config.num_steps=50"])
+        again, workdir = parse_run([*words, f"--workdir={tmp_path}", "--config.num_steps=50"])
         assert again.num_steps == 50
         assert check_workdir(workdir, again)
-    other, _ = command.parse_run(
+    other, _ = parse_run(
         [
             f"--config={tmp_path / 'config.json'}",
             "--workdir=x",
@@ -250,21 +263,6 @@ def test_a_recipe_may_lie_anywhere_and_take_an_argument(tmp_path, monkeypatch):
     assert load_config(f"{recipe}:7").num_steps == 7
     with pytest.raises(InputError, match=r"mine\.py:deep: line 5: ValueError: .*'deep'"):
         load_config(f"{recipe}:deep")
-
-
-def test_recipes_load_from_wherever_the_command_is_called(tmp_path):
-    program = (
-        "import sys\nsys.path = [path for path in sys.path if path]\n"
-        "from resnet_alexnet.workdir.config import load_config\n"
-        "print(load_config(sys.argv[1]).model.name)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(processes.CHECKOUT / "configs" / "quickstart.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (result.stdout, result.stderr) == ("cifar_resnet8\n", "")
 
 
 @pytest.mark.parametrize(
@@ -288,16 +286,17 @@ def test_exit_codes(capsys, error, code, printed):
     assert capsys.readouterr().err == printed
 
 
+WRONG = "error: unexpected argument 'x'"
 NO_ROOM = "error: output cannot be written: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(
     ("called", "unbuffered", "closed", "full"),
     [
-        ("run(print)", "", (141, ""), (1, NO_ROOM)),
-        ("run(print)", "1", (141, ""), (1, NO_ROOM)),
+        ("run(Parser('x', 'X.', usage='').parse)", "", (141, ""), (1, NO_ROOM)),
+        ("run(Parser('x', 'X.', usage='').parse)", "1", (141, ""), (1, NO_ROOM)),
         ("exit_with(lambda: None)", "1", (0, ""), (0, "")),
-        ("exit_with(lambda: print('much') or parse_step('x'))", "", (2, "error: --step=x"), (2, "error: --step=x")),
+        ("exit_with(lambda: print('much') or Parser('', '', usage='').parse('x'))", "", (2, WRONG), (2, WRONG)),
     ],
 )
 def test_output_that_cannot_be_written(called, unbuffered, closed, full):
@@ -332,25 +331,21 @@ def test_an_error_that_is_no_users_keeps_its_traceback():
         command.exit_with(run)
 
 
-def test_flags_of_other_commands_have_their_own_names():
-    names = {"model": "network", "output": "file"}
-    assert command.parse_flags(["convert", "--model=resnet50"], names) == {"model": "resnet50", "output": ""}
-    with pytest.raises(InputError, match=r"unknown flag --modl, did you mean 'model'\? \(allowed: --model, --output\)"):
-        command.parse_flags(["convert", "--modl=resnet50"], names)
-
-
-def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
+def test_a_path_that_is_too_long_is_one_that_is_not_there():
     name = "a" * 300
-    with pytest.raises(InputError, match=f"--workdir={name}: no such folder"):
-        command.parse_trained_path(name, "")
-    with pytest.raises(InputError, match=f"--weights={name}: no such file"):
-        command.parse_trained_path("", name)
-    with pytest.raises(InputError, match=f"--picture={name}/x.png .allowed: a file .* in a folder that exists"):
-        command.parse_output("picture", f"{name}/x.png", ".png")
-    with pytest.raises(InputError, match=f"--config={name}: no such file"):
-        command.parse_run([f"--config={name}", f"--workdir={name}"])
+    for kind, message in (
+        (flags.run_folder, "a: no such folder"),
+        (flags.weight_file, "a: no such file"),
+        (flags.output_file(".png"), "a .allowed: a file .* in a folder that exists"),
+    ):
+        with pytest.raises(ArgumentTypeError, match=message):
+            kind(name)
+    with pytest.raises(InputError, match=f"--config={name}: no such recipe"):
+        parse_run([f"--config={name}", f"--workdir={name}"])
+    with pytest.raises(InputError, match=f"--config={name}.py: no such file"):
+        parse_run([f"--config={name}.py", f"--workdir={name}"])
     with pytest.raises(InputError, match="--config is missing"):
-        command.parse_run([f"--workdir={name}"])
+        parse_run([f"--workdir={name}"])
 
 
 def test_overriding_changes_nothing_else():

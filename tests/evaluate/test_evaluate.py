@@ -106,7 +106,7 @@ def test_a_run_and_a_weight_file_on_photographs_in_the_way_of_each_paper(tmp_pat
     for name in networks:
         (tmp_path / f"{name}.safetensors").touch()
     monkeypatch.setattr(pretrained, "load_network", lambda path, step: networks[path.stem])
-    words = ["--config=configs/resnet18.py", "--config.dataset.name=image_folder"]
+    words = ["--config=resnet18", "--config.dataset.name=image_folder"]
     words += [f"--config.dataset.data_dir={tmp_path / 'photos'}", "--batch_size=4"]
     words += [f"--weights={tmp_path / 'net0.safetensors'},{tmp_path / 'net1.safetensors'}"]
     _, rows = run(capsys, *words, "--views=ten_crop", "--corners=photograph")
@@ -129,7 +129,7 @@ def test_the_confusion_matrix_names_imagenets_classes_in_words(tmp_path, monkeyp
 def test_two_runs_of_one_name_are_told_apart(runs, tmp_path):
     for path in ("a/run", "b/run", "b/scores"):
         (tmp_path / path).mkdir(parents=True)
-    named = evaluate._name_paths([str(tmp_path / path) for path in ("a/run", "b/run", "b/scores")])
+    named = evaluate._name_paths([tmp_path / path for path in ("a/run", "b/run", "b/scores")])
     assert list(named) == ["run", "run_2", "scores_2"]
 
 
@@ -138,7 +138,7 @@ def test_scores_are_called_by_the_folder_they_were_written_to(tmp_path):
     for path in files:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert list(evaluate._name_paths(list(map(str, files)))) == ["flipped", "plain", "deep"]
+    assert list(evaluate._name_paths(files)) == ["flipped", "plain", "deep"]
 
 
 def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path):
@@ -165,22 +165,22 @@ def saved(runs, tmp_path_factory):
     ("words", "message"),
     [
         ("", "no network: give --workdir=DIR, --weights=FILE, or --from=FILE.npz"),
-        ("--workdir=RUNS/nowhere", "nowhere is no folder of a run"),
+        ("--workdir=RUNS/nowhere", "nowhere: no such folder"),
         ("--workdir=RUNS", "is no run folder: it holds no config.json"),
-        ("--weights=RUNS --config=configs/default.py", "is no file: --workdir is for run folders"),
+        ("--weights=RUNS --config=default", "is a folder: name a run folder with --workdir"),
         ("--weights=RUNS/shallow/config.json", "--config is missing: the recipe that names the data"),
         ("--workdir=RUNS/shallow --step=7", "holds no checkpoint 7 .there are: "),
         ("--workdir=RUNS/shallow --step=first", "--step=first .allowed: last, best"),
-        ("--workdir=RUNS/shallow --splti=test", "did you mean 'split'"),
+        ("--workdir=RUNS/shallow --splti=test", "did you mean '--split'"),
         ("--workdir=RUNS/shallow --split=tset", "the split of synthetic is 'tset', did you mean 'test'"),
-        ("--workdir=RUNS/shallow --views=crops", "views is 'crops'"),
+        ("--workdir=RUNS/shallow --views=crops", "--views=crops, did you mean 'ten_crop'"),
         ("--workdir=RUNS/shallow --views=ten_crop", "needs scales for cifar_resnet8, which takes images of 8"),
         ("--workdir=RUNS/shallow --scales=8,x", "--scales=x .allowed: a whole number from 1"),
         ("--workdir=RUNS/shallow --scales=7", "the crops of 8 pixels that cifar_resnet8 takes do not fit"),
-        ("--workdir=RUNS/shallow --flip=maybe", "--flip is 'maybe'"),
+        ("--workdir=RUNS/shallow --flip=maybe", "--flip=maybe .allowed: true, false"),
         ("--workdir=RUNS/shallow --batch_size=0", "--batch_size=0"),
-        ("--workdir=RUNS/shallow --precision=float16", "precision is 'float16'"),
-        ("--workdir=RUNS/shallow --output=RUNS/shallow/config.json/x", "config.json is no folder that can be written"),
+        ("--workdir=RUNS/shallow --precision=float16", "--precision=float16, did you mean 'bfloat16'"),
+        ("--workdir=RUNS/shallow --output=RUNS/shallow/config.json/x", "config.json is not a folder that can be"),
         ("--workdir=RUNS/shallow --config.dataset.num_classes=9", "shallow has 10 classes, the data has 9"),
         ("--workdir=RUNS/shallow --config.dataset.name=fashion_mnist", "class 0 of shallow is 'class_0', that of"),
         ("--workdir=RUNS/shallow --against=SAVED/val/scores.npz", "has 20 images, the test split 40"),
@@ -190,8 +190,8 @@ def saved(runs, tmp_path_factory):
         ("--from=SAVED/scores.npz --against=SAVED/val/scores.npz", "another split than .*: it has 20 images, not 40"),
         ("--from=SAVED/report.json", "report.json is no file of scores, or damaged"),
         ("--from=SAVED/nothing.npz", "nothing.npz does not exist"),
-        (f"--workdir={TOO_LONG}", "is no folder of a run"),
-        (f"--weights={TOO_LONG} --config=configs/default.py", "is no file: --workdir is for run folders"),
+        (f"--workdir={TOO_LONG}", "no such folder"),
+        (f"--weights={TOO_LONG} --config=default", "no such file"),
         (f"--from={TOO_LONG}", "does not exist: needed is a file of scores"),
         (f"--from=SAVED/scores.npz --output={TOO_LONG}", "cannot be made: File name too long"),
     ],
@@ -218,9 +218,3 @@ def test_weights_that_give_no_numbers_are_reported(runs, capsys, monkeypatch):
     _, rows = run(capsys, f"--workdir={runs / 'shallow'}")
     assert rows["error"].startswith("top-1 100.00 %")
     assert rows["without answer"] == "40 images, whose scores are no numbers"
-
-
-def test_help_explains(capsys):
-    evaluate.main(["--help"])
-    output = capsys.readouterr().out
-    assert all(f"--{flag}" in output for flag in evaluate._FLAGS)

@@ -9,7 +9,7 @@ from PIL import Image
 from resnet_alexnet import pretrained
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.features import __main__
+from resnet_alexnet.features import __main__, neighbors
 from resnet_alexnet.plots import grid
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train import inputs
@@ -90,7 +90,7 @@ def test_neighbors_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(mo
     source = ArraySource(images, labels, ("cat", "dog"))
     positions = np.array([[0.0], [10], [1], [2], [12], [20]], np.float32)
     part = (source, positions, labels)
-    __main__.draw_neighbors(part, part, None, rows=2, same=True)
+    neighbors.draw_neighbors(part, part, None, rows=2, same=True)
     ((rows, gap_after),) = drawn
     assert gap_after == 1
     assert [cell.image[0, 0, 0] for cell in rows[0]] == [0, 2, 3, 1, 4, 5]
@@ -110,9 +110,9 @@ def test_neighbors_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(mo
         (["--output={tmp}/f.npz", "--step=first"], "--step=first .allowed: last, best"),
         (["--output={tmp}/f.npz", "--queries=0"], "--queries=0 .allowed: a whole number from 1 to 50"),
         (["--output={tmp}/f.npz", "--neighbors=n.jpg"], "--neighbors=n.jpg .allowed: a file that ends in .png"),
-        (["--output={tmp}/f.npz", "--weights=x"], "name one trained network"),
+        (["--output={tmp}/f.npz", "--weights=x"], "--workdir and --weights exclude each other"),
         (["--output={tmp}/f.npz", "--config.preprocess.image_size=9"], "takes images of 8 x 8 pixels"),
-        (["--output={tmp}/f.npz", "--pol=mean"], "unknown flag --pol, did you mean 'pool'"),
+        (["--output={tmp}/f.npz", "--pol=mean"], "unknown flag --pol, did you mean '--pool'"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(workdir, tmp_path, flags, message):
@@ -129,8 +129,3 @@ def test_weights_need_a_config_that_names_the_data(workdir, tmp_path):
         __main__.main(words)
     __main__.main([*words, *processes.words(tiny.config())])
     assert (tmp_path / "f.npz").exists()
-
-
-def test_help_says_how_to_list_the_layers(capsys):
-    __main__.main(["--help"])
-    assert "resnet_alexnet.models.summary MODEL" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from resnet_alexnet.models import MODELS
 from resnet_alexnet.models.summary import (
     estimate_memory,
     main,
-    parse_value,
+    option_value,
     print_summary,
     summarize,
     total_multiply_adds,
@@ -215,10 +215,10 @@ def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know():
         ([], "name a model first: alexnet, .*cifar_resnet"),
         (["--shortcut=C"], "name a model first"),
         (["resnet51"], "unknown model 'resnet51', did you mean 'resnet50'"),
-        (["resnet50", "--shortcutt=C"], "shortcutt.*did you mean 'shortcut'"),
+        (["resnet50", "--shortcutt=C"], "shortcutt.*did you mean '--shortcut'"),
         (["resnet50", "--shortcut=D"], "shortcut is 'D'.*A, B, C"),
-        (["resnet50", "--image_size=big"], "--image_size=big is not of type int"),
-        (["resnet50", "--image_size=0"], "image_size is 0"),
+        (["resnet50", "--image_size=big"], "--image_size=big .allowed: a whole number from 1"),
+        (["resnet50", "--image_size=0"], "--image_size=0"),
         (["resnet50", "--batch_size=0"], "--batch_size=0"),
         (["alexnet", "--lrn=fasle"], "--lrn=fasle is not of type bool"),
         (["alexnet", "resnet50"], "unexpected argument 'resnet50'"),
@@ -230,10 +230,10 @@ def test_the_commands_bad_arguments_are_named(arguments, message):
 
 
 def test_option_values_take_the_first_type_that_fits():
-    assert parse_value("bn_group", "32", (int, str, type(None))) == 32
-    assert parse_value("bn_group", "sync", (int, str, type(None))) == "sync"
-    assert parse_value("lrn", "False", (bool,)) is False
-    assert parse_value("dropout", "0.2", (float,)) == 0.2
+    assert option_value((int, str, type(None)))("32") == 32
+    assert option_value((int, str, type(None)))("sync") == "sync"
+    assert option_value((bool,))("False") is False
+    assert option_value((float,))("0.2") == 0.2
 
 
 def test_the_command_ends_in_one_line_and_code_2():

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_alexnet import parallel, pretrained
-from resnet_alexnet.cli import command
+from resnet_alexnet import main, parallel, pretrained
 from resnet_alexnet.data.loading.loader import batch_indices
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.trace import freeze
@@ -212,7 +211,7 @@ def test_no_such_weights(tmp_path):
 def test_the_command_takes_tuples_of_words():
     words = ["--config=configs/default.py", "--workdir=x", "--config.finetune.lr_multipliers=('stem=0.1','head=10')"]
     words += ["--config.finetune.frozen=('stem', 'stages/0')", "--config.finetune.new_head=()"]
-    config, _ = command.parse_run(words)
+    config, _ = main.read_run(main.create_parser().parse(words))
     assert config.finetune.lr_multipliers == ("stem=0.1", "head=10")
     assert config.finetune.frozen == ("stem", "stages/0")
     assert config.finetune.new_head == ()
@@ -223,7 +222,7 @@ def test_a_fine_tuned_run_stands_alone_and_resumes_bit_for_bit_without_the_weigh
     moved, straight, resumed = (tmp_path / name for name in ("parent", "straight", "resumed"))
     shutil.copytree(parent, moved)
     config = child(moved, finetune__frozen=("stem",), finetune__lr_multipliers=("head=10",))
-    loop.train_and_evaluate(*command.parse_run([*processes.words(config), f"--workdir={straight}"]))
+    main.main([*processes.words(config), f"--workdir={straight}"])
     assert f"starts from {moved}; new layers: head\nfrozen: stem; " in capsys.readouterr().out
     hidden = moved.rename(tmp_path / "hidden")
     shutil.copytree(straight, resumed)  # as a run that was killed after step 2

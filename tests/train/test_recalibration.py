@@ -142,7 +142,7 @@ def folder(tmp_path_factory):
 
 def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(folder, tmp_path, capsys):
     output = tmp_path / "exact.safetensors"
-    recalibrate.main([f"--workdir={folder}", f"--output={output}", "--batch_size=64", "--views=test"])
+    recalibrate.main([f"--workdir={folder}", f"--output={output}", "--batch_size=64", "--augment=false"])
     printed = capsys.readouterr().out
     assert "cifar_resnet8, exact statistics of 180 images" in printed
     for split in ("validation", "test"):
@@ -168,7 +168,7 @@ def test_the_errors_are_those_of_a_slow_loop(folder):
     [
         ([], "--output is missing"),
         (["--output=x.npz"], "a file that ends in .safetensors"),
-        (["--output={tmp}/x.safetensors", "--views=val"], "--views is 'val'"),
+        (["--output={tmp}/x.safetensors", "--augment=val"], "--augment=val .allowed: true, false"),
         (["--output={tmp}/x.safetensors", "--batch_size=12"], "--batch_size=12 does not divide among 8"),
         (
             ["--output={tmp}/x.safetensors", "--config.dataset.classes=('class_1','class_0')"],

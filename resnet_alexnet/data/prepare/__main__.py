@@ -1,174 +1,114 @@
-"""Prepares a data set once, so that training reads it fast: see USAGE.
+"""Prepares a data set once: python -m resnet_alexnet.data.prepare --images=photographs --output=data."""
 
-As a command: python -m resnet_alexnet.data.prepare --images=photographs --output=data
-"""
+from collections.abc import Sequence
 
-import contextlib
-import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
 
-import numpy as np
+_DESCRIPTION = """Prepares a data set once, so that training reads it fast.
 
-from resnet_alexnet.cli.interrupt import stoppable
-from resnet_alexnet.cli.progress import progress_bar
-from resnet_alexnet.data.prepare import preparation
-from resnet_alexnet.data.prepare.archive import ArchivePhotos
-from resnet_alexnet.data.prepare.imagenet import read_imagenet
-from resnet_alexnet.data.prepare.options import FLAGS, SWITCHES, Options, parse_options
-from resnet_alexnet.data.prepare.pool import run_tasks
-from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
-from resnet_alexnet.data.readers.image_folder import FolderPhotos, read_image_folder
-from resnet_alexnet.errors import InputError
-
-USAGE = """usage: python -m resnet_alexnet.data.prepare INPUT --output=DIR [OPTIONS]
-
-Checks every photograph and packs them into array_record files that TFDS and Grain read, DIR/NAME/VERSION, with their
-statistics and a manifest. A preparation that was stopped goes on when it is started again.
-
-INPUT, ImageNet's official archives, which are not unpacked:
-  --train=FILE           ILSVRC2012_img_train.tar
-  --val=FILE             ILSVRC2012_img_val.tar, with the devkit
-  --devkit=FILE          ILSVRC2012_devkit_t12.tar.gz
-  --allow_incomplete     a part of ImageNet: numbers of classes and photographs are not checked
-INPUT, any photographs:
-  --images=FOLDER        train/CLASS/PHOTO, val/CLASS/PHOTO, test/CLASS/PHOTO, those that there are; jpg, png, webp, bmp
-
-OPTIONS:
-  --output=DIR           where the set goes; a folder that holds several sets
-  --name=NAME            default imagenet2012 (version 5.1.0, as TFDS has it), or the name of the folder of photographs
-  --resize=PIXELS        reduce a longer shorter side to this: 256 for AlexNet, 480 for ResNet; default 0, do not
-  --quality=1..100       of the JPEGs that are written, 4:2:0; default 95. RGB JPEGs that need no resizing stay as they
-                         are, everything else becomes one
-  --encoding=jpeg|raw    raw: the central 256 x 256 of shorter side 256, not compressed: fastest, 197 kB a photograph
-  --skip_unreadable      list what cannot be read in the manifest and leave it out; default: stop
-  --workers=N            processes; default one for each core
-  --photos_per_shard=N   default 1252, which makes 1,024 files of ImageNet's training set, as TFDS does
-
-Photographs are read in random order: the archives are best on a solid-state disk.
-exit codes: 0 done · 1 failed · 2 bad input or no room · 75 stopped by SIGTERM · 130 stopped by Ctrl-C
-"""
-_LINE_SECONDS = 10.0  # between two lines where there is no terminal
+Checks every photograph and packs them into array_record files that TFDS and
+Grain read, DIR/NAME/VERSION, with their statistics and a manifest. A
+preparation that was stopped continues when it is started again. Photographs are
+read in random order: put the archives on a solid-state disk."""
 
 
-def prepare(options: Options) -> None:
-    """Prepares a set, or goes on with it.
-
-    Raises:
-        InputError: bad input, no room, or a set that was prepared otherwise in the way.
-        InterruptedRunError: Ctrl-C or SIGTERM.
-    """
-    splits, words = read_input(options)
-    names = {split: photo_names(photos) for split, photos in splits.items()}
-    sizes = {split: np.array([photos.size(index) for index in range(len(photos))]) for split, photos in splits.items()}
-    wanted = preparation.settings(options.recoding, options.photos_per_shard, splits, names, sizes)
-    final = options.output / options.name / options.version
-    folder = final.with_name(f"{final.name}.incomplete")
-    if preparation.is_prepared(final, wanted):
-        shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed at the very end
-        print(f"{final} is prepared already, as asked")
-        return
-    prepared = Set(folder, options.name, splits, options.recoding, options.skip_unreadable)
-    shards = [
-        shard
-        for split in splits
-        for shard in create_shards(split, names[split], sizes[split], photos_per_shard=options.photos_per_shard)
-    ]
-    try:
-        with preparation.opened(folder, wanted):
-            print(preparation.check_room(prepared, shards), flush=True)
-            write_shards(prepared, shards, workers=options.workers)
-            manifest = preparation.finish(prepared, shards, final, wanted=wanted, words=words)
-    except BrokenPipeError:  # of standard output, not of the disk
-        raise
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}): {GO_ON}") from None
-    print("\n".join(_result(final, manifest)))
+def create_parser() -> Parser:
+    """The flags of the command. Those that are not given are None if that is not the same as their default."""
+    parser = Parser(
+        "python -m resnet_alexnet.data.prepare",
+        _DESCRIPTION,
+        usage="(--train=FILE ... | --images=FOLDER) --output=DIR [OPTIONS]",
+    )
+    _add_input(parser)
+    _add_output(parser)
+    return parser
 
 
-def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPhotos], dict[str, str]]:
-    """The photographs of each split, and words for the classes where there are any.
-
-    Raises:
-        InputError: what `read_image_folder` and `read_imagenet` find; or a class's name that a set cannot have.
-    """
-    if options.images:
-        splits, words = read_image_folder(options.images), {}
-        for name in next(iter(splits.values())).classes:
-            if name.strip().splitlines() != [name]:
-                raise InputError(
-                    f"{options.images} has a class folder {name!r}: the set's file of class names has one a line, "
-                    "without blanks around it; rename the folder in every split"
-                )
-    else:
-        print("reading what the archives hold, a minute for all of ImageNet", flush=True)
-        splits, words = read_imagenet(
-            train=options.train,
-            validation=options.val,
-            devkit=options.devkit,
-            allow_incomplete=options.allow_incomplete,
-        )
-    for split, photos in splits.items():
-        print(f"{split}: {len(photos):,} photographs of {len(photos.classes):,} classes", flush=True)
-    return splits, words
+def _add_input(parser: Parser) -> None:
+    group = parser.add_argument_group("input: ImageNet's official archives", "They are not unpacked.")
+    group.add_argument("--train", metavar="FILE", default="", help="ILSVRC2012_img_train.tar")
+    group.add_argument("--val", metavar="FILE", default="", help="ILSVRC2012_img_val.tar, with the devkit")
+    group.add_argument("--devkit", metavar="FILE", default="", help="ILSVRC2012_devkit_t12.tar.gz")
+    flags.add_switch(
+        group, "--allow_incomplete", text="a part of ImageNet: do not check the numbers of classes and photographs"
+    )
+    group = parser.add_argument_group("input: any photographs")
+    group.add_argument(
+        "--images",
+        metavar="FOLDER",
+        default="",
+        help="holds train/CLASS/PHOTO, val/CLASS/PHOTO, test/CLASS/PHOTO, or some of them; jpg, png, webp, bmp",
+    )
 
 
-def photo_names(photos: ArchivePhotos | FolderPhotos) -> list[str]:
-    """The name of each photograph in its split: ImageNet's file name, or CLASS/FILE."""
-    if isinstance(photos, ArchivePhotos):
-        return [photos.name(index) for index in range(len(photos))]
-    start = len(str(photos.folder)) + 1
-    return [photos.where(index)[start:] for index in range(len(photos))]
-
-
-def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> None:
-    """Writes the shards in processes and shows how far they are.
-
-    Raises:
-        InputError: see `write_shard`.
-        InterruptedRunError: Ctrl-C or SIGTERM. No process is left.
-    """
-    total = sum(len(shard.indices) for shard in shards)
-    with (
-        stoppable(lambda: f"stopped: {count_records(prepared)} of {len(shards)} files are complete"),
-        contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
-    ):
-        for _ in progress_bar(counts, total, "photographs", size=int, line_seconds=_LINE_SECONDS):
-            pass
-
-
-def _result(final: Path, manifest: dict[str, Any]) -> Iterator[str]:
-    """What a person wants to know of a finished set, line by line."""
-    for split, summary in manifest["splits"].items():
-        counts = [f"{reason} {kind['photographs']:,}" for reason, kind in summary["encoded_anew"].items()]
-        counts += [f"left out as unreadable {len(summary['unreadable']):,}"] * bool(summary["unreadable"])
-        yield f"{split}: {summary['records']:,} photographs, {summary['as_published']:,} as they were" + (
-            f"; {', '.join(counts)}" if counts else ""
-        )
-    size = sum(file["bytes"] for file in manifest["files"].values())
-    yield f"{final} is complete: {len(manifest['files'])} files, {preparation.format_bytes(size)}"
+def _add_output(parser: Parser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--output",
+        metavar="DIR",
+        type=flags.path,
+        required=True,
+        help="the folder to put the set in, such as --output=data; it may hold several sets",
+    )
+    group.add_argument(
+        "--name",
+        metavar="NAME",
+        default="",
+        help="of the set; by default imagenet2012 (version 5.1.0, as in TFDS), or the name of the folder",
+    )
+    group.add_argument(
+        "--resize",
+        metavar="PIXELS",
+        type=flags.whole_number(0),
+        help="reduce a longer shorter side to this, such as 256 for AlexNet, 480 for ResNet; by default 0: do not",
+    )
+    group.add_argument(
+        "--quality",
+        metavar="1...100",
+        type=flags.whole_number(1, 100),
+        help="of the JPEGs that are written, 4:2:0; by default 95. An RGB JPEG that needs no resizing stays as it is, "
+        "everything else becomes a JPEG",
+    )
+    flags.add_choice(
+        group,
+        "--encoding",
+        ("jpeg", "raw"),
+        default="jpeg",
+        text="raw: the central 256 x 256 of shorter side 256, not compressed: fastest, 197 kB a photograph",
+    )
+    flags.add_switch(
+        group,
+        "--skip_unreadable",
+        text="leave out what cannot be read and list it in the manifest, instead of stopping",
+    )
+    group.add_argument(
+        "--workers", metavar="N", type=flags.whole_number(), help="processes; by default one for each core"
+    )
+    group.add_argument(
+        "--photos_per_shard",
+        metavar="N",
+        type=flags.whole_number(1, 1_000_000),
+        default=1252,
+        help="1252 makes 1,024 files of ImageNet's training set, as in TFDS",
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: see `parse_options` and `prepare`.
+        InputError: something is wrong with the flags or the photographs, or there is no room.
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
-    from resnet_alexnet.cli import command  # a command may; the library above may not
+    given = create_parser().parse(arguments)
+    from resnet_alexnet.cli.interrupt import stoppable
+    from resnet_alexnet.data.prepare.build import prepare
+    from resnet_alexnet.data.prepare.options import check_options
 
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return
-    words = [f"{word}=true" if word in SWITCHES else word for word in arguments]
     with stoppable(lambda: "stopped"):
-        prepare(parse_options(command.parse_flags(["prepare", *words], dict.fromkeys(FLAGS, "see --help"))))
+        prepare(check_options(given))
 
 
 if __name__ == "__main__":
-    from resnet_alexnet.cli.command import exit_with
-
-    exit_with(lambda: main(sys.argv[1:]))
+    run(main)

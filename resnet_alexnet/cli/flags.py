@@ -1,0 +1,179 @@
+"""The flags that several commands share, and the types of flags' values.
+
+A type is a function from what a user wrote to the value. For a bad value it raises ArgumentTypeError with what follows
+"--flag=": the value itself, and what is allowed.
+"""
+
+import os
+from argparse import ArgumentTypeError, Namespace, _ArgumentGroup
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_alexnet.cli.command import OVERRIDE, Parser
+from resnet_alexnet.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+def add_trained_model(parser: Parser) -> None:
+    """Adds --workdir, --weights and --step: a trained network. `options.workdir or options.weights` is its path."""
+    group = parser.add_argument_group("the trained network")
+    either = group.add_mutually_exclusive_group(required=True)
+    either.add_argument("--workdir", metavar="DIR", type=run_folder, help="a run folder")
+    either.add_argument("--weights", metavar="FILE", type=weight_file, help="a weight file")
+    add_step(group)
+
+
+def add_step(parser: "Parser | _ArgumentGroup", **options: Any) -> None:
+    """Adds --step, the checkpoint of a run."""
+    text = "which checkpoint of a run: last, best (by validation error), or the number of a step"
+    parser.add_argument("--step", metavar="STEP", type=checkpoint_step, help=text, **{"default": "last", **options})
+
+
+def add_config(parser: Parser, text: str) -> None:
+    """Adds --config and --config.FIELD; `text` says what a config is needed for. See `load_config`."""
+    group = parser.add_argument_group("the config")
+    group.add_argument("--config", metavar="NAME[:ARGUMENT]", help=text)
+    group.add_argument(
+        OVERRIDE,
+        metavar="VALUE",
+        dest="overrides",
+        action="append",
+        default=[],
+        help="set a field, such as --config.batch_size=64 or --config.optim.learning_rate=0.05",
+    )
+
+
+def load_config(options: Namespace, *, missing: str) -> "ConfigDict":
+    """The config that --config names, or else the config.json of the run folder, with its overrides; locked.
+
+    Args:
+        options: of a command with the flags of `add_config`, and perhaps --workdir.
+        missing: what to say of --config if there is neither.
+
+    Raises:
+        InputError: there is neither, or something is wrong with the config or an override.
+    """
+    from resnet_alexnet.workdir.config import CONFIG_FILE, load_overridden
+
+    path = options.config
+    if path is None and getattr(options, "workdir", None) and os.path.isfile(options.workdir / CONFIG_FILE):
+        path = str(options.workdir / CONFIG_FILE)
+    if path is None:
+        raise InputError(f"--config is missing: {missing}")
+    return load_overridden(path, options.overrides)
+
+
+def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None:
+    """Adds --views and --scales: how a network looks at an image."""
+    add_choice(
+        parser,
+        "--views",
+        ("center", "ten_crop", "fully_convolutional"),
+        default=default,
+        text="the crops of an image: its center; corners and center, mirrored too, as AlexNet's tests; or the whole "
+        "photograph, mirrored too, as ResNet's best",
+    )
+    parser.add_argument(
+        "--scales",
+        metavar="PIXELS,...",
+        type=list_of(whole_number()),
+        default=(),
+        help="what the shorter side is resized to, such as 224,256,384,480,640; by default each network's own",
+    )
+
+
+def add_choice(
+    parser: "Parser | _ArgumentGroup", flag: str, choices: Sequence[str], *, text: str, default: str | None = None
+) -> None:
+    """Adds a flag whose value is one of `choices`, with `text` as its help."""
+    kind, shown = one_of(choices), "|".join(choices)
+    parser.add_argument(flag, metavar=shown, choices=choices, type=kind, default=default, help=text)
+
+
+def add_switch(parser: "Parser | _ArgumentGroup", flag: str, *, text: str, default: bool | None = False) -> None:
+    """Adds a flag that is true or false, and true if it stands alone, with `text` as its help."""
+    parser.add_argument(flag, metavar="true|false", nargs="?", const="true", type=boolean, default=default, help=text)
+
+
+def boolean(text: str) -> bool:
+    """True or false."""
+    return one_of(("true", "false"))(text.lower()) == "true"
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """The type of a value that is one of `choices`."""
+
+    def check(text: str) -> str:
+        if text not in choices:
+            raise ArgumentTypeError(f"{text}{nearest(text, choices)} (allowed: {', '.join(choices)})")
+        return text
+
+    return check
+
+
+def whole_number(least: int = 1, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """The type of a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+            raise ArgumentTypeError(f"{text} (allowed: a whole number from {least:,} to {most:,})")
+        return int(text)
+
+    return parse
+
+
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """The type of several values with commas between."""
+    return lambda text: tuple(kind(part) for part in text.split(","))
+
+
+def checkpoint_step(text: str) -> int | str:
+    """Which checkpoint of a run: "last", "best", or a step."""
+    if text in ("last", "best"):
+        return text
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text} (allowed: last, best by validation error, or the number of a step)")
+    return int(text)
+
+
+def path(text: str) -> Path:
+    """A path, in which ~ is the home folder."""
+    expanded = os.path.expanduser(text)
+    if not text or expanded.startswith("~"):
+        raise ArgumentTypeError(f"{text} (allowed: a path{', but there is no such home folder' * bool(text)})")
+    return Path(expanded)
+
+
+def run_folder(text: str) -> Path:
+    """A folder that exists."""
+    folder = path(text)
+    if not os.path.isdir(folder):
+        remedy = " is a file: name a weight file with --weights" if os.path.isfile(folder) else ": no such folder"
+        raise ArgumentTypeError(f"{text}{remedy}")
+    return folder
+
+
+def weight_file(text: str) -> Path:
+    """A file that exists."""
+    file = path(text)
+    if not os.path.isfile(file):
+        remedy = " is a folder: name a run folder with --workdir" if os.path.isdir(file) else ": no such file"
+        raise ArgumentTypeError(f"{text}{remedy}")
+    return file
+
+
+def output_file(suffix: str) -> Callable[[str], Path]:
+    """The type of a file to write, whose name ends in `suffix`."""
+
+    def parse(text: str) -> Path:
+        file = path(text)
+        if file.suffix != suffix or not os.path.isdir(file.parent) or os.path.isdir(file):
+            raise ArgumentTypeError(f"{text} (allowed: a file that ends in {suffix}, in a folder that exists)")
+        if not os.access(file.parent, os.W_OK):
+            raise ArgumentTypeError(f"{text}: {file.parent} cannot be written to")
+        return file
+
+    return parse
