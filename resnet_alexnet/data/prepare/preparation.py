@@ -23,11 +23,11 @@ from resnet_alexnet.data.photos import Photos
 from resnet_alexnet.data.prepare.recode import CHROMA, SIDE, Recoding, recode
 from resnet_alexnet.data.prepare.shards import (
     FINISHED,
-    GO_ON,
+    RESUME,
     Set,
     Shard,
     ShardInfo,
-    count_records,
+    count_finished,
     digest_sizes,
     load_infos,
     write_metadata,
@@ -135,7 +135,7 @@ def _check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
     if not any((folder / FINISHED).glob("[!.]*")):
         for shard in (folder / "data").iterdir():  # not known to be finished, and perhaps of other settings
             shard.unlink()
-        write_json(path, wanted, remedy=GO_ON)
+        write_json(path, wanted, remedy=RESUME)
         return
     try:
         found = read_json(path)
@@ -182,7 +182,7 @@ def check_room(prepared: Set, shards: Sequence[Shard]) -> str:
             f"photographs, but its disk has {format_bytes(free)} free: free disk space, or choose another --output or "
             "a smaller --resize"
         )
-    done = f" ({count_records(prepared)} of {len(shards)} files are complete)" if there else ""
+    done = f" ({count_finished(prepared)} of {len(shards)} files are complete)" if there else ""
     return f"about {format_bytes(total)} to write{done}, {format_bytes(free)} free"
 
 
@@ -216,9 +216,9 @@ def finish(
             raise InputError(f"none of the {len(prepared.splits[split])} photographs of {split} can be read")
     write_metadata(prepared, final.name, by_split)
     if measurements.squares.count:
-        save_statistics(prepared.data / STATISTICS, measurements.finish(), remedy=GO_ON)
+        save_statistics(prepared.data / STATISTICS, measurements.finish(), remedy=RESUME)
     if words:
-        with atomic_write(prepared.data / WORDS, remedy=GO_ON) as temporary:
+        with atomic_write(prepared.data / WORDS, remedy=RESUME) as temporary:
             lines = "".join(f"{words.get(name, name)}\n" for name in prepared.classes)
             temporary.write_text(lines, encoding="utf-8")
     manifest = {
@@ -229,7 +229,7 @@ def finish(
         "splits": {split: _summary(of_split) for split, of_split in by_split.items()},
         "files": _list_files(prepared.data, infos),
     }
-    write_json(prepared.data / MANIFEST, manifest, remedy=GO_ON)
+    write_json(prepared.data / MANIFEST, manifest, remedy=RESUME)
     os.sync()  # everything must be on disk before the folder gets its final name
     os.rename(prepared.data, final)
     shutil.rmtree(prepared.folder, ignore_errors=True)
@@ -249,7 +249,7 @@ def _summary(infos: Sequence[ShardInfo]) -> dict[str, Any]:
     return {
         "records": num_records,
         "as_published": num_records - len(reencoded),
-        "encoded_anew": {
+        "reencoded": {
             reason: {"photographs": len(names), "first": names[:_LISTED]} for reason, names in sorted(changed.items())
         },
         "unreadable": unreadable,

@@ -27,7 +27,7 @@ from resnet_alexnet.files import atomic_write
 
 # One uncompressed photograph per group: random access reads only what it needs, and JPEGs do not compress further.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-GO_ON = "free disk space, then run the same command again; it resumes after the files that are complete"
+RESUME = "free disk space, then run the same command again; it resumes after the files that are complete"
 FINISHED = "finished"  # folder with one file per finished shard
 _MEASURED = "train"  # the split whose statistics are measured
 
@@ -175,7 +175,7 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
     sizes: list[int] = []
     changed: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
-    with atomic_write(path, remedy=GO_ON) as temporary:
+    with atomic_write(path, remedy=RESUME) as temporary:
         with _writer(temporary) as writer:
             for index, name in zip(map(int, shard.indices), shard.names, strict=True):
                 yield 1
@@ -237,7 +237,7 @@ def _is_finished(shard: Shard, path: Path, info_path: Path) -> bool:
 
 def _save_info(path: Path, info: ShardInfo, measurements: Measurements) -> None:
     arrays: dict[str, Any] = {"info": np.array(json.dumps(asdict(info))), **measurements.to_arrays()}
-    with atomic_write(path, remedy=GO_ON) as temporary, temporary.open("wb") as file:
+    with atomic_write(path, remedy=RESUME) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
@@ -246,7 +246,7 @@ def _load_info(path: Path) -> tuple[ShardInfo, Measurements]:
         return ShardInfo(**json.loads(str(arrays["info"]))), Measurements.from_arrays(arrays)
 
 
-def count_records(prepared: Set) -> int:
+def count_finished(prepared: Set) -> int:
     """Returns the number of finished shards."""
     return len(list((prepared.folder / FINISHED).glob("[!.]*.npz")))
 

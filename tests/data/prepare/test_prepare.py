@@ -50,7 +50,7 @@ def undisturbed(archives, tmp_path_factory) -> Path:
     with started(*archives.flags(), f"--output={output}", "--photos_per_shard=3", "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert "train: 120 photographs, 95 as they were; CMYK 5, PNG 10, gray 5, rotated by EXIF 5\n" in out
+    assert "train: 120 photographs, 95 unchanged; CMYK 5, PNG 10, gray 5, rotated by EXIF 5\n" in out
     return output
 
 
@@ -167,8 +167,8 @@ def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
     train = manifest["splits"]["train"]
     assert (train["records"], train["as_published"], train["unreadable"]) == (120, 95, {})
     cmyk = [f"n01440764_{number * 37 + 2}.JPEG" for number in range(0, 30, 6)]
-    assert sorted(train["encoded_anew"]["CMYK"]["first"]) == sorted(cmyk)
-    assert {reason: kind["photographs"] for reason, kind in train["encoded_anew"].items()} == {
+    assert sorted(train["reencoded"]["CMYK"]["first"]) == sorted(cmyk)
+    assert {reason: kind["photographs"] for reason, kind in train["reencoded"].items()} == {
         "CMYK": 5,
         "PNG": 10,
         "gray": 5,
@@ -288,7 +288,7 @@ def test_a_signal_stops_it_while_archives_are_listed(archives, tmp_path, number,
     os.mkfifo(tmp_path / "devkit")  # whose end never comes
     with started(f"--val={archives.validation}", f"--devkit={tmp_path / 'devkit'}", f"--output={tmp_path}") as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("reading what the archives hold")
+        assert process.stdout.readline().startswith("listing the archives")
         process.send_signal(number)
         _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (code, "stopped; run the same command again to go on\n")
@@ -410,7 +410,7 @@ def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, 
     (output / f"{VERSION}.incomplete/finished").mkdir(parents=True)  # left by a process killed at the very end
     flags = [*archives.flags(), f"--output={output}"]
     prepare.main([*flags, "--photos_per_shard=3"])
-    assert f"{output / VERSION} is prepared already" in capsys.readouterr().out
+    assert f"{output / VERSION} is already prepared" in capsys.readouterr().out
     assert content(output) == content(undisturbed)
     assert not (output / f"{VERSION}.incomplete").exists()
     with pytest.raises(
@@ -518,7 +518,7 @@ def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_u
     wait_until(lambda: group_is_gone(process))
     assert not [file for file in tree_of(tmp_path) if file.endswith(".tmp")]
     prepare.main([*flags, "--skip_unreadable"])
-    assert "train: 11 photographs, 11 as they were; left out as unreadable 1\n" in capsys.readouterr().out
+    assert "train: 11 photographs, 11 unchanged; left out as unreadable 1\n" in capsys.readouterr().out
     manifest = json.loads((tmp_path / VERSION / "manifest.json").read_text())
     assert manifest["splits"]["train"]["unreadable"].keys() == {name}
     builder = tfds.builder_from_directory(tmp_path / VERSION)
@@ -538,7 +538,7 @@ def test_a_class_name_that_the_file_of_them_cannot_hold(tmp_path, name):
     for folder in (name, "dog"):
         (tmp_path / "images/train" / folder).mkdir(parents=True)
         (tmp_path / "images/train" / folder / "0.jpg").touch()
-    with pytest.raises(InputError, match=r"has a class folder .*: the set's file of class names") as error:
+    with pytest.raises(InputError, match=r"has a class folder .*: class names must be one line") as error:
         prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}"])
     assert len(str(error.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()

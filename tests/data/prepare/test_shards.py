@@ -14,7 +14,7 @@ from resnet_alexnet.data.prepare.recode import Recoding
 from resnet_alexnet.data.prepare.shards import (
     Set,
     Shard,
-    count_records,
+    count_finished,
     create_shards,
     load_infos,
     shuffled,
@@ -107,7 +107,7 @@ def test_the_info_describes_the_contents_of_a_shard(tmp_path):
     prepared, parts = make_set(tmp_path)
     write(prepared, parts)
     infos, measurements = load_infos(prepared, parts)
-    assert count_records(prepared) == 2
+    assert count_finished(prepared) == 2
     assert [info.records for info in infos] == [4, 3]
     changed = {reason: names for info in infos for reason, names in info.changed.items()}
     assert changed == {"gray": ["1.JPEG"], "CMYK": ["2.JPEG"], "PNG": ["4.JPEG"]}
@@ -206,7 +206,7 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(tmp_path,
     assert left == (set() if moment == "shard" else {f"data/{parts[0].file_name('pets')}"})
     monkeypatch.undo()
     assert write(prepared, parts) == len(KINDS)
-    assert count_records(prepared) == 2
+    assert count_finished(prepared) == 2
 
 
 def test_archive_photographs_are_plain_data(tmp_path):
