@@ -19,8 +19,17 @@ import numpy as np
 import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, Quiet, interleave, measure_memory
-from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
+from rounds import Line, Measured, Quiet, interleave, lifetimes, measure_memory
+from table import (
+    Rows,
+    comparisons_rows,
+    lifetimes_rows,
+    lines_rows,
+    memory_rows,
+    print_tables,
+    setup_rows,
+    write_markdown,
+)
 
 from resnet_alexnet.cli import command, flags
 from resnet_alexnet.errors import InputError
@@ -37,7 +46,7 @@ NUMBERS = {
     "quiet": (0, "seconds to spend, in total, on repeating turns that other processes disturbed"),
     "workers": (2, "worker processes or threads of the lines with several, and cores that they may use"),
 }
-PARTS = ("core", "loaders", "loop", "memory")
+PARTS = ("core", "loaders", "loop", "memory", "forms")
 SUFFIXES = (".jpg", ".jpeg")
 PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
@@ -59,7 +68,7 @@ def create_parser() -> command.Parser:
         parser.add_argument(f"--{flag}", metavar="FILE", default="", help=text)
     text = "JSON file for the results, which are also the last line printed"
     parser.add_argument("--record", metavar="FILE.json", type=flags.path, help=text)
-    text = "write the tables of --record to this file; measure nothing"
+    text = "write the tables of --record to this file, between <!-- RECORD --> and <!-- /RECORD -->; measure nothing"
     parser.add_argument("--markdown", metavar="FILE.md", type=flags.path, help=text)
     return parser
 
@@ -70,7 +79,8 @@ def main(arguments: Sequence[str]) -> None:
     if given["markdown"]:
         if given["record"] is None:
             raise InputError("--record is missing: the file whose tables to write, such as --record=input.json")
-        write_markdown(given["markdown"], _tables(_read_record(given["record"])))
+        record = given["record"]
+        write_markdown(given["markdown"], _tables(_read_record(record)), mark=record.stem)
         return
     numbers, parts = {name: given[name] for name in NUMBERS}, given["parts"]
     if numbers["images"] % numbers["batch_size"]:
@@ -95,7 +105,8 @@ def main(arguments: Sequence[str]) -> None:
         load = os.getloadavg()[0]
         measured = _measure(setting, parts, numbers, console)
         memory = _measure_memory(setting, numbers) if "memory" in parts else []
-    record = _record(setting, numbers, photos, measured) | {"memory": memory}
+        ends = _lifetimes(setting, numbers, console) if "forms" in parts else []
+    record = _record(setting, numbers, photos, measured) | {"memory": memory, "lifetimes": ends}
     record["hardware"]["load_before"] = round(load, 2)
     if given["record"]:
         given["record"].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -120,6 +131,9 @@ def _measure(
             measured |= part("one core", input_lines.core_lines(setting), numbers["images"])
         if "loaders" in parts:
             measured |= part("loaders", input_lines.loader_lines(setting), many)
+        if "forms" in parts:
+            measured |= part("partial decoding", input_lines.form_lines(setting), numbers["images"])
+            measured |= part("processes", input_lines.process_lines(setting, setting.workers), many)
         if "loop" in parts:
             alone = part("input alone, for the stand-in's step", [input_lines.input_alone(setting)], many, rounds=3)
             (throughput,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
@@ -137,9 +151,23 @@ def _measure_memory(setting: input_lines.Setting, numbers: dict[str, int]) -> li
     ]
 
 
+def _lifetimes(setting: input_lines.Setting, numbers: dict[str, int], console: Console) -> list[dict[str, Any]]:
+    """Measures start, memory and end of our worker processes and of Grain's."""
+    lines, batch = input_lines.process_lines(setting, input_lines.MANY), numbers["batch_size"]
+    with Progress(console=console) as progress:
+        task = progress.add_task("starts", total=len(lines) * numbers["rounds"])
+        return lifetimes(
+            lines,
+            batch=batch,
+            images=2 * input_lines.MANY * batch,
+            starts=numbers["rounds"],
+            tick=lambda: progress.advance(task),
+        )
+
+
 def _tables(record: dict[str, Any]) -> list[Rows]:
     """Returns the tables of the parts that were measured."""
-    tables = [setup_rows(record), comparisons_rows(record), lines_rows(record), memory_rows(record)]
+    tables = [f(record) for f in (setup_rows, comparisons_rows, lines_rows, memory_rows, lifetimes_rows)]
     return [table for table in tables if len(table) > 1]
 
 

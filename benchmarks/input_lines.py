@@ -83,6 +83,24 @@ def loader_lines(setting: Setting) -> list[Line]:
     return _installed(lines)
 
 
+def form_lines(setting: Setting) -> list[Line]:
+    """Partial decoding and its plain form."""
+    common = {"kind": "core", "interpolation": "bilinear"}
+    return [
+        setting.line("rows down to the crop", "input_ours.py", "partial decoding", **common),
+        setting.line("whole photographs", "input_ours.py", "decoded, then cropped", whole=True, **common),
+    ]
+
+
+def process_lines(setting: Setting, count: int) -> list[Line]:
+    """Our worker processes and Grain's."""
+    common = {"interpolation": "bilinear", "workers": count, "cores": setting.cores}
+    return [
+        setting.line(f"our processes, {count}", "input_ours.py", "dataset.workers", kind="loader", **common),
+        setting.line(f"Grain's processes, {count}", "input_ours.py", "mp_prefetch", kind="grain", **common),
+    ]
+
+
 def memory_lines(setting: Setting) -> list[Line]:
     """Returns the loaders with many worker processes, to measure their memory."""
     name, common = f"{MANY} workers", {"kind": "loader", "workers": MANY, "cores": setting.cores}
@@ -141,6 +159,7 @@ def comparisons(setting: Setting) -> list[Comparison]:
         Comparison("a core, tf.data, equal resampling", "ours, bicubic", ("tf.data",), by_cpu=True),
         Comparison("a core, decoding alone, PIL", "ours, decoding alone", ("PIL, decoding alone",), by_cpu=True),
         Comparison("a core, all for decoding alone", "ours, bilinear", ("ours, decoding alone",), by_cpu=True),
+        Comparison("a core, partial decoding for whole", "rows down to the crop", ("whole photographs",), by_cpu=True),
         Comparison("a core, raw cache for JPEG", "ours, raw cache", ("ours, bilinear",), by_cpu=True),
     ]
     for name, goal in (("ours", 0.85), ("DataLoader", None)):
@@ -171,6 +190,11 @@ def comparisons(setting: Setting) -> list[Comparison]:
         Comparison(f"loader, {several}, DataLoader", f"ours, {several}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, DataLoader's {several}", f"ours, {threads}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, tf.data", f"ours, {threads}", (f"tf.data, {threads}",)),
+    ]
+    ours, grains = (f"{whose} processes, {setting.workers}" for whose in ("our", "Grain's"))
+    found += [
+        Comparison("our processes for Grain's, by CPU time", ours, (grains,), by_cpu=True),
+        Comparison("our processes for Grain's, by the clock", ours, (grains,)),
     ]
     for factor in STEP_FACTORS:
         name = f"step {factor:g}x"

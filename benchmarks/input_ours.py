@@ -2,7 +2,7 @@
 
 import itertools
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +15,7 @@ from serve import Run, serve
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.data.loading import loader
+from resnet_alexnet.data.loading.workers import BLOCKS
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.image_folder import read_image_folder
 
@@ -46,13 +47,15 @@ class Encoded:
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """Creates the line `kind`: "core", "decode", "raw", "apart" or "loader"."""
+    """Creates the line `kind`: "core", "decode", "raw", "apart", "loader" or "grain"."""
     photos = read_image_folder(folder)["train"]
     about = {"versions": {name: version(name) for name in PACKAGES}}
     if kind == "apart":
         return apart(photos, size, batch_size, **options), about
     if kind == "loader":
         batches = loader_batches(photos, size, batch_size, **options)
+    elif kind == "grain":
+        batches = grain_batches(photos, size, batch_size, **options)
     else:
         geometry.resize_with_one_thread()
         files = [photos.read(index)[0] for index in range(len(photos))]
@@ -70,6 +73,8 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
             )
         else:
             train_crop = random_resized(size, options["interpolation"])
+            if options.get("whole"):
+                train_crop = any_crop(train_crop)
         batches = core_batches(Encoded(files), train_crop, size, batch_size)
     return count(batches, batch_size), about
 
@@ -87,6 +92,11 @@ def count(batches: Iterator[object], batch_size: int) -> Run:
 def random_resized(size: int, interpolation: str) -> Any:
     """Returns the random crop that this benchmark uses for all libraries."""
     return geometry.RandomResizedCrop(size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
+
+
+def any_crop(crop: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Wraps a crop so that the package does not recognize it and decodes whole photographs."""
+    return lambda image, rng: crop(image, rng)
 
 
 def source_of(photos: Any, train_crop: Any, size: int) -> PhotoSource:
@@ -141,6 +151,34 @@ def loader_batches(
         num_steps=FOREVER,
         workers=workers,
     )
+
+
+def grain_batches(
+    photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yields the same chunks from Grain's worker processes, with one thread and as many chunks ahead as ours."""
+    import grain  # here: worker processes import this module, and ours need neither Grain nor jax, which it imports
+    from absl import flags
+
+    chunks = loader._Chunks(
+        source=source_of(photos, random_resized(size, interpolation), size),
+        batch_size=batch_size,
+        seed=0,
+        start_step=0,
+        num_steps=FOREVER,
+        length=1,
+        rows=loader.ALL_ROWS,
+        resident=False,
+    )
+    flags.FLAGS.mark_as_parsed()  # Grain reads its own flags
+    one_thread = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=BLOCKS)
+    return iter(grain.MapDataset.source(chunks).to_iter_dataset(one_thread).mp_prefetch(processes, start_grains_worker))
+
+
+def start_grains_worker(worker: int, workers: int) -> None:
+    """Sets up a worker process of Grain in the same way as ours."""
+    geometry.resize_with_one_thread()
 
 
 def raw(data: bytes) -> bytes:

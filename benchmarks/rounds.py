@@ -20,8 +20,18 @@ from resnet_alexnet.errors import InputError
 OTHERS = 0.05  # fraction of the machine's CPU time that other processes may use in a turn
 CHECK_SECONDS = 0.5  # seconds between two checks whether the machine is quiet
 EXIT_SECONDS = 10  # seconds to wait for a process to end by itself
+SETTLE_SECONDS = 5  # seconds to wait for child processes to notice that their parent was killed
 # One thread for libraries that would start one per core. A process that needs more sets this itself.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+LIFETIME = (  # the values that `lifetimes` measures
+    "first_batch_seconds",
+    "workers_cpu_seconds",
+    "megabytes",
+    "megabytes_of_largest_worker",
+    "processes_left",
+    "shared_memory_left",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ class Side:
     def __init__(self, line: Line, warm_up: int):
         options = {**line.options, "warm_up": warm_up}
         self._line = line
+        self._shared_memory = _shared_memory()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, closed in __exit__
         with _confined(line.cores):
             # Its own process group can be stopped as a whole. In our session, the kernel ends it if we are killed.
@@ -150,12 +161,12 @@ class Side:
 
     def run(self, images: int) -> Turn:
         """Lets the process handle `images` images while all other processes are stopped."""
-        before, machine = self._children_seconds(), Machine()
+        before, machine = self.children_seconds(), Machine()
         self._signal(signal.SIGCONT)
         print(images, file=self._process.stdin, flush=True)
         answer = self._read()
         self._signal(signal.SIGSTOP)
-        cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
+        cpu_seconds = answer["cpu_seconds"] + self.children_seconds() - before
         return Turn(images / answer["seconds"], images / cpu_seconds, machine.busy_without(cpu_seconds))
 
     def megabytes(self) -> tuple[float, float]:
@@ -163,6 +174,25 @@ class Side:
         process = psutil.Process(self._process.pid)
         sizes = [each.memory_full_info().pss / 1e6 for each in (process, *process.children(recursive=True))]
         return sum(sizes), max(sizes[1:], default=0.0)
+
+    def kill(self) -> tuple[int, int]:
+        """Kills the process, without its children, with SIGKILL, as the system does when it runs out of memory.
+
+        Returns:
+            The number of child processes that still run after SETTLE_SECONDS, and of names of shared memory left.
+        """
+        started = self._children()
+        self._signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait()
+        _, alive = psutil.wait_procs(started, timeout=SETTLE_SECONDS)
+        left = _shared_memory() - self._shared_memory
+        _end(alive)
+        return len(alive), len(left)
+
+    def children_seconds(self) -> float:
+        """CPU seconds of the processes that the side has started."""
+        return sum(sum(child.cpu_times()[:2]) for child in self._children())
 
     def _read(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()
@@ -173,10 +203,11 @@ class Side:
             raise InputError(f"{self._line.name} ended with code {self._process.returncode}: {reason}")
         return json.loads(answer)
 
-    def _children_seconds(self) -> float:
-        """Returns the CPU time of the process's children, in seconds."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return sum(sum(child.cpu_times()[:2]) for child in children)
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -186,14 +217,31 @@ class Side:
         return self
 
     def __exit__(self, *error: object) -> None:
+        started = self._children()
         self._signal(signal.SIGCONT)
         self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
-        self._signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
+        _end(started)
+        self._signal(signal.SIGKILL)
         self._process.stdout.close()
         self._errors.close()
+
+
+def _shared_memory() -> set[str]:
+    """Returns the names of all shared memory on this machine."""
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    """Kills processes, except Python's resource trackers, which remove shared memory that is left behind."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                process.kill()
+    psutil.wait_procs(processes, timeout=SETTLE_SECONDS)
 
 
 class Machine:
@@ -299,6 +347,36 @@ def measure_memory(line: Line, *, batch: int, images: int, rounds: int) -> dict[
         "megabytes_most": max(totals),
         "megabytes_of_largest_worker": round(max(largest for _, largest in sizes)),
     }
+
+
+def lifetimes(
+    lines: Sequence[Line], *, batch: int, images: int, starts: int, tick: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Starts all lines in turn and kills them; measures time to the first batch, memory, and what is left behind.
+
+    Args:
+        lines: lines to measure.
+        batch: images in the first batch.
+        images: images to read before measuring memory.
+        starts: number of starts of each line.
+        tick: called after each start.
+    """
+    found: dict[str, list[tuple[float, ...]]] = {line.name: [] for line in lines}
+    for _ in range(starts):
+        for line in lines:
+            with Side(line, batch) as side:
+                start = side.wait()["first_seconds"], side.children_seconds()
+                side.run(images)
+                found[line.name].append((*start, *side.megabytes(), *side.kill()))
+            tick()
+    return [
+        {
+            "name": name,
+            "starts": starts,
+            **{key: spread(values) for key, values in zip(LIFETIME, zip(*rows, strict=True), strict=True)},
+        }
+        for name, rows in found.items()
+    ]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

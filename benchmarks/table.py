@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rounds import LIFETIME
 
 from resnet_alexnet.errors import InputError
 
-REGION = re.compile(r"(?<=<!-- tables -->\n).*?(?=<!-- /tables -->)", re.DOTALL)
 Rows = Sequence[Sequence[str]]  # the first row is the header
 
 
@@ -75,6 +75,32 @@ def memory_rows(record: Mapping[str, Any]) -> Rows:
     ]
 
 
+def lifetimes_rows(record: Mapping[str, Any]) -> Rows:
+    """Returns the table of worker processes: start, memory and end."""
+    header = (
+        "worker processes",
+        "starts",
+        "first batch, s",
+        "CPU time of the workers until then, s",
+        "MB of all processes",
+        "MB of the largest worker",
+        "processes left after SIGKILL",
+        "shared memory names left",
+    )
+    return [
+        header,
+        *(
+            (
+                row["name"],
+                str(row["starts"]),
+                *(_spread(row[key]) for key in LIFETIME[:4]),
+                *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
+            )
+            for row in record.get("lifetimes", ())
+        ),
+    ]
+
+
 def setup_rows(record: Mapping[str, Any]) -> Rows:
     """Returns the table of hardware, data, settings and versions."""
     hardware, photos, settings = record["hardware"], record["photos"], record["settings"]
@@ -102,8 +128,8 @@ def print_tables(console: Console, *tables: Rows) -> None:
         console.print(table)
 
 
-def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
-    """Writes the tables between the marks of a Markdown file.
+def write_markdown(path: Path, tables: Sequence[Rows], *, mark: str) -> None:
+    """Writes the tables between the marks <!-- MARK --> and <!-- /MARK --> of a Markdown file.
 
     Raises:
         InputError: the file cannot be read or has no marks.
@@ -112,10 +138,11 @@ def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not REGION.search(text):
-        raise InputError(f"{path} lacks the lines <!-- tables --> and <!-- /tables -->")
+    region = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=<!-- /{re.escape(mark)} -->)", re.DOTALL)
+    if not region.search(text):
+        raise InputError(f"{path} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
     new = "\n".join(["", *map(to_markdown, tables), ""])
-    path.write_text(REGION.sub(lambda _: new, text, count=1), encoding="utf-8")
+    path.write_text(region.sub(lambda _: new, text, count=1), encoding="utf-8")
 
 
 def to_markdown(rows: Rows) -> str:

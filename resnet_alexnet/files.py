@@ -1,14 +1,22 @@
-"""Atomic file writes, and JSON files."""
+"""Atomic file writes, JSON files, and objects in a user's Python files, given as "path/to/file.py:NAME"."""
 
 import contextlib
 import errno
+import functools
+import importlib.util
 import json
 import os
+import re
+import sys
+import traceback
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, nearest
+
+_GUEST = re.compile(r"(?P<file>.*\.py)(:(?P<name>.*))?", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -25,7 +33,7 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
     Raises:
         InputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     try:
         yield temporary
         _sync(temporary)
@@ -39,6 +47,11 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns the file that `atomic_write` writes to. A process that is killed while writing leaves it behind."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def _sync(path: Path) -> None:
@@ -78,3 +91,86 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a JSON object")
     return values
+
+
+def is_guest(name: str) -> bool:
+    """Whether a name refers to an object in a user's Python file, "path/to/file.py:NAME", not to one of ours."""
+    return _GUEST.fullmatch(name) is not None
+
+
+def absolute_guest(name: str) -> str:
+    """Makes the path in a name absolute and expands ~, so that it works in any folder. Other names are unchanged."""
+    match = _GUEST.fullmatch(name)
+    if match is None:
+        return name
+    return os.path.abspath(os.path.expanduser(match["file"])) + name[match.end("file") :]
+
+
+def load_guest(name: str, *, field: str) -> Any:
+    """Returns the object that "path/to/file.py:NAME" refers to.
+
+    The file runs once per process. It may import other files in its folder.
+
+    Args:
+        name: see `is_guest`; a relative path starts in the current folder.
+        field: the config field with this name, for messages.
+
+    Raises:
+        InputError: the file does not exist, cannot be run, or does not define NAME.
+    """
+    match = _GUEST.fullmatch(absolute_guest(name))
+    assert match is not None
+    path, attribute = Path(match["file"]), match["name"]
+    if not os.path.isfile(path):
+        raise InputError(f"{field}={name}: there is no such file; correct the path")
+    found = vars(_run_once(path))
+    own = [key for key, value in found.items() if getattr(value, "__module__", None) == found["__name__"]]
+    allowed = f"(it defines: {', '.join(own) or 'nothing'})"
+    if not attribute:
+        raise InputError(f"{field}={name}: give the name of an object in {path}, as FILE.py:NAME {allowed}")
+    if attribute not in found:
+        raise InputError(f"{field}={name}: {path} does not define {attribute!r}{nearest(attribute, own)} {allowed}")
+    return found[attribute]
+
+
+@functools.cache
+def _run_once(path: Path) -> ModuleType:
+    """Imports a file as a module of the file's name, so that worker processes find it too."""
+    folder, name = str(path.parent), path.stem
+    if folder not in sys.path:
+        sys.path.append(folder)
+    found = importlib.util.find_spec(name) if name.isidentifier() and name not in sys.modules else None
+    if found is None or found.origin != str(path):
+        name = f"guest_{abs(hash(path))}"  # the name belongs to another module
+    return run_file(path, name, where=str(path))
+
+
+def run_file(path: Path, name: str, *, where: str) -> ModuleType:
+    """Runs a .py file as the module `name`.
+
+    Raises:
+        InputError: the code raised an error. The message starts with `where` and has the line number.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # true for every .py file
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {error_line(error, path)}") from error
+    return module
+
+
+def error_line(error: Exception, path: Path) -> str:
+    """Formats an error with its line in `path`, such as "line 7: NameError: name 'x' is not defined"."""
+    frames = traceback.extract_tb(error.__traceback__)
+    numbers = [frame.lineno for frame in frames if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        numbers.append(error.lineno)
+    place = f"line {numbers[-1]}: " if numbers else ""
+    return f"{place}{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"

@@ -43,6 +43,12 @@ def create_parser() -> Parser:
         help="print the fields of a group, or of all, with default, unit and source; do not train",
     )
     flags.add_switch(group, "--show", text="print the config with what differs from the defaults marked; do not train")
+    parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        type=flags.whole_number(),
+        help="record a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
+    )
     return parser
 
 
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str]) -> None:
         config, workdir = read_run(options)
         from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
 
-        train_and_evaluate(config, workdir)
+        train_and_evaluate(config, workdir, profile_calls=options.profile or 0)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def create_splits(
     """Opens the data set `name` and its splits. The validation split is never taken from the test set.
 
     Args:
-        name: one of readers.OWN_NAMES, or a TFDS image classification set.
+        name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own reader, FILE.py:FUNCTION.
         data_dir: folder of the set (for "npz" its file); empty if the set needs none.
         train_split: training split of a TFDS set, such as "train[:45000]"; empty: "train" without the images held out.
         validation_split: validation split of a TFDS set; empty: "validation", or the images held out.
