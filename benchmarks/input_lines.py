@@ -84,7 +84,7 @@ def loader_lines(setting: Setting) -> list[Line]:
 
 
 def form_lines(setting: Setting) -> list[Line]:
-    """Partial decoding and its plain form."""
+    """Returns the lines of partial decoding and of decoding whole photographs."""
     common = {"kind": "core", "interpolation": "bilinear"}
     return [
         setting.line("rows down to the crop", "input_ours.py", "partial decoding", **common),
@@ -93,7 +93,7 @@ def form_lines(setting: Setting) -> list[Line]:
 
 
 def process_lines(setting: Setting, count: int) -> list[Line]:
-    """Our worker processes and Grain's."""
+    """Returns the lines of our worker processes and of Grain's."""
     common = {"interpolation": "bilinear", "workers": count, "cores": setting.cores}
     return [
         setting.line(f"our processes, {count}", "input_ours.py", "dataset.workers", kind="loader", **common),
