@@ -28,7 +28,7 @@ def test_hold_out_takes_the_last_of_each_class(labels, percent):
             left[labels[index]] -= 1
             expected.insert(0, index)
     if percent and not expected:
-        with pytest.raises(InputError, match="holds out no example"):
+        with pytest.raises(InputError, match="holds out no image"):
             hold_out(source, percent / 100, name="test")
         return
     train, validation = hold_out(source, percent / 100, name="test")

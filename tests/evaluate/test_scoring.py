@@ -227,7 +227,7 @@ def test_an_image_that_no_network_takes_is_named():
         InputError, match="image 1: the image has 41 x 40 pixels, but the network takes images of 24 x 24"
     ):
         scores_of([network], [photograph(24, 24), PHOTOGRAPHS[0]])
-    with pytest.raises(InputError, match="image 0: of its 200 x 2 pixels one side is 100 times"):
+    with pytest.raises(InputError, match="image 0: it has 200 x 2 pixels; one side is 100 times"):
         scores_of([network], [np.zeros((2, 200, 3), np.uint8)], scales=(24,))
 
 

@@ -107,7 +107,7 @@ def test_arrays_of_two_splits_are_different_images(network):
 
 def test_an_unreadable_photograph_is_named(network, folder):
     (folder / "test" / "bee" / "01.jpg").write_bytes(b"no photograph")
-    with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is no image of a known format"):
+    with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is not an image of a known format"):
         scores_of(network, *read_split(folder_config(folder)))
     config = folder_config(folder, dataset__validation_fraction=0.25)
     other = scores_of(network, *read_split(config, "validation"))  # is not looked at

@@ -61,5 +61,5 @@ def test_parts_in_any_order_through_a_file_give_the_same_bits(sizes, data):
 
 
 def test_nothing_measured():
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match="statistics need images"):
         Measurements().finish()

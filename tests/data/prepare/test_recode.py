@@ -158,7 +158,7 @@ def test_slivers_are_unreadable_as_they_are_in_a_run(recoding, size):
 
 def test_what_is_too_long_for_a_jpeg(monkeypatch):
     monkeypatch.setattr(geometry, "MAX_ASPECT", 100_000)  # an image less narrow would be large
-    with pytest.raises(UnreadableImageError, match="70000 x 1 pixels make no JPEG"):
+    with pytest.raises(UnreadableImageError, match="70000 x 1 pixels cannot be a JPEG"):
         recode(encode_kind(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
 
 
