@@ -1,14 +1,22 @@
-"""Files that are written whole or not at all, and JSON files."""
+"""Files: written whole or not at all, JSON, and a user's Python files, which are named "path/to/file.py:NAME"."""
 
 import contextlib
 import errno
+import functools
+import importlib.util
 import json
 import os
+import re
+import sys
+import traceback
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, nearest
+
+_GUEST = re.compile(r"(?P<file>.*\.py)(:(?P<name>.*))?", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -78,3 +86,84 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a JSON object")
     return values
+
+
+def is_guest(name: str) -> bool:
+    """Whether a name is that of something in a user's Python file, "path/to/file.py:NAME", and none of ours."""
+    return _GUEST.fullmatch(name) is not None
+
+
+def absolute_guest(name: str) -> str:
+    """The name with an absolute path, so that it holds in any folder; ~ is a home, and other names stay as they are."""
+    match = _GUEST.fullmatch(name)
+    if match is None:
+        return name
+    return os.path.abspath(os.path.expanduser(match["file"])) + name[match.end("file") :]
+
+
+def load_guest(name: str, *, field: str) -> Any:
+    """What "path/to/file.py:NAME" names. The file is run once in a process; it may import the files beside it.
+
+    Args:
+        name: see `is_guest`; a relative path is one in the current folder.
+        field: whose value the name is, for messages.
+
+    Raises:
+        InputError: there is no such file, it cannot be run, or it has no such name.
+    """
+    match = _GUEST.fullmatch(absolute_guest(name))
+    assert match is not None
+    path, attribute = Path(match["file"]), match["name"]
+    if not os.path.isfile(path):
+        raise InputError(f"{field}={name}: there is no such file (put it there, or name another)")
+    found = vars(_run_once(path))
+    own = [key for key, value in found.items() if getattr(value, "__module__", None) == found["__name__"]]
+    allowed = f"(it defines: {', '.join(own) or 'nothing'})"
+    if not attribute:
+        raise InputError(f"{field}={name}: say what to take from {path}, FILE.py:NAME {allowed}")
+    if attribute not in found:
+        raise InputError(f"{field}={name}: {path} defines no {attribute!r}{nearest(attribute, own)} {allowed}")
+    return found[attribute]
+
+
+@functools.cache
+def _run_once(path: Path) -> ModuleType:
+    """The module in a file, by the file's name, as worker processes find it too."""
+    folder, name = str(path.parent), path.stem
+    if folder not in sys.path:
+        sys.path.append(folder)
+    found = importlib.util.find_spec(name) if name.isidentifier() and name not in sys.modules else None
+    if found is None or found.origin != str(path):
+        name = f"guest_{abs(hash(path))}"  # another module has the name
+    return run_file(path, name, where=str(path))
+
+
+def run_file(path: Path, name: str, *, where: str) -> ModuleType:
+    """Runs a .py file as the module `name`.
+
+    Raises:
+        InputError: a mistake in the code, with its line; `where` goes before it.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # as of every .py file
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {error_line(error, path)}") from error
+    return module
+
+
+def error_line(error: Exception, path: Path) -> str:
+    """An error in one line, with the line of `path` in which it arose: "line 7: NameError: name 'x' is not defined"."""
+    frames = traceback.extract_tb(error.__traceback__)
+    numbers = [frame.lineno for frame in frames if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        numbers.append(error.lineno)
+    place = f"line {numbers[-1]}: " if numbers else ""
+    return f"{place}{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"

@@ -26,6 +26,12 @@ def create_parser() -> Parser:
         "python -m resnet_alexnet.main", _DESCRIPTION, usage="--config=NAME --workdir=DIR [--config.FIELD=VALUE ...]"
     )
     parser.add_argument("--workdir", metavar="DIR", type=flags.path, help="the run folder, such as runs/first")
+    parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        type=flags.whole_number(),
+        help="record a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
+    )
     flags.add_config(
         parser,
         "one of our recipes, such as quickstart or resnet50:torchvision; a recipe of your own, FILE.py; or the "
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str]) -> None:
         config, workdir = read_run(options)
         from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
 
-        train_and_evaluate(config, workdir)
+        train_and_evaluate(config, workdir, profile_calls=options.profile or 0)
 
 
 if __name__ == "__main__":

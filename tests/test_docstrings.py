@@ -12,9 +12,13 @@ SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Source", "Depa
 LISTS = ("Args", "Attributes", "Raises")  # a section that lists names, each in a paragraph of its own
 # The two papers are cited as [K12] and [H15], then the place: [H15] section 3.4, [K12] table 2.
 OTHER_FORMS = re.compile(
-    r"\[(?:K12|H15) |(?:Krizhevsky|He)(?: et al\.)?,? (?:2012|2015)\b|\[(?:K12|H15)\][,:]? (?:§|sec\.|Section|Table|Figure)"
+    r"\[(?:K12|H15) |\[(?:K12|H15)\][,:]? (?:§|sec\.|Section|Table|Figure)"
+    r"|(?:Krizhevsky|He)(?: et al\.)?,? (?:2012|2015)\b"
 )
-NAMES_OF_THE_PAPERS = re.compile(r"AlexNet \(Krizhevsky 2012\) and ResNet|\[(?:K12|H15)\] is |^- \[(?:K12|H15)\] |Krizhevsky, Sutskever|He, Zhang, Ren")
+NAMES_OF_THE_PAPERS = re.compile(
+    r"\[(?:K12|H15)\] is |^- \[(?:K12|H15)\] |Krizhevsky, Sutskever|He, Zhang, Ren"
+    r"|AlexNet \(Krizhevsky 2012\) and ResNet"
+)
 
 
 def nodes(file: Path):

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import pickle
+import sys
 
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import atomic_write, read_json, write_json
+from resnet_alexnet.files import absolute_guest, atomic_write, is_guest, load_guest, read_json, write_json
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
@@ -86,6 +88,50 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, erro
 def test_a_folder_that_takes_no_files_is_said(tmp_path):
     with pytest.raises(InputError, match="cannot be written: No such file or directory"):
         write(tmp_path / "nowhere" / "a.txt", KeyError())
+
+
+def test_a_guest_is_taken_from_its_file_with_the_files_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "beside_a_guest.py").write_text("ANSWER = 42\n")
+    text = "import beside_a_guest\n\ndef answer():\n    return beside_a_guest.ANSWER\n"
+    (tmp_path / "a_guest.py").write_text(text)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    assert is_guest("a_guest.py:answer")
+    assert not is_guest("resnet50")
+    answer = load_guest("a_guest.py:answer", field="model.name")
+    assert answer() == 42
+    assert pickle.loads(pickle.dumps(answer)) is answer  # as for a worker process
+    monkeypatch.chdir("/")
+    assert load_guest(absolute_guest(f"{tmp_path}/a_guest.py:answer"), field="model.name") is answer
+
+
+def test_guests_of_one_file_name_in_two_folders_are_two(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        file = tmp_path / str(number) / "twice.py"
+        file.write_text(f"NUMBER = {number}\n")
+        assert load_guest(f"{file}:NUMBER", field="model.name") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "LeNet", r"model.name=.*bad.py:LeNet: there is no such file"),
+        ("x = 1\nimport no_such_module\n", "LeNet", "bad.py: line 2: ModuleNotFoundError: .*no_such_module"),
+        ("x = (1\n", "LeNet", "line 1: SyntaxError"),
+        ("1 / 0\n", "LeNet", "line 1: ZeroDivisionError: division by zero"),
+        ("class LeNet:\n    pass\n", "LeNett", r"defines no 'LeNett', did you mean 'LeNet'\? \(it defines: LeNet\)"),
+        ("class LeNet:\n    pass\n", "", r"say what to take from .*, FILE.py:NAME \(it defines: LeNet\)"),
+    ],
+)
+def test_a_guest_that_cannot_be_had_is_one_line(tmp_path, monkeypatch, text, name, message):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    if text:
+        (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(InputError, match=message) as raised:
+        load_guest(f"{tmp_path}/bad.py:{name}", field="model.name")
+    assert "\n" not in str(raised.value)
 
 
 def test_json_gives_back_what_was_written(tmp_path):

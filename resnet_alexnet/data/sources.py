@@ -111,7 +111,7 @@ def create_splits(
     """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
 
     Args:
-        name: one of readers.OWN_NAMES, or a TFDS image classification set.
+        name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own, FILE.py:FUNCTION.
         data_dir: folder (for "npz", file) of the set; empty for what needs none.
         train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
         validation_split: likewise; empty: its own, or what is held out.

@@ -6,6 +6,8 @@ from typing import Any
 from resnet_alexnet import models
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.evaluate.crops import CORNERS, VIEWS, ViewSpec
+from resnet_alexnet.files import is_guest
+from resnet_alexnet.models.trace import layer_calls
 from resnet_alexnet.pretrained.network import SCORES, ModelSpec
 
 AVERAGES = ("probabilities", "logits")
@@ -100,10 +102,17 @@ class TestProtocol:
         if self.views != "fully_convolutional":
             return {}
         options = models.fully_convolutional_options(network.model)
-        smallest = getattr(network.abstract(**options), "smallest", 1)
+        model = network.abstract(**options)
+        smallest = getattr(model, "smallest", 1)
         for view_spec in self.view_specs(network):
             if view_spec.scale is not None and view_spec.scale < smallest:
                 raise InputError(
                     f"scales={view_spec.scale} is too small for {network.model} (allowed: {smallest} or more)"
                 )
+        if is_guest(network.model):  # whose class need not have said that it cannot
+            size, channels = network.preprocessing.image_size, network.preprocessing.channels
+            try:
+                layer_calls(model, (size + 32, size + 64, channels))
+            except InputError as error:
+                raise InputError(f"{network.model} cannot be tested fully convolutionally: {error}") from None
         return options

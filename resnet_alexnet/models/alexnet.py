@@ -83,10 +83,6 @@ class TowerConvolution(Layer):
         ]
         return jnp.concatenate(outputs, axis=-1)
 
-    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every output pixel takes each tower's kernel once."""
-        return output_shape[0] * output_shape[1] * self.kernel.get_value().size
-
 
 class MapLinear(Layer):
     """A fully connected layer over a whole map, stored as a convolution kernel (side, side, in, out).
@@ -116,10 +112,6 @@ class MapLinear(Layer):
             y = x.reshape(x.shape[0], -1) @ kernel.reshape(-1, kernel.shape[-1]).astype(x.dtype)
             return (y + bias)[:, None, None]
         return convolve(x, kernel) + bias
-
-    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every weight is used once at each position."""
-        return output_shape[0] * output_shape[1] * self.kernel.get_value().size
 
 
 class AlexNet(nnx.Module):

@@ -24,6 +24,8 @@ class AlexNetCifar(nnx.Module):
     activation, lrn, lrn_size, lrn_k, lrn_alpha, lrn_beta, lrn_alpha_over_size, pooling: as in AlexNet.
     """
 
+    fully_convolutional = "its locally connected layers have their own weights at every position of one image size"
+
     def __init__(
         self,
         *,

@@ -1,5 +1,7 @@
 """torchvision's AlexNet: one column, after "One weird trick for parallelizing convolutional neural networks"."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,8 @@ class AlexNetOwt(nnx.Module):
     last_map: what becomes of a larger last map: "averaged" to 6x6 as in torchvision, or taken "whole", by the fully
         connected layers as convolutions, whose logits are averaged over its positions as in AlexNet.
     """
+
+    fully_convolutional: ClassVar = {"last_map": "whole"}  # averaging would shrink the last map
 
     def __init__(
         self,

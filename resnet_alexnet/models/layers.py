@@ -57,20 +57,24 @@ class Layer(nnx.Module):
 
     frozen = False  # whether it works in training as it does in testing, see `paths.freeze`
 
-    def __call__(self, x: jax.Array, **kwargs: Any) -> jax.Array:
+    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
         """Applies the layer and shows the result to the observer, if there is one."""
-        y = self.forward(x, **kwargs)
+        y = self.forward(x, *args, **kwargs)
         if (observer := _observer.get()) is not None:
             observer(self, x, y)
         return y
 
-    def forward(self, x: jax.Array, **kwargs: Any) -> jax.Array:
+    def forward(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
         """What the layer computes."""
         raise NotImplementedError
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Multiply-adds for one image, counted as both papers do: convolutions and inner products only."""
-        return 0
+        """Multiply-adds for one image, counted as both papers do: convolutions and inner products only.
+
+        Every output pixel takes the whole kernel once.
+        """
+        kernel = getattr(self, "kernel", None)
+        return 0 if kernel is None else math.prod(output_shape[:-1]) * kernel.get_value().size
 
 
 def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
@@ -158,10 +162,6 @@ class Convolution(Layer):
         y = convolve(x, self.kernel.get_value(), strides=self.strides, padding=self.padding)
         return y if self.bias is None else y + self.bias.get_value().astype(y.dtype)
 
-    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every output pixel takes the whole kernel once."""
-        return output_shape[0] * output_shape[1] * self.kernel.get_value().size
-
 
 class LocalConvolution(Layer):
     """A convolution whose kernel differs at every position (untied weights), for maps of one fixed size.
@@ -221,10 +221,6 @@ class Linear(Layer):
     def forward(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
         """Multiplies and adds the bias."""
         return x @ self.kernel.get_value().astype(x.dtype) + self.bias.get_value().astype(x.dtype)
-
-    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every weight is used once at each position of a map."""
-        return math.prod(output_shape[:-1]) * self.kernel.get_value().size
 
 
 class MaxPool(Layer):

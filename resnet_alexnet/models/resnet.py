@@ -69,6 +69,19 @@ class ResNet(nnx.Module):
     zero_init_last_gamma: each residual function begins at zero (Goyal et al. 2017 section 5.1).
     """
 
+    @staticmethod
+    def lacking_options(stage_sizes: tuple[int, ...], block: Block, stem: type) -> dict[str, str]:
+        """The options that the net of these parts has no use for, and why."""
+        lacking: dict[str, str] = {}
+        if block.default_shortcut is None:
+            of_shortcuts = ("shortcut", "shortcut_padding", "zero_init_last_gamma")
+            lacking |= dict.fromkeys(of_shortcuts, "a plain net has no shortcuts")
+        if block.default_stride_in is None:
+            lacking["stride_in"] = "only bottleneck nets (50 layers and more) have this option"
+        if stem is not ImageNetStem:
+            lacking["pool_padding"] = "a CIFAR net has no max-pooling"
+        return lacking
+
     def __init__(
         self,
         stage_sizes: tuple[int, ...],
@@ -92,7 +105,7 @@ class ResNet(nnx.Module):
         check_name("activation", activation, ACTIVATIONS)
         norm = partial(BatchNorm, group=bn_group, momentum=bn_momentum, unbiased_variance=bn_unbiased_variance)
         block_options = _block_options(block, shortcut, shortcut_padding, stride_in, zero_init_last_gamma)
-        stem_options = _stem_options(stem, pool_padding)
+        stem_options = {"pool_padding": pool_padding or "caffe"} if stem is ImageNetStem else {}
         stem_key, head_key, *keys = jax.random.split(key, 2 + sum(stage_sizes))
         self.stem = stem(channels, activation=activation, norm=norm, key=stem_key, **stem_options)
         self.channels = channels
@@ -149,18 +162,9 @@ def _block_options(
     stride_in: str | None,
     zero_init_last_gamma: bool | None,
 ) -> dict[str, Any]:
-    """The options that this kind of block has, by default where None; InputError for one that it lacks."""
+    """The options that this kind of block has, by default where None."""
     options: dict[str, Any] = {}
-    if block.default_shortcut is None:
-        of_shortcuts = {
-            "shortcut": shortcut,
-            "shortcut_padding": shortcut_padding,
-            "zero_init_last_gamma": zero_init_last_gamma,
-        }
-        for name, value in of_shortcuts.items():
-            if value is not None:
-                raise InputError(f"{name}={value!r}: a plain net has no shortcuts, leave the option out")
-    else:
+    if block.default_shortcut is not None:
         options["shortcut"] = block.default_shortcut if shortcut is None else shortcut
         options["shortcut_padding"] = "behind" if shortcut_padding is None else shortcut_padding
         options["zero_init_last_gamma"] = bool(zero_init_last_gamma)
@@ -171,19 +175,7 @@ def _block_options(
     if block.default_stride_in is not None:
         options["stride_in"] = block.default_stride_in if stride_in is None else stride_in
         check_name("stride_in", options["stride_in"], STRIDE_IN)
-    elif stride_in is not None:
-        raise InputError(
-            f"stride_in={stride_in!r}: only bottleneck nets (50 layers and more) have this option, leave it out"
-        )
     return options
-
-
-def _stem_options(stem: type[ImageNetStem] | type[CifarStem], pool_padding: str | None) -> dict[str, str]:
-    if stem is ImageNetStem:
-        return {"pool_padding": "caffe" if pool_padding is None else pool_padding}
-    if pool_padding is not None:
-        raise InputError(f"pool_padding={pool_padding!r}: a CIFAR net has no max-pooling, leave the option out")
-    return {}
 
 
 RESNETS = {

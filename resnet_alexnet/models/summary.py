@@ -6,6 +6,7 @@ As a command: python -m resnet_alexnet.models.summary resnet152 --image_size=224
 import dataclasses
 import math
 from argparse import ArgumentTypeError
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO
@@ -69,15 +70,20 @@ def summarize(
 
     sizes = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
     model = nnx.eval_shape(lambda: create_model(name, **sizes, rngs=nnx.Rngs(0), **options))
-    return [
-        LayerSummary(
-            call.path,
-            call.output_shape,
-            sum(v.get_value().size for v in vars(call.layer).values() if isinstance(v, nnx.Param)),
-            call.layer.multiply_adds(call.output_shape),
+    parameters: dict[str, dict[str, int]] = defaultdict(dict)  # by the layer, then by name
+    for path, variable in nnx.iter_graph(model):
+        if isinstance(variable, nnx.Param):
+            parameters[".".join(map(str, path[:-1]))][str(path[-1])] = variable.get_value().size
+    rows = []
+    for call in layer_calls(model, (image_size, image_size, channels)):
+        own = parameters.pop(call.path, {})  # none left for a layer that is called once more
+        rows.append(
+            LayerSummary(call.path, call.output_shape, sum(own.values()), call.layer.multiply_adds(call.output_shape))
         )
-        for call in layer_calls(model, (image_size, image_size, channels))
-    ]
+    # What a user's own network takes from its modules without calling them as layers.
+    for layer, sizes in parameters.items():
+        rows += [LayerSummary(f"{layer}.{name}".lstrip("."), (), size, 0) for name, size in sizes.items()]
+    return rows
 
 
 def total_parameters(rows: Sequence[LayerSummary]) -> int:
@@ -146,7 +152,7 @@ def option_value(kinds: tuple[type, ...]) -> Callable[[str], Any]:
 
     def parse(text: str) -> Any:
         for kind in (bool, int, float, str):
-            if kind in kinds:
+            if kind in kinds or object in kinds:
                 try:
                     return BOOLEANS[text.lower()] if kind is bool else kind(text)
                 except (KeyError, ValueError):

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.layers import Layer, Linear, observe
 from resnet_alexnet.paths import is_within
 
@@ -47,8 +49,10 @@ def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall
         merged = nnx.merge(graphdef, state)
         paths = layer_paths(merged)
 
-        def note(layer: Layer, x: jax.Array, y: jax.Array) -> None:
-            calls.append(LayerCall(paths[id(layer)], layer, x.shape[1:], y.shape[1:]))
+        def note(layer: Layer, x: Any, y: Any) -> None:
+            # A user's own layer may take or give no array, or lie in a transformed function, as a copy.
+            if id(layer) in paths and isinstance(x, jax.Array) and isinstance(y, jax.Array):
+                calls.append(LayerCall(paths[id(layer)], layer, x.shape[1:], y.shape[1:]))
 
         with observe(note):
             return merged(jnp.zeros((1, *image_shape)))
@@ -58,8 +62,15 @@ def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall
 
 
 def classifier(calls: Sequence[LayerCall]) -> str:
-    """The path of the last linear layer, which gives the logits."""
-    return [call.path for call in calls if isinstance(call.layer, Linear)][-1]
+    """The path of the last linear layer, which gives the logits.
+
+    Raises:
+        InputError: a user's own network has none that is called.
+    """
+    linear = [call.path for call in calls if isinstance(call.layer, Linear | nnx.Linear)]
+    if not linear:
+        raise InputError("the network has no linear layer that could be taken for the last one: name a layer")
+    return linear[-1]
 
 
 def freeze(model: nnx.Module, prefixes: Sequence[str]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.models import check_model, model_options
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import absolute_guest
+from resnet_alexnet.models import check_model, check_option
 from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
 from resnet_alexnet.pretrained.network import (
     ModelSpec,
@@ -50,7 +51,8 @@ def load_network(
         path: a run folder, of which the moving average is taken where the run kept one; or a weight file: one of ours,
             a .safetensors file with torchvision's names, or what torch saved.
         step: of a run folder, which checkpoint: a step, "last" or "best" (by validation error).
-        model: of a weight file, one of `models.MODELS`; not needed where the file says what it holds.
+        model: of a weight file, one of `models.MODELS`; not needed where the file says what it holds. Or a user's own,
+            "path/to/file.py:CLASS", which must be named: a weight file makes nobody run code.
         num_classes: of a weight file, logits that are expected; None takes what there is.
         preprocessing: of a weight file, in place of what it says, or of what is usual for such weights.
         **options: of the model. What the weights' origin implies is set: torch's shortcuts, strides and paddings.
@@ -89,7 +91,8 @@ def network_of(
     Raises:
         InputError: as `load_network`.
     """
-    spec = weights.description_of(contents, where=where)
+    model = None if model is None else absolute_guest(model)
+    spec = weights.description_of(contents, where=where, model=model)
     if spec is None:
         spec = _describe(contents.arrays, model, where)
     elif model not in (None, spec.model):
@@ -147,7 +150,7 @@ def _with_options(spec: ModelSpec, options: Mapping[str, Any], where: str) -> Mo
         InputError: there is no such option, or the weights are of a network with another value.
     """
     for name in options:
-        check_name(f"option of {spec.model}", name, model_options(spec.model))
+        check_option(spec.model, name, options[name])
     # `last_map` says what becomes of images larger than the network's own.
     others = differing_options(spec, {name: options[name] for name in options if name != "last_map"})
     if others:

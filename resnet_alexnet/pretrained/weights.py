@@ -9,7 +9,7 @@ import numpy as np
 import safetensors.numpy
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.files import atomic_write
+from resnet_alexnet.files import absolute_guest, atomic_write, is_guest
 from resnet_alexnet.pretrained import mapping, torchvision
 from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, differing_options
 from resnet_alexnet.pretrained.state_dict import StateDict
@@ -40,11 +40,14 @@ def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
         temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
-def description_of(contents: StateDict, *, where: str) -> ModelSpec | None:
+def description_of(contents: StateDict, *, where: str, model: str | None = None) -> ModelSpec | None:
     """The description beside the weights in a file that `save` wrote; None for a file of others.
 
+    model: the model that the file is expected to hold. A weight file makes nobody run code: where it holds a user's own
+        network, this must name the Python file, wherever it now lies.
+
     Raises:
-        InputError: description or weights are not those that were saved.
+        InputError: description or weights are not those that were saved, or a user's own network is not named.
     """
     text = contents.metadata.get("network")
     if text is None:
@@ -52,7 +55,16 @@ def description_of(contents: StateDict, *, where: str) -> ModelSpec | None:
     if contents.metadata.get("digest") != _digest(contents.arrays, text):
         raise InputError(f"{where} is damaged: its contents are not those that were saved")
     try:
-        return ModelSpec.from_json(json.loads(text))
+        values = json.loads(text)
+        if isinstance(values, dict) and is_guest(named := str(values.get("model"))):
+            given = absolute_guest(model or "")
+            if given.rpartition(":")[2] != named.rpartition(":")[2]:
+                raise InputError(
+                    f"it holds a user's own network, {named}, whose code is run only if it is named: "
+                    f"pretrained.load_model({where!r}, 'path/to/{Path(named).name}'), or use its run folder"
+                )
+            values["model"] = given
+        return ModelSpec.from_json(values)
     except ValueError as error:  # an InputError too
         raise InputError(f"{where}: {error}") from None
 

@@ -11,6 +11,7 @@ from flax import nnx
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import is_guest
 from resnet_alexnet.models.trace import classifier, layer_calls, layer_paths
 from resnet_alexnet.paths import check_prefixes, is_within, leaf_name
 from resnet_alexnet.pretrained.network import (
@@ -55,7 +56,8 @@ def load_start(
         if tuple(finetune["new_head"]) != (AUTO,):
             raise InputError("finetune.new_head is set, but without finetune.weights every layer is new: leave it out")
         return None
-    network = pretrained.load_network(weights or Path(where).expanduser())
+    named = model if is_guest(model) else None  # a weight file of a user's own network is read only if it is named
+    network = pretrained.load_network(weights or Path(where).expanduser(), model=named)
     spec = network.spec
     if spec.model != model:
         raise InputError(f"model.name is {model!r}, but {where} holds the weights of {spec.model!r}")

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from resnet_alexnet import losses, metrics, parallel
+from resnet_alexnet import losses, metrics, models, parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
@@ -96,9 +96,12 @@ def recalibrate(
 
 
 def check_has_batch_norm(network: TrainedModel) -> None:
-    """Raises InputError where a network has no batch normalization."""
+    """Raises InputError where a network has no batch normalization, or a kind without the options that it takes."""
     if not jax.tree.leaves(network.batch_stats):
         raise InputError(f"{network.spec.model} has no batch normalization, so there is nothing to recalibrate")
+    if lacking := EXACT.keys() - set(models.model_options(network.spec.model)):
+        names = ", ".join(sorted(lacking))
+        raise InputError(f"{network.spec.model} cannot be recalibrated: it has no {names} (needed: ResNet's options)")
 
 
 def _whole_batches(

@@ -1,11 +1,9 @@
 """Recipes: the config that a file or a run folder holds, and the fields that a command line sets."""
 
-import importlib.util
 import inspect
 import json
-import traceback
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -13,23 +11,49 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from resnet_alexnet.errors import InputError, nearest
-from resnet_alexnet.files import read_json
+from resnet_alexnet.files import absolute_guest, error_line, is_guest, read_json, run_file
 from resnet_alexnet.workdir import recipes
 from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
+_OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are no options
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
 def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
     """The config at `path`, see `load_config`, with `overrides` such as "--config.batch_size=64"; locked.
 
+    The options that a recipe sets are those of its own model: where the words name another one, those that it lacks are
+    unset, which a line on standard error says. A user's own network or data set gets an absolute path.
+
     Raises:
         InputError: something is wrong with the config or an override.
     """
     config = load_config(path)
+    recipe = config.to_dict()
     override(config, overrides)
+    for group in ("model", "dataset"):
+        if "name" in config.get(group, {}):
+            config[group].name = absolute_guest(config[group].name)
+    if "model" in recipe and config.model.name != recipe["model"]["name"]:
+        _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in overrides})
     return config
+
+
+def _unset_options(model: ConfigDict, recipe: dict[str, Any], given: set[str]) -> None:
+    """Unsets the options of a recipe's model that another model lacks, but for those given as flags, and says so."""
+    from resnet_alexnet.models import model_options  # here, because it takes jax, which commands that train need anyway
+
+    known = {*_OF_EVERY_MODEL, *model_options(model.name)}
+    for name, value in recipe.items():
+        if value is None or name in known or f"--config.model.{name}" in given:
+            continue
+        model[name] = None
+        print(
+            f"note: model.{name}={value!r}, which the recipe sets for {recipe['name']}, is left out: "
+            f"{model.name} has no such option",
+            file=sys.stderr,
+        )
 
 
 def load_config(path: str) -> ConfigDict:
@@ -49,13 +73,11 @@ def load_config(path: str) -> ConfigDict:
         if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
             raise InputError(f"--config={path} is not the {CONFIG_FILE} of a run folder")
         return from_json(values).lock()
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
-    module = importlib.util.module_from_spec(spec)
     try:
         with recipes.importable_as_configs(file.resolve().parent):
-            spec.loader.exec_module(module)
+            module = run_file(file, f"config_{file.stem}", where=f"--config={path}")
             get_config = getattr(module, "get_config", None)
             if get_config is None:
                 raise InputError(f"--config={path} defines no get_config()")
@@ -63,18 +85,8 @@ def load_config(path: str) -> ConfigDict:
             config = get_config(argument) if argument else get_config()
     except InputError:
         raise
-    # What a slip in a recipe raises: a name, an import, a field that does not exist, a value of the wrong type.
-    except (
-        SyntaxError,
-        ImportError,
-        NameError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise InputError(f"--config={path}: {_place(error, file)}{type(error).__name__}: {error}") from None
+    except Exception as error:
+        raise InputError(f"--config={path}: {error_line(error, file)}") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
     return config.lock()
@@ -89,22 +101,22 @@ def _check_argument(get_config: Callable[..., object], path: str, argument: str)
         raise InputError(f"--config={path}: this recipe needs an argument, {path}:{parameters[0].name.upper()}")
 
 
-def _place(error: Exception, file: Path) -> str:
-    """Says in which line of `file` an error arose, as "line 7: "."""
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: "
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"line {lines[-1]}: " if lines else ""
-
-
 def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     """Sets fields from words such as --config.optim.momentum=0.8, by the type each field has.
+
+    The name of the model comes first, in whatever order they stand: a user's own network has options of its own, which
+    take a value of any type here and are checked when it is created.
 
     Raises:
         InputError: an unknown field (the nearest is named) or a value of another type.
     """
-    for word in arguments:
-        kind = _field_type(config, word.removeprefix("--config.").partition("=")[0])
+    for word in sorted(arguments, key=lambda word: not word.startswith("--config.model.name=")):
+        field = word.removeprefix("--config.").partition("=")[0]
+        group, _, option = field.partition(".")
+        if group == "model" and option.isidentifier() and is_guest(config.model.name) and option not in config.model:
+            with config.unlocked():
+                config.model[option] = placeholder(object)
+        kind = _field_type(config, field)
         values = flags.FlagValues()
         try:
             config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])

@@ -34,7 +34,10 @@ BAD_FIELDS = {
     "--config.schedule.boundaries=(1,2": ["--config.schedule.boundaries=(1,2 (allowed: a tuple"],
     "--config.schedule.boundaries=(5.5,)": ["schedule.boundaries is (5.5,)", "allowed"],
     "--config.schedule.boundaries=(5,3)": ["schedule.boundaries is (5, 3)", "allowed"],
-    "--config.model.name=resnet51": ["unknown model 'resnet51', did you mean 'resnet50'?", "cifar_resnet{6n+2}"],
+    "--config.model.name=resnet51": [
+        "unknown model 'resnet51', did you mean 'resnet50'?",
+        "cifar_resnet14, ..., cifar_resnet1202",
+    ],
     "--config.model.lrn=True": ["option of cifar_resnet8 is 'lrn'", "allowed: shortcut,"],
     "--config.model.shortcut=D": ["shortcut is 'D' (allowed: A, B, C)"],
     "--config.model.activation=reluu": ["activation is 'reluu', did you mean 'relu'?", "tanh"],

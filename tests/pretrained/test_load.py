@@ -1,6 +1,7 @@
 """Published weights as networks: what their origin implies, what may be asked for besides, and what does not fit."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from resnet_alexnet.pretrained import load as load_module
 from resnet_alexnet.pretrained import torchvision, weights
 from resnet_alexnet.pretrained.state_dict import StateDict
 from tests.pretrained.test_weights import TORCHS, assert_same, create
+from tests.support.guests import write_lenet
+from tests.support.runs import random_network
 
 OPTIONS = {
     "cifar_resnet8": {"shortcut": "A", "shortcut_padding": "both", "activation": "relu", "bn_unbiased_variance": True},
@@ -117,6 +120,23 @@ def test_a_file_with_a_description_knows_its_model(tmp_path):
             pretrained.load_model(path, "cifar_resnet14")
         with pytest.raises(InputError, match="shortcut='B' does not go with"):
             pretrained.load_model(path, "cifar_resnet8", shortcut="B")
+
+
+def test_a_weight_file_makes_nobody_run_code(tmp_path, monkeypatch):
+    """That of a user's own network is read where its class is named, wherever the file now lies."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    path, moved = tmp_path / "w.safetensors", tmp_path / "moved"
+    moved.mkdir()
+    network = random_network(write_lenet(tmp_path), 8, 1)
+    weights.save(network, path)
+    (tmp_path / "lenet.py").unlink()
+    name = write_lenet(moved)
+    for model in (None, "resnet18", f"{moved}/lenet.py:Other"):
+        with pytest.raises(InputError, match=r"whose code is run only if it is named: pretrained.load_model\('"):
+            pretrained.load_network(path, model=model)
+    again = pretrained.load_network(path, model=name)
+    assert again.spec.model == name
+    assert again.leaves().keys() == network.leaves().keys()
 
 
 def test_our_names_without_the_description_are_not_enough():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train import augment, inputs, recalibration, steps
 from resnet_alexnet.workdir.config import load_config
 from tests.support import tiny
+from tests.support.guests import write_lenet
 from tests.support.photo_sets import create_source, damage, write_folder
 from tests.support.runs import random_network, write_run
 from tests.train.test_steps import assert_trees_close
@@ -104,6 +106,12 @@ def test_eight_devices_give_the_statistics_of_one_augmented_or_not(network, sour
 def test_a_network_without_batch_normalization_is_refused(source):
     with pytest.raises(InputError, match="alexnet_cifar has no batch normalization"):
         run(random_network("alexnet_cifar", 8, 1), source)
+
+
+def test_plain_flax_batch_normalization_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    with pytest.raises(InputError, match="cannot be recalibrated: it has no bn_group, bn_momentum, bn_unbiased_varian"):
+        run(random_network(write_lenet(tmp_path), 8, 1), source)
 
 
 @pytest.mark.parametrize("batch_size", [16, 18])

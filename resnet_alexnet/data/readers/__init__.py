@@ -5,55 +5,10 @@ from typing import Any
 
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.readers import cifar, fashion_mnist, image_folder, mnist, npz, synthetic, tfds
+from resnet_alexnet.data.readers.guest import read_guest
 from resnet_alexnet.data.selection import Images, hold_out, select_classes
 from resnet_alexnet.errors import InputError, nearest
-
-# Sets with a reader of their own for the files as they are published; any other name is looked up in TFDS's folders.
-PUBLISHED = ("cifar10", "cifar100", "fashion_mnist", "mnist")
-OWN_NAMES = (*PUBLISHED, "image_folder", "npz", "synthetic")
-
-
-def read_images(
-    name: str,
-    data_dir: str,
-    *,
-    validation_fraction: float,
-    splits: Mapping[str, str],
-    sizes: Mapping[str, int | None],
-) -> Mapping[str, Images]:
-    """The splits of the set `name`; the arguments are those of `sources.create_splits`.
-
-    Args:
-        name: one of OWN_NAMES, or a TFDS set.
-        data_dir: folder or file of the set.
-        validation_fraction: part of the training set to hold out, by those readers that do so themselves.
-        splits: train_split, validation_split and test_split, of a TFDS set.
-        sizes: image_size, channels, num_classes and num_examples, of "synthetic".
-
-    Raises:
-        InputError: unknown name; missing or damaged files; an option that the set does not have.
-    """
-    if name == "synthetic":
-        return _make(data_dir, validation_fraction, sizes)
-    if name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir)):
-        for option, value in splits.items():
-            if value:
-                raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
-        return _OWN_READERS[name](data_dir)
-    if not data_dir:
-        raise InputError(
-            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
-            "a TFDS set, set data_dir to the folder that holds it"
-        )
-    return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
-
-
-def _make(data_dir: str, validation_fraction: float, asked: Mapping[str, int | None]) -> dict[str, ArraySource]:
-    """The splits of synthetic data, of the sizes asked for."""
-    if data_dir:
-        raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
-    sizes = {option: value for option, value in asked.items() if value is not None}
-    return synthetic.make_sources(validation_fraction=validation_fraction, **sizes)
+from resnet_alexnet.files import is_guest
 
 
 def _read_arrays(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, ArraySource]]:
@@ -69,14 +24,61 @@ def _read_arrays(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[
     return read_splits
 
 
-_OWN_READERS: dict[str, Callable[[str], Mapping[str, Images]]] = {
+Reader = Callable[[str], Mapping[str, Images]]  # from data_dir to the splits by name
+
+# A reader is entered here and nowhere else. Sets whose files are read as they are published, or as TFDS has them:
+PUBLISHED: dict[str, Reader] = {
     "cifar10": _read_arrays("cifar10", cifar.read_cifar10),
     "cifar100": _read_arrays("cifar100", cifar.read_cifar100),
     "fashion_mnist": _read_arrays("fashion_mnist", fashion_mnist.read_fashion_mnist),
     "mnist": _read_arrays("mnist", mnist.read_mnist),
-    "image_folder": image_folder.read_image_folder,
-    "npz": npz.read_npz,
 }
+# and kinds of files. Any other name is looked up in TFDS's folders, or is that of a user's own.
+READERS: dict[str, Reader] = {**PUBLISHED, "image_folder": image_folder.read_image_folder, "npz": npz.read_npz}
+OWN_NAMES = (*READERS, "synthetic")
+
+
+def read_images(
+    name: str,
+    data_dir: str,
+    *,
+    validation_fraction: float,
+    splits: Mapping[str, str],
+    sizes: Mapping[str, int | None],
+) -> Mapping[str, Images]:
+    """The splits of the set `name`; the arguments are those of `sources.create_splits`.
+
+    Args:
+        name: one of OWN_NAMES, a TFDS set, or a user's own, "path/to/file.py:FUNCTION", see `guest`.
+        data_dir: folder or file of the set.
+        validation_fraction: part of the training set to hold out, by those readers that do so themselves.
+        splits: train_split, validation_split and test_split, of a TFDS set.
+        sizes: image_size, channels, num_classes and num_examples, of "synthetic".
+
+    Raises:
+        InputError: unknown name; missing or damaged files; an option that the set does not have.
+    """
+    if name == "synthetic":
+        return _make(data_dir, validation_fraction, sizes)
+    if is_guest(name) or (name in READERS and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir))):
+        for option, value in splits.items():
+            if value:
+                raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
+        return read_guest(name, data_dir) if is_guest(name) else READERS[name](data_dir)
+    if not data_dir:
+        raise InputError(
+            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
+            "a TFDS set, set data_dir to the folder that holds it; your own is FILE.py:FUNCTION"
+        )
+    return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
+
+
+def _make(data_dir: str, validation_fraction: float, asked: Mapping[str, int | None]) -> dict[str, ArraySource]:
+    """The splits of synthetic data, of the sizes asked for."""
+    if data_dir:
+        raise InputError(f"data_dir={data_dir!r}: synthetic data is made, not read; leave data_dir empty")
+    sizes = {option: value for option, value in asked.items() if value is not None}
+    return synthetic.make_sources(validation_fraction=validation_fraction, **sizes)
 
 
 def divide(
