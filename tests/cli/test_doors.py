@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.data.images.geometry import INTERPOLATIONS
 from resnet_alexnet.data.prepare.recode import ENCODINGS
 from resnet_alexnet.evaluate.crops import CORNERS, VIEWS
@@ -17,19 +18,7 @@ from resnet_alexnet.pretrained.network import SCORES
 from resnet_alexnet.pretrained.weights import NAMES
 from tests.support import processes
 
-DOORS = {
-    "main": "main",
-    "preview": "preview",
-    "kernels": "kernels",
-    "recalibrate": "recalibrate",
-    "results": "results",
-    "evaluate": "evaluate.__main__",
-    "features": "features.__main__",
-    "predict": "predict.__main__",
-    "data.prepare": "data.prepare.__main__",
-    "models.summary": "models.summary",
-    "pretrained.convert": "pretrained.convert",
-}
+DOORS = {module.removesuffix(".__main__"): module for module in COMMANDS.values()}
 CHOICES = {
     ("predict", "--format"): WRITERS,
     ("predict", "--views"): VIEWS,

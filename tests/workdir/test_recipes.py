@@ -1,5 +1,6 @@
 """Recipes by name, and recipes of a user's own anywhere."""
 
+import importlib
 import subprocess
 import sys
 
@@ -41,11 +42,12 @@ def test_a_file_of_ones_own_comes_before_ours(tmp_path, monkeypatch):
 def test_a_recipe_of_ones_own_starts_from_one_of_ours_and_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(OWN.format(base="resnet50"))
-    path, modules = list(sys.path), {name for name in sys.modules if name.startswith("configs")}
+    importlib.import_module("configs.default")
+    path, modules = list(sys.path), {name: module for name, module in sys.modules.items() if "configs" in name}
     config = load_config("mine.py:7")
     assert (config.model.name, config.num_steps) == ("resnet50", 7)
     assert sys.path == path
-    assert {name for name in sys.modules if name.startswith("configs")} == modules
+    assert {name: module for name, module in sys.modules.items() if "configs" in name} == modules
 
 
 def test_recipes_of_a_folder_called_configs_import_one_another_and_ours(tmp_path):
