@@ -20,7 +20,8 @@ lint: .venv/all.stamp
 
 .venv/base.stamp .venv/all.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make ... PYTHON=python3.12")'
+	@echo "Installing into .venv: about $(if $(findstring all,$@),600 MB (with the CPU build of torch),310 MB) to download, a minute or more"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --editable '.$(if $(findstring all,$@),[all])' --constraint constraints.txt
-	$(if $(findstring all,$@),$(BIN)/python -m pip install --no-deps torchvision timm --constraint constraints.txt)
+	$(BIN)/python -m pip install --quiet --editable '.$(if $(findstring all,$@),[all])' --constraint constraints.txt
+	$(if $(findstring all,$@),$(BIN)/python -m pip install --quiet --no-deps torchvision timm --constraint constraints.txt)
 	touch $@

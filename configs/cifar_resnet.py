@@ -1,12 +1,12 @@
-"""Residual nets of 6n + 2 layers on CIFAR-10: the recipe of [H15] section 4.2.
+"""Residual networks of 6n + 2 layers on CIFAR-10: the recipe of [H15] section 4.2.
 
 python -m resnet_alexnet.main --config=configs/cifar_resnet.py:20 --workdir=runs/cifar_resnet20
 
 Data       --config.dataset.data_dir=DIR, the folder of the extracted cifar-10-binary.tar.gz
-Depths     20 (the default), 32, 44, 56, 110 and 1202 are published; allowed is every 6n + 2 from 8 to 1202
+Depths     20 (the default), 32, 44, 56, 110 and 1202 are published; every 6n + 2 from 8 to 1202 is allowed
 Hardware   2 GPUs of 64 images each ([H15] section 4.2)
-Time       not published; multiply-adds, computed as 3 x forward: 1.0e15 for 20 layers, 3.1e15 for 56, 6.2e15 for 110,
-           7.0e16 for 1202; ours not measured
+Time       not published; multiply-adds (3 x forward): 1.0e15 for 20 layers, 3.1e15 for 56, 6.2e15 for 110,
+           7.0e16 for 1202; not measured here
 Published  test error 8.75 % with 20 layers, 7.51 with 32, 7.17 with 44, 6.97 with 56, 6.43 with 110 (6.61 +- 0.16 over
            five runs), 7.93 with 1202 ([H15] table 6)
 """
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs import default
 from resnet_alexnet.errors import InputError
 
-WARM_UP_DEPTH = 110  # layers from which on 0.1 is "slightly too large to start converging"
+WARM_UP_DEPTH = 110  # layers; from this depth, 0.1 is "slightly too large to start converging"
 
 
 def get_config(depth: str = "20") -> ConfigDict:
@@ -24,7 +24,7 @@ def get_config(depth: str = "20") -> ConfigDict:
 
 
 def cifar_config(family: str, depth: str) -> ConfigDict:
-    """The recipe for the net of `depth` layers of `family`, "cifar_resnet" or "cifar_plain"."""
+    """The recipe for the network of `depth` layers of `family`, "cifar_resnet" or "cifar_plain"."""
     if not depth.isdecimal() or int(depth) not in range(8, 1203, 6):
         raise InputError(
             f"the depth in configs/{family}.py:{depth} is {depth!r} (allowed: 6n + 2 layers from 8 to 1202, "

@@ -13,7 +13,7 @@ from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
-    """The defaults: the CIFAR-10 recipe of [H15] section 4.2 where nothing else is said."""
+    """The defaults: the CIFAR-10 recipe of [H15] section 4.2, unless a comment gives another source."""
     config = ConfigDict()
     config.seed = 0  # of all randomness: initialization, order, augmentation, dropout
     config.batch_size = 128  # images per step, over all devices ([K12] section 5, [H15] section 4.2)
@@ -132,7 +132,8 @@ def _augment() -> ConfigDict:
             "color": "none",
             "color_std": 0.1,  # standard deviation of the draws that scale the components ([K12] section 4.1)
             "mixup": 0.0,  # average pairs of images, the share from Beta(mixup, mixup) (Zhang et al. 2018); 0: off
-            "cutmix": 0.0,  # swap a box between pairs of images, of a share drawn alike (Yun et al. 2019); 0: off
+            # swap a box between pairs of images, its share from Beta(cutmix, cutmix) (Yun et al. 2019); 0: off
+            "cutmix": 0.0,
         }
     )
 
@@ -193,7 +194,7 @@ def _finetune() -> ConfigDict:
             # a weight file or a run folder; empty: train from scratch. Its model must be model.name. Model options that
             # are unset, the mean, the standard deviation and the size of the images are those of the weights
             "weights": "",
-            # paths of the layers that are initialized anew; "auto": the last linear layer, unless the classes of the
+            # paths of the layers to initialize again; "auto": the last linear layer, unless the classes of the
             # data are those of the weights; (): none
             "new_head": ("auto",),
             "frozen": (),  # paths of the layers that do not change, their batch statistics included
@@ -228,9 +229,9 @@ def _log() -> ConfigDict:
 
 
 def _guard() -> ConfigDict:
-    """Runs that go nowhere are stopped."""
+    """Stopping runs that do not learn."""
     return ConfigDict(
         {
-            "stuck_steps": 10_000,  # stop at this step if the loss is still that of a constant answer; 0: off
+            "stuck_steps": 10_000,  # stop at this step if the loss is still that of a constant prediction; 0: off
         }
     )

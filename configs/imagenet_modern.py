@@ -1,13 +1,13 @@
-"""ResNet-50 on ImageNet 2012 with what came after the papers: most of torchvision's new recipe of 2021.
+"""ResNet-50 on ImageNet 2012 with methods newer than the papers: most of torchvision's recipe of 2021.
 
 python -m resnet_alexnet.main --config=configs/imagenet_modern.py --workdir=runs/imagenet_modern
 
 Source     the command "New Recipe + FixRes mitigations" of https://github.com/pytorch/vision/issues/3995, explained in
            https://pytorch.org/blog/how-to-train-state-of-the-art-models-using-torchvision-latest-primitives/
-Hardware   8 GPUs of 128 images each (the source)
-Time       not published; 9.4e18 multiply-adds, computed as 3 x forward; ours not measured
-Published  none of exactly this; the source, with TrivialAugment and random erasing besides: top-1 / top-5 accuracy
-           80.674 / 95.166 %; torchvision (IMAGENET1K_V2), with repeated augmentation too: 80.858 / 95.434 %
+Hardware   8 GPUs of 128 images each (source)
+Time       not published; 9.4e18 multiply-adds (3 x forward); not measured here
+Published  not for exactly this recipe. The source, also with TrivialAugment and random erasing: top-1 / top-5 accuracy
+           80.674 / 95.166 %; torchvision (IMAGENET1K_V2), also with repeated augmentation: 80.858 / 95.434 %
 Dry run    --config.dataset.name=synthetic --config.num_steps=20 --config.schedule.warmup_steps=5
            --config.batch_size=128
 """
@@ -21,11 +21,11 @@ STEPS_PER_EPOCH = imagenet.steps_per_epoch(1024)
 
 
 def get_config() -> ConfigDict:
-    """A value is the source's unless something else is said; options of its train.py are written as there.
+    """The recipe of the source, except for the departures. Comments quote the options of its train.py.
 
-    Departure: without --auto-augment ta_wide and --random-erase 0.1. Crops have 224 pixels, not 176. Biases decay as
-    little as normalizations. He's initialization by fan-in. Images are mixed with their neighbors in the batch, a
-    share for each pair. bfloat16 and the limit on the gradient are not of the source.
+    Departure: no --auto-augment ta_wide, no --random-erase 0.1. Crops have 224 pixels, not 176. Biases do not decay, as
+    normalizations do not. The initialization is He's, by fan-in. Each image is mixed with its neighbor in the batch,
+    and each pair has its own share. bfloat16 and the limit on the gradient are not in the source.
     """
     config = imagenet.data_config()
     config.model.name = "resnet50"
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.model.stride_in = "3x3"  # "ResNet v1.5"
     config.model.pool_padding = "torch"
     config.model.bn_unbiased_variance = True
-    config.model.bn_group = 128  # images a GPU
+    config.model.bn_group = 128  # images per GPU
     config.precision = "bfloat16"  # for speed; the source computes in float32
     config.batch_size = 1024  # 8 x --batch-size 128
     config.optim.reference_batch_size = 1024
@@ -49,9 +49,9 @@ def get_config() -> ConfigDict:
     config.optim.momentum = 0.9
     config.optim.weight_decay = 2e-5  # --weight-decay 0.00002
     config.optim.decay_mask = "kernels"  # --norm-weight-decay 0.0
-    config.optim.update_rule = "optax"  # torch.optim.SGD keeps the rate outside the buffer
-    config.optim.clip_norm = 1.0  # not in the source; big_vision's configs/bit_i1k.py, for the same network and data
-    # --model-ema: its decay of 0.99998 is adjusted for batch and epochs, once in 32 steps; here a thirty-second, each.
+    config.optim.update_rule = "optax"  # in torch.optim.SGD the learning rate is outside the buffer
+    config.optim.clip_norm = 1.0  # not in the source; in big_vision's configs/bit_i1k.py, for the same network and data
+    # --model-ema: the source adjusts 0.99998 to batch and epochs, and averages every 32 steps; here every step.
     config.optim.ema_decay = 1 - (1 - 0.99998) * 1024 / EPOCHS
     config.schedule.name = "cosine"  # --lr-scheduler cosineannealinglr
     config.schedule.warmup_steps = 5 * STEPS_PER_EPOCH  # --lr-warmup-epochs 5 --lr-warmup-method linear

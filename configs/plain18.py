@@ -2,9 +2,9 @@
 
 python -m resnet_alexnet.main --config=configs/plain18.py --workdir=runs/plain18
 
-Variants   configs/plain18.py:paper (the default), :study_text; configs/imagenet.py has the difference
-Hardware   8 GPUs of 32 images each (He's published nets)
-Time       not published; 8.4e17 multiply-adds, computed as 3 x forward, as its residual twin; ours not measured
+Variants   configs/plain18.py:paper (the default), :study_text; see configs/imagenet.py
+Hardware   8 GPUs of 32 images each (He's published networks)
+Time       not published; 8.4e17 multiply-adds (3 x forward, as ResNet-18); not measured here
 Published  top-1 error 27.94 %, 10-crop, validation ([H15] table 2)
 """
 

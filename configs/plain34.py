@@ -2,10 +2,10 @@
 
 python -m resnet_alexnet.main --config=configs/plain34.py --workdir=runs/plain34
 
-Variants   configs/plain34.py:paper (the default), :study_text; configs/imagenet.py has the difference
-Hardware   8 GPUs of 32 images each (He's published nets)
-Time       not published; 1.7e18 multiply-adds, computed as 3 x forward, as its residual twin; ours not measured
-Published  top-1 / top-5 error 28.54 / 10.02 %, 10-crop, validation ([H15] tables 2 and 3): worse than 18 layers
+Variants   configs/plain34.py:paper (the default), :study_text; see configs/imagenet.py
+Hardware   8 GPUs of 32 images each (He's published networks)
+Time       not published; 1.7e18 multiply-adds (3 x forward, as ResNet-34); not measured here
+Published  top-1 / top-5 error 28.54 / 10.02 %, 10-crop, validation ([H15] tables 2 and 3): worse than with 18 layers
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""Krizhevsky's CIFAR-10 net on the embedded sample of Fashion-MNIST: real images, nothing to download.
+"""Krizhevsky's CIFAR-10 network on the embedded sample of Fashion-MNIST: real images, nothing to download.
 
 python -m resnet_alexnet.main --config=configs/quickstart_alexnet.py --workdir=runs/quickstart_alexnet
 
-Data       4,500 images to train on; --config.dataset.data_dir=DIR, the folder of its IDX files, takes the full set
+Data       4,500 training images; for the full set, --config.dataset.data_dir=DIR, the folder of its IDX files
 Hardware   two CPU cores
-Time       143 s, compiling included (one run on a shared machine; 150 s of CPU time)
+Time       143 s, including compilation (one run on a shared machine; 150 s of CPU time)
 Measured   test error 13.8 %, seed 0 (jax 0.10.2, flax 0.12.8, optax 0.2.8, float32); docs/results/quickstart_alexnet
 """
 
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     config.num_steps = 420  # 6 epochs of 4,500 images
     config.augment.pad = 0
-    config.preprocess.std = True  # unit variance: the first layer's small weights learn sooner
+    config.preprocess.std = True  # unit variance: the small weights of the first layer learn faster
     config.optim.learning_rate = 0.05
     config.optim.weight_decay = 1e-3
     config.optim.decay_mask = "kernels"

@@ -2,11 +2,11 @@
 
 python -m resnet_alexnet.main --config=configs/resnet101.py --workdir=runs/resnet101
 
-Variants   configs/resnet101.py:paper (the default), :torchvision, :study_text; configs/imagenet.py has the differences
-Hardware   8 GPUs of 32 images each (He's published nets)
-Time       not published; 3.5e18 multiply-adds, computed as 3 x forward; ours not measured
+Variants   configs/resnet101.py:paper (the default), :torchvision, :study_text; see configs/imagenet.py
+Hardware   8 GPUs of 32 images each (He's published networks)
+Time       not published; 3.5e18 multiply-adds (3 x forward); not measured here
 Published  top-1 / top-5 error 21.75 / 6.05 %, 10-crop, validation ([H15] table 3); 23.6 / 7.1 with one crop (He's
-           published nets); 19.87 / 4.60 at several scales (table 4)
+           published networks); 19.87 / 4.60 at several scales (table 4)
            torchvision (IMAGENET1K_V1): top-1 / top-5 accuracy 77.374 / 93.546 %
 """
 

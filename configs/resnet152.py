@@ -2,12 +2,12 @@
 
 python -m resnet_alexnet.main --config=configs/resnet152.py --workdir=runs/resnet152
 
-Variants   configs/resnet152.py:paper (the default), :torchvision, :study_text; configs/imagenet.py has the differences
-Hardware   8 GPUs of 32 images each (He's published nets)
-Time       not published; 5.2e18 multiply-adds, computed as 3 x forward; ours not measured
+Variants   configs/resnet152.py:paper (the default), :torchvision, :study_text; see configs/imagenet.py
+Hardware   8 GPUs of 32 images each (He's published networks)
+Time       not published; 5.2e18 multiply-adds (3 x forward); not measured here
 Published  top-1 / top-5 error 21.43 / 5.71 %, 10-crop, validation ([H15] table 3); 23.0 / 6.7 with one crop (He's
-           published nets); 19.38 / 4.49 at several scales (table 4). An ensemble of six nets, two of this depth, gave
-           3.57 % top-5 on the test set (table 5)
+           published networks); 19.38 / 4.49 at several scales (table 4). Six networks, two of this depth, have
+           3.57 % top-5 on the test set together (table 5)
            torchvision (IMAGENET1K_V1): top-1 / top-5 accuracy 78.312 / 94.046 %
 """
 

@@ -2,11 +2,11 @@
 
 python -m resnet_alexnet.main --config=configs/resnet50.py --workdir=runs/resnet50
 
-Variants   configs/resnet50.py:paper (the default), :torchvision, :study_text; configs/imagenet.py has the differences
-Hardware   8 GPUs of 32 images each (He's published nets)
-Time       not published; 1.8e18 multiply-adds, computed as 3 x forward; ours not measured
+Variants   configs/resnet50.py:paper (the default), :torchvision, :study_text; see configs/imagenet.py
+Hardware   8 GPUs of 32 images each (He's published networks)
+Time       not published; 1.8e18 multiply-adds (3 x forward); not measured here
 Published  top-1 / top-5 error 22.85 / 6.71 %, 10-crop, validation ([H15] table 3); 24.7 / 7.8 with one crop (He's
-           published nets); 20.74 / 5.25 at several scales (table 4)
+           published networks); 20.74 / 5.25 at several scales (table 4)
            torchvision (IMAGENET1K_V1): top-1 / top-5 accuracy 76.130 / 92.862 %
 """
 

@@ -1,13 +1,15 @@
-"""What README.md and CONTRIBUTING.md say is true: commands run, links and files exist, options are real.
+"""What README.md, CONTRIBUTING.md and docs/ say is true: commands run, links and files exist, options are real.
 
-A command in an sh block of README.md is `make TARGET` or `.venv/bin/python -m MODULE ...`. The test runs all those of
-the package, in order, in one empty folder. Training is shortened; where it needs data that must be fetched, the config
-is loaded and no more.
+A command in an sh block of README.md or a guide is `make TARGET`, `.venv/bin/resnet-alexnet COMMAND ...` or
+`.venv/bin/python -m MODULE ...`. The test runs all commands of the package in one empty folder: those of README.md,
+then those of the guides, in order. Training is shortened. If a recipe needs data that must be fetched, its config is
+loaded and that is all.
 """
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,20 +17,33 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet import main
+from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.workdir.config import load_config, override
 from tests.support import torch_peers
 from tests.support.archives import write_archives
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/data.md", "docs/input.md", "docs/trained.md"]
+GUIDES = ["docs/recipes.md", "docs/runs.md", "docs/data.md", "docs/trained.md"]  # their commands run after README.md's
+USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md"]
+DOCUMENTS = [*USER_DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md", "docs/input.md", "benchmarks/README.md"]
 PYTHON = ".venv/bin/python"
+PROGRAM = ".venv/bin/resnet-alexnet"
+PICTURES = ("predictions", "neighbors", "kernels", "flipped/confusion", "plain/confusion")
 PLACES = ("benchmarks/", "configs/", "docs/", "resnet_alexnet/", "tests/", ".ci/")
 
 
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def commands(text: str) -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    """The commands in the sh blocks, each on one line, without its comment."""
+    lines = "".join(blocks(text)).replace("\\\n", "").splitlines()
+    return [line.partition("#")[0].strip() for line in lines]
 
 
 def make_targets() -> set[str]:
@@ -41,11 +56,17 @@ def make_commands(target: str) -> list[str]:
     return [line for line in result.stdout.splitlines() if f"{PYTHON} -m resnet_alexnet." in line]
 
 
-def package_commands() -> list[str]:
-    """The commands of README.md, those of make's targets in their place."""
+def package_commands() -> list[list[str]]:
+    """The words after `python -m` of the commands of README.md and the guides; make's targets stand for theirs."""
     found = []
-    for line in commands(README):
-        found += make_commands(line.removeprefix("make ")) if line.startswith("make ") else [line]
+    for line in [line for document in ("README.md", *GUIDES) for line in commands(read(document))]:
+        for command in make_commands(line.removeprefix("make ")) if line.startswith("make ") else [line]:
+            words = shlex.split(command)
+            if words[0] == PROGRAM:
+                found.append([f"resnet_alexnet.{COMMANDS[words[1]].removesuffix('.__main__')}", *words[2:]])
+            else:
+                assert words[:2] == [PYTHON, "-m"], command
+                found.append(words[2:])
     return found
 
 
@@ -68,10 +89,8 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     # The machine's own devices instead of conftest's eight.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     num_steps = 50
-    for line in package_commands():
-        python, _, module, *arguments = shlex.split(line)
-        assert python == PYTHON, line
-        if module == "resnet_alexnet.main":
+    for module, *arguments in package_commands():
+        if module == "resnet_alexnet.main" and not {"--show", "--fields=optim"} & set(arguments):
             if needs_data(arguments):
                 continue
             num_steps += 1  # so that the one which resumes has something to do
@@ -80,24 +99,40 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
             arguments.append("--allow_incomplete")  # the archives of this test hold four classes
         called = [sys.executable, "-m", module, *arguments]
         result = subprocess.run(called, env=environment, capture_output=True, text=True)
-        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        assert result.returncode == 0, f"{shlex.join(called)}\n{result.stderr}"
     assert num_steps == 53, "quickstart, one of our own, and that one resumed"
     assert (tmp_path / "runs" / "quickstart" / "curves.png").exists()
     assert (tmp_path / "data" / "imagenet2012" / "5.1.0" / "manifest.json").exists()
-    for picture in ("preview", "predictions", "neighbors", "kernels", "scores/plain/confusion"):
+    for picture in ("preview", *(f"runs/quickstart/{name}" for name in PICTURES)):
         assert (tmp_path / f"{picture}.png").exists()
+    assert untracked(tmp_path) == {".gitignore", "configs", "docs"}, "what commands write is ignored by git"
+
+
+def untracked(folder: Path) -> set[str]:
+    """What git does not ignore in a folder, with our .gitignore."""
+    shutil.copy(ROOT / ".gitignore", folder)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    listed = ["git", "status", "--porcelain", "--untracked-files=all"]
+    result = subprocess.run(listed, cwd=folder, capture_output=True, text=True, check=True)
+    return {line.removeprefix("?? ") for line in result.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("document", USER_DOCUMENTS)
+def test_lines_of_commands_fit_the_width_of_github(document):
+    lines = "".join(blocks(read(document))).splitlines()
+    assert [line for line in lines if len(line) > 100] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_make_targets_exist(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = read(document)
     assert set(re.findall(r"\bmake ([a-z]+)(?=[ `\n].*)", "\n".join(commands(text)) + "\n")) <= make_targets()
     assert set(re.findall(r"`make ([a-z]+)[^`]*`", text)) <= make_targets()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_files_exist(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = read(document)
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("https://")]
     quoted = re.findall(r"`([^`\s]+)`", text)
     files = [name for name in quoted if name.startswith(PLACES) or re.fullmatch(r"\w+\.(md|toml|txt)", name)]
@@ -107,16 +142,32 @@ def test_links_and_files_exist(document):
     assert [name for name in files if not (ROOT / name).exists()] == []
 
 
-def test_options_named_in_the_readme_are_taken():
-    words = {word.rstrip(".,;") for word in re.findall(r"--config\.[^\s`]+=[^\s`]+", README)}
-    assert len(words) > 5
-    for word in words:
+def test_the_list_of_contents_has_every_section():
+    text = read("README.md")
+    sections = re.findall(r"^##+ (.+)$", text, re.MULTILINE)
+    assert re.findall(r"\[([^]]+)\]\(#([^)]+)\)", text) == [(name, name.lower().replace(" ", "-")) for name in sections]
+
+
+@pytest.mark.parametrize("document", USER_DOCUMENTS)
+def test_options_named_in_the_documents_are_taken(document):
+    words = {word.rstrip(".,;") for word in re.findall(r"--config\.[^\s`]+=[^\s`]+", read(document))}
+    for word in words - {"--config.FIELD=VALUE"}:
         config = load_config(str(ROOT / "configs" / "default.py"))
         override(config, [word])
 
 
+@pytest.mark.parametrize("document", USER_DOCUMENTS)
+def test_commands_named_in_the_documents_exist(document):
+    text = read(document)
+    assert set(re.findall(r"resnet-alexnet ([a-z]+)[ `]", text)) <= set(COMMANDS)
+    modules = {name.removesuffix(".__main__") for name in COMMANDS.values()}
+    assert set(re.findall(r"-m resnet_alexnet\.([\w.]+)", text)) <= modules
+    recipes = re.findall(r"--config=(\w+)[\s:`]", text)
+    assert [name for name in recipes if not (ROOT / "configs" / f"{name}.py").exists()] == []
+
+
 def test_the_table_of_recipes_lists_every_recipe():
-    listed = re.findall(r"^\| \[(\w+)\]\(configs/(\w+)\.py\)", README, re.MULTILINE)
+    listed = re.findall(r"^\| \[(\w+)\]\(\.\./configs/(\w+)\.py\)", read("docs/recipes.md"), re.MULTILINE)
     assert all(name == file for name, file in listed)
     no_recipes = {"__init__", "default", "imagenet"}  # what recipes share
     assert sorted(name for name, _ in listed) == sorted({f.stem for f in (ROOT / "configs").glob("*.py")} - no_recipes)
