@@ -15,7 +15,7 @@ from resnet_alexnet.paths import is_within
 
 @dataclasses.dataclass(frozen=True)
 class LayerCall:
-    """A layer where the forward pass comes to it.
+    """A layer, as the forward pass calls it.
 
     Attributes:
         path: such as stages.0.1.conv1.conv.
@@ -37,9 +37,10 @@ def layer_paths(model: nnx.Module) -> dict[int, str]:
 
 
 def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall]:
-    """The layers in the order of the forward pass; nothing is computed, the model may hold shapes for parameters.
+    """The layers in the order of the forward pass. Nothing is computed.
 
     Args:
+        model: may hold shapes instead of arrays.
         image_shape: (height, width, channels).
     """
     calls: list[LayerCall] = []
@@ -65,19 +66,20 @@ def classifier(calls: Sequence[LayerCall]) -> str:
     """The path of the last linear layer, which gives the logits.
 
     Raises:
-        InputError: a user's own network has none that is called.
+        InputError: the forward pass calls no linear layer, as may be in a user's own network.
     """
     linear = [call.path for call in calls if isinstance(call.layer, Linear | nnx.Linear)]
     if not linear:
-        raise InputError("the network has no linear layer that could be taken for the last one: name a layer")
+        raise InputError("the network calls no linear layer, so there is no last one to choose: name a layer")
     return linear[-1]
 
 
 def freeze(model: nnx.Module, prefixes: Sequence[str]) -> None:
-    """Makes layers work in training as they do in testing: batch normalization by its running statistics, no dropout.
+    """Makes layers behave in training as in tests: batch normalization uses its running statistics, dropout is off.
 
     Args:
-        prefixes: of the paths of these layers.
+        model: is changed.
+        prefixes: paths of layers, or the beginnings of their paths.
     """
     for path, module in nnx.iter_modules(model):
         if isinstance(module, Layer) and is_within(".".join(map(str, path)), prefixes):
