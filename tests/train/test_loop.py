@@ -244,7 +244,7 @@ def test_a_run_with_another_config_is_refused_by_name_and_left_alone(undisturbed
     assert start_in_process(other, workdir) == 2
     errors = capsys.readouterr().err
     assert errors == (
-        f"error: --workdir={workdir} holds a run with another config: model.bn_group is 2, was None; "
+        f"error: --workdir={workdir} has a run with another config: model.bn_group is 2, was None; "
         "optim.momentum is 0.8, was 0.9; seed is 7, was 0\n"
     )
     assert start_in_process(processes.resumable(num_steps=30), workdir) == 2
