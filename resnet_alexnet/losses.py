@@ -1,6 +1,6 @@
-"""Classification losses in float32: softmax and binary cross-entropy, on probabilities and on logits.
+"""Classification losses: softmax and binary cross-entropy, of probabilities and of logits.
 
-Every function is jitted with a static `reduction`, takes any floating dtype and computes in float32.
+The functions are jitted with a static `reduction`. They take any floating dtype and compute in float32.
 """
 
 import functools
@@ -15,9 +15,9 @@ from resnet_alexnet.errors import InputError, check_name
 
 _BINARY_REDUCTIONS = ("mean", "sum_classes", "none")
 _SOFTMAX_REDUCTIONS = ("mean", "none")
-# log(0) counts as this, about the log of the smallest float32, as in torch's binary_cross_entropy.
+# The value of log(0), near the log of the smallest float32, as in torch's binary_cross_entropy.
 _SMALLEST_LOG = -100.0
-# 1 / p is cut here, so that a saturated wrong answer has a large but finite gradient.
+# The smallest p in 1 / p, so that a saturated wrong prediction has a large but finite gradient.
 _SMALLEST_DIVISOR = 1e-12
 
 
@@ -26,17 +26,17 @@ def _float32(*arrays: Num[Array, "..."]) -> list[Float[Array, "..."]]:
     return [jnp.asarray(array, jnp.float32) for array in arrays]
 
 
-def _check_same_shape(what: str, values: Num[Array, "..."], labels: Num[Array, "..."]) -> None:
-    """Raises InputError where `labels` would be broadcast against `values`, such as (n,) against (n, 1)."""
+def _check_same_shape(name: str, values: Num[Array, "..."], labels: Num[Array, "..."]) -> None:
+    """Raises InputError if the shapes differ, so that labels are never broadcast, such as (n,) against (n, 1)."""
     if jnp.shape(values) != jnp.shape(labels):
         raise InputError(
-            f"labels have shape {jnp.shape(labels)} but {what} have shape {jnp.shape(values)}: the two must be equal "
-            "(losses.targets turns integer labels into one column per class, labels[:, None] adds the column)"
+            f"labels have shape {jnp.shape(labels)}, but {name} have shape {jnp.shape(values)} (allowed: equal shapes; "
+            "losses.targets turns integer labels into one column per class, labels[:, None] adds a column)"
         )
 
 
 def _reduce_binary(elementwise: Float[Array, "..."], reduction: str) -> Float[Array, "..."]:
-    """Element-wise losses under `reduction`; a 1-D array has one class."""
+    """Reduces element-wise losses; a 1-D array has one class."""
     if reduction == "none":
         return elementwise
     if reduction == "sum_classes" and elementwise.ndim > 1:
@@ -46,7 +46,7 @@ def _reduce_binary(elementwise: Float[Array, "..."], reduction: str) -> Float[Ar
 
 @jax.custom_jvp
 def _probability_loss(probabilities: Float[Array, "..."], labels: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Element-wise -[y log p + (1 - y) log(1 - p)], finite at 0 and 1 together with its gradient."""
+    """Element-wise -[y log p + (1 - y) log(1 - p)]; value and gradient are finite at 0 and 1."""
     log_p = jnp.maximum(jnp.log(probabilities), _SMALLEST_LOG)
     log_not_p = jnp.maximum(jnp.log1p(-probabilities), _SMALLEST_LOG)
     return -(labels * log_p + (1.0 - labels) * log_not_p)
@@ -54,8 +54,8 @@ def _probability_loss(probabilities: Float[Array, "..."], labels: Float[Array, "
 
 @_probability_loss.defjvp
 def _probability_loss_jvp(primals, tangents):
-    # Automatic differentiation multiplies the cut logarithm's 0 by 1/0, a NaN; clipping p instead would
-    # leave a confident wrong answer without any gradient.
+    # Automatic differentiation multiplies the 0 of the clipped logarithm by 1/0, which gives NaN. Clipping p instead
+    # would give a confident wrong prediction no gradient.
     probabilities, labels = primals
     probabilities_dot, labels_dot = tangents
     by_probability = (1.0 - labels) / jnp.maximum(1.0 - probabilities, _SMALLEST_DIVISOR)
@@ -75,14 +75,14 @@ def binary_cross_entropy(
 ) -> Float[Array, "..."]:
     """Binary cross-entropy -[y log p + (1 - y) log(1 - p)] of probabilities, in nats.
 
-    Prefer `binary_cross_entropy_with_logits` where logits are at hand: near p = 1 float32 rounds 1 - p.
-    A logarithm below -100 counts as -100, so a certain wrong answer costs 100.
+    Use `binary_cross_entropy_with_logits` if there are logits: near p = 1, 1 - p is rounded in float32. Logarithms are
+    clipped at -100, so a certain wrong prediction costs 100.
 
     Args:
-        probabilities: within [0, 1]; outside, the result is NaN.
-        labels: 0, 1 or anything between (soft or multi-label targets), of exactly the probabilities' shape.
-        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
-            rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+        probabilities: in [0, 1]; other values give NaN.
+        labels: 0, 1 or values between (soft or multi-label targets), of the same shape as the probabilities.
+        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the rest (equal
+            to "mean" for a 1-D input, which has one class); "none", element-wise.
 
     Raises:
         InputError: the shapes differ, or the reduction is unknown.
@@ -102,15 +102,15 @@ def binary_cross_entropy_with_logits(
     """Binary cross-entropy -[y logsigmoid(z) + (1 - y) logsigmoid(-z)] of logits, in nats.
 
     Args:
-        logits: any real number; exact also where the sigmoid rounds to 0 or 1.
-        labels: 0, 1 or anything between (soft or multi-label targets), of exactly the logits' shape.
-        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the
-            rest (a 1-D input has one class, so it equals "mean"); "none", element-wise.
+        logits: any real numbers; the loss is exact even if the sigmoid rounds to 0 or 1.
+        labels: 0, 1 or values between (soft or multi-label targets), of the same shape as the logits.
+        reduction: "mean" over all elements; "sum_classes", the sum over the last axis and the mean over the rest (equal
+            to "mean" for a 1-D input, which has one class); "none", element-wise.
 
     Raises:
         InputError: the shapes differ, or the reduction is unknown.
 
-    Departure: both papers train with softmax; logistic units are those of the one-column AlexNet's author code.
+    Departure: both papers train with softmax; logistic units are from the author's code of the one-column AlexNet.
     """
     check_name("reduction", reduction, _BINARY_REDUCTIONS)
     _check_same_shape("logits", logits, labels)
@@ -130,26 +130,26 @@ def softmax_cross_entropy(
 
     Args:
         logits: at least two classes.
-        labels: class numbers, or one row of class weights an image (one-hot or soft).
-        reduction: "mean" over the images, or "none", one loss an image.
+        labels: class numbers, or one row of class weights per image (one-hot or soft).
+        reduction: "mean" over the images, or "none" for one loss per image.
 
     Raises:
-        InputError: labels fit neither form, there is only one class, or the reduction is unknown.
+        InputError: the labels have neither form, there is only one class, or the reduction is unknown.
 
-    Source: [K12 section 3.5] "maximizes the multinomial logistic regression objective"; [H15 section 3.3].
+    Source: [K12] section 3.5 "maximizes the multinomial logistic regression objective"; [H15] section 3.3.
     """
     check_name("reduction", reduction, _SOFTMAX_REDUCTIONS)
     if logits.ndim != 2 or logits.shape[-1] < 2:
         raise InputError(
-            f"softmax_cross_entropy got logits of shape {logits.shape}: it wants (batch, classes) with 2 classes "
-            "or more (a single-logit task uses binary_cross_entropy_with_logits)"
+            f"softmax_cross_entropy got logits of shape {logits.shape} (allowed: (batch, classes) with 2 classes or "
+            "more; use binary_cross_entropy_with_logits for a single logit)"
         )
     is_class_number = jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == logits.shape[:1]
     if not is_class_number:
         _check_same_shape("logits", logits, labels)
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     if is_class_number:
-        # "fill" makes a class number past the last a NaN, where clamping would train on a wrong class; so must -1 be.
+        # "fill" gives NaN for a class number out of range, where clamping would train on a wrong class; -1 included.
         index = jnp.where(labels < 0, logits.shape[-1], labels)
         picked = jnp.take_along_axis(log_probabilities, index[:, None], axis=-1, mode="fill")
         losses = -picked[:, 0]
@@ -159,13 +159,13 @@ def softmax_cross_entropy(
 
 
 def targets(labels: Int[Array, "batch"], num_classes: int) -> Float[Array, "batch columns"]:
-    """Class numbers as float32 targets: one-hot rows, or one column of 0 and 1 for a single-logit binary task.
+    """Converts class numbers to float32 targets: one-hot rows, or a column of 0 and 1 for a single-logit binary task.
 
     Raises:
-        InputError: labels are not a list of integers.
+        InputError: the labels are not integers of shape (batch,).
     """
     if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(f"labels are {labels.dtype}{list(labels.shape)}: targets wants integers of shape (batch,)")
+        raise InputError(f"labels are {labels.dtype}{list(labels.shape)} (allowed: integers of shape (batch,))")
     if num_classes == 1:
         return labels[:, None].astype(jnp.float32)
     return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
@@ -174,7 +174,7 @@ def targets(labels: Int[Array, "batch"], num_classes: int) -> Float[Array, "batc
 def _binary_cross_entropy_of_sigmoid(
     logits: Float[Array, "batch classes"], labels: Num[Array, "batch classes"], *, reduction: str
 ) -> Float[Array, "..."]:
-    """`binary_cross_entropy` of the logits' sigmoid, taken in float32."""
+    """`binary_cross_entropy` of the sigmoid of the logits, computed in float32."""
     return binary_cross_entropy(jax.nn.sigmoid(logits.astype(jnp.float32)), labels, reduction=reduction)
 
 
@@ -188,33 +188,32 @@ LOSSES: dict[str, Callable[..., Float[Array, "..."]]] = {
 def create_loss(
     name: str, *, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Callable[[Array, Array], Float[Array, "batch"]]:
-    """A function of (logits, labels) that gives one float32 loss an image.
+    """Creates a function (logits, labels) -> one float32 loss per image.
 
-    The plain mean of its result over images is the named loss under `reduction`, so a training step takes a
-    mean and an evaluation a masked sum. Labels are class numbers of shape (batch,) or float targets of the
-    logits' shape.
+    The mean of its result over images is the named loss under `reduction`. A training step takes the mean, and an
+    evaluation a masked sum. Labels are class numbers of shape (batch,), or float targets of the shape of the logits.
 
     Args:
-        name: one of `LOSSES`; "binary_cross_entropy" sees sigmoid(logits).
-        reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (classes times larger).
-        label_smoothing: how much of each label is spread evenly over the classes, in [0, 1): y becomes
-            (1 - s) y + s / K, for softmax and for K logistic units alike; a single logit stands for two classes.
+        name: one of `LOSSES`; "binary_cross_entropy" is applied to sigmoid(logits).
+        reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (larger by the number of classes).
+        label_smoothing: the share s of each label that is spread evenly over the K classes, in [0, 1): y becomes
+            (1 - s) y + s / K, for softmax and for logistic units. A single logit stands for two classes.
 
     Raises:
-        InputError: name or reduction is unknown, or the smoothing out of its range; when called, labels and logits do
-            not fit together.
+        InputError: name or reduction is unknown, or label_smoothing is out of its range. The function raises it if
+            labels and logits do not match.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7.
     """
     check_name("loss.name", name, LOSSES)
     if not 0.0 <= label_smoothing < 1.0:
-        raise InputError(f"loss.label_smoothing is {label_smoothing!r} (allowed: 0, for none, up to, not including, 1)")
+        raise InputError(f"loss.label_smoothing is {label_smoothing!r} (allowed: at least 0 and below 1; 0 is off)")
     loss = _create_plain_loss(name, reduction)
     if not label_smoothing:
         return loss
 
     def smoothed_loss(logits: Array, labels: Array) -> Float[Array, "batch"]:
-        # Every one of these losses is linear in the label.
+        # All of these losses are linear in the label.
         evenly = jnp.full(logits.shape, 1.0 / max(logits.shape[-1], 2))
         return (1.0 - label_smoothing) * loss(logits, labels) + label_smoothing * loss(logits, evenly)
 
@@ -222,7 +221,7 @@ def create_loss(
 
 
 def _create_plain_loss(name: str, reduction: str) -> Callable[[Array, Array], Float[Array, "batch"]]:
-    """What `create_loss` gives without smoothing."""
+    """`create_loss` without label smoothing."""
     if name == "softmax_cross_entropy":
         check_name(f"loss.reduction of {name}", reduction, ("mean",))
         return functools.partial(softmax_cross_entropy, reduction="none")
@@ -239,10 +238,11 @@ def _create_plain_loss(name: str, reduction: str) -> Callable[[Array, Array], Fl
 
 
 def chance_loss(name: str, num_classes: int, *, reduction: str = "mean") -> float:
-    """The loss of the best constant answer on balanced classes, in nats: ln(num_classes) for softmax.
+    """The loss of the best constant prediction on balanced classes, in nats: ln(num_classes) for softmax.
 
-    Each of K logistic units answers 1/K; a single logit answers 1/2. A training loss that stays here has not begun to
-    fall.     Neither smoothed nor mixed labels change it: on average over the images they are 1/K each all the same.
+    That prediction is 1/K for each of K logistic units, and 1/2 for a single logit. A training loss that stays at this
+    value has not begun to fall. Label smoothing and mixing do not change it: averaged over images, each label is still
+    1/K.
     """
     if name == "softmax_cross_entropy":
         return math.log(num_classes)

@@ -20,7 +20,7 @@ def test_the_command_draws_a_run_folders_kernels(tmp_path, capsys):
         assert len(np.unique(np.asarray(picture.convert("L")))) > 50
     with pytest.raises(InputError, match=r"--output=kernels\.jpg"):
         kernels.main([f"--workdir={workdir}", "--output=kernels.jpg"])
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         kernels.main([f"--workdir={tmp_path}", f"--output={output}"])
 
 

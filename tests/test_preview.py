@@ -96,7 +96,7 @@ def test_the_command_writes_a_picture(tmp_path, capsys):
         ([*TINY, "--output=nowhere/views.png"], "in a folder that exists"),
         ([*TINY, "--imagse=3"], "did you mean '--images'"),
         ([*TINY, "--config.augment.colour=pca"], "did you mean 'color'"),
-        ([*TINY, "--config.augment.color=pca"], "images of 3 channels"),
+        ([*TINY, "--config.augment.color=pca"], "images with 3 channels"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message):

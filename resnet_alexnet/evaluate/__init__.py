@@ -1,1 +1,1 @@
-"""Testing trained networks as the papers test them."""
+"""Tests trained networks with the papers' test protocols."""

@@ -1,7 +1,4 @@
-"""The views of a photograph that a network is tested on: resized and cropped on the host, in uint8.
-
-Mirror images are made on the device.
-"""
+"""The test views of a photograph: resized and cropped on the host, in uint8. The device adds mirror images."""
 
 import math
 from dataclasses import dataclass
@@ -15,9 +12,9 @@ from resnet_alexnet.errors import InputError
 
 VIEWS = ("center", "ten_crop", "fully_convolutional")
 CORNERS = ("square", "photograph")
-# The shapes of whole photographs besides squares: width over height, or its inverse; those of cameras and screens.
+# Aspect ratios of whole photographs other than squares, longer over shorter side: those of cameras and screens.
 _ASPECTS = (6 / 5, 4 / 3, 3 / 2, 16 / 9, 2)
-_MULTIPLE = 32  # pixels: what the networks for ImageNet shrink to one
+_MULTIPLE = 32  # pixels: the total stride of the networks for ImageNet
 
 Pixels = UInt8[np.ndarray, "height width channels"]
 Views = UInt8[np.ndarray, "views height width channels"]
@@ -25,16 +22,16 @@ Views = UInt8[np.ndarray, "views height width channels"]
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """How one decoded image of any size becomes the views of it at one scale; equal ones give equal views.
+    """Makes the test views of one decoded image at one scale. Equal specs make equal views.
 
     Attributes:
-        views: "center", the central crop. "ten_crop", the four corners and the center. "fully_convolutional", the whole
-            photograph, its longer side as `long_sides` has it.
+        views: "center", the central crop; "ten_crop", the four corners and the center; "fully_convolutional", the whole
+            photograph, with its longer side from `long_sides`.
         size: side of a crop in pixels.
-        scale: pixels to which the shorter side is resized first; None takes images of `size` as they are.
-        corners: where those of "ten_crop" are: of the central "square" ([K12] section 4.1), or of the whole resized
-            "photograph" (torchvision).
-        interpolation: of the resizing, one of `data.geometry.INTERPOLATIONS`.
+        scale: size in pixels to which the shorter side is resized first; None for images of `size`, without resizing.
+        corners: where the corners of "ten_crop" are: in the central "square" ([K12] section 4.1), or in the whole
+            resized "photograph" (torchvision).
+        interpolation: how images are resized, one of `data.images.geometry.INTERPOLATIONS`.
         channels: color channels of the views, 3 or 1; images are converted.
     """
 
@@ -46,15 +43,15 @@ class ViewSpec:
     channels: int
 
     def __call__(self, image: Pixels) -> Views:
-        """The views.
+        """The views of an image.
 
         Raises:
-            InputError: without a scale, an image of another size; or channels that cannot be converted.
-            UnreadableImageError: the image is a mere line, see `data.geometry.check_aspect`.
+            InputError: there is no scale and the image is not of `size`, or its channels cannot be converted.
+            UnreadableImageError: the image is too narrow, see `data.images.geometry.check_aspect`.
         """
         image = with_channels(image, self.channels)
         if self.scale is None:
-            return _as_it_is(image, self.size)[np.newaxis]
+            return _check_size(image, self.size)[np.newaxis]
         if self.views == "fully_convolutional":
             return whole(image, self.scale, self.interpolation)[np.newaxis]
         if self.views == "ten_crop":
@@ -66,7 +63,7 @@ class ViewSpec:
 
 
 def five_crops(image: Pixels, size: int, scale: int, corners: str, interpolation: str) -> Views:
-    """The four corners, and the center as it is by itself. Source: [K12] section 4.1; the central square: section 2."""
+    """The four corners and the central crop. Source: [K12] section 4.1; the central square: section 2."""
     image = geometry.resize_shorter_side(image, scale, interpolation)
     center = geometry.center_crop(image, size, size)
     if corners == "square":
@@ -76,23 +73,23 @@ def five_crops(image: Pixels, size: int, scale: int, corners: str, interpolation
 
 
 def long_sides(scale: int) -> tuple[int, ...]:
-    """The six or fewer longer sides, in pixels, that whole photographs of a shorter side of `scale` may have.
+    """The longer sides, at most six, in pixels, that whole photographs with a shorter side of `scale` pixels can have.
 
-    The shorter side is the scale to the pixel, even where 32 does not divide it, and so is a square's other side. A
-    longer one is a multiple of 32, near to the scale times 6/5, 4/3, 3/2, 16/9 or 2. Upright and lying these are 11
-    shapes a scale at most.
+    The shorter side is always the scale, even if it is not a multiple of 32; so is the longer side of a square. Other
+    longer sides are multiples of 32 near the scale times 6/5, 4/3, 3/2, 16/9 or 2. With portrait and landscape this
+    makes at most 11 shapes per scale.
     """
     return tuple(sorted({scale} | {max(scale, round(scale * aspect / _MULTIPLE) * _MULTIPLE) for aspect in _ASPECTS}))
 
 
 def whole(image: Pixels, scale: int, interpolation: str) -> Pixels:
-    """The whole photograph in one of few shapes: resized to the one whose aspect ratio is nearest in logarithm.
+    """Resizes a whole photograph to one of few shapes: the one with the nearest aspect ratio, by its logarithm.
 
-    That stretches one side by 13 % at most at scales from 224 on, by more where a scale has fewer shapes; of a
-    photograph that is longer than the longest shape the ends are cut off first.
+    At scales of 224 and above this stretches one side by at most 13 %; smaller scales have fewer shapes and stretch
+    more. If a photograph is longer than the longest shape, its ends are cut off first.
 
-    Source: Simonyan and Zisserman 2015 (VGG) section 3.2, the test that [H15] section 3.4 cites. Departure: there every
-    photograph keeps its own shape.
+    Source: Simonyan and Zisserman 2015 (VGG) section 3.2, the test that [H15] section 3.4 cites.
+    Departure: there each photograph keeps its own shape.
     """
     height, width = image.shape[:2]
     geometry.check_aspect(height, width)
@@ -107,26 +104,26 @@ def whole(image: Pixels, scale: int, interpolation: str) -> Pixels:
 
 
 def with_channels(image: Pixels, channels: int) -> Pixels:
-    """The image in gray (1 channel) or color (3): color as luma by ITU-R BT.601, gray as three equal channels.
+    """Converts an image to gray (1 channel, luma by ITU-R BT.601) or to color (3 channels, equal for gray images).
 
     Raises:
-        InputError: any other number of channels.
+        InputError: another number of channels.
     """
     own = image.shape[2]
     if own == channels:
         return image
     if {own, channels} != {1, 3}:
-        raise InputError(f"the image has {own} channels, the network takes {channels}")
+        raise InputError(f"the image has {own} channels, but the network takes {channels} (allowed: 1 or 3)")
     if channels == 3:
         return np.repeat(image, 3, axis=2)
     return np.asarray(Image.fromarray(image).convert("L"))[:, :, np.newaxis]
 
 
-def _as_it_is(image: Pixels, size: int) -> Pixels:
+def _check_size(image: Pixels, size: int) -> Pixels:
     height, width = image.shape[:2]
     if (height, width) != (size, size):
         raise InputError(
-            f"the image has {width} x {height} pixels, but the network takes images of {size} x {size} as they are: "
-            f"give a scale of {size} or more, to which the shorter side is resized before a crop"
+            f"the image has {width} x {height} pixels, but the network takes {size} x {size} without resizing: "
+            f"set scales to {size} or more, to which the shorter side is resized before a crop"
         )
     return image

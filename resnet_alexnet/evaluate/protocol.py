@@ -1,4 +1,4 @@
-"""How networks are tested: the views of an image, the scales, and what is averaged over them."""
+"""Test protocols: the views of an image, the scales, and how results are averaged over them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,25 +16,25 @@ LARGEST_SCALE = 4096  # pixels
 
 @dataclass(frozen=True)
 class TestProtocol:
-    """A way to test, the same for every network and image.
+    """A test protocol, the same for all networks and images.
 
     Attributes:
-        views: "center", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section 3.2,
-            [H15] section 3.4); see `views.ViewSpec`.
-        scales: pixels to which the shorter side is resized, each in turn; 224, 256, 384, 480 and 640 in [H15] section 3.4.
-            Empty: each network's own.
-        average: what is averaged over views and scales, with equal weights: "probabilities", or "logits", which become
-            probabilities then. Over the positions of a whole photograph the models average logits, or what makes them.
+        views: "center", "ten_crop" ([K12] section 4.1) or "fully_convolutional" (Simonyan and Zisserman 2015 section
+            3.2, [H15] section 3.4); see `crops.ViewSpec`.
+        scales: sizes in pixels to which the shorter side is resized, one after another; 224, 256, 384, 480 and 640 in
+            [H15] section 3.4. Empty: each network's own scale.
+        average: what to average over views and scales, with equal weights: "probabilities", or "logits", which become
+            probabilities afterwards. Over the positions of a whole photograph the models average logits or features.
         scores: how logits become probabilities, "softmax" or "sigmoid"; empty: each network's own.
-        flip: test the mirror image of every view too; None: with ten crops, which are five and their mirror images, and
-            with whole photographs, as both sources do, but not with the center.
-        corners: of ten crops, see `views.ViewSpec`.
+        flip: also test the mirror image of each view. None: yes for ten crops, which are five crops and their mirror
+            images, and for whole photographs, as both sources do; no for the center.
+        corners: the corners of ten crops, see `crops.ViewSpec`.
 
     Raises:
-        InputError: a value that is not allowed.
+        InputError: the value of a field is not allowed.
     """
 
-    __test__ = False  # it is not a test case, as pytest would take it for by its name
+    __test__ = False  # keeps pytest from collecting this class as a test
 
     views: str = "center"
     scales: tuple[int, ...] = ()
@@ -44,19 +44,21 @@ class TestProtocol:
     corners: str = "square"
 
     def __post_init__(self):
-        for what, allowed in (("views", VIEWS), ("average", AVERAGES), ("corners", CORNERS)):
-            check_name(what, getattr(self, what), allowed)
+        for name, allowed in (("views", VIEWS), ("average", AVERAGES), ("corners", CORNERS)):
+            check_name(name, getattr(self, name), allowed)
         if self.scores:
             check_name("scores", self.scores, SCORES)
         if self.views == "ten_crop" and self.flip is False:
-            raise InputError("flip=False with views='ten_crop': ten crops are five and their mirror images")
+            raise InputError(
+                "flip=False conflicts with views='ten_crop', five crops and their mirror images: leave flip out"
+            )
         for scale in self.scales:
             if not 1 <= scale <= LARGEST_SCALE or self.scales.count(scale) > 1:
                 raise InputError(f"scales={self.scales} (allowed: pixels from 1 to {LARGEST_SCALE}, each once)")
 
     @property
     def mirrored(self) -> bool:
-        """Whether the mirror image of every view is tested too."""
+        """Whether the mirror image of each view is also tested."""
         return self.views != "center" if self.flip is None else self.flip
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class TestProtocol:
         return {**asdict(self), "scales": list(self.scales), "mirrored": self.mirrored}
 
     def view_specs(self, network: ModelSpec) -> tuple[ViewSpec, ...]:
-        """How an image becomes what `network` sees, one a scale.
+        """The view specs for `network`, one per scale.
 
         Raises:
             InputError: a scale is missing, or too small for the network's crops.
@@ -74,12 +76,12 @@ class TestProtocol:
             if scale is None and self.views != "center":
                 raise InputError(
                     f"views={self.views!r} needs scales for {network.model}, which takes images of "
-                    f"{preprocessing.image_size} pixels as they are"
+                    f"{preprocessing.image_size} pixels without resizing: set scales"
                 )
             if scale is not None and scale < preprocessing.image_size and self.views != "fully_convolutional":
                 raise InputError(
-                    f"scales={scale}: the crops of {preprocessing.image_size} pixels that {network.model} takes do not "
-                    f"fit (allowed: {preprocessing.image_size} or more)"
+                    f"scales={scale} is smaller than the crops of {preprocessing.image_size} pixels that "
+                    f"{network.model} takes (allowed: {preprocessing.image_size} or more)"
                 )
         return tuple(
             ViewSpec(
@@ -94,10 +96,10 @@ class TestProtocol:
         )
 
     def model_options(self, network: ModelSpec) -> dict[str, Any]:
-        """The options that the network's model needs to be tested so.
+        """The options that the network's model needs for this protocol.
 
         Raises:
-            InputError: it cannot be, or not at a scale this small.
+            InputError: the model does not support the views, or a scale is too small for it.
         """
         if self.views != "fully_convolutional":
             return {}

@@ -1,6 +1,7 @@
-"""What scores say: error rates with intervals, by class and between classes, and a test of two against each other.
+"""Reports on scores: errors with confidence intervals, per class and between classes, and a test of two networks.
 
-Errors are in percent. On ties the lower class comes first, and an image without an answer is an error, as in `metrics`.
+Errors are in percent. On ties the lower class comes first, and an image without a prediction is an error, as in
+`metrics`.
 """
 
 import math
@@ -16,58 +17,59 @@ from resnet_alexnet.metrics import top_errors
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-NO_ANSWER = -1
+NO_PREDICTION = -1
 
 
 def report(scores: Scores) -> dict[str, Any]:
     """The report of a split, as JSON values.
 
     Returns:
-        "images"; "top1_error" and, from five classes on, "top5_error", each with "top1_interval" or "top5_interval"
-        (95 %, Wilson); "without_answer", images with a NaN; "per_class", for each class its images and their top-1
-        error (None where it has none); "confusions", [class, answer, images] for wrong answers, the most frequent
-        first; and "settings".
+        "images"; "top1_error" and, for five classes or more, "top5_error", each with "top1_interval" or "top5_interval"
+        (95 %, Wilson); "without_prediction", the number of images with a NaN; "per_class", the number of images of each
+        class and their top-1 error (None without images); "confusions", [class, prediction, images] for wrong
+        predictions, the most frequent first; and "settings".
     """
     errors = top_errors(scores.scores, scores.labels)
-    rates: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, wrong in errors.items():
-        rates[f"{name}_error"] = 100 * float(wrong.mean())
-        rates[f"{name}_interval"] = wilson_interval(int(wrong.sum()), len(wrong))
+        values[f"{name}_error"] = 100 * float(wrong.mean())
+        values[f"{name}_interval"] = wilson_interval(int(wrong.sum()), len(wrong))
     images = np.bincount(scores.labels, minlength=len(scores.classes))
     wrong = np.bincount(scores.labels[errors["top1"]], minlength=len(scores.classes))
     return {
         "images": len(scores.labels),
         "classes": len(scores.classes),
-        **rates,
+        **values,
         "confidence": CONFIDENCE,
-        "without_answer": int((answers(scores) == NO_ANSWER).sum()),
+        "without_prediction": int((predictions(scores) == NO_PREDICTION).sum()),
         "per_class": {
             name: {"images": int(count), "top1_error": 100 * int(bad) / int(count) if count else None}
             for name, count, bad in zip(scores.classes, images, wrong, strict=True)
         },
         "confusions": [
-            [scores.classes[label], scores.classes[answer], count]
-            for label, answer, count in confusions(confusion_matrix(scores))
+            [scores.classes[label], scores.classes[prediction], count]
+            for label, prediction, count in confusions(confusion_matrix(scores))
         ],
         "settings": scores.settings,
     }
 
 
-def answers(scores: Scores) -> Int[np.ndarray, "images"]:
-    """The best class of each image, NO_ANSWER for a row with a NaN."""
-    return np.where(np.isnan(scores.scores).any(axis=1), NO_ANSWER, scores.scores.argmax(axis=1))
+def predictions(scores: Scores) -> Int[np.ndarray, "images"]:
+    """The predicted class of each image; NO_PREDICTION for a row with a NaN."""
+    return np.where(np.isnan(scores.scores).any(axis=1), NO_PREDICTION, scores.scores.argmax(axis=1))
 
 
 def confusion_matrix(scores: Scores) -> Int[np.ndarray, "classes classes"]:
-    """How many images of each class (row) got each answer (column); those without an answer are left out."""
+    """The number of images by class (row) and prediction (column), without the images that have no prediction."""
     matrix = np.zeros((len(scores.classes),) * 2, np.int64)
-    given = answers(scores)
-    np.add.at(matrix, (scores.labels[given != NO_ANSWER], given[given != NO_ANSWER]), 1)
+    predicted = predictions(scores)
+    valid = predicted != NO_PREDICTION
+    np.add.at(matrix, (scores.labels[valid], predicted[valid]), 1)
     return matrix
 
 
 def confusions(matrix: Int[np.ndarray, "classes classes"]) -> list[tuple[int, int, int]]:
-    """(class, answer, images) for every pair of different classes with images, the most first."""
+    """(class, prediction, images) for each pair of different classes that has images, the most frequent first."""
     wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     rows, columns = np.nonzero(wrong)
     found = zip(rows.tolist(), columns.tolist(), wrong[rows, columns].tolist(), strict=True)
@@ -75,23 +77,23 @@ def confusions(matrix: Int[np.ndarray, "classes classes"]) -> list[tuple[int, in
 
 
 def wilson_interval(count: int, total: int) -> list[float]:
-    """The 95 % interval of a rate, in percent. Source: Wilson 1927, "Probable inference"."""
-    rate, spread = count / total, _Z**2 / total
-    middle = (rate + spread / 2) / (1 + spread)
-    half = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
+    """The 95 % confidence interval of a proportion, in percent. Source: Wilson 1927, "Probable inference"."""
+    proportion, spread = count / total, _Z**2 / total
+    middle = (proportion + spread / 2) / (1 + spread)
+    half = math.sqrt(proportion * (1 - proportion) * spread + spread**2 / 4) / (1 + spread)
     return [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
 
 
 def compare(scores: Scores, other: Scores) -> dict[str, Any]:
-    """Whether two networks' top-1 errors on the same images differ, by McNemar's exact test, as JSON values.
+    """Tests whether the top-1 errors of two networks on the same images differ, by McNemar's exact test.
 
     Returns:
-        "difference", error of `scores` less that of `other`, in percent of the images, with "difference_interval"
-        (95 %); "p_value", how probable so unequal a split of the images that one alone gets wrong is by chance;
-        "only_this_wrong", "only_other_wrong", "both_wrong", "both_right", in images.
+        JSON values: "difference", the error of `scores` minus that of `other`, in percent of the images, with
+        "difference_interval" (95 %); "p_value", the probability that the images that only one of them gets wrong split
+        at least as unequally by chance; "only_this_wrong", "only_other_wrong", "both_wrong", "both_right", in images.
 
     Raises:
-        InputError: they are of different splits or classes.
+        InputError: the scores are of different splits or classes.
 
     Source: McNemar 1947; Dietterich 1998, "Approximate statistical tests for comparing supervised classification
         learning algorithms", for networks.
@@ -119,10 +121,10 @@ def _percent(wrong: Bool[np.ndarray, "images"]) -> float:
 
 
 def paired_interval(only_this: int, only_other: int, total: int) -> list[float]:
-    """The 95 % interval of the difference of two rates of the same images, in percent.
+    """The 95 % confidence interval of the difference of two errors on the same images, in percent.
 
-    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions": Wald's, with
-        half an image added to each of the four counts.
+    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions": Wald's
+        interval, with half an image added to each of the four counts.
     """
     this, other, total = only_this + 0.5, only_other + 0.5, total + 2
     difference = (this - other) / total

@@ -1,9 +1,9 @@
-"""Scores of images by any number of networks, views and scales, in one pass.
+"""Scores images with any number of networks, views and scales, in one pass.
 
-An image is read and decoded once. Its views wait with others of the same shape until they fill a step; then they go to
-the devices once, and through every network that wants them. So there is one program a network and shape, whatever the
-sizes of the photographs, and no result depends on the order in which steps fill. The host holds up to one step's views
-of every shape.
+Each image is read and decoded once. Views of the same shape are collected until they fill a batch. The batch is sent to
+the devices once and runs through each network that uses these views. So there is one compiled program per network and
+shape, for any sizes of photographs, and the results do not depend on the order in which batches fill. The host holds at
+most one batch of views per shape.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ from resnet_alexnet.paths import Tree
 from resnet_alexnet.pretrained.network import TrainedModel, probabilities
 
 PRECISIONS = ("float32", "bfloat16")
-_IMAGES_AHEAD = 64  # decoded, with all their views, and not yet taken
-_FINISHED_AT_ONCE = 4096  # images whose mean logits become probabilities together
+_IMAGES_AHEAD = 64  # images that are decoded ahead, with all their views
+_FINISHED_AT_ONCE = 4096  # images per call that turns mean logits into probabilities
 
-Plan = dict[ViewSpec, list[tuple[int, int]]]  # the networks that want these views, and the number of their scale
+Plan = dict[ViewSpec, list[tuple[int, int]]]  # view spec -> (index of a network that uses it, index of the scale)
 
 
 def score_images(
@@ -48,26 +48,26 @@ def score_images(
     progress: ProgressFn = no_progress,
     where: Callable[[int], str] = "image {}".format,
 ) -> Float32[np.ndarray, "networks count classes"]:
-    """The probabilities that each network gives each image.
+    """Computes the class probabilities of images with each network.
 
     Args:
-        networks: of any models, sizes and preprocessing, with the same classes.
-        read: gives a decoded image, by number from 0, or None for one to leave out; called by threads.
-        count: images.
+        networks: the networks, of any models, sizes and preprocessing, but with the same classes.
+        read: (index of an image, from 0) -> the decoded image, or None to skip it; called by several threads.
+        count: the number of images.
         protocol: views, scales and averaging.
         mesh: the devices.
-        batch_size: images a step over all devices, of one view of the network's own size; of more or larger views
-            proportionally fewer, but one a device.
-        precision: of the networks' arithmetic, one of PRECISIONS; the scores are float32.
-        progress: shows how many images are read.
-        where: what to call an image in an error.
+        batch_size: images per step over all devices, for one view of the network's own size. For more or larger views
+            it is reduced in proportion, to at least one image per device.
+        precision: compute dtype of the networks, one of PRECISIONS; the scores are float32.
+        progress: shows the number of images read.
+        where: (index of an image) -> its name in error messages.
 
     Returns:
-        Float32, four bytes a score; NaN for an image that is left out.
+        Probabilities in float32; NaN for an image that is skipped.
 
     Raises:
-        InputError: networks with different classes, or one that cannot be tested so; an image of a size that no
-            network takes.
+        InputError: networks have different classes or do not support the protocol, or an image has a size that a
+            network does not take.
     """
     check_name("precision", precision, PRECISIONS)
     classes = _common_classes(networks)
@@ -94,10 +94,10 @@ def score_images(
 
 
 def _common_classes(networks: Sequence[TrainedModel]) -> tuple[str, ...]:
-    """The classes of all the networks.
+    """The classes that all networks share.
 
     Raises:
-        InputError: one has others, or another number of logits than of classes.
+        InputError: networks differ in their classes, or the logits of a network do not match its classes.
     """
     titles = [f"network {number} ({network.spec.model})" for number, network in enumerate(networks, start=1)]
     classes = networks[0].spec.preprocessing.classes
@@ -105,7 +105,7 @@ def _common_classes(networks: Sequence[TrainedModel]) -> tuple[str, ...]:
         spec = network.spec
         check_classes(spec.preprocessing.classes, classes, what=title, than=titles[0])
         if max(2, spec.num_logits) != len(classes):
-            raise InputError(f"{title} has {spec.num_logits} logits, but names {len(classes)} classes")
+            raise InputError(f"{title} has {spec.num_logits} logits, but {len(classes)} class names")
     return classes
 
 
@@ -120,7 +120,7 @@ def _plan(networks: Sequence[TrainedModel], protocol: TestProtocol) -> Plan:
 def _views(
     index: int, *, read: Callable[[int], Pixels | None], view_specs: Sequence[ViewSpec], where: Callable[[int], str]
 ) -> tuple[int, list[tuple[ViewSpec, Views]]]:
-    """All views of an image; none of one that is left out."""
+    """The index and all views of an image; no views if the image is skipped."""
     image = read(index)
     try:
         return index, [] if image is None else [(view_spec, view_spec(image)) for view_spec in view_specs]
@@ -131,16 +131,19 @@ def _views(
 def _rows(
     view_spec: ViewSpec, shape: tuple[int, ...], *, batch_size: int, mirrored: bool, devices: int, count: int
 ) -> int:
-    """Images a step whose views have this shape: a multiple of the devices, at least one each, no more than needed."""
+    """Images per step for views of this shape: a multiple of the devices, at least one each, no more than needed."""
     views, height, width, _ = shape
-    wanted = batch_size * view_spec.size**2 // (views * (1 + mirrored) * height * width)
-    return min(max(1, wanted // devices), -(-count // devices)) * devices
+    rows = batch_size * view_spec.size**2 // (views * (1 + mirrored) * height * width)
+    return min(max(1, rows // devices), -(-count // devices)) * devices
 
 
 def _batches(
     examples: Iterable[tuple[int, list[tuple[ViewSpec, Views]]]], rows: Callable[[ViewSpec, tuple[int, ...]], int]
 ) -> Iterator[tuple[tuple[ViewSpec, list[int]], dict[str, UInt8[np.ndarray, "rows views height width channels"]]]]:
-    """Views of one geometry and shape with their images' indices, as steps fill; at the end the others, filled up."""
+    """Yields batches of views of one spec and shape, with the indices of their images, as they fill.
+
+    At the end it yields the batches that are not full, padded with zeros.
+    """
     waiting: dict[tuple[ViewSpec, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
     for index, views in examples:
         for view_spec, pixels in views:
@@ -158,7 +161,7 @@ def _batches(
 def _create_scorer(
     network: TrainedModel, protocol: TestProtocol, mesh: parallel.Mesh, dtype: jnp.dtype
 ) -> Callable[[jax.Array], jax.Array]:
-    """The network on the devices: from UInt8 (rows, views, height, width, channels) to Float32 (rows, classes)."""
+    """Puts a network on the devices: UInt8 (rows, views, height, width, channels) -> Float32 (rows, classes)."""
     spec = network.spec
     step = partial(
         score_step,
@@ -181,9 +184,9 @@ def score_step(
     mirrored: bool,
     finish: Callable[[jax.Array], jax.Array],
 ) -> Float[Array, "rows classes"]:
-    """The mean over an image's views, and their mirror images, of what `finish` makes of the logits.
+    """Applies `finish` to the logits of all views of an image, and their mirror images, and averages the results.
 
-    Mirror images are those of the normalized views, as in training.
+    The normalized views are mirrored, as in training.
     """
     rows, views = images.shape[:2]
     x = normalize(images.reshape(rows * views, *images.shape[2:]))
@@ -199,14 +202,14 @@ def _scores(network: TrainedModel, protocol: TestProtocol) -> str:
 
 
 def _pairs(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
-    """Logits of the classes: a single one stands for the second of two."""
+    """One logit per class: a single logit is that of the second of two classes."""
     return jnp.concatenate([-logits, logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
 def _to_probabilities(
     logits: Float32[np.ndarray, "count classes"], network: TrainedModel, protocol: TestProtocol
 ) -> None:
-    """Replaces mean logits, as `_pairs` gives them, by the probabilities they stand for."""
+    """Replaces mean logits, from `_pairs`, by probabilities, in place."""
     first = 1 if network.spec.num_logits == 1 else 0
     for start in range(0, len(logits), _FINISHED_AT_ONCE):
         block = logits[start : start + _FINISHED_AT_ONCE]
@@ -214,9 +217,10 @@ def _to_probabilities(
 
 
 class _Means:
-    """Each image's mean over the scales, taken in their order once all are there, in whatever order they come.
+    """Averages the results of each image over the scales.
 
-    What waits for more scales is little: the images of the steps that are not yet full.
+    Results may arrive in any order; the mean is taken in the order of the scales once all are there, so it does not
+    depend on the order. Few images wait for more scales: those in batches that are not full yet.
     """
 
     def __init__(self, shape: tuple[int, int, int], *, scales: int):
@@ -225,17 +229,17 @@ class _Means:
         self._parts: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
     def add(self, network: int, scale: int, indices: Sequence[int], results: jax.Array) -> None:
-        """Takes the results of a step; rows behind the last index are filling."""
+        """Adds the results of a batch; rows after the last index are padding."""
         for index, row in zip(indices, np.asarray(results), strict=False):
             parts = self._parts.setdefault((network, index), {})
-            parts[scale] = row.copy()  # or it would keep the whole step
+            parts[scale] = row.copy()  # a view would keep the whole batch in memory
             if len(parts) == self._scales:
                 del self._parts[network, index]
                 ordered = [parts[number] for number in range(self._scales)]
                 self._values[network, index] = np.mean(ordered, axis=0, dtype=np.float64)
 
     def finish(self) -> Float32[np.ndarray, "networks count classes"]:
-        """All means."""
+        """The means of all images; NaN for images without results."""
         if self._parts:
-            raise RuntimeError(f"{len(self._parts)} images lack a scale: a step was lost")
+            raise RuntimeError(f"{len(self._parts)} images lack a scale: a batch was lost")
         return self._values

@@ -1,4 +1,4 @@
-"""Scores of a whole split of a data set."""
+"""Scores a whole split of a data set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,21 @@ from resnet_alexnet.pretrained.network import TrainedModel
 def score_split(
     networks: Mapping[str, TrainedModel], split: str, source: Source, *, settings: Mapping[str, Any], **options: Any
 ) -> dict[str, Scores]:
-    """The scores of every network, by its name, on every image of a split.
+    """Scores all images of a split with each network.
 
     Args:
-        networks: see `score_images`.
-        split: its name, which goes before the images' names: those of arrays are mere numbers.
-        source: the split, its images whole, as `inputs.read_split` opens it.
-        settings: what to note of how the scores were made, besides the network.
-        options: those of `score_images`: procedure, mesh, batch_size, precision and track.
+        networks: the networks by name.
+        split: the name of the split. It precedes the image names, which for arrays are only numbers.
+        source: the split, with whole images, from `inputs.read_split`.
+        settings: settings to store with the scores in addition to the description of the network.
+        **options: options of `score_images`: protocol, mesh, batch_size, precision and progress.
+
+    Returns:
+        The scores by the name of the network.
 
     Raises:
-        InputError: classes that are not those of the split, an image that cannot be read; or see `score_images`.
+        InputError: the classes of a network differ from those of the split, an image cannot be read, or `score_images`
+            raises it.
     """
     for name, network in networks.items():
         check_classes(network.spec.preprocessing.classes, source.classes, what=name, than="the data")
@@ -33,7 +37,7 @@ def score_split(
     names = [""] * len(source)
 
     def read(index: int) -> Pixels:
-        # Beside the image: of some sets label and name are known only as its record is read.
+        # Label and name are stored here because in some data sets they are known only once the image is read.
         image, labels[index] = source.example(index)
         names[index] = source.where(index)
         return image

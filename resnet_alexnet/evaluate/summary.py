@@ -1,4 +1,4 @@
-"""A report in a few rows, for a terminal."""
+"""A short summary of a report, for the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from resnet_alexnet.data.readers.imagenet_classes import display_name
 
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """The rows, name and value, of what `report.report` gives, with "parts" and "against" where they are."""
+    """The rows, (name, value), of the summary of a `report.report`, with "parts" and "against" if it has them."""
     made_by = result["settings"].get("mean_of", [result["settings"]])
     protocols = dict.fromkeys(map(_format_protocol, made_by))
     rows: list[tuple[str, object]] = [
@@ -16,13 +16,16 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     ]
     rows += [(name, _format_errors(part)) for name, part in result.get("parts", {}).items()]
     rows.append(("error", _format_errors(result)))
-    if result["without_answer"]:
-        rows.append(("without answer", f"{result['without_answer']:,} images, whose scores are no numbers"))
+    if result["without_prediction"]:
+        rows.append(("not classified", f"{result['without_prediction']:,} images, whose scores are NaN"))
     if result["confusions"]:
-        label, answer, count = result["confusions"][0]
+        label, prediction, count = result["confusions"][0]
         images = result["per_class"][label]["images"]
         rows.append(
-            ("confused most", f"{display_name(label)} taken for {display_name(answer)}, {count:,} of {images:,}")
+            (
+                "most confused",
+                f"{display_name(label)} classified as {display_name(prediction)}, {count:,} of {images:,}",
+            )
         )
     if "against" in result:
         against = result["against"]
@@ -33,7 +36,7 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
                 "difference",
                 f"{against['difference']:+.2f} points (95 %: {low:+.2f} to {high:+.2f}), p = {against['p_value']:.2g}",
             ),
-            ("wrong alone", f"{against['only_this_wrong']:,} images, the other {against['only_other_wrong']:,}"),
+            ("only one wrong", f"{against['only_this_wrong']:,} images, the other {against['only_other_wrong']:,}"),
         ]
     return rows
 
@@ -50,5 +53,5 @@ def _format_errors(part: Mapping[str, Any]) -> str:
 def _format_protocol(made: Mapping[str, Any]) -> str:
     views = str(made.get("views")).replace("_", " ")
     scales = ", ".join(map(str, made.get("scales") or ())) or "the network's own"
-    mirrored = ", mirrored too" if made.get("mirrored") else ""
+    mirrored = ", with mirror images" if made.get("mirrored") else ""
     return f"{views}{mirrored}, scale {scales}, mean of {made.get('average')}"

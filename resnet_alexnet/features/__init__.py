@@ -1,1 +1,1 @@
-"""Looks inside a trained network: features at any layer, nearest neighbors, first kernels."""
+"""Features of a trained network: at any layer, their nearest neighbors, and the first kernels."""

@@ -1,4 +1,4 @@
-"""Looks inside a trained network: features at a layer for a whole data set, their nearest neighbors, its kernels."""
+"""Extracts the features of a data set at a layer of a trained network."""
 
 import dataclasses
 import math
@@ -22,18 +22,18 @@ from resnet_alexnet.pretrained.network import TrainedModel
 
 INPUT = ":input"
 POOLS = ("none", "mean")
-MOST_MEMORY = 0.5  # of the machine's, that features may take
+MOST_MEMORY = 0.5  # the share of the machine's memory that features may take
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureLayer:
-    """Where features are taken: at a layer's output, or at its input.
+    """A layer whose output or input are the features.
 
     Attributes:
-        path: the layer, such as stages.0.1.conv1.conv.
-        at_input: take what goes into it.
-        pool: "none" takes maps whole, "mean" their mean over the positions.
-        shape: of one image's features; a map of one position, and a mean, is a vector.
+        path: the path of the layer, such as stages.0.1.conv1.conv.
+        at_input: whether the features are the input of the layer, else its output.
+        pool: "none" for whole feature maps, "mean" for their mean over positions.
+        shape: shape of the features of one image. A map with one position, or its mean, is a vector.
     """
 
     path: str
@@ -43,11 +43,11 @@ class FeatureLayer:
 
     @property
     def name(self) -> str:
-        """The layer as `find_layer` takes it."""
+        """The name that `find_layer` takes."""
         return self.path + INPUT * self.at_input
 
     def take(self, value: Float[Array, "batch ..."]) -> Float32[Array, "batch ..."]:
-        """The features of what was seen at the layer."""
+        """Converts the output or input of the layer to features."""
         value = value.astype(jnp.float32)
         if self.pool == "mean" and value.ndim == 4:
             value = value.mean((1, 2))
@@ -55,18 +55,18 @@ class FeatureLayer:
 
 
 def find_layer(network: TrainedModel, name: str = "", *, pool: str = "none") -> FeatureLayer:
-    """Where to take features in a network.
+    """Finds the layer of a network to take features from.
 
     Args:
         network: the network.
-        name: a layer's path as the summary has it; with ":input" behind it, what goes into the layer. Empty: what goes
-            into the last linear layer, the last hidden features.
+        name: the path of a layer, as in the summary of the model, for its output; followed by ":input", for its input.
+            Empty for the input of the classifier, the last hidden features.
         pool: see `FeatureLayer`.
 
     Raises:
-        InputError: there is no such layer, the nearest is named; or an unknown pool.
+        InputError: the layer does not exist (the message names the nearest), or `pool` is unknown.
 
-    Source: [K12] section 6.1, the last hidden layer's 4096 numbers.
+    Source: [K12] section 6.1, the 4096 features of the last hidden layer.
     """
     check_name("--pool", pool, POOLS)
     size, channels = network.spec.preprocessing.image_size, network.spec.preprocessing.channels
@@ -76,7 +76,7 @@ def find_layer(network: TrainedModel, name: str = "", *, pool: str = "none") -> 
     if path not in calls:
         raise InputError(
             f"--layer={name}: {network.spec.model} has no such layer{nearest(path, calls)} "
-            f"(allowed: {', '.join(list(calls)[:3])} and so on; --help says how to list them)"
+            f"(allowed: {', '.join(list(calls)[:3])} and others; --help says how to list them)"
         )
     at_input = name.endswith(INPUT)
     shape = calls[path].input_shape if at_input else calls[path].output_shape
@@ -86,19 +86,19 @@ def find_layer(network: TrainedModel, name: str = "", *, pool: str = "none") -> 
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this machine has."""
+    """The memory of this machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_memory(layer: FeatureLayer, count: int, *, memory: int) -> None:
-    """Raises InputError where the features of `count` images take too much of the machine's memory, in bytes."""
+    """Raises InputError if the features of `count` images take too much of `memory`, the machine's memory in bytes."""
     needed = 4 * count * math.prod(layer.shape)
     if needed > MOST_MEMORY * memory:
         shape = " x ".join(map(str, layer.shape))
         raise InputError(
             f"--layer={layer.name}: {count:,} images of {shape} float32 numbers take {needed / 2**30:,.1f} GiB, more "
-            f"than half of this machine's {memory / 2**30:,.1f} GiB: --pool=mean takes the mean over positions, and "
-            "later layers are smaller"
+            f"than half of this machine's {memory / 2**30:,.1f} GiB: set --pool=mean for the mean over positions, or "
+            "choose a later layer, which is smaller"
         )
 
 
@@ -112,16 +112,19 @@ def collect(
     progress: ProgressFn = no_progress,
     name: str = "images",
 ) -> tuple[Float32[np.ndarray, "images ..."], Int[np.ndarray, "images"]]:
-    """Features of all images of a source, in its order, and their labels.
+    """Extracts the features of all images of a source.
 
     Args:
         network: the network.
-        source: the images, of the size and the views that the network takes.
-        layer: where the features are taken.
-        batch_size: images a step; rounded up to a multiple of the number of devices. No result depends on it.
+        source: the images, already cropped to the size that the network takes.
+        layer: where to take the features.
+        batch_size: images per step, rounded up to a multiple of the number of devices. Results do not depend on it.
         mesh: the devices.
-        progress: shows how far it is.
-        name: what to call the images there.
+        progress: shows the progress.
+        name: the name of the images in the progress display.
+
+    Returns:
+        The features and the labels, in the order of the source.
     """
     batch_size = math.ceil(batch_size / mesh.size) * mesh.size
     step = parallel.parallel_rows(_create_step(network, layer), mesh)
@@ -142,7 +145,7 @@ def collect(
 
 
 def _create_step(network: TrainedModel, layer: FeatureLayer) -> Callable[[Tree, Tree, dict[str, jax.Array]], jax.Array]:
-    """The features of a batch; the layers behind it are not part of the compiled program."""
+    """Creates the function that computes the features of a batch. Later layers are not part of the compiled program."""
     graphdef, normalize = network.spec.graphdef(), network.spec.preprocessing.normalize
 
     def step(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The kernels of the first convolution as a picture."""
+"""Draws the kernels of the first convolution."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from resnet_alexnet.models.trace import layer_calls
 from resnet_alexnet.plots import grid
 from resnet_alexnet.pretrained.network import TrainedModel
 
-_PIXELS = 44  # about a kernel's side in the picture
+_PIXELS = 44  # approximate side of a kernel in the picture
 
 
 def first_kernels(network: TrainedModel) -> tuple[str, list[Float32[np.ndarray, "height width channels kernels"]]]:
-    """The path of the first convolution, and its kernels; of a net of two towers those of each.
+    """The path of the first convolution, and its kernels, one array per tower.
 
     Raises:
-        InputError: its images have no 1 or 3 channels, as pictures have.
+        InputError: the images of the network do not have 1 or 3 channels.
     """
     size, channels = network.spec.preprocessing.image_size, network.spec.preprocessing.channels
     if channels not in (1, 3):
         raise InputError(
-            f"the network takes images of {channels} channels, whose kernels are no picture (allowed: 1, 3)"
+            f"the network takes images of {channels} channels, so its kernels cannot be drawn (allowed: 1 or 3)"
         )
     path = layer_calls(network.spec.abstract(), (size, size, channels))[0].path
     kernel = np.asarray(network.leaves()[f"params/{path.replace('.', '/')}/kernel"])
@@ -32,10 +32,9 @@ def first_kernels(network: TrainedModel) -> tuple[str, list[Float32[np.ndarray, 
 def tile_kernels(
     kernels: Float32[np.ndarray, "height width channels kernels"], *, scale: int
 ) -> UInt8[np.ndarray, "rows columns channels"]:
-    """Kernels side by side, white between them. A weight of 0 is gray, the largest of a kernel in size black or white.
+    """Tiles kernels into one image, with white lines between them and `scale` pixels per weight.
 
-    Args:
-        scale: pixels of the picture for a weight.
+    A weight of 0 is gray. The weight of a kernel with the largest magnitude is black or white.
 
     Source: [K12] figure 3, 16 kernels in a row.
     """
@@ -50,15 +49,15 @@ def tile_kernels(
 
 
 def _columns(count: int) -> int:
-    """Columns of a picture of `count` kernels that leave no gap: up to 16, and not six times as many as rows."""
+    """The number of columns for `count` kernels without gaps: at most 16, and fewer than six times the rows."""
     return max(n for n in range(1, 17) if count % n == 0 and n * n < 6 * count)
 
 
 def draw_kernels(network: TrainedModel, output: Path) -> None:
-    """Writes the picture of a network's first kernels.
+    """Draws the first kernels of a network as a PNG.
 
     Raises:
-        InputError: they are no picture.
+        InputError: the images of the network do not have 1 or 3 channels.
     """
     path, towers = first_kernels(network)
     size, _, channels, _ = towers[0].shape

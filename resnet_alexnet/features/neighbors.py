@@ -1,4 +1,4 @@
-"""Nearest neighbors in the space of features."""
+"""Nearest neighbors in feature space."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from jaxtyping import Float32, Int
 
 from resnet_alexnet.plots import grid
 
-_ROWS = 4096  # whose distances are computed at a time
-_COUNT = 6  # neighbors of a query, as in [K12] figure 4
+_ROWS = 4096  # images whose distances are computed at a time
+_COUNT = 6  # neighbors per query, as in [K12] figure 4
 
 
 def choose_examples(labels: Int[np.ndarray, "images"], count: int) -> Int[np.ndarray, "count"]:
-    """Images of many classes: the first of each, evenly spaced over the classes; then the second of each, and so on."""
+    """Chooses images of many classes: the first of each class, evenly spaced over classes, then the second ones."""
     classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(labels, kind="stable")
-    rank = np.empty(len(labels), np.int64)  # of an image in its class
+    rank = np.empty(len(labels), np.int64)  # the rank of an image within its class
     rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     in_turn = np.lexsort((inverse, rank))
     if count >= len(classes):
@@ -32,10 +32,14 @@ def find_neighbors(
     count: int,
     same: Sequence[int] | None = None,
 ) -> tuple[Int[np.ndarray, "queries count"], Float32[np.ndarray, "queries count"]]:
-    """The rows of `among` nearest to each query, the nearest first, and their Euclidean distances.
+    """Finds the rows of `among` nearest to each query, nearest first, and their Euclidean distances.
 
     Args:
-        same: the rows of `among` that the queries themselves are, if they are; none is its own neighbor.
+        queries: the features of the queries.
+        among: the features to search.
+        count: neighbors per query.
+        same: the rows of `among` that are the queries themselves; a query is not its own neighbor. None if there are
+            no such rows.
 
     Source: [K12] section 6.1 and figure 4.
     """
@@ -56,11 +60,11 @@ def draw_neighbors(queries: Any, among: Any, output: Path, *, rows: int, same: b
     """Draws images and their nearest neighbors.
 
     Args:
-        queries: source, features and labels of the images, of which `rows` are drawn.
-        among: the same of the images among which neighbors are sought.
+        queries: (source, features, labels) of the images to choose queries from.
+        among: (source, features, labels) of the images to search for neighbors.
         output: the PNG to write.
-        rows: images.
-        same: that both are one split; then no image is its own neighbor.
+        rows: the number of queries, one per row.
+        same: whether both are the same split; then an image is not its own neighbor.
     """
     (source, features, labels), (others, other_features, other_labels) = queries, among
     chosen = choose_examples(labels, rows)

@@ -1,1 +1,1 @@
-"""The papers' optimizer as Optax transformations: the update rule, the schedules and the plateau."""
+"""The papers' optimizer as Optax transformations: the update rule, the learning rate schedules and the plateau."""

@@ -1,4 +1,4 @@
-"""The learning rate divided when the validation error stops improving."""
+"""Lowers the learning rate when the validation error stops improving."""
 
 import dataclasses
 import functools
@@ -15,37 +15,38 @@ PlateauState = optax.contrib.ReduceLROnPlateauState
 
 
 def _is_plateau(node: object) -> bool:
-    """Whether a node of an optimizer state is the plateau's."""
+    """Whether a node of an optimizer state is the state of a plateau."""
     return isinstance(node, PlateauState)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Multiplies the learning rate by `factor` at each plateau of the validation error.
+    """Multiplies the learning rate by `factor` whenever the validation error stops improving.
 
-    `transformation` belongs in the optimizer's chain and only multiplies by the factor in force; `step`
-    moves that factor, once an evaluation. The state is that of `optax.contrib.reduce_on_plateau`, so it
-    is saved, restored and replicated with the rest of the optimizer.
+    Add `transformation` to the chain of the optimizer: it multiplies updates by the current scale. Call `step` after
+    each evaluation: it updates the scale. The state is that of `optax.contrib.reduce_on_plateau`, so it is saved,
+    restored and replicated with the rest of the optimizer.
 
-    An error is better if it is below (1 - rtol) * best - atol; NaN never is. The error must come from held-out
+    An error is an improvement if it is below (1 - rtol) * best - atol; NaN is not. The error must come from held-out
     training images, never from the test set.
 
     Attributes:
-        patience: evaluations in a row without improvement that make a drop: with 2 the rate drops at the second.
-            Optax counts so too; torch's ReduceLROnPlateau drops one later, so its patience=1 is 2 here.
-        factor: what the rate is multiplied by at a drop, in (0, 1).
+        patience: consecutive evaluations without improvement until a drop: with 2 the learning rate drops at the
+            second. Optax counts in the same way. torch's ReduceLROnPlateau drops one evaluation later, so its
+            patience=1 is 2 here.
+        factor: the factor of the learning rate at a drop, in (0, 1).
         cooldown: evaluations after a drop that do not count toward the next, as in Optax and torch.
-        min_scale: the smallest scale, as a share of the schedule's rate, in [0, 1].
-        rtol: relative improvement that is wanted, in [0, 1).
-        atol: absolute improvement that is wanted, in percent. The default stands for "strictly smaller": a
-            single image weighs more in any set below 10^7 images, and Optax refuses 0 for both tolerances.
+        min_scale: the smallest scale, as a fraction of the scheduled learning rate, in [0, 1].
+        rtol: required relative improvement, in [0, 1).
+        atol: required absolute improvement, in percent. The default means "strictly smaller": in a set of fewer than
+            10^7 images one image changes the error by more, and Optax does not allow 0 for both tolerances.
 
     Raises:
-        InputError: a field out of its range.
+        InputError: a field is out of its range.
 
-    Source: [K12 section 5] "divide the learning rate by 10 when the validation error rate stopped improving",
-    three times; [H15 section 3.4] "divided by 10 when the error plateaus".
-    Departure: both papers dropped it by hand.
+    Source: [K12] section 5 "divide the learning rate by 10 when the validation error rate stopped improving",
+    three times; [H15] section 3.4 "divided by 10 when the error plateaus".
+    Departure: both papers lowered it by hand.
     """
 
     patience: int
@@ -64,12 +65,12 @@ class Plateau:
             "rtol": (0.0 <= self.rtol < 1.0, "0 to 1, 1 excluded"),
             "atol": (self.atol > 0.0 or (self.atol == 0.0 and self.rtol > 0.0), "above 0, or 0 with an rtol above 0"),
         }
-        for name, (good, what) in allowed.items():
-            if not good:
-                raise InputError(f"schedule.{name} is {getattr(self, name)!r} (allowed: {what})")
+        for name, (valid, values) in allowed.items():
+            if not valid:
+                raise InputError(f"schedule.{name} is {getattr(self, name)!r} (allowed: {values})")
 
     def _reduce_on_plateau(self) -> optax.GradientTransformationExtraArgs:
-        """Optax's own transformation, which counts and multiplies in one."""
+        """Optax's transformation, which counts and multiplies at once."""
         return optax.contrib.reduce_on_plateau(
             factor=self.factor,
             patience=self.patience,
@@ -80,11 +81,11 @@ class Plateau:
         )
 
     def transformation(self) -> optax.GradientTransformation:
-        """Multiplies updates by the scale in force; its update never changes its state."""
+        """Multiplies updates by the current scale; its update does not change its state."""
 
         def init(params: PyTree) -> optax.OptState:
             del params
-            # Optax takes its dtypes from the parameters; an error in bfloat16 would lose whole images.
+            # Optax takes its dtypes from the parameters; in bfloat16 the error would be too coarse by whole images.
             return self._reduce_on_plateau().init(jnp.zeros((), jnp.float32))
 
         def update(updates, state, params=None):
@@ -94,10 +95,10 @@ class Plateau:
         return optax.GradientTransformation(init, update)
 
     def step(self, opt_state: PyTree, error: float | Float[Array, ""]) -> PyTree:
-        """`opt_state` after one more evaluation, whose error was `error` (percent); the input is left as it is.
+        """Returns `opt_state` after an evaluation with top-1 error `error`, in percent; does not change its input.
 
         Raises:
-            InputError: `opt_state` has no plateau's state, or several.
+            InputError: `opt_state` does not have exactly one plateau state.
         """
         leaves, structure = jax.tree.flatten(opt_state, is_leaf=_is_plateau)
         places = [i for i, leaf in enumerate(leaves) if _is_plateau(leaf)]
@@ -111,6 +112,6 @@ class Plateau:
 
 @functools.partial(jax.jit, static_argnames="plateau")
 def _step(plateau: Plateau, state: PlateauState, error: float | Float[Array, ""]) -> optax.OptState:
-    """The plateau's state after one more error; jitted, for Optax's rule is many small operations."""
+    """The state of the plateau after one more error. Jitted because Optax's rule is many small operations."""
     _, new_state = plateau._reduce_on_plateau().update({}, state, value=error)
     return new_state

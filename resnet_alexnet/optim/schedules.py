@@ -22,8 +22,8 @@ def _check_boundaries(boundaries: Sequence[int]) -> None:
     whole = bool(boundaries) and all(isinstance(step, int) for step in boundaries)
     if not whole or boundaries[0] <= 0 or not all(a < b for a, b in itertools.pairwise(boundaries)):
         raise InputError(
-            f"schedule.boundaries is {tuple(boundaries)} (allowed for 'steps': one step or more, each above 0 and "
-            "above the one before)"
+            f"schedule.boundaries is {tuple(boundaries)} (allowed for 'steps': one or more steps above 0, in strictly "
+            "increasing order)"
         )
 
 
@@ -36,23 +36,23 @@ def create_schedule(
     boundaries: Sequence[int] = (),
     factor: float = 0.1,
 ) -> optax.Schedule:
-    """The learning rate of a step, counted from 0.
+    """Creates a schedule: step, counted from 0 -> learning rate.
 
     Args:
-        name: "constant"; "steps", times `factor` from each boundary on; "cosine", from the rate after the
-            warm-up to 0 at `num_steps`; "plateau", constant here, for `plateau.Plateau` does the multiplying.
-        learning_rate: the rate after the warm-up.
-        num_steps: the length of the run in steps; read by "cosine".
-        warmup_steps: the rate rises linearly over these, learning_rate / warmup_steps at step 0 and
-            learning_rate at step warmup_steps - 1; 0 is no warm-up.
-        boundaries: in steps from the start of the run, for "steps"; those past `num_steps` are not reached.
-        factor: what "steps" multiplies by.
+        name: "constant"; "steps", times `factor` at each boundary; "cosine", from `learning_rate` after the warm-up to
+            0 at `num_steps`; "plateau", constant here because `plateau.Plateau` multiplies it.
+        learning_rate: the learning rate after the warm-up.
+        num_steps: the length of the run in steps, for "cosine".
+        warmup_steps: steps over which the learning rate rises linearly, from learning_rate / warmup_steps at step 0 to
+            learning_rate at step warmup_steps - 1; 0 for no warm-up.
+        boundaries: for "steps", in steps from the start of the run; those past `num_steps` are not reached.
+        factor: for "steps", the factor at each boundary.
 
     Raises:
-        InputError: an unknown name, or a number out of its range.
+        InputError: the name is unknown, or a number is out of its range.
 
-    Source: [K12 section 5] divided by 10 by hand, three times; [H15 section 4.2] boundaries 32k and 48k of 64k.
-    Departure: "cosine" and the linear warm-up are later than both papers.
+    Source: [K12] section 5, divided by 10 by hand, three times; [H15] section 4.2, boundaries 32k and 48k of 64k.
+    Departure: "cosine" and the linear warm-up are newer than both papers.
     """
     check_name("schedule.name", name, SCHEDULES)
     if not (learning_rate > 0.0 and math.isfinite(learning_rate)):
@@ -87,23 +87,29 @@ def create_schedule(
 def scaled_learning_rate(
     learning_rate: float, *, batch_size: int, reference_batch_size: int, rule: str = "none"
 ) -> float:
-    """The recipe's rate for another batch size: times 1, the ratio of the sizes ("linear"), or its root ("sqrt").
+    """Scales a learning rate to another batch size: by 1 ("none"), their ratio ("linear") or its root ("sqrt").
 
     Raises:
-        InputError: an unknown rule, or a batch size below 1.
+        InputError: the rule is unknown, or a batch size is below 1.
 
-    Source: [K14 section 5] theory suggests "sqrt", the experiments use "linear".
+    Source: Krizhevsky 2014, "One weird trick", section 5: theory suggests "sqrt", the experiments use "linear".
     """
     check_name("optim.batch_size_rule", rule, BATCH_SIZE_RULES)
-    for what, size in (("batch_size", batch_size), ("optim.reference_batch_size", reference_batch_size)):
+    for name, size in (("batch_size", batch_size), ("optim.reference_batch_size", reference_batch_size)):
         if size < 1:
-            raise InputError(f"{what} is {size} (allowed: 1 or more)")
+            raise InputError(f"{name} is {size} (allowed: 1 or more)")
     exponent = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[rule]
     return learning_rate * (batch_size / reference_batch_size) ** exponent
 
 
 class ScaleUntilErrorState(NamedTuple):
-    """Sum and number of the errors in the unfinished window, and the factor in force (1 once it is over)."""
+    """The state of `warmup_until_error`.
+
+    Attributes:
+        error_sum: sum of the errors in the current window, in percent.
+        count: steps in the current window.
+        scale: the current factor, 1 after the warm-up.
+    """
 
     error_sum: Float[Array, ""]
     count: Int[Array, ""]
@@ -113,27 +119,27 @@ class ScaleUntilErrorState(NamedTuple):
 def warmup_until_error(
     scale: float = 0.1, threshold: float = 80.0, window: int = 100
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by `scale` until the training error is below `threshold`, and by 1 ever after.
+    """Multiplies updates by `scale` until the training error is below `threshold`, then by 1.
 
-    The error is the mean over windows of `window` steps that follow one another; a window with a NaN
-    does not pass. Where a window passes, that step's own update is already a full one, so the state
-    after an update tells the factor which that update used.
+    The error is the mean over consecutive windows of `window` steps. A window with a NaN does not end the warm-up. The
+    last step of the window that ends it already makes a full update, so the state after an update has the factor that
+    the update used.
 
     Args:
-        scale: the factor before, in (0, 1].
-        threshold: in percent.
-        window: in steps.
+        scale: the factor of the warm-up, in (0, 1].
+        threshold: the error that ends the warm-up, in percent.
+        window: the length of a window in steps.
 
     Returns:
-        A transformation whose update wants `train_error=`, a scalar: the top-1 error in percent of the whole
-        (global) minibatch. Every replica must be given the same number.
+        A transformation whose update needs `train_error=`, a scalar: the top-1 error of the global batch in percent. It
+        must be the same on every replica.
 
     Raises:
-        InputError: a number out of its range.
+        InputError: a number is out of its range.
 
-    Source: [H15 section 4.2] ResNet-110 starts at 0.01 "until the training error is below 80% (about 400
+    Source: [H15] section 4.2: ResNet-110 starts at 0.01 "until the training error is below 80% (about 400
     iterations)", then goes back to 0.1.
-    Departure: the paper does not say over what the error was taken; a window makes it less noisy than a minibatch.
+    Departure: the paper does not say over which images it measured the error; a window is less noisy than a batch.
     """
     if not 0.0 < scale <= 1.0:
         raise InputError(f"schedule.warmup_until_error_scale is {scale!r} (allowed: above 0, at most 1)")
@@ -166,7 +172,7 @@ def warmup_until_error(
 
 
 def current_learning_rate(opt_state: PyTree, schedule_value: ArrayLike) -> ArrayLike:
-    """The rate in force: the schedule's value times the plateau's and the warm-up's factors in `opt_state`."""
+    """The current learning rate: the scheduled value times the factors of plateau and warm-up in `opt_state`."""
     kinds = (optax.contrib.ReduceLROnPlateauState, ScaleUntilErrorState)
     for state in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kinds)):
         if isinstance(state, kinds):

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum and L2 decay, in the papers' form and in Optax's."""
+"""Stochastic gradient descent with momentum and weight decay, in the papers' form and in Optax's."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +15,20 @@ DECAY_MASKS = ("all", "kernels")
 
 
 def _named(name: str) -> Callable[[PyTree], PyTree]:
-    """A mask: true for the leaves whose last path name is `name`."""
+    """A mask that is true for the leaves called `name`."""
 
     def mask(params: PyTree) -> PyTree:
         named = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == name, params)
         if not any(jax.tree.leaves(named)):
-            # A mask without a leaf would switch the option off in silence.
-            raise InputError(f"no parameter is named {name!r}, which the optimizer's mask asks for")
+            # A mask without a leaf would silently turn the option off.
+            raise InputError(f"no parameter is called {name!r}, which the mask of the optimizer needs")
         return named
 
     return mask
 
 
 def _scale_layers(lr_multipliers: Mapping[str, float]) -> optax.GradientTransformation:
-    """Multiplies the updates of the parameters below each path; the longest that fits a parameter counts."""
+    """Multiplies the updates of the parameters below each path; the longest path that matches a parameter counts."""
 
     def name(path: tuple) -> str:
         return jax.tree_util.keystr(path, simple=True, separator="/")
@@ -53,11 +53,11 @@ def _scale_layers(lr_multipliers: Mapping[str, float]) -> optax.GradientTransfor
 def _check_settings(
     momentum: float, nesterov: bool, weight_decay: float, bias_learning_rate: float, clip_norm: float
 ) -> None:
-    """Raises InputError for numbers with which the rule would diverge or mean nothing."""
+    """Raises InputError if a number is out of its range."""
     if not 0.0 <= momentum < 1.0:
         raise InputError(f"optim.momentum is {momentum!r} (allowed: 0 <= momentum < 1)")
     if nesterov and momentum == 0.0:
-        raise InputError("optim.nesterov is True with optim.momentum 0 (allowed: a momentum above 0)")
+        raise InputError("optim.nesterov is True with optim.momentum 0 (allowed: optim.momentum above 0)")
     if not 0.0 <= weight_decay < math.inf:
         raise InputError(f"optim.weight_decay is {weight_decay!r} (allowed: 0 or more)")
     if not 0.0 <= bias_learning_rate < math.inf:
@@ -79,38 +79,38 @@ def sgd(
     lr_multipliers: Mapping[str, float] | None = None,
     scales: Sequence[optax.GradientTransformation] = (),
 ) -> optax.GradientTransformationExtraArgs:
-    """SGD with momentum; for g the gradient, w a parameter, m the momentum, lr the rate and wd the decay.
+    """SGD with momentum: g is the gradient, w a parameter, m the momentum, lr the learning rate, wd the weight decay.
 
-    "paper":  v = m v - lr (g + wd w),  w += v.   The rate is inside the buffer.
-    "optax":  v = m v + (g + wd w),     w -= lr v. The rate is outside, as in `optax.sgd` and torch.
+    "paper":  v = m v - lr (g + wd w),  w += v.    The learning rate is inside the buffer.
+    "optax":  v = m v + (g + wd w),     w -= lr v. The learning rate is outside, as in `optax.sgd` and torch.
 
-    The two agree while the rate is constant. After a drop by 10 the paper's buffer still holds steps of the
-    old rate and runs out over about 1 / (1 - m) steps; the other shrinks its whole buffer at once.
+    The two are equal while the learning rate is constant. After a drop by 10, the paper's buffer still has steps of the
+    old learning rate, which decay over about 1 / (1 - m) steps; the other rule scales its whole buffer at once.
 
-    What `scales` read is passed as extra arguments, `tx.update(grads, opt_state, params, train_error=...)`;
-    they are welcome, and ignored, where nothing reads them.
+    Pass the inputs of `scales` as extra arguments, `tx.update(grads, opt_state, params, train_error=...)`. Extra
+    arguments that no transformation uses are ignored.
 
     Args:
         learning_rate: a number, or a function of the step.
         momentum: m, in [0, 1).
-        nesterov: steps by -lr g + m v instead of v.
-        weight_decay: wd, L2, in the gradient (not decoupled).
-        decay_mask: which leaves decay: "all", or "kernels", those whose last path name is "kernel".
+        nesterov: step by -lr g + m v instead of v.
+        weight_decay: wd, L2 regularization in the gradient (not decoupled).
+        decay_mask: the leaves that decay: "all", or "kernels", the leaves called "kernel".
         update_rule: "paper" or "optax".
-        bias_learning_rate: multiplies the rate (and the decay's share of it) of the leaves named "bias", the
-            shifts of normalizations among them; cuda-convnet2 has 2.
-        clip_norm: the largest norm of the gradient over all parameters, before the decay is added: one that is
-            longer is scaled to it; 0 for no limit.
-        lr_multipliers: multiplies the learning rate of the parameters below each key, a path such as "stages/0"; the
-            longest key counts.
-        scales: transformations that multiply updates, placed right after the rate: a plateau, a warm-up.
+        bias_learning_rate: factor of the learning rate (and so of the decay) of the leaves called "bias", including
+            those of normalization layers; 2 in cuda-convnet2.
+        clip_norm: the largest global norm of the gradient, before weight decay is added; longer gradients are scaled to
+            it. 0 for no limit.
+        lr_multipliers: factors of the learning rate of the parameters below each path, such as "stages/0"; the longest
+            path counts.
+        scales: transformations that multiply updates, right after the learning rate: a plateau, a warm-up.
 
     Raises:
-        InputError: an unknown name, or a number out of its range; from `init`, a key of `lr_multipliers` or a mask
-            without a parameter.
+        InputError: a name is unknown, or a number is out of its range. `init` raises it if a path of `lr_multipliers`
+            or a mask matches no parameter.
 
-    Source: [K12 section 5] "v_{i+1} := 0.9 v_i - 0.0005 eps w_i - eps <dL/dw>"; [H15 section 3.4] momentum 0.9.
-    Departure: none in the rule. Which parameters decay is the mask's to say; the papers name none that do not.
+    Source: [K12] section 5 "v_{i+1} := 0.9 v_i - 0.0005 eps w_i - eps <dL/dw>"; [H15] section 3.4, momentum 0.9.
+    Departure: none in the rule. The papers do not exclude any parameter from weight decay; `decay_mask` can.
     """
     check_name("optim.update_rule", update_rule, UPDATE_RULES)
     check_name("optim.decay_mask", decay_mask, DECAY_MASKS)

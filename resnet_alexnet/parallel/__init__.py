@@ -1,4 +1,4 @@
-"""Parallelism over devices. The only room that imports jax.sharding and jax.distributed."""
+"""Parallelism over devices. The only package that imports jax.sharding and jax.distributed."""
 
 from resnet_alexnet.parallel.batches import run_batches
 from resnet_alexnet.parallel.mesh import (

@@ -1,4 +1,4 @@
-"""The one loop over host batches: onto the devices, through a jitted function, results a few batches behind."""
+"""The loop over host batches: puts them on the devices, runs a jitted function, yields results a few batches later."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ import numpy as np
 
 from resnet_alexnet.parallel.mesh import Mesh, split_batch
 
-IN_FLIGHT = 2  # batches whose results are not fetched yet: enough to hide the host, few enough to bound their memory
+IN_FLIGHT = 2  # batches dispatched ahead: enough to hide the host's work, few enough to bound memory
 
 Info = TypeVar("Info")
 Result = TypeVar("Result")
@@ -20,15 +20,16 @@ def run_batches(
     batches: Iterable[tuple[Info, dict[str, np.ndarray]]],
     mesh: Mesh,
 ) -> Iterator[tuple[Info, Result]]:
-    """Yields (info, result) of each batch, in order.
-
-    The devices work on the next batches while the caller looks at a result, since dispatching does not wait.
+    """Runs a function on batches. Dispatch is asynchronous: devices compute while the caller handles a result.
 
     Args:
-        function: dispatches the computation of a batch.
-        batches: what the caller wants to know of a batch when it gets the result, and its arrays, whose rows are split
+        function: (info, batch on the devices) -> result; dispatches the computation.
+        batches: (info, batch on the host). `info` is passed through to the caller. The rows of the arrays are split
             over the devices.
         mesh: the devices.
+
+    Yields:
+        (info, result) of each batch, in order.
     """
     waiting: deque[tuple[Info, Result]] = deque()
     for info, batch in batches:

@@ -1,4 +1,4 @@
-"""Data parallelism: the mesh, shard_map and batch arithmetic. The only room that imports jax.sharding."""
+"""Data parallelism: the mesh, shard_map and batch arithmetic. The only module that imports jax.sharding."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,17 +14,22 @@ AXIS = "data"
 
 
 def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of all devices, or of those given, along the one axis over which batches are split."""
+    """Creates a mesh with one axis, over which batches are split, of the given devices or of all."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def device_batch_size(batch_size: int, mesh: Mesh, *, field: str) -> int:
-    """Images a device; InputError naming `field` unless the devices share the batch evenly."""
+    """The number of images per device.
+
+    Raises:
+        InputError: the batch does not divide evenly among the devices. The message names `field`.
+    """
     if batch_size < 1 or batch_size % mesh.size:
         nearest = max(mesh.size, round(batch_size / mesh.size) * mesh.size)
         raise InputError(
-            f"{field}={batch_size} does not divide among {mesh.size} device(s), for example {nearest} does"
+            f"{field}={batch_size} does not divide among {mesh.size} device(s) "
+            f"(allowed: multiples of {mesh.size}, such as {nearest})"
         )
     return batch_size // mesh.size
 
@@ -36,21 +41,22 @@ def process_rows(batch_size: int) -> slice:
 
 
 def replicated(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
-    """Calls `function` jitted, its result on every device of the mesh."""
+    """Calls `function` under jit, with its result replicated on all devices of the mesh."""
     return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))(*arguments)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Puts a tree on every device of the mesh.
+    """Replicates a tree on all devices of the mesh.
 
-    Host arrays are copied first: a device array on a CPU may share a host array's memory, and steps donate theirs.
+    Host arrays are copied first: on a CPU a device array may share memory with a host array, and steps donate their
+    arguments.
     """
     tree = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(leaf), tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def split_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, axis: int = 0) -> dict[str, jax.Array]:
-    """Splits this process's rows, which lie along `axis`, over its devices as their share of a global array."""
+    """Splits the rows of this process, along `axis`, over its devices, as their shards of a global array."""
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
     return jax.make_array_from_process_local_data(sharding, batch)  # all arrays in one transfer
 
@@ -71,7 +77,7 @@ def parallel_eval_step(eval_step: Callable, mesh: Mesh) -> Callable:
 
 
 def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
-    """Jitted shard_map of (params, batch_stats, batch) -> an array with a row for each of the batch's, split alike."""
+    """Jitted shard_map of (params, batch_stats, batch) -> an array with one row per row of the batch, both split."""
     everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
     return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=rows))
 

@@ -1,1 +1,1 @@
-"""Every picture that a command writes. The only room that imports matplotlib."""
+"""The plots and pictures that commands write. The only package that imports matplotlib."""

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture."""
+"""Draws a confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from resnet_alexnet.plots.png import write_png
 
-MOST_NAMED = 30  # classes whose cells are written in
-_LISTED = 25  # of the most frequent confusions, where they are not
-_LONGEST = 24  # characters of a name that is shown
+MOST_NAMED = 30  # up to this many classes, each cell shows its numbers
+_LISTED = 25  # how many of the most frequent confusions are listed if there are more classes
+_LONGEST = 24  # characters of a class name
 _DPI = 100
 _COLORS = "Blues"
 _TEXT_TURNS_WHITE = 60  # percent
@@ -28,17 +28,17 @@ def draw_confusion(
     *,
     title: str,
 ) -> None:
-    """Draws how often each class (row) got each answer (column), in percent of the class's images, as a PNG.
+    """Draws the predictions (columns) for each class (rows), in percent of the images of the class, as a PNG.
 
-    Up to MOST_NAMED classes every cell is written in: the percentage, and below it the number of images. With more, a
-    class is a row and a column of at least one pixel, and the most frequent confusions stand beside it in words.
+    With up to MOST_NAMED classes each cell shows the percentage and the number of images. With more classes, a class is
+    a row and a column of at least one pixel, and the most frequent confusions are listed next to the matrix.
 
     Args:
-        matrix: images by class and answer.
-        confusions: (class, answer, images), the most frequent first.
-        names: what to call the classes.
-        path: the file; it appears whole or not at all.
-        title: above the picture.
+        matrix: number of images by class and prediction.
+        confusions: (class, prediction, images), the most frequent first.
+        names: the class names.
+        path: the file, which is written atomically.
+        title: the title above the matrix.
     """
     total = matrix.sum(axis=1, keepdims=True)
     percent = 100 * matrix / np.maximum(total, 1)
@@ -87,12 +87,12 @@ def _draw_pixels(
     matrix: np.ndarray, percent: np.ndarray, names: Sequence[str], listed: Sequence[tuple[int, int, int]]
 ) -> Figure:
     count = len(names)
-    pixels = count * -(-600 // count)  # whole pixels a cell, so that none is lost in the drawing
+    pixels = count * -(-600 // count)  # whole pixels per cell, so that no cell is lost
     left, bottom, top, right = 80, 70, 60, 520
     width, height = left + pixels + right, bottom + pixels + top
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     axes = figure.add_axes((left / width, bottom / height, pixels / width, pixels / height))
-    # Steep at its beginning, and nothing is white: a single image that went astray is to be seen.
+    # A color map that starts steeply and not at white, so that a single misclassified image is visible.
     colors = LinearSegmentedColormap.from_list("", colormaps[_COLORS](np.linspace(0.3, 1, 256)))
     shown = np.ma.masked_equal(percent, 0)
     image = axes.imshow(shown, cmap=colors, norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
@@ -100,7 +100,9 @@ def _draw_pixels(
     bar = figure.add_axes(((left + pixels + 20) / width, bottom / height, 14 / width, pixels / height))
     figure.colorbar(image, cax=bar, ticks=(0, 1, 5, 20, 50, 100), format="{x:.0f} %")
     totals = matrix.sum(axis=1)
-    lines = [f"{images:,} of {totals[row]:,}  {names[row]} taken for {names[column]}" for row, column, images in listed]
+    lines = [
+        f"{images:,} of {totals[row]:,}  {names[row]} classified as {names[column]}" for row, column, images in listed
+    ]
     figure.text(
         (left + pixels + 95) / width,
         (bottom + pixels) / height,
@@ -114,7 +116,7 @@ def _draw_pixels(
 
 
 def _label(axes: Axes) -> None:
-    axes.set_xlabel("answer")
+    axes.set_xlabel("prediction")
     axes.set_ylabel("class")
 
 

@@ -1,4 +1,4 @@
-"""Draws a run's curves.png: errors and losses over steps, in the manner of He 2015, figure 4."""
+"""Draws the curves of a run: errors and losses over steps, in the style of [H15] figure 4."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.plots.png import write_png
 
-# Three of the colors of Okabe and Ito, which stay apart for color-blind readers.
+# Three colors of Okabe and Ito, which color-blind readers can tell apart.
 TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
 FAINT = "#8c8c8c"
 DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", "val/loss")
@@ -22,24 +22,24 @@ Line = Mapping[str, Any]
 
 
 def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
-    """Draws a run's errors (left) and losses (right) over steps as a PNG of 1000 x 450 pixels.
+    """Draws the errors (left) and losses (right) of a run over steps as a PNG of 1000 x 450 pixels.
 
-    Training is thin and validation bold; the test error is a point; faint vertical lines are learning-rate drops.
-    The file appears whole or not at all.
+    Training curves are thin, validation curves bold, and the test error is a point. Faint vertical lines are learning
+    rate drops. The file is written atomically.
 
     Args:
-        lines: the lines of metrics.jsonl in order; errors in percent; a None leaves a gap.
+        lines: the lines of metrics.jsonl in order; errors in percent; a None is a gap.
         path: the PNG to write.
-        title: the run's name.
+        title: the title of the run.
 
     Raises:
-        InputError: no line holds an error or a loss.
+        InputError: no line has an error or a loss.
 
-    Source: He 2015, figure 4 (thin training error, bold validation error).
+    Source: [H15] figure 4 (thin training error, bold validation error).
     Departure: the loss, the epoch axis and the test error are not in the figure.
     """
     if not any(line.get(key) is not None for line in lines for key in DRAWN):
-        raise InputError(f"nothing to draw for {path}: no line holds any of {', '.join(DRAWN)}")
+        raise InputError(f"nothing to draw for {path}: no line has any of {', '.join(DRAWN)}")
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)  # type: ignore[union-attr]
     name = title if len(title) <= 60 else f"{title[:59]}…"
@@ -55,18 +55,18 @@ def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
 
 
 def series(lines: Iterable[Line], key: str) -> tuple[list[int], list[float]]:
-    """Returns the steps and values of the records that hold `key`; a None becomes NaN, a gap in the curve."""
+    """Returns the steps and values of the lines that have `key`; a None becomes NaN, a gap in the curve."""
     held = [(line["step"], line[key]) for line in lines if key in line]
     return [step for step, _ in held], [float("nan") if value is None else value for _, value in held]
 
 
 def learning_rate_drops(lines: Iterable[Line]) -> list[tuple[int, float]]:
-    """Returns (step, new rate) where a constant learning rate falls; a smooth decay such as cosine has none."""
-    steps, rates = series(lines, "learning_rate")
+    """Returns (step, new learning rate) where a constant learning rate falls; a smooth decay has no drops."""
+    steps, values = series(lines, "learning_rate")
     return [
-        (steps[i], rates[i])
-        for i in range(2, len(rates))
-        if rates[i] < 0.9 * rates[i - 1] and rates[i - 1] == rates[i - 2]
+        (steps[i], values[i])
+        for i in range(2, len(values))
+        if values[i] < 0.9 * values[i - 1] and values[i - 1] == values[i - 2]
     ]
 
 
@@ -92,16 +92,16 @@ def _plot(axes: Axes, lines: Sequence[Line], key: str, *, label: str, **style: A
     steps, values = series(lines, key)
     if not steps:
         return
-    # A curve of one point has no length: only a marker shows it.
+    # A curve of one point is only visible with a marker.
     marker = "o" if len(steps) == 1 else None
     axes.plot(steps, values, label=label, marker=marker, solid_joinstyle="round", **style)
 
 
 def _draw_drops(axes: Axes, lines: Sequence[Line]) -> None:
-    for step, rate in learning_rate_drops(lines):
+    for step, learning_rate in learning_rate_drops(lines):
         axes.axvline(step, color=FAINT, linewidth=0.8, alpha=0.6, zorder=0)
         axes.annotate(
-            f"lr {rate:.2g}",
+            f"lr {learning_rate:.2g}",
             (step, 1),
             xycoords=("data", "axes fraction"),
             xytext=(-3, -5),
@@ -115,7 +115,7 @@ def _draw_drops(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _dress(axes: Axes, lines: Sequence[Line]) -> None:
-    """Sets the axes' scales, grid and frame; the top axis counts epochs where the records do."""
+    """Sets the scales, grid and frame of the axes; the top axis shows epochs if the lines have them."""
     last_step = max(line["step"] for line in lines)
     axes.set_xlabel("step")
     axes.set_xlim(0, max(last_step, 1) * 1.02)
@@ -140,7 +140,7 @@ def _dress(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Draws one legend for both panels, beside the title, where it can hide no curve."""
+    """Draws one legend for both panels, next to the title, where it hides no curve."""
     entries: dict[str, Artist] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
@@ -154,7 +154,7 @@ def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
         borderaxespad=0.2,
         columnspacing=1.5,
     )
-    # It shares the title's row: the layout must not make a row for it.
+    # It shares a row with the title: the layout must not add a row for it.
     legend.set_in_layout(False)
 
 

@@ -1,4 +1,4 @@
-"""Pictures made of many images, each with its caption."""
+"""Draws grids of images with captions."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from matplotlib.patches import Rectangle
 
 from resnet_alexnet.plots.png import write_png
 
-_INCHES = 1.3  # a cell's side
-_LONGEST = 22  # characters of a caption's line that fit under a cell
-_GAP = 0.25  # of a cell's width
+_INCHES = 1.3  # side of a cell
+_LONGEST = 22  # characters of a caption line that fit a cell
+_GAP = 0.25  # of the width of a cell
 _DPI = 110
-WRONG = "#c8102e"  # of a frame around what is not as it should be
+WRONG = "#c8102e"  # color of the frame around a wrong image
 
 Image = UInt8[np.ndarray, "height width channels"]
 
 
 class Cell(NamedTuple):
-    """An image, its caption, and the color of the frame around it, if there is to be one."""
+    """An image, its caption, and the color of its frame; an empty color draws no frame."""
 
     image: Image
     caption: str
@@ -33,12 +33,12 @@ class Cell(NamedTuple):
 def draw(
     rows: Sequence[Sequence[tuple[Image, str] | tuple[Image, str, str]]], path: Path, *, gap_after: int = 0
 ) -> None:
-    """Draws rows of images with captions as a PNG; the file appears whole or not at all.
+    """Draws rows of images with captions as a PNG, which is written atomically.
 
     Args:
-        rows: of images, a `Cell` or a part of one; with one channel they are gray. Shorter rows end with blank cells.
+        rows: rows of `Cell` or (image, caption); images with one channel are gray. Shorter rows end with blank cells.
         path: the PNG to write.
-        gap_after: columns that are set apart from the others by a gap; 0 for no gap.
+        gap_after: number of columns before a gap; 0 for no gap.
     """
     height, width = len(rows), max(map(len, rows))
     widths = [1.0] * width
@@ -71,12 +71,12 @@ def _draw_cell(axes: Axes, cell: Cell) -> None:
 
 
 def draw_blocks(blocks: Sequence[tuple[Image, str]], path: Path, *, title: str) -> None:
-    """Draws images one above the other, a pixel of theirs a pixel of the PNG's; it appears whole or not at all.
+    """Draws images below each other, pixel by pixel, as a PNG, which is written atomically.
 
     Args:
-        blocks: images of one width, and what stands above each.
+        blocks: (image, caption above it), all of the same width.
         path: the PNG to write.
-        title: what stands above all.
+        title: the title above all images.
     """
     margin, head = 0.1, 0.3  # inches
     gaps = [0.22 if caption else 0.0 for _, caption in blocks]

@@ -1,4 +1,4 @@
-"""What a trained network says of photographs of any size."""
+"""Classifies photographs with a trained network, and draws the predictions."""
 
 import dataclasses
 import sys
@@ -21,8 +21,8 @@ from resnet_alexnet.predict.photographs import Photograph
 from resnet_alexnet.predict.predictions import Prediction, on_one_line
 from resnet_alexnet.pretrained.network import TrainedModel
 
-_COLUMNS, _CAPTION_LINES = 4, 3  # of the picture
-_THUMBNAIL = 224  # pixels: the longer side of a small copy
+_COLUMNS, _CAPTION_LINES = 4, 3  # columns and caption lines of the picture
+_THUMBNAIL = 224  # longer side of a thumbnail in pixels
 
 Pixels = UInt8[np.ndarray, "height width channels"]
 
@@ -37,24 +37,24 @@ def predict(
     drawn: int = 0,
     progress: ProgressFn = no_progress,
 ) -> tuple[list[Prediction], list[Pixels | None]]:
-    """The answers of a network on photographs, and small copies of the first of them, for a picture.
+    """Classifies photographs.
 
-    One that cannot be read is named on standard error, and so is one for which the network's output is no number.
+    A photograph that cannot be read, or whose output is NaN, is reported on standard error.
 
     Args:
-        network: it knows its classes, and how it wants to see a photograph.
-        photographs: of any formats and sizes.
-        protocol: how they are looked at.
-        topk: classes an answer, at most.
-        batch_size: photographs a step over all devices.
-        drawn: small copies wanted.
-        progress: shows how many are read.
+        network: the network.
+        photographs: photographs of any format and size.
+        protocol: the test protocol.
+        topk: the greatest number of classes per photograph.
+        batch_size: photographs per step over all devices.
+        drawn: number of photographs, from the first, to make thumbnails of.
+        progress: shows the number of photographs read.
 
     Returns:
-        An answer each; and for the first `drawn` a copy each, or None where it could not be read.
+        A prediction per photograph; and a thumbnail of each of the first `drawn`, None if it cannot be read.
 
     Raises:
-        InputError: the network cannot look at photographs so.
+        InputError: the network does not support the test protocol.
     """
     preprocessing = network.spec.preprocessing.for_photographs()
     network = dataclasses.replace(network, spec=dataclasses.replace(network.spec, preprocessing=preprocessing))
@@ -91,7 +91,7 @@ def predict(
     predictions = []
     for index, photograph in enumerate(photographs):
         if index not in errors and np.isnan(scores[index]).any():
-            refuse(index, "the network's output is no number: its weights may be too large")
+            refuse(index, "the network's output is NaN: its weights may be too large")
         classes = () if index in errors else best_classes(scores[index], preprocessing.classes, topk)
         predictions.append(Prediction(photograph.name, classes, errors.get(index, "")))
     return predictions, small
@@ -100,13 +100,13 @@ def predict(
 def best_classes(
     scores: Float32[np.ndarray, "classes"], classes: Sequence[str], topk: int
 ) -> tuple[tuple[str, float], ...]:
-    """The best `topk` classes with their scores, best first; on ties the lower class."""
+    """The best `topk` classes with their scores, best first; on ties the lower class comes first."""
     best = map(int, np.argsort(-scores, kind="stable")[:topk])
     return tuple((classes[number], float(scores[number])) for number in best)
 
 
 def thumbnail(image: Pixels) -> Pixels:
-    """A copy whose longer side has at most _THUMBNAIL pixels."""
+    """A copy whose longer side is at most _THUMBNAIL pixels."""
     height, width = image.shape[:2]
     longer = max(height, width)
     if longer <= _THUMBNAIL:
@@ -115,7 +115,7 @@ def thumbnail(image: Pixels) -> Pixels:
 
 
 def draw(predictions: Sequence[Prediction], small: Sequence[Pixels | None], path: Path) -> None:
-    """Draws the photographs that could be read with their best answers, as a PNG that appears whole or not at all."""
+    """Draws the photographs that could be read with their best predictions, as a PNG that is written atomically."""
     cells = []
     for prediction, image in zip(predictions, small, strict=False):
         if image is not None:

@@ -1,4 +1,4 @@
-"""The photographs that a user names: files, folders, lists of names, standard input."""
+"""Finds the photographs on a command line: files, folders, lists of names, standard input."""
 
 import os
 import sys
@@ -13,32 +13,36 @@ from resnet_alexnet.data.readers.image_folder import SUFFIXES
 from resnet_alexnet.errors import InputError
 
 STDIN = "-"
-_MOST_BYTES = 2**30  # more than any image that is decoded takes uncompressed
+_MOST_BYTES = 2**30  # more than the largest image that is decoded takes uncompressed
 _BYTES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph's name, and what reads its bytes; OSError or UnreadableImageError where it cannot."""
+    """A photograph.
+
+    Attributes:
+        name: the name to print.
+        read: reads its bytes; raises OSError or UnreadableImageError if it cannot.
+    """
 
     name: str
     read: Callable[[], bytes]
 
 
 def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photograph]:
-    """The photographs that are named, in that order.
+    """Yields the photographs on a command line, in order.
 
     Args:
-        words: files; folders, of which all photographs at any depth are taken, sorted by path; or "-", an image on
-            standard input.
-        listed: a file with such words, one a line; "-" for standard input.
+        words: files; folders, searched at any depth and sorted by path; or "-", an image on standard input.
+        listed: a file with such words, one per line; "-" for standard input.
 
     Raises:
-        InputError: the list cannot be read, or standard input is wanted twice; at the first photograph.
+        InputError: the list cannot be read, or standard input is used twice. Raised at the first photograph.
     """
     words = [*words, *(_read_list(listed) if listed else ())]
     if words.count(STDIN) + (listed == STDIN) > 1:
-        raise InputError("standard input can be read once: give one - only")
+        raise InputError("standard input can be read only once: give - only once")
     for word in filter(None, words):
         if word == STDIN:
             yield Photograph("standard input", partial(_read, sys.stdin.buffer))
@@ -57,13 +61,13 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read(file: BinaryIO) -> bytes:
-    """All bytes of a file, which may have no end."""
+    """Reads a file, which may be endless, up to _MOST_BYTES."""
     parts, length = [], 0
     while part := file.read(_BYTES_AT_ONCE):
         parts.append(part)
         length += len(part)
         if length > _MOST_BYTES:
-            raise UnreadableImageError(f"it has more than {_MOST_BYTES:,} bytes")
+            raise UnreadableImageError(f"the file has more than {_MOST_BYTES:,} bytes")
     return b"".join(parts)
 
 
@@ -71,11 +75,11 @@ def _read_list(name: str) -> list[str]:
     try:
         text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"--list={name} cannot be read: {reason}") from None
     return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 def _printable(name: str) -> str:
-    """The name, with marks in place of bytes that are no text."""
+    """The name with replacement characters for bytes that are not UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What a network says of photographs, as a table, as JSON and as CSV."""
+"""Writes predictions as a table, as JSON and as CSV."""
 
 import csv
 import json
@@ -13,12 +13,18 @@ from rich.text import Text
 
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 
-_PLAIN_WIDTH = 200  # columns, where no terminal says how many
+_PLAIN_WIDTH = 200  # columns of a table that is not written to a terminal
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best classes of a photograph with their probabilities, best first; or why there are none."""
+    """The prediction for a photograph.
+
+    Attributes:
+        photograph: the name of the photograph.
+        classes: (class, probability), best first; empty after an error.
+        error: why there is no prediction; else empty.
+    """
 
     photograph: str
     classes: tuple[tuple[str, float], ...] = ()
@@ -26,12 +32,12 @@ class Prediction:
 
 
 def on_one_line(name: str) -> str:
-    """A photograph's name for people to read, with marks in place of line ends and whatever else steers a terminal."""
+    """The name of a photograph with replacement characters for line ends and other control characters."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """An object a line: the photograph, and its predictions or the error."""
+    """Writes one JSON object per line: the photograph, and its predictions or the error."""
     for prediction in predictions:
         found = [
             {"class": name, "name": display_name(name), "probability": value} for name, value in prediction.classes
@@ -41,7 +47,7 @@ def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
 
 
 def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """A row an answer, and a row a photograph that has none."""
+    """Writes one row per predicted class, and one row per photograph without a prediction."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("photograph", "rank", "class", "name", "probability", "error"))
     for prediction in predictions:
@@ -53,21 +59,21 @@ def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
 
 
 def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """A table, ruled on a terminal, bare columns elsewhere; a photograph's name stands beside its first answer."""
+    """Writes a table, with lines on a terminal and plain elsewhere. The first row of a photograph has its name."""
     live = file.isatty()
     table = Table(box=box.SIMPLE_HEAD if live else None, pad_edge=False)
     table.add_column("photograph", overflow="fold")
-    table.add_column("answer", overflow="fold")
+    table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right")
     for prediction in predictions:
         name = on_one_line(prediction.photograph)
         if prediction.error:
-            table.add_row(Text(name), Text(f"no answer: {prediction.error}"), "", end_section=True)
+            table.add_row(Text(name), Text(f"not classified: {prediction.error}"), "", end_section=True)
         for rank, (found, value) in enumerate(prediction.classes, start=1):
             shown = (Text(name if rank == 1 else ""), Text(display_name(found)), f"{100 * value:.1f} %")
             table.add_row(*shown, end_section=rank == len(prediction.classes))
     console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
-    with console.capture() as text:  # rich itself would end the process with 1 where nobody reads the file any more
+    with console.capture() as text:  # rich itself would exit with code 1 on a closed pipe
         console.print(table)
     print(text.get(), end="", file=file, flush=True)
 

@@ -1,4 +1,4 @@
-"""Trained networks: what they are, their weights, and the files of others in and ours out."""
+"""Trained networks: specs, weights, and the weight files to read and write."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["load_model", "load_network", "network_of"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: `python -m resnet_alexnet.pretrained.convert --help` does without jax.
+    # Imported on first use, so that `python -m resnet_alexnet.pretrained.convert --help` does not import jax.
     if name in __all__:
         from resnet_alexnet.pretrained import load
 

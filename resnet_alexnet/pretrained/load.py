@@ -28,10 +28,10 @@ from resnet_alexnet.workdir.config import CONFIG_FILE
 
 
 def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
-    """The model called `model` with the weights in a file, to call; see `load_network`.
+    """Loads a weight file into a model, ready to call; see `load_network`.
 
     Raises:
-        InputError: as `load_network`.
+        InputError: see `load_network`.
     """
     return load_network(Path(path), model=model, **options).module()
 
@@ -45,28 +45,29 @@ def load_network(
     preprocessing: Preprocessing | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """The network in a run folder or a weight file.
+    """Loads the network in a run folder or a weight file.
 
     Args:
-        path: a run folder, of which the moving average is taken where the run kept one; or a weight file: one of ours,
-            a .safetensors file with torchvision's names, or what torch saved.
-        step: of a run folder, which checkpoint: a step, "last" or "best" (by validation error).
-        model: of a weight file, one of `models.MODELS`; not needed where the file says what it holds. Or a user's own,
-            "path/to/file.py:CLASS", which must be named: a weight file makes nobody run code.
-        num_classes: of a weight file, logits that are expected; None takes what there is.
-        preprocessing: of a weight file, in place of what it says, or of what is usual for such weights.
-        **options: of the model. What the weights' origin implies is set: torch's shortcuts, strides and paddings.
+        path: a run folder, or a weight file: a file of this project, a .safetensors file with torchvision's names, or
+            a file that torch saved. From a run folder the moving average of the weights is loaded if the run kept one.
+        step: the checkpoint of a run folder: a step, "last" or "best" (by validation error).
+        model: for a weight file, one of `models.MODELS`; not needed if the file itself says which. A user's own
+            network, "path/to/file.py:CLASS", must be given: a weight file never makes us run a user's code.
+        num_classes: for a weight file, the expected number of logits; None accepts any.
+        preprocessing: for a weight file, replaces the preprocessing in the file, or the usual one of such weights.
+        **options: options of the model. Those that the origin of the weights implies are set already: torch's
+            shortcuts, strides and paddings.
 
     Raises:
-        InputError: there is no such thing, it cannot be read, is damaged or of another network, or an option does not
-            go with it.
+        InputError: `path` does not exist, cannot be read, is damaged or holds another network, or an option conflicts
+            with the weights.
     """
     if os.path.isdir(path):
         return _from_run(path, step)
     if not os.path.exists(path):
-        raise InputError(f"{path}: there is no such run folder or weight file")
+        raise InputError(f"{path} does not exist (allowed: a run folder or a weight file)")
     if step != "last":
-        raise InputError(f"{path} is not a run folder: a weight file has no checkpoint {step!r} to choose")
+        raise InputError(f"{path} is a weight file, which has no checkpoint {step!r} (allowed: a run folder)")
     return network_of(
         state_dict.read(path),
         where=str(path),
@@ -86,15 +87,15 @@ def network_of(
     preprocessing: Preprocessing | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """The network that the contents of a weight file are; `where` says whose in errors, else as `load_network`.
+    """Builds a network from the contents of a weight file; see `load_network`. `where` is its path for error messages.
 
     Raises:
-        InputError: as `load_network`.
+        InputError: see `load_network`.
     """
     model = None if model is None else absolute_guest(model)
-    spec = weights.description_of(contents, where=where, model=model)
+    spec = weights.read_spec(contents, where=where, model=model)
     if spec is None:
-        spec = _describe(contents.arrays, model, where)
+        spec = _torch_spec(contents.arrays, model, where)
     elif model not in (None, spec.model):
         raise InputError(f"{where} holds the weights of {spec.model}, not of {model}")
     if num_classes not in (None, spec.num_logits):
@@ -112,18 +113,20 @@ def network_of(
     return from_leaves(spec, leaves, where=where)
 
 
-def _describe(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> ModelSpec:
-    """What weights without a description are, by the model that they are said to be of."""
+def _torch_spec(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> ModelSpec:
+    """The spec of weights in torchvision's names, whose file has none, for the given model."""
     if model is None:
         raise InputError(
-            f"{where} does not say which network it holds: python -m resnet_alexnet.pretrained.convert --model=NAME "
-            f"--input={where} --output=FILE.safetensors makes a file that does"
+            f"{where} does not say which network it holds: convert it with python -m resnet_alexnet.pretrained.convert "
+            f"--model=NAME --input={where} --output=FILE.safetensors"
         )
     check_model(model)
     if _in_our_names(arrays):
-        raise InputError(f"{where} has lost the description that our weight files carry (save it anew, from its run)")
+        raise InputError(
+            f"{where} has lost the metadata of the network that weight files carry: write it again from its run folder"
+        )
     layout = torchvision.layout(model, 224)
-    head = arrays.get(layout.head, np.zeros((1000, 1)))  # that it is missing is said later
+    head = arrays.get(layout.head, np.zeros((1000, 1)))  # a missing array is an error later
     return ModelSpec(
         model=model,
         options={**layout.options, **layout.in_training},
@@ -140,35 +143,35 @@ def _in_our_names(arrays: Mapping[str, np.ndarray]) -> bool:
 def _check_classes(spec: ModelSpec, where: str) -> None:
     logits, classes = spec.num_logits, len(spec.preprocessing.classes)
     if logits != classes and not (logits == 1 and classes == 2):
-        raise InputError(f"{where} has {logits} logits, but {classes} classes are named")
+        raise InputError(f"{where} has {logits} logits, but {classes} class names (allowed: one per logit)")
 
 
 def _with_options(spec: ModelSpec, options: Mapping[str, Any], where: str) -> ModelSpec:
-    """The description with some options set that leave its weights what they are.
+    """The spec with some options changed that its weights allow to change.
 
     Raises:
-        InputError: there is no such option, or the weights are of a network with another value.
+        InputError: an option does not exist, or the weights were trained with another value of it.
     """
     for name in options:
         check_option(spec.model, name, options[name])
-    # `last_map` says what becomes of images larger than the network's own.
+    # `last_map` is always allowed: it only says how images larger than the network's own are handled.
     others = differing_options(spec, {name: options[name] for name in options if name != "last_map"})
     if others:
         given = ", ".join(f"{name}={options[name]!r}" for name in others)
         theirs = ", ".join(f"{name}={spec.options.get(name, 'the default')!r}" for name in others)
-        raise InputError(f"{given} does not go with the weights in {where}, which are for {theirs}")
+        raise InputError(f"{given} does not match the weights in {where}, which need {theirs}")
     return dataclasses.replace(spec, options={**spec.options, **options})
 
 
 def _from_run(workdir: Path, step: int | str) -> TrainedModel:
     if not (workdir / CONFIG_FILE).is_file():
-        raise InputError(f"{workdir} is no run folder: it holds no {CONFIG_FILE}")
+        raise InputError(f"{workdir} is not a run folder: it has no {CONFIG_FILE}")
     try:
         step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step)
     except checkpoint.DamagedCheckpointError as error:
         raise InputError(str(error)) from None
     for warning in warnings:
-        print(f"warning: {warning}; checkpoint {step} is taken", file=sys.stderr)
+        print(f"warning: {warning}; using checkpoint {step}", file=sys.stderr)
     averaged = any(name.startswith("ema/") for name in leaves)
     prefix = "ema/" if averaged else ""
     weights = {

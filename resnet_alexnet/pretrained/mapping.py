@@ -1,7 +1,8 @@
-"""Renames and reshapes weights by a table, in both directions; which table, `torchvision` says.
+"""Renames and transposes weights between our layout and torch's, by a table; the tables are in `torchvision`.
 
-A table is of layers: (pattern of our layer's path, their layer's path, kind). The kind says what their leaves are
-called and how they lie in memory: torch keeps the outputs first, as OIHW and OI, we keep them last.
+A row of a table is a layer: (pattern of our path, their path, kind of layer). "Ours" are the names and shapes of this
+project, "theirs" those of torch. The kind gives the names of their arrays and the order of their axes: torch puts the
+outputs first, as in OIHW and OI, and we put them last.
 """
 
 import re
@@ -19,7 +20,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Leaf:
-    """One array of a layer: what they call it, and its form as theirs; back to ours it also takes our shape."""
+    """One array of a layer.
+
+    Attributes:
+        name: their name of the array.
+        to_theirs: (our array) -> their array.
+        to_ours: (their array, our shape) -> our array.
+    """
 
     name: str
     to_theirs: Callable[[np.ndarray], np.ndarray] = lambda x: x
@@ -28,7 +35,12 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of layer: its leaves by our names, and what of theirs has no counterpart and is dropped."""
+    """A kind of layer.
+
+    Attributes:
+        leaves: the arrays of the layer by our names.
+        dropped: their arrays without a counterpart, which are ignored.
+    """
 
     leaves: Mapping[str, Leaf]
     dropped: tuple[str, ...] = ()
@@ -41,7 +53,7 @@ CONVOLUTION = Kind(  # HWIO and OIHW
     {"kernel": Leaf("weight", lambda x: x.transpose(3, 2, 0, 1), lambda x, _: x.transpose(2, 3, 1, 0)), **_BIAS}
 )
 LINEAR = Kind({"kernel": Leaf("weight", lambda x: x.T, lambda x, _: x.T), **_BIAS})
-MAP_LINEAR = Kind(  # HWIO, and their inner product of a flattened map: O, CHW
+MAP_LINEAR = Kind(  # our HWIO convolution, and their linear layer on a flattened feature map: O, CHW
     {
         "kernel": Leaf(
             "weight",
@@ -58,26 +70,32 @@ NORM = Kind(
 
 
 def rename_layer(table: Table, path: str) -> tuple[str, Kind]:
-    """Their path and the kind of our layer at `path`, such as "stages/0/1/conv1/conv"."""
+    """Their path, and the kind, of our layer at `path`, such as "stages/0/1/conv1/conv"."""
     matches = [(match.expand(theirs), kind) for ours, theirs, kind in table if (match := re.fullmatch(ours, path))]
     if len(matches) != 1:
-        raise ValueError(f"{len(matches)} rows of the table are for {path}, needed is one")
+        raise ValueError(f"{len(matches)} rows of the table match {path} (allowed: one)")
     return matches[0]
 
 
 def to_theirs(table: Table, leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our leaves, by the names of `network.TrainedModel.leaves`, under their names and in their form."""
+    """Converts our arrays, by their names in `TrainedModel.leaves`, to their names and shapes."""
     return {theirs: leaf.to_theirs(leaves[name]) for name, (theirs, leaf) in _renamed(table, leaves).items()}
 
 
 def to_ours(
     table: Table, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], *, where: str
 ) -> dict[str, np.ndarray]:
-    """Their arrays under our names and in our form, of these shapes by our names.
+    """Converts their arrays to our names and shapes.
+
+    Args:
+        table: the table of layers.
+        arrays: their arrays by their names.
+        shapes: our shapes by our names.
+        where: where the arrays come from, for error messages.
 
     Raises:
-        InputError: names that are missing or unexpected, shapes that differ and arrays not of floating-point numbers,
-            all at once, by their names; `where` says what the arrays are.
+        InputError: arrays are missing, unexpected, of another shape or not of floating-point numbers. One message lists
+            all of them by their names.
     """
     renamed = _renamed(table, shapes)
     nothing = np.uint8(0)
@@ -89,14 +107,14 @@ def to_ours(
     problems = mismatches(expected, given)
     present = [name for name in expected if name in given]
     if others := [f"{name} is {arrays[name].dtype}" for name in present if arrays[name].dtype != np.float32]:
-        problems.append(f"{len(others)} not of floating-point numbers ({', '.join(others[:8])})")
+        problems.append(f"{len(others)} not floating-point ({', '.join(others[:8])})")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return {name: leaf.to_ours(arrays[theirs], shapes[name]) for name, (theirs, leaf) in renamed.items()}
 
 
 def _renamed(table: Table, names: Iterable[str]) -> dict[str, tuple[str, Leaf]]:
-    """Their name and form for each of our leaves, such as "params/stages/0/1/conv1/conv/kernel"; no two share one."""
+    """Their unique name and the `Leaf` of each of our arrays, such as "params/stages/0/1/conv1/conv/kernel"."""
     renamed = {}
     for name in names:
         path, kind = rename_layer(table, _layer(name))
@@ -104,7 +122,7 @@ def _renamed(table: Table, names: Iterable[str]) -> dict[str, tuple[str, Leaf]]:
         renamed[name] = (f"{path}.{leaf.name}", leaf)
     counts = Counter(theirs for theirs, _ in renamed.values())
     if twice := sorted(name for name, count in counts.items() if count > 1):
-        raise ValueError(f"the table has several arrays for {twice}")
+        raise ValueError(f"the table maps several arrays to {twice}")
     return renamed
 
 
@@ -114,5 +132,5 @@ def _dropped(table: Table, names: Iterable[str]) -> set[str]:
 
 
 def _layer(name: str) -> str:
-    """The layer's path in a leaf's name, without the collection before and the leaf after it."""
+    """The path of the layer in the name of an array: "head" for "params/head/kernel"."""
     return name.partition("/")[2].rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""A trained network: what it is, its weights, and how an image becomes its input."""
+"""A trained network: its spec, its weights and its preprocessing."""
 
 import dataclasses
 import functools
@@ -17,21 +17,21 @@ from resnet_alexnet.paths import Tree, leaf_name
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 SCORES = ("softmax", "sigmoid")
-# Options that say how a network is trained: with any value of them its weights give the same answers.
+# Options that only affect training: they do not change the predictions of given weights.
 OF_TRAINING = ("bn_group", "bn_momentum", "bn_unbiased_variance", "dropout", "init", "zero_init_last_gamma")
-_MOST_NAMES = 8  # of each kind in an error
+_MOST_NAMES = 8  # how many names of each kind an error lists
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What a network is, apart from its weights; it travels with them.
+    """The description of a network without its weights. It is saved with them.
 
     Attributes:
         model: one of `models.MODELS`.
         options: the options of the model that are set, by name.
-        num_logits: logits per image; a single one stands for two classes.
-        scores: how logits become probabilities of the classes: "softmax", or "sigmoid", each by itself.
-        preprocessing: how an image becomes the input, with the classes' names.
+        num_logits: logits per image; a single logit stands for two classes.
+        scores: how logits become class probabilities: "softmax", or "sigmoid" of each logit.
+        preprocessing: how an image becomes the input; also has the class names.
     """
 
     model: str
@@ -52,30 +52,30 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelSpec":
-        """What `to_json` wrote.
+        """The inverse of `to_json`.
 
         Raises:
-            InputError: it is not that, or names a model, option or kind of scores that does not exist.
+            InputError: fields are missing or unknown, or the model, an option or `scores` does not exist.
         """
         try:
             preprocessing = Preprocessing.from_json(values["preprocessing"])
             spec = cls(**{**values, "options": dict(values["options"]), "preprocessing": preprocessing})
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the description of the network is damaged: {error!r}") from None
+            raise InputError(f"the metadata of the network is damaged: {error!r}") from None
         check_name("scores", spec.scores, SCORES)
         spec.graphdef()
         return spec
 
     def create_model(self, rngs: nnx.Rngs) -> nnx.Module:
-        """The model, initialized."""
+        """Creates the model with random weights."""
         return models.create_model(self.model, rngs=rngs, **self._sizes(), **self.options)
 
     def graphdef(self, **options: Any) -> nnx.GraphDef:
-        """What `nnx.merge` needs besides the weights; `options` override those of the spec."""
+        """The graph definition for `nnx.merge`; `options` override those of the spec."""
         return self._traced(options)[0]
 
     def shapes(self, **options: Any) -> dict[str, Tree]:
-        """As `weights_of`, with shapes and types instead of arrays; `options` override those of the spec."""
+        """Like `weights_of`, with shapes and types instead of arrays; `options` override those of the spec."""
         return self._traced(options)[1]
 
     def abstract(self, **options: Any) -> Any:
@@ -96,7 +96,7 @@ class ModelSpec:
         return _trace(self.model, tuple(self._sizes().items()), tuple(sorted(merged.items())))
 
 
-@functools.lru_cache(maxsize=16)  # deep models take seconds to trace, and loading one asks several times
+@functools.lru_cache(maxsize=16)  # a deep model takes seconds to trace, and loading it needs the trace several times
 def _trace(
     model: str, sizes: tuple[tuple[str, int], ...], options: tuple[tuple[str, Any], ...]
 ) -> tuple[nnx.GraphDef, dict[str, Tree]]:
@@ -119,13 +119,13 @@ class TrainedModel:
         return nnx.merge(self.spec.graphdef(**options), self.params, self.batch_stats, copy=True)
 
     def leaves(self) -> dict[str, np.ndarray]:
-        """The weights by name, such as "params/stages/0/0/conv1/conv/kernel" or "batch_stats/...": a weight file's."""
+        """The weights by their names in weight files: "params/stages/0/0/conv1/conv/kernel" or "batch_stats/..."."""
         tree = {"params": self.params, "batch_stats": self.batch_stats}
         return {leaf_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def weights_of(model: nnx.Module) -> dict[str, Tree]:
-    """The trees "params" and "batch_stats" of a model; shapes for leaves, of one that is `ModelSpec.abstract`."""
+    """The trees "params" and "batch_stats" of a model. For a `ModelSpec.abstract` model the leaves are shapes."""
     return {
         "params": nnx.to_pure_dict(nnx.state(model, nnx.Param)),
         "batch_stats": nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
@@ -133,14 +133,14 @@ def weights_of(model: nnx.Module) -> dict[str, Tree]:
 
 
 def shapes_of(weights: Mapping[str, Tree]) -> dict[str, tuple[int, ...]]:
-    """The shapes of what `weights_of` gives, by the names of `TrainedModel.leaves`."""
+    """The shapes of the arrays of `weights_of`, by the names of `TrainedModel.leaves`."""
     return {leaf_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(weights)}
 
 
 def differing_options(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
-    """The names of those options with which the network would be another: its weights would give other answers.
+    """The names of the given options that would change the predictions of the weights.
 
-    Options OF_TRAINING are none of them; but dropout is, where it scales what is tested.
+    OF_TRAINING options do not, except dropout if it scales activations in testing (dropout_scaling is "test").
     """
     scales_tests = {**spec.options, **options}.get("dropout_scaling") == "test"
     free = set(OF_TRAINING) - ({"dropout"} if scales_tests else set())
@@ -148,21 +148,21 @@ def differing_options(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
     def structure(changes: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, tuple[int, ...]]] | None:
         try:
             return spec.graphdef(**changes), shapes_of(spec.shapes(**changes))
-        except InputError:  # an option that does not go with the others
+        except InputError:  # the option conflicts with another one
             return None
 
-    asked = {name: value for name, value in options.items() if name not in free}
-    if not asked or structure(asked) == (own := structure({})):
+    candidates = {name: value for name, value in options.items() if name not in free}
+    if not candidates or structure(candidates) == (own := structure({})):
         return []
-    return [name for name, value in asked.items() if structure({name: value}) != own]
+    return [name for name, value in candidates.items() if structure({name: value}) != own]
 
 
 def from_leaves(spec: ModelSpec, leaves: Mapping[str, np.ndarray], *, where: str) -> TrainedModel:
-    """The network whose weights these are, by the names of `TrainedModel.leaves`.
+    """Builds a network from arrays by the names of `TrainedModel.leaves`; `where` is their source, for error messages.
 
     Raises:
-        InputError: names that are missing or unexpected and shapes that differ, all at once; values that are not
-            finite; or negative variances. `where` says where they are from.
+        InputError: arrays are missing, unexpected or of another shape (the message lists all), values are not finite,
+            or variances are negative.
     """
     like = spec.shapes()
     given = {name: leaf.shape for name, leaf in leaves.items()}
@@ -175,7 +175,7 @@ def from_leaves(spec: ModelSpec, leaves: Mapping[str, np.ndarray], *, where: str
 
 
 def mismatches(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """What is wrong with the shapes by name that are given: those missing, unexpected, and of another shape."""
+    """Compares shapes by name and describes the differences: missing, unexpected and of another shape."""
     differing = [
         f"{name} is {given[name]}, not {shape}"
         for name, shape in expected.items()
@@ -192,14 +192,14 @@ def mismatches(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tupl
 def check_mismatches(
     expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], *, model: str, where: str
 ) -> None:
-    """Raises InputError where `mismatches` finds any; `where` says where the given ones are from."""
+    """Raises InputError if `mismatches` finds any; `where` is the source of the given shapes."""
     problems = mismatches(expected, given)
     if problems:
         raise InputError(f"{where} does not hold the weights of {model}: {'; '.join(problems)}")
 
 
 def check_finite(leaves: Mapping[str, np.ndarray], *, where: str) -> None:
-    """Raises InputError where a weight is not finite."""
+    """Raises InputError if a weight is not finite."""
     bad = [name for name, leaf in leaves.items() if not np.isfinite(leaf).all()]
     if bad:
         raise InputError(f"{where} holds weights that are not finite, in {len(bad)} arrays ({_listed(bad)})")
@@ -211,7 +211,7 @@ def _listed(names: list[str]) -> str:
 
 
 def probabilities(logits: Float[Array, "batch logits"], scores: str) -> Float[Array, "batch classes"]:
-    """Float32 probabilities of the classes; a single logit gives those of two."""
+    """Class probabilities in float32; a single logit gives two classes."""
     logits = logits.astype(jnp.float32)
     if logits.shape[-1] == 1:
         return jax.nn.sigmoid(jnp.concatenate([-logits, logits], axis=-1))

@@ -1,4 +1,4 @@
-"""How pixels become a network's input, as a record that travels with checkpoints and weights."""
+"""The preprocessing of a network's images, saved with checkpoints and weight files."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,16 +15,17 @@ MEANS = ("pixel", "channel", "none")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Everything between a decoded image and the network.
+    """All steps between a decoded image and the network's input, which is (pixel - mean) / std.
 
     Attributes:
-        image_size: side in pixels; channels: color channels.
-        mean, std: float32 arrays in pixel values (0 to 255) that broadcast against (height, width, channels);
-            the input is (pixel - mean) / std.
+        image_size: side of the input in pixels.
+        channels: color channels.
+        mean: float32 array in pixel values (0 to 255) that broadcasts against (height, width, channels).
+        std: likewise.
         classes: class names in the order of the logits.
-        shorter_side: pixels to which a photograph's shorter side is resized before its center is cropped; None for images
-            that are taken as they are.
-        interpolation: how it is resized, one of `geometry.INTERPOLATIONS`.
+        shorter_side: size in pixels to which the shorter side of a photograph is resized before its center is cropped;
+            None for images that are used without resizing.
+        interpolation: how photographs are resized, one of `geometry.INTERPOLATIONS`.
     """
 
     image_size: int
@@ -40,7 +41,7 @@ class Preprocessing:
     ) -> Num[Array, "batch height width channels"]:
         """The network's input: (image - mean) / std in float32, then cast to `dtype`.
 
-        A mean image belongs to images of its own size; images of another size have its mean over the pixels
+        A mean image fits only images of its own size. From images of another size its mean over the pixels is
         subtracted instead.
 
         Source: [K12] section 2 (mean image).
@@ -52,7 +53,7 @@ class Preprocessing:
         return ((image.astype(jnp.float32) - mean) / std).astype(dtype)
 
     def for_photographs(self) -> "Preprocessing":
-        """The record for photographs of any size: resized, where the network's images were taken as they are."""
+        """A copy for photographs of any size: if images were not resized in training, photographs are now."""
         if self.shorter_side is not None:
             return self
         return replace(self, shorter_side=self.image_size, interpolation="area")
@@ -71,7 +72,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """The record that `to_json` wrote."""
+        """The inverse of `to_json`."""
         arrays = {name: np.asarray(values[name], np.float32) for name in ("mean", "std")}
         return cls(**{**values, **arrays, "classes": tuple(values["classes"])})
 
@@ -85,20 +86,20 @@ def create_preprocessing(
     shorter_side: int | None = None,
     interpolation: str = "bilinear",
 ) -> Preprocessing:
-    """The preprocessing that a training set's statistics give.
+    """Creates the preprocessing from the statistics of a training set.
 
     Args:
-        statistics: of the training set, its mean image of the network's size.
-        mean: what is subtracted: the "pixel" mean image ([K12] section 2, [H15] section 3.4), the mean of a "channel",
-            or "none".
-        std: divide by the standard deviation per channel, as torchvision's recipes; without it by 255, which leaves
-            the spread of the pixels as it is.
+        statistics: the statistics; the mean image has the network's image size.
+        mean: what to subtract: the "pixel" mean image ([K12] section 2, [H15] section 3.4), the mean per "channel", or
+            "none".
+        std: divide by the standard deviation per channel, as torchvision's recipes do; else by 255, which only
+            rescales all channels alike.
         classes: class names in the order of the logits.
         shorter_side: see `Preprocessing`.
         interpolation: see `Preprocessing`.
 
     Raises:
-        InputError: `mean` is none of these.
+        InputError: `mean` is not one of these.
     """
     check_name("preprocess.mean", mean, MEANS)
     size, _, channels = statistics.pixel_mean.shape

@@ -1,4 +1,4 @@
-"""Reads files of weights, whoever wrote them, and runs nothing that is in them."""
+"""Reads weight files of any origin, without running code from them."""
 
 import json
 import re
@@ -26,30 +26,35 @@ _NESTED = (
     "model_state_dict",
     "model",
     "net",
-)  # where training scripts keep the weights in what they save
-_OTHERS = {  # what people save under the name of weights
-    b"<": "a web page: the download went wrong",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file it points to",
+)  # keys under which training scripts save the weights
+_OTHERS = {  # first bytes of other files that are mistaken for weights
+    b"<": "a web page, not weights: download the file again",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: run git lfs pull",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
-    b"\x89HDF": "in HDF5, which is not read",
+    b"\x89HDF": "an HDF5 file, which is not supported",
 }
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """What a file of weights holds: arrays by name, floating-point ones as float32, and the text beside them."""
+    """The contents of a weight file.
+
+    Attributes:
+        arrays: the arrays by name; floating-point arrays as float32.
+        metadata: the text metadata of a .safetensors file, else empty.
+    """
 
     arrays: dict[str, np.ndarray]
     metadata: Mapping[str, str]
 
 
 def read(path: Path) -> StateDict:
-    """Reads a .safetensors file, or what torch saved, a state dict or a dict with one in it; by content, not by suffix.
+    """Reads a .safetensors file, or a file that torch saved with a state dict or a dict that contains one.
 
-    The prefix "module." that torch's data parallelism puts before every name is taken off.
+    The format is found by content, not by suffix. The prefix "module." of torch's data parallelism is removed.
 
     Raises:
-        InputError: it cannot be read, is damaged, is something else, or wants something called when it is read.
+        InputError: the file cannot be read, is damaged, has another format, or would call a function when unpickled.
     """
     try:
         with open(path, "rb") as file:
@@ -63,7 +68,7 @@ def read(path: Path) -> StateDict:
     if beginning.startswith((torch_file.ZIP, *torch_file.PICKLES)):
         return StateDict(_without_prefix(_find_arrays(_read_torch(path), path)), {})
     kinds = (kind for start, kind in _OTHERS.items() if beginning.lstrip().startswith(start))
-    kind = next(kinds, f"neither a .safetensors file nor one of torch's: it begins with {beginning[:8]!r}")
+    kind = next(kinds, f"neither a .safetensors file nor a torch file: it begins with {beginning[:8]!r}")
     raise InputError(f"{path} is {kind}")
 
 
@@ -74,34 +79,36 @@ def _read_safetensors(path: Path) -> StateDict:
         (length,) = struct.unpack("<Q", data[:8])
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (safetensors.SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is damaged or cut short: {error}") from None
+        raise InputError(f"{path} is damaged or truncated: {error}") from None
     arrays = {}
     for name, tensor in tensors:
         if tensor["dtype"] not in _DTYPES:
-            raise InputError(f"{path}: {name} is of type {tensor['dtype']} (read are: {', '.join(_DTYPES)})")
+            raise InputError(f"{path}: {name} has type {tensor['dtype']} (allowed: {', '.join(_DTYPES)})")
         array = np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
         arrays[name] = as_float32(array)
     return StateDict(_without_prefix(arrays), metadata)
 
 
 def _read_torch(path: Path) -> Any:
-    """What torch saved, with arrays for tensors."""
+    """The object in a file that torch saved, with numpy arrays instead of tensors."""
     try:
         return torch_file.load(path)
-    # What zipfile and pickle raise for damaged files are errors of many unrelated types.
+    # For damaged files zipfile and pickle raise errors of many unrelated types.
     except Exception as error:
         message = str(error)
         if refused := re.search(r"GLOBAL ([\w.]+)", message):
             raise InputError(
-                f"{path} wants {refused[1]} to be called, which is refused: weights are tensors in containers, as "
-                "model.state_dict() gives them"
+                f"{path} needs {refused[1]}, which is refused because a weight file must not run code: save only "
+                "tensors in containers, such as model.state_dict()"
             ) from None
         reason = textwrap.shorten(re.split(r"\.\s", message)[0], 160)
-        raise InputError(f"{path} is damaged, cut short, or not torch's: {reason or type(error).__name__}") from None
+        raise InputError(
+            f"{path} is damaged, truncated or not a torch file: {reason or type(error).__name__}"
+        ) from None
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
-    """A floating-point array of any width as float32, in which what is too large is infinite; others as they are."""
+    """Converts a floating-point array to float32, with values out of range infinite; returns other arrays unchanged."""
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return array
     with np.errstate(over="ignore"):
@@ -109,15 +116,17 @@ def as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _find_arrays(contents: Any, path: Path) -> dict[str, np.ndarray]:
-    """The state dict that a file's contents are, or the one that they hold."""
+    """Finds the state dict in the contents of a file: the contents themselves, or one of their entries."""
     if not isinstance(contents, Mapping):
-        raise InputError(f"{path} holds a {type(contents).__name__}, not a state dict")
+        raise InputError(f"{path} contains a {type(contents).__name__}, not a state dict")
     for candidate in (contents, *(contents[key] for key in _NESTED if isinstance(contents.get(key), Mapping))):
         arrays = {str(name): as_float32(value) for name, value in candidate.items() if isinstance(value, np.ndarray)}
         if arrays and len(arrays) == len(candidate):
             return arrays
     there = ", ".join(map(str, list(contents)[:8])) or "nothing"
-    raise InputError(f"{path} holds no state dict, by itself or as one of {', '.join(_NESTED)} (it has: {there})")
+    raise InputError(
+        f"{path} contains no state dict, at its top or under one of {', '.join(_NESTED)} (it contains: {there})"
+    )
 
 
 def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

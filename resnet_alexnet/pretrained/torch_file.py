@@ -1,6 +1,6 @@
-"""Reads what torch saved without torch: tensors as numpy arrays, in plain containers. Nothing else is built or called.
+"""Reads files that torch saved, without torch: tensors become numpy arrays in plain containers. Nothing else is called.
 
-Source: torch.serialization, both formats: the zip archive of torch 1.6 and later, and the series of pickles before it.
+Source: torch.serialization, both formats: the zip archive of torch 1.6 and later, and the older series of pickles.
 """
 
 import io
@@ -16,11 +16,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-ZIP = b"PK\x03\x04"  # how the two formats begin
+ZIP = b"PK\x03\x04"  # the first bytes of the two formats
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
-# The pickle gets the names, not the types, which have methods.
+# The pickle gets these names, not the types, whose methods it could call.
 _STORAGES = {
     "FloatStorage": np.float32,
     "DoubleStorage": np.float64,
@@ -32,7 +32,7 @@ _STORAGES = {
     "CharStorage": np.int8,
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
-    "UntypedStorage": np.uint8,  # of the types below
+    "UntypedStorage": np.uint8,  # used for the types in _UNTYPED
 }
 _UNTYPED = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2")
 _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", *_UNTYPED)
@@ -41,12 +41,12 @@ FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and len
 
 
 def load(path: Path) -> Any:
-    """The object in a file that torch saved.
+    """Loads the object in a file that torch saved.
 
     Raises:
-        pickle.UnpicklingError: it asks for something else than tensors of ordinary types in containers, which the
-            message names as "GLOBAL module.name"; or it is damaged.
-        Exception: of many types, it is damaged.
+        pickle.UnpicklingError: the file needs something other than tensors of ordinary types in containers, and the
+            message names it as "GLOBAL module.name"; or the file is damaged.
+        Exception: the file is damaged. The type varies.
     """
     with open(path, "rb") as file:
         beginning = file.read(len(ZIP))
@@ -55,14 +55,14 @@ def load(path: Path) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds the few names that tensors need, and their storages."""
+    """Allows only the few names that tensors need, and loads their storages."""
 
     def __init__(self, file: io.BufferedIOBase, find_storage: FindStorage):
         super().__init__(file, encoding="utf-8")
         self._find_storage = find_storage
 
     def find_class(self, module: str, name: str) -> Any:
-        # Functions are made anew: a pickle can set attributes of what it is given.
+        # New functions on each call: a pickle can set attributes on the objects that it gets.
         known = {
             "_codecs.encode": lambda text, *_: text.encode("latin-1"),  # bytes, in protocol 2
             "collections.Counter": Counter,
@@ -93,25 +93,25 @@ class _Unpickler(pickle.Unpickler):
         array = self._find_storage(str(key), dtype, length)
         if array.dtype != dtype or len(array) != length:
             raise pickle.UnpicklingError(f"storage {key} is not {length} {dtype}")
-        if view and view[0] is not None:  # of torch before 0.4: a storage inside another
+        if view and view[0] is not None:  # torch before 0.4: a storage inside another
             _, offset, size = view[0]
             return array[offset : offset + size]
         return array
 
 
 def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
-    """The bytes of a storage as numbers of a type that has no storage of its own."""
+    """Views the bytes of a storage as a type that has no storage class of its own."""
     if storage.dtype != np.uint8 or dtype not in _UNTYPED:
         raise pickle.UnpicklingError(f"a tensor of {dtype!r} in a storage of {storage.dtype}")
     return storage.view(dtype)
 
 
 def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
-    """A view of a storage, which it does not leave."""
+    """A view of a storage; raises if the view would exceed the storage."""
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
     if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
-        raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} leaves its storage")
+        raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} exceeds its storage")
     strides = [step * storage.itemsize for step in stride]
     view = np.ndarray(size, storage.dtype, storage.view(np.uint8).data, offset * storage.itemsize, strides)
     view.flags.writeable = False
@@ -122,12 +122,12 @@ def _load_zip(file: io.BufferedReader) -> Any:
     archive = zipfile.ZipFile(file)
     pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
     if pickled is None:
-        raise pickle.UnpicklingError("a zip archive, but not one of torch's")
+        raise pickle.UnpicklingError("a zip archive, but not saved by torch")
     folder = pickled.removesuffix("data.pkl")
     storages: dict[str, np.ndarray] = {}
 
     def read(name: str) -> bytes:
-        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch never compresses; what does may be a bomb
+        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch never compresses; this may be a zip bomb
             raise pickle.UnpicklingError(f"{name} is compressed")
         return archive.read(name)
 
@@ -137,13 +137,13 @@ def _load_zip(file: io.BufferedReader) -> Any:
         return storages[key]
 
     if f"{folder}byteorder" in archive.namelist() and read(f"{folder}byteorder") != b"little":
-        raise pickle.UnpicklingError("its numbers are big-endian")
+        raise pickle.UnpicklingError("big-endian numbers are not supported")
     return _Unpickler(io.BytesIO(read(pickled)), find_storage).load()
 
 
 def _load_pickles(file: io.BufferedReader) -> Any:
     storages: dict[str, np.ndarray] = {}
-    left = file.seek(0, io.SEEK_END)  # bytes that storages may have
+    left = file.seek(0, io.SEEK_END)  # bytes that remain for storages
     file.seek(0)
 
     def load(find_storage: FindStorage = lambda *_: np.zeros(0)) -> Any:
@@ -154,21 +154,21 @@ def _load_pickles(file: io.BufferedReader) -> Any:
         if key not in storages:
             left -= length * dtype.itemsize
             if left < 0:
-                raise pickle.UnpicklingError("it ends before its storages do")
-            storages[key] = np.empty(length, dtype)  # filled below: they follow the pickle
+                raise pickle.UnpicklingError("the file ends before its storages do")
+            storages[key] = np.empty(length, dtype)  # filled below: storages follow the pickle
         return storages[key]
 
     if load() != _MAGIC or load() != _PROTOCOL:
-        raise pickle.UnpicklingError("a pickle, but not one of torch's")
+        raise pickle.UnpicklingError("a pickle, but not saved by torch")
     if not load()["little_endian"]:
-        raise pickle.UnpicklingError("its numbers are big-endian")
+        raise pickle.UnpicklingError("big-endian numbers are not supported")
     contents = load(find_storage)
     keys = load()
     if set(keys) != storages.keys():
-        raise pickle.UnpicklingError("its storages are not those of its tensors")
+        raise pickle.UnpicklingError("the storages do not match the tensors")
     for key in keys:
         storage = storages[key]
         (length,) = struct.unpack("<q", file.read(8))
         if length != len(storage) or file.readinto(storage.view(np.uint8).data) != storage.nbytes:
-            raise pickle.UnpicklingError(f"storage {key} is cut short")
+            raise pickle.UnpicklingError(f"storage {key} is truncated")
     return contents

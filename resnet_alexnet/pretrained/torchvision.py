@@ -1,8 +1,8 @@
-"""Networks in the form that circulates for torch: what their layers are called, and what the form says of the network.
+"""The layouts of published torch weights: the names of the layers, and the options and preprocessing they imply.
 
 Source: torchvision.models.alexnet and resnet, whose names timm's resnet18 to resnet152 share, and the evaluation that
-torchvision publishes with its weights; for CIFAR github.com/akamaster/pytorch_resnet_cifar10, which normalizes by
-ImageNet's mean and deviation too.
+torchvision publishes with its weights; for CIFAR github.com/akamaster/pytorch_resnet_cifar10, which also normalizes
+with the mean and standard deviation of ImageNet.
 """
 
 import re
@@ -51,14 +51,14 @@ ALEXNET_OWT: Table = (
 
 @dataclass(frozen=True)
 class TorchLayout:
-    """How a network is written down for torch.
+    """The layout of torch weights.
 
     Attributes:
-        table: the names of its layers.
-        head: the array whose first axis is the logits.
-        options: what their code computes, as options of our model; with other values it is another network.
-        in_training: options that follow the code in training, which the weights do not mind.
-        cifar: 32 x 32 images as they are, else crops of photographs.
+        table: the names and kinds of the layers.
+        head: the name of the array whose first axis is the logits.
+        options: options of our model that compute the same as torch's code. Other values give another network.
+        in_training: options that match torch's code in training only. The weights fit any value of them.
+        cifar: whether images are 32 x 32 without resizing, else crops of photographs.
     """
 
     table: Table
@@ -69,15 +69,15 @@ class TorchLayout:
 
 
 def layout(model: str, image_size: int) -> TorchLayout:
-    """The form of one of our models, for images of this side in pixels.
+    """The torch layout of one of our models; `image_size` is the side of its images in pixels.
 
     Raises:
-        InputError: it has none.
+        InputError: the model has no torch layout.
     """
     unbiased = {"bn_unbiased_variance": True}
     if model == "alexnet_owt":
         options = {"activation": "relu", "dropout_scaling": "inverted"}
-        if map_size(image_size) != 6:  # or there is nothing to average
+        if map_size(image_size) != 6:  # torch averages the map to 6 x 6
             options["last_map"] = "averaged"
         return TorchLayout(ALEXNET_OWT, "classifier.6.weight", options, {}, cifar=False)
     if re.fullmatch(r"resnet\d+", model):
@@ -89,11 +89,11 @@ def layout(model: str, image_size: int) -> TorchLayout:
         options = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
         return TorchLayout(CIFAR_RESNET, "linear.weight", options, unbiased, cifar=True)
     hint = "; torchvision's own alexnet is alexnet_owt" if model.startswith("alexnet") else ""
-    raise InputError(f"{model} is not written in torchvision's names (those that are: {MODELS}{hint})")
+    raise InputError(f"{model} has no weights with torchvision's names (allowed: {MODELS}{hint})")
 
 
 def preprocessing(layout: TorchLayout, num_classes: int) -> Preprocessing:
-    """What such weights were trained for where their author does not say otherwise; unknown classes get numbers."""
+    """The usual preprocessing of such weights. Unknown classes are named by their numbers."""
     names = {True: {10: CIFAR10_CLASSES}, False: {1000: imagenet_classes()}}
     return Preprocessing(
         image_size=32 if layout.cifar else 224,

@@ -1,4 +1,4 @@
-"""Weight files of our own: safetensors with the network's description beside the weights."""
+"""The project's own weight files: safetensors with the network's spec as metadata."""
 
 import hashlib
 import json
@@ -18,16 +18,16 @@ NAMES = ("ours", "torchvision")
 
 
 def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
-    """Writes a weight file, whole or not at all; torch reads it too.
+    """Writes a weight file atomically. The safetensors library for torch reads it too.
 
     Args:
-        network: what is written, description and weights.
-        path: a file, which is replaced if it is there.
-        names: "ours", those of `TrainedModel.leaves`; or "torchvision", names and forms that its module's
-            `load_state_dict` takes (of CIFAR nets those that circulate, see `torchvision`).
+        network: the network.
+        path: the file; replaced if it exists.
+        names: "ours", the names of `TrainedModel.leaves`; or "torchvision", the names and shapes that
+            `load_state_dict` of torchvision's module takes (for CIFAR networks see `torchvision`).
 
     Raises:
-        InputError: the network cannot be had in these names, or the file cannot be written.
+        InputError: the network cannot be written with these names, or the file cannot be written.
     """
     check_name("names", names, NAMES)
     leaves = network.leaves()
@@ -40,23 +40,23 @@ def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
         temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
-def description_of(contents: StateDict, *, where: str, model: str | None = None) -> ModelSpec | None:
-    """The description beside the weights in a file that `save` wrote; None for a file of others.
+def read_spec(contents: StateDict, *, where: str, model: str | None = None) -> ModelSpec | None:
+    """Reads the spec in the metadata of a file that `save` wrote; None for other files.
 
     Args:
-        contents: of the file.
-        where: the file, in errors.
-        model: the model that the file is expected to hold. A weight file makes nobody run code: if it holds a user's
-            own network, this must name the Python file, wherever it now lies.
+        contents: the contents of the file.
+        where: the path of the file, for error messages.
+        model: the expected model. If the file holds a user's own network, this must name its Python file: a weight file
+            never makes us run a user's code.
 
     Raises:
-        InputError: description or weights are not those that were saved, or a user's own network is not named.
+        InputError: spec or weights have changed since they were saved, or a user's own network is not named.
     """
     text = contents.metadata.get("network")
     if text is None:
         return None
     if contents.metadata.get("digest") != _digest(contents.arrays, text):
-        raise InputError(f"{where} is damaged: its contents are not those that were saved")
+        raise InputError(f"{where} is damaged: its contents do not match its digest")
     try:
         values = json.loads(text)
         if isinstance(values, dict) and is_guest(named := str(values.get("model"))):
@@ -73,23 +73,22 @@ def description_of(contents: StateDict, *, where: str, model: str | None = None)
 
 
 def _torch_layout(spec: ModelSpec) -> torchvision.TorchLayout:
-    """The form of a network that torch's code computes too.
+    """The torch layout of a network.
 
     Raises:
-        InputError: torch's code computes something else.
+        InputError: torch's code has no such network, or computes something else.
     """
     layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
     if others := differing_options(spec, layout.options):
         theirs = ", ".join(f"{name}={layout.options[name]!r}" for name in others)
         raise InputError(
-            f"this {spec.model} cannot be written in torchvision's names: there it would be another network, "
-            f"with {theirs}; write it in ours"
+            f"this {spec.model} cannot be written with torchvision's names, which imply {theirs}: write it with ours"
         )
     return layout
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    """A hash of every array's name, type, shape and bits, and of the description."""
+    """A hash of the name, type, shape and bits of every array, and of the spec."""
     hasher = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

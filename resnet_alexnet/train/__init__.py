@@ -1,1 +1,1 @@
-"""Training: the loop, the step and what they are built of."""
+"""Training: the loop, the step and their parts."""

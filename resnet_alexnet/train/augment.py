@@ -1,6 +1,6 @@
-"""What runs on the device inside the step, from uint8: normalize, crop, flip, color, mixing.
+"""The augmentation that runs on the device, inside the training step: crop, flip, color, mixup and CutMix.
 
-Every draw has its image's own key, or in mixing its pair's.
+Each image has its own random key; mixing uses one key per pair of images.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Float64, Key, Num
 from resnet_alexnet.errors import InputError, check_name
 
 COLORS = ("none", "pca", "pca_std", "pca_community")
-# The components of ImageNet's colors that circulate, of pixels in [0, 1]: eigenvalues, and eigenvectors, one a column.
-# Source: fb.resnet.torch, datasets/imagenet.lua. They fit neither the variances nor the deviations that go with them.
+# The widely copied principal components of ImageNet's colors, for pixels in [0, 1]: eigenvalues, and eigenvectors, one
+# per column. Source: fb.resnet.torch, datasets/imagenet.lua. They agree neither with the variances nor with the
+# standard deviations that are published with them.
 _COMMUNITY_VALUES = np.array([0.2175, 0.0188, 0.0045])
 _COMMUNITY_VECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]  # red, green, blue
@@ -24,7 +25,7 @@ _COMMUNITY_VECTORS = np.array(
 def random_crop(
     image: Num[Array, "batch height width channels"], keys: Key[Array, " batch"], pad: int
 ) -> Num[Array, "batch height width channels"]:
-    """Pads each side with `pad` zeros (the mean, after normalizing) and crops back to size at random.
+    """Pads each side with `pad` zeros (the mean, after normalization) and takes a random crop of the original size.
 
     Source: [H15] section 4.2, after Lee et al. 2015 ("Deeply-supervised nets").
     """
@@ -36,7 +37,7 @@ def random_crop(
 def random_flip(
     image: Num[Array, "batch height width channels"], keys: Key[Array, " batch"]
 ) -> Num[Array, "batch height width channels"]:
-    """Mirrors each image left to right with probability 1/2. Source: [K12] section 4.1."""
+    """Flips each image left to right with probability 1/2. Source: [K12] section 4.1."""
     flip = jax.vmap(jax.random.bernoulli)(keys)
     return jnp.where(flip[:, None, None, None], image[:, :, ::-1], image)
 
@@ -44,27 +45,28 @@ def random_flip(
 def color_basis(
     name: str, covariance: Float64[np.ndarray, "channels channels"]
 ) -> Float64[np.ndarray, "channels components"] | None:
-    """How far a draw of 1 shifts a pixel's color, in pixel values (0 to 255): one column a principal component.
+    """The color shift of a draw of 1, in pixel values (0 to 255): one column per principal component.
 
     Args:
-        name: "pca", each eigenvector of the covariance times its eigenvalue, of pixels in [0, 1]; "pca_std", times the
-            eigenvalue's square root, as the author's code; "pca_community", as "pca" with the constants that circulate;
-            "none", for which the result is None.
-        covariance: of the training set's red, green and blue, in pixel values.
+        name: "pca", each eigenvector of the covariance times its eigenvalue, for pixels in [0, 1]; "pca_std", times the
+            square root of the eigenvalue, as in the author's code; "pca_community", as "pca" with the widely copied
+            constants; "none", for which the result is None.
+        covariance: of the red, green and blue of the training set, in squared pixel values.
 
     Raises:
-        InputError: the name is unknown, or the images have no three channels.
+        InputError: the name is unknown, or the images do not have three channels.
 
     Source: [K12] section 4.1; cuda-convnet2's convdata.py for "pca_std".
-    Departure: the paper does not state the range of its pixels, on which eigenvalues depend; with pixels from 0 to 255
-    a typical shift would be three times that range. The author's code also divides image and shift by 1.1, we do not.
+    Departure: the eigenvalues depend on the range of the pixels, which the paper does not state. With pixels from 0 to
+    255 a typical shift would be three times that range, so we use 0 to 1. The author's code also divides image and
+    shift by 1.1; we do not.
     """
     check_name("augment.color", name, COLORS)
     if name == "none":
         return None
     if covariance.shape != (3, 3):
         raise InputError(
-            f"augment.color={name!r} is for images of 3 channels, these have {len(covariance)} (use 'none')"
+            f"augment.color={name!r} needs images with 3 channels, but these have {len(covariance)}: set it to 'none'"
         )
     if name == "pca_community":
         return 255.0 * _COMMUNITY_VECTORS * _COMMUNITY_VALUES
@@ -78,12 +80,13 @@ def random_color(
 ) -> Num[Array, "batch height width 3"]:
     """Shifts the color of each image by `basis` times three standard normal draws. Source: [K12] section 4.1.
 
-    Args:
-        basis: in the units of the image, as `color_basis` divided by the standard deviations and times 0.1, the paper's
-            standard deviation of a draw.
+    `basis` is in the units of the image: `color_basis` divided by the standard deviations of the pixels, times 0.1, the
+    paper's standard deviation of a draw.
     """
     draws = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
-    shift = (draws[:, None, :] * jnp.asarray(basis, jnp.float32)).sum(-1)  # in float32, which a GPU's product is not
+    shift = (draws[:, None, :] * jnp.asarray(basis, jnp.float32)).sum(
+        -1
+    )  # not a matmul, which GPUs do not compute in float32
     return (image.astype(jnp.float32) + shift[:, None, None, :]).astype(image.dtype)
 
 
@@ -95,7 +98,7 @@ def augment(
     flip: bool = False,
     basis: Float[np.ndarray, "3 3"] | None = None,
 ) -> Float[Array, "batch height width channels"]:
-    """The training view of normalized images: random crop, flip and color, each where asked for."""
+    """Augments normalized images: a random crop if `pad` is above 0, a random flip, and a color shift by `basis`."""
     crop_keys, flip_keys, color_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
     if pad:
         image = random_crop(image, crop_keys, pad)
@@ -114,21 +117,21 @@ def mix(
     mixup: float = 0.0,
     cutmix: float = 0.0,
 ) -> tuple[Num[Array, "batch height width channels"], Float[Array, "batch classes"]]:
-    """Mixes the images of rows 0 and 1, 2 and 3, and so on, each with its neighbor, and their labels alike.
+    """Mixes pairs of images, and their labels in the same proportion: rows 0 and 1, rows 2 and 3, and so on.
 
-    A pair draws by the key of its first row, so the result does not depend on where a batch of an even number of images
-    is divided. Each of its images keeps the share that was drawn and takes the rest from the other.
+    Each image keeps the share that its pair draws and takes the rest from its neighbor. A pair uses the key of its
+    first row, so the result does not depend on how a batch is divided among devices, if each has an even number.
 
     Args:
-        image: an even number, in random order.
-        label: one row of class weights an image, or one column for a single-logit binary task.
-        keys: one an image.
-        mixup: alpha of the share's Beta(alpha, alpha) where images are averaged; 0 for never.
-        cutmix: the same where a box of the image is replaced; 0 for never. With both above 0 each pair takes one, at even
-            odds.
+        image: an even number of images, in random order.
+        label: one row of class weights per image, or one column for a single-logit binary task.
+        keys: one key per image.
+        mixup: alpha of the Beta(alpha, alpha) distribution of the share, for mixup, which averages images; 0: off.
+        cutmix: the same for CutMix, which replaces a box of the image; 0: off. If both are above 0, each pair uses one
+            of the two with equal probability.
 
     Source: Zhang et al. 2018, "mixup"; Yun et al. 2019, "CutMix", whose label share is that of the clipped box.
-    Departure: in both papers' code one share serves the batch, and an image's partner is any other of it.
+    Departure: in the code of both papers one share serves the whole batch, and any image may be the partner.
     """
     _, *size, _ = image.shape
 
@@ -146,7 +149,7 @@ def mix(
 
 
 def _outside_box(key: Key[Array, ""], share: Float[Array, ""], size: Sequence[int]) -> Float[Array, "height width"]:
-    """0 within a box of area 1 - `share` around a random pixel, as far as it lies in the image, and 1 outside."""
+    """0 inside a box of area 1 - `share` around a random pixel, clipped to the image; 1 outside."""
     inside = []
     for pixels, axis_key in zip(size, jax.random.split(key), strict=True):
         center = jax.random.randint(axis_key, (), 0, pixels)
@@ -157,6 +160,6 @@ def _outside_box(key: Key[Array, ""], share: Float[Array, ""], size: Sequence[in
 
 
 def _blend(x: Float[Array, "batch ..."], weight: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
-    """`weight` of each row and the rest of its neighbor, row number XOR 1."""
+    """Blends each row, by `weight`, with its neighbor, the row whose index is its own XOR 1."""
     neighbor = x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
     return weight * x + (1.0 - weight) * neighbor

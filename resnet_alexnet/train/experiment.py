@@ -1,4 +1,4 @@
-"""From a config to the parts of a run. Below this room and train/loop.py no config travels, only plain arguments."""
+"""Builds the parts of a run from its config. Below this module and train/loop.py only plain arguments are passed."""
 
 import functools
 import math
@@ -33,14 +33,14 @@ DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 @dataclass(frozen=True)
 class Steps:
-    """What a run calls.
+    """The functions that a run calls, and their sizes.
 
     Attributes:
-        create_state: the state before the first step, of `Model.start`; to be traced.
-        preprocess_batch: what the network is trained on, of a batch and its keys.
+        create_state: (`Model.start`) -> the state before the first step; call it under `jax.jit`.
+        preprocess_batch: (batch, keys) -> the images and labels to train on.
         train_chunk: jitted, (state, data, chunk) -> (state, step).
         eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.
-        resident: whether the training set lives on the device.
+        resident: whether the training set is kept on the device.
         steps_per_call: training steps per dispatch.
         eval_batch_size: images per evaluation step, over all devices.
     """
@@ -56,10 +56,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run needs, built and checked. Nothing has been computed on a device yet.
+    """The parts of a run, built and checked. Nothing has been computed on a device yet.
 
     Attributes:
-        chance_loss: the loss of a constant answer on balanced classes.
+        chance_loss: the loss of the best constant prediction on balanced classes, in nats.
     """
 
     mesh: parallel.Mesh
@@ -77,16 +77,16 @@ def create_experiment(
     weights: Path | None = None,
     progress: ProgressFn = no_progress,
 ) -> Experiment:
-    """Builds the parts of the run that `config` describes.
+    """Builds and checks the parts of a run.
 
     Args:
         config: the config.
-        devices: None for all.
-        weights: where to find what finetune.weights names; None for there.
-        progress: shows how far the reading of the data is.
+        devices: the devices to train on; None for all.
+        weights: path to read the initial weights from, instead of finetune.weights; None for finetune.weights itself.
+        progress: shows the progress of reading the data.
 
     Raises:
-        InputError: a field whose value is not allowed, does not fit another, or names data that is missing.
+        InputError: the value of a field is not allowed, conflicts with another field, or names data that is missing.
     """
     check_numbers(config)
     mesh = parallel.create_mesh(devices)
@@ -137,7 +137,7 @@ def create_experiment(
 
 
 def create_losses(loss: Mapping[str, Any]) -> tuple[steps.LossFn, steps.LossFn]:
-    """The loss as it is trained and as it is evaluated, without label smoothing; `loss` is the group of the config."""
+    """The training loss, and the evaluation loss, which has no label smoothing; `loss` is the group of the config."""
     evaluated = losses.create_loss(loss["name"], reduction=loss["reduction"])
     return losses.create_loss(**loss), evaluated
 
@@ -158,7 +158,7 @@ def create_steps(
     steps_per_call: int,
     eval_batch_size: int,
 ) -> Steps:
-    """The functions that a run calls, from its parts; the keywords are fields of the config."""
+    """The functions that a run calls, built from its parts; the keyword arguments are fields of the config."""
     train_loss, eval_loss = loss
     num_logits = model.spec.num_logits
     preprocess_batch = create_preprocess_batch(
@@ -191,7 +191,7 @@ def create_steps(
         eval_step=parallel.parallel_eval_step(eval_step, mesh),
         resident=resident,
         steps_per_call=steps_per_call or (32 if resident and not on_cpu else 1),
-        # Padded rows are masked: the result does not depend on it.
+        # Padded rows are masked, so the result does not depend on this size.
         eval_batch_size=math.ceil(eval_batch_size / mesh.size) * mesh.size,
     )
 
@@ -199,7 +199,7 @@ def create_steps(
 def create_preprocess_batch(
     inputs: Inputs, *, precision: str, mixup: float, cutmix: float, num_logits: int
 ) -> steps.PreprocessFn:
-    """What a training step does to the images of a batch: normalize, augment, mix."""
+    """The preprocessing of a batch in a training step: normalize, augment, mix."""
     return partial(
         steps.preprocess_batch,
         normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
@@ -209,8 +209,8 @@ def create_preprocess_batch(
 
 
 def check_numbers(config: ConfigDict) -> None:
-    """Raises InputError for a number that is out of range or a choice that does not exist."""
-    most = 2**31 - 1  # what a step counter holds
+    """Raises InputError if a number is out of range or a choice does not exist."""
+    most = 2**31 - 1  # the greatest int32, the type of the step counter
     at_least = {
         "seed": 0,
         "batch_size": 1,
@@ -235,14 +235,14 @@ def check_numbers(config: ConfigDict) -> None:
             raise InputError(f"{field} is {value(field)} (allowed: {least} to {most})")
     for field, limit in below.items():
         if not 0 <= value(field) < limit:
-            raise InputError(f"{field} is {value(field)} (allowed: 0 up to, not including, {limit})")
+            raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
 
 def check_splits(splits: Splits, config: ConfigDict) -> None:
-    """Raises InputError if the data has no whole batch, or lacks what the schedule needs."""
-    loader.steps_per_epoch(len(splits.train), config.batch_size)  # for its check
+    """Raises InputError if the training set is smaller than a batch, or the plateau lacks a validation error."""
+    loader.steps_per_epoch(len(splits.train), config.batch_size)  # raises if there is not one whole batch
     for field, lacking in (
         ("dataset.validation_fraction", splits.validation is None),
         ("eval.every_steps", not config.eval.every_steps),
@@ -252,7 +252,7 @@ def check_splits(splits: Splits, config: ConfigDict) -> None:
 
 
 def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
-    """model.num_logits, or the number of classes of the data; one logit stands for two classes."""
+    """The number of logits: model.num_logits, or if unset, the number of classes. Two classes may share one logit."""
     logits = config.model.num_logits
     if len(classes) < 2:
         raise InputError(f"dataset {config.dataset.name!r} has {len(classes)} class (allowed: 2 or more)")
@@ -263,28 +263,28 @@ def count_logits(config: ConfigDict, classes: tuple[str, ...]) -> int:
     if logits != len(classes) and not (logits == 1 and len(classes) == 2):
         raise InputError(
             f"model.num_logits={logits}, but dataset {config.dataset.name!r} has {len(classes)} classes: labels would "
-            "be out of range (allowed: as many, unset, or 1 for two classes)"
+            f"be out of range (allowed: {len(classes)}, unset, or 1 for two classes)"
         )
     return logits
 
 
 def check_optimizer(optimizer: Optimizer, model: Model) -> None:
-    """Raises InputError if the optimizer names a part that the network lacks."""
+    """Raises InputError if finetune.lr_multipliers names a part that the network does not have."""
     _, learned = partition(model.spec.shapes()["params"], model.is_frozen)
     jax.eval_shape(optimizer.tx.init, learned)
 
 
 def check_pairs(config: ConfigDict, device_batch_size: int) -> None:
-    """Raises InputError if images are mixed in pairs, but a device has an odd number of them."""
+    """Raises InputError if mixup or CutMix, which mix pairs, is on and a device has an odd number of images."""
     if (config.augment.mixup or config.augment.cutmix) and device_batch_size % 2:
         raise InputError(
             f"augment.mixup and augment.cutmix mix pairs of images, but each device has {device_batch_size} per step: "
-            f"choose a batch_size that gives it an even number, such as {config.batch_size * 2}, or set both to 0"
+            f"choose a batch_size with an even number per device, such as {config.batch_size * 2}, or set both to 0"
         )
 
 
 def keep_on_device(choice: str, source: Source) -> bool:
-    """Whether the training set lives on the device: dataset.on_device, or by its size for "auto"."""
+    """Whether to keep the training set on the device: by dataset.on_device, or for "auto" by its size."""
     small = isinstance(source, ArraySource) and source.images.nbytes <= DEVICE_BYTES
     if choice == "yes" and not isinstance(source, ArraySource):
         raise InputError("dataset.on_device='yes', but this data set is read from disk (allowed: 'auto', 'no')")
@@ -292,5 +292,5 @@ def keep_on_device(choice: str, source: Source) -> bool:
 
 
 def resident_data(source: Source) -> dict[str, np.ndarray]:
-    """The arrays of a set that is to live on the device."""
+    """The arrays of a training set that is kept on the device."""
     return source.gather(np.arange(len(source)))

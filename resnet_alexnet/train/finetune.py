@@ -1,4 +1,4 @@
-"""A network that starts from another's weights: the options these imply, and which of its arrays they give."""
+"""Fine-tuning: the options and the arrays that a network takes from trained weights."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from resnet_alexnet.pretrained.network import (
 
 AUTO = "auto"
 
-Leaves = dict[str, Any]  # arrays by the names of `TrainedModel.leaves`
+Leaves = dict[str, Any]  # name in `TrainedModel.leaves` -> array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
-    """The trained network that a run starts from, and what to call it in errors."""
+    """The trained network that a run starts from, and its path for error messages."""
 
     network: TrainedModel
     where: str
@@ -39,22 +39,24 @@ class Start:
 def load_start(
     finetune: Mapping[str, Any], model: str, options: Mapping[str, Any], *, weights: Path | None = None
 ) -> Start | None:
-    """The trained network that a run starts from; None for a run from scratch.
+    """Loads the trained network that a run starts from; None for a run from random weights.
 
     Args:
         finetune: the group of the config.
         model: the name of the run's network.
-        options: the options that are set for it.
-        weights: where to find what finetune.weights names; None for there.
+        options: the options that the config sets for it.
+        weights: path to read the weights from, instead of finetune.weights; None for finetune.weights itself.
 
     Raises:
-        InputError: the weights cannot be read; they are of another network, or of one with another value of an option
-            that is not one of `network.OF_TRAINING`.
+        InputError: the weights cannot be read, are of another network, or were trained with another value of an option
+            (except the options in `network.OF_TRAINING`).
     """
     where = finetune["weights"]
     if not where:
         if tuple(finetune["new_head"]) != (AUTO,):
-            raise InputError("finetune.new_head is set, but without finetune.weights every layer is new: leave it out")
+            raise InputError(
+                "finetune.new_head is set without finetune.weights: set both, or leave finetune.new_head out"
+            )
         return None
     named = model if is_guest(model) else None  # a weight file of a user's own network is read only if it is named
     network = pretrained.load_network(weights or Path(where).expanduser(), model=named)
@@ -68,7 +70,7 @@ def load_start(
 
 
 def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
-    """Paths of what is initialized anew: those given, or for (AUTO,) the last linear layer if the classes differ."""
+    """Paths of the layers that get random weights: `new_head`, or for (AUTO,) the classifier if the classes differ."""
     if tuple(new_head) != (AUTO,):
         return tuple(new_head)
     if (start.preprocessing.classes, start.num_logits) == (spec.preprocessing.classes, spec.num_logits):
@@ -80,10 +82,10 @@ def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> 
 def select_leaves(
     start: TrainedModel, spec: ModelSpec, prefixes: Sequence[str], *, where: str
 ) -> dict[str, np.ndarray]:
-    """The arrays that a network takes from weights, by the names of `TrainedModel.leaves`: all but those in `prefixes`.
+    """The arrays to take from trained weights, by their names in `TrainedModel.leaves`: all outside of `prefixes`.
 
     Raises:
-        InputError: a prefix without a parameter; or arrays that are missing or of another shape, all of them named.
+        InputError: a prefix matches no parameter, or arrays are missing or of another shape. The message lists all.
     """
     expected = shapes_of(spec.shapes())
     check_prefixes("finetune.new_head", prefixes, (_inside(name) for name in expected if name.startswith("params/")))
@@ -94,13 +96,13 @@ def select_leaves(
 
 
 def check_frozen(model: nnx.Module, prefixes: Sequence[str]) -> None:
-    """Raises InputError where a prefix is of no layer, naming the nearest, or where nothing is left to train."""
+    """Raises InputError if a prefix matches no layer (the message names the nearest) or nothing is left to train."""
     check_prefixes("finetune.frozen", prefixes, layer_paths(model).values())
     leaves = jax.tree_util.tree_leaves_with_path(weights_of(model)["params"])
     if all(is_within(leaf_name(path), prefixes) for path, _ in leaves):
-        raise InputError(f"finetune.frozen={tuple(prefixes)} leaves nothing to train (allowed: a part of the network)")
+        raise InputError(f"finetune.frozen={tuple(prefixes)} leaves nothing to train (allowed: some of the layers)")
 
 
 def _inside(name: str) -> str:
-    """The path in the network of an array "params/stages/...": stages/..."""
+    """The path of an array in the network: "stages/..." for "params/stages/..."."""
     return name.partition("/")[2]

@@ -1,6 +1,6 @@
-"""What a network is fed: the splits of a data set, how their images are preprocessed, and how they are augmented.
+"""The inputs of a run: the splits of a data set, their preprocessing and their augmentation.
 
-Groups of the config come as mappings of plain values, by the names of the fields in configs/default.py.
+Groups of the config are passed as mappings from field names, as in configs/default.py, to plain values.
 """
 
 import dataclasses
@@ -25,21 +25,21 @@ from resnet_alexnet.train.augment import color_basis, mix
 from resnet_alexnet.train.steps import AugmentFn, MixFn
 
 CROPS = ("none", "random_crop", "random_resized_crop")
-# Fields of the group `dataset` that do not say which images a split has.
+# Fields of the group `dataset` that do not change which images a split has.
 _NOT_OF_THE_SET = ("on_device", "workers")
-_OF_TRAINING = ("in_memory", "max_unreadable")
+_OF_TRAINING = ("in_memory", "max_unreadable")  # and these matter only to training
 
 Group = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The images of a run.
+    """The inputs of a run.
 
     Attributes:
         splits: the data set.
-        preprocessing: how its images become the network's input, with the names of its classes.
-        augment: how normalized training images are changed at random.
+        preprocessing: how images become the network's input; also has the names of the classes.
+        augment: the random augmentation of normalized training images.
     """
 
     splits: Splits
@@ -55,17 +55,17 @@ def create_inputs(
     start: Preprocessing | None = None,
     progress: ProgressFn = no_progress,
 ) -> Inputs:
-    """Decides how the images of a data set are preprocessed and augmented; measures them if that is needed.
+    """Creates the preprocessing and augmentation of a data set; measures its statistics if they are needed.
 
     Args:
-        splits: as `read_splits` gives them for the same arguments.
+        splits: the data set, from `read_splits` with the same arguments.
         preprocess: the group of the config.
         augment: the group of the config.
-        start: the preprocessing of the weights to start from. It goes before `preprocess`.
-        progress: shows how far the measuring is.
+        start: the preprocessing of the weights to start from. It takes precedence over `preprocess`.
+        progress: shows the progress of measuring the statistics.
 
     Raises:
-        InputError: a field whose value is not allowed.
+        InputError: the value of a field is not allowed.
     """
     preprocess = _followed(preprocess, augment, start)
     shorter_side = None if augment["crop"] == "none" else preprocess["shorter_side"]
@@ -84,17 +84,17 @@ def create_inputs(
 
 
 def _followed(preprocess: Group, augment: Group, start: Preprocessing | None) -> Group:
-    """The group `preprocess`, in which photographs are resized and cropped as for the weights to start from.
+    """The group `preprocess`, with resizing and cropping replaced by those of the weights to start from.
 
     Raises:
-        InputError: preprocess.image_size is not the size that the trained network takes.
+        InputError: preprocess.image_size is not the image size of the trained network.
     """
     if start is None or augment["crop"] == "none":
         return preprocess
     size, given = start.image_size, preprocess["image_size"]
     if given not in (None, size):
         raise InputError(
-            f"preprocess.image_size={given}, but the trained network takes {size} (allowed: {size}, or unset)"
+            f"preprocess.image_size={given}, but the trained network takes {size} pixels (allowed: {size}, or unset)"
         )
     photographs = start.for_photographs()
     return {
@@ -119,15 +119,15 @@ def read_splits(
         dataset: the group of the config.
         preprocess: the group of the config.
         augment: the group of the config.
-        start: the preprocessing of the weights to start from. It goes before `preprocess`.
-        progress: shows how far the reading is.
+        start: the preprocessing of the weights to start from. It takes precedence over `preprocess`.
+        progress: shows the progress of reading.
 
     Raises:
-        InputError: a field whose value is not allowed, or data that is missing, damaged or does not fit.
+        InputError: the value of a field is not allowed, or data is missing, damaged or of the wrong size.
     """
     if dataset["workers"] < AUTO:
         raise InputError(
-            f"dataset.workers is {dataset['workers']} (allowed: 0 or more, or {AUTO}: by the number of cores)"
+            f"dataset.workers is {dataset['workers']} (allowed: 0 or more, or {AUTO} to choose by the number of cores)"
         )
     preprocess = _followed(preprocess, augment, start)
     splits = sources.create_splits(
@@ -139,11 +139,11 @@ def read_splits(
     height, width, _ = splits.train.image_shape
     if height != width:
         remedy = (
-            "crop the arrays in the file"  # images in memory are not cropped
+            "crop the arrays in the file"  # arrays in memory are not cropped here
             if dataset["name"] == "npz"
             else "set augment.crop='random_crop' and preprocess.image_size, the side of the crops"
         )
-        raise InputError(f"the images are {width} x {height} pixels, but networks take squares: {remedy}")
+        raise InputError(f"the images are {width} x {height} pixels, but networks take square images: {remedy}")
     if start is not None:
         _check_images(splits, start, name=dataset["name"])
     return splits
@@ -152,16 +152,19 @@ def read_splits(
 def read_split(
     dataset: Group, split: str = "", *, image_size: int | None = None, progress: ProgressFn = no_progress
 ) -> tuple[str, Source]:
-    """One split of a data set, its images whole, to evaluate on; and its name.
+    """Reads one split of a data set with whole images, to evaluate on.
 
     Args:
         dataset: the group of the config.
-        split: "train", "validation" or "test"; empty: "test" if there is one, else "validation".
-        image_size: of synthetic images, side in pixels.
-        progress: shows how far the reading of a split that has to be in memory is.
+        split: "train", "validation" or "test"; if empty, "test" if there is one, else "validation".
+        image_size: side of synthetic images in pixels.
+        progress: shows the progress of reading a split into memory.
+
+    Returns:
+        The name of the split, and the split.
 
     Raises:
-        InputError: data that is missing or damaged, or has no such split.
+        InputError: data is missing or damaged, or has no such split.
     """
     fields = _without(dataset, (*_NOT_OF_THE_SET, *_OF_TRAINING))
     return sources.open_split(split, image_size=image_size, progress=progress, **fields)
@@ -172,10 +175,12 @@ def _without(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_statistics(splits: Splits, *, shorter_side: int | None, progress: ProgressFn = no_progress) -> Statistics:
-    """The statistics of the training set in its test crops: those stored with it, or measured now.
+    """The statistics of the test crops of the training set: read if stored with the data, else measured.
 
     Args:
-        shorter_side: pixels to which photographs are resized before the crop; None for images that are not cropped.
+        splits: the data set.
+        shorter_side: size in pixels to which photographs are resized before the crop; None for images without a crop.
+        progress: shows the progress of measuring.
     """
     size, statistics = splits.train.image_shape[0], splits.statistics
     measured_at = size if shorter_side is None else shorter_side
@@ -185,7 +190,7 @@ def read_statistics(splits: Splits, *, shorter_side: int | None, progress: Progr
 
 
 def _check_images(splits: Splits, preprocessing: Preprocessing, *, name: str) -> None:
-    """Raises InputError if the images are not of the size that a trained network takes."""
+    """Raises InputError if the images do not have the size and channels that a trained network takes."""
     size, channels = preprocessing.image_size, preprocessing.channels
     if splits.train.image_shape != (size, size, channels):
         height, width, own_channels = splits.train.image_shape
@@ -196,7 +201,7 @@ def _check_images(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
 
 
 def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) -> None:
-    """Raises InputError if the classes of data set `name` are not those of a trained network, in the same order."""
+    """Raises InputError if data set `name` and a trained network differ in their classes or the order of them."""
     given, own = splits.train.classes, preprocessing.classes
     if given == own:
         return
@@ -205,7 +210,7 @@ def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
     )
     names = [classes[first] if first < len(classes) else "none" for classes in (given, own)]
     raise InputError(
-        f"dataset {name!r} has {len(given)} classes, the trained network {len(own)}; the first that differs is number "
+        f"dataset {name!r} has {len(given)} classes, the trained network {len(own)}; the first difference is class "
         f"{first}: {names[0]!r}, not {names[1]!r} (allowed: the same classes in the same order)"
     )
 
@@ -214,7 +219,7 @@ def choose_split(splits: Splits, name: str) -> Source:
     """The split called `name`.
 
     Raises:
-        InputError: there is no such split; the message lists those that there are.
+        InputError: the data set has no such split. The message lists the splits that it has.
     """
     sources = {split: getattr(splits, split) for split in ("train", "validation", "test")}
     check_name("split", name, [split for split, source in sources.items() if source is not None])
@@ -222,10 +227,10 @@ def choose_split(splits: Splits, name: str) -> Source:
 
 
 def create_crops(preprocess: Group, augment: Group) -> Crops | None:
-    """How photographs become squares of preprocess.image_size pixels; None if images are taken as they are.
+    """The crops that turn photographs into squares of preprocess.image_size pixels; None if augment.crop is "none".
 
     Raises:
-        InputError: a field whose value is not allowed.
+        InputError: the value of a field is not allowed.
     """
     crop, size, shorter_side = augment["crop"], preprocess["image_size"], preprocess["shorter_side"]
     interpolation = preprocess["interpolation"]
@@ -235,19 +240,20 @@ def create_crops(preprocess: Group, augment: Group) -> Crops | None:
         return None
     if size is None:
         raise InputError(
-            f"augment.crop={crop!r} needs preprocess.image_size, the side of the crops in pixels, or "
-            "finetune.weights, the trained network whose size is taken"
+            f"augment.crop={crop!r} needs the side of the crops in pixels: set preprocess.image_size, or "
+            "finetune.weights to take it from a trained network"
         )
     if not 1 <= size <= shorter_side:
         raise InputError(
-            f"preprocess.image_size={size}: the test crop does not fit into preprocess.shorter_side={shorter_side}"
+            f"preprocess.image_size={size}: the test crop does not fit into preprocess.shorter_side={shorter_side} "
+            f"(allowed: 1 to {shorter_side})"
         )
     test = partial(geometry.resize_center_crop, size=size, shorter_side=shorter_side, interpolation=interpolation)
     if crop == "random_crop":
         scale = tuple(augment["scale"])
         if len(scale) != 2 or not size <= scale[0] <= scale[1]:
             raise InputError(
-                f"augment.scale={scale} (allowed: least and greatest shorter side, at least "
+                f"augment.scale={scale} (allowed: the least and the greatest shorter side in pixels, both at least "
                 f"preprocess.image_size={size})"
             )
         train = partial(
@@ -261,14 +267,16 @@ def create_crops(preprocess: Group, augment: Group) -> Crops | None:
     for field, most in (("area", 1.0), ("aspect", 100.0)):
         least, greatest = augment[field]
         if not 0 < least <= greatest <= most:
-            raise InputError(f"augment.{field}=({least}, {greatest}) (allowed: above 0, rising, up to {most:g})")
+            raise InputError(
+                f"augment.{field}=({least}, {greatest}) (allowed: the least, then the greatest, above 0 to {most:g})"
+            )
     area, aspect = tuple(augment["area"]), tuple(augment["aspect"])
     train = geometry.RandomResizedCrop(size=size, area=area, aspect=aspect, interpolation=interpolation)
     return Crops(size, train, test)
 
 
 def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.ndarray | None) -> AugmentFn:
-    """Random crop, flip and color of normalized images; the covariance is that of the training set's channels."""
+    """Random crop, flip and color of normalized images; `covariance` is that of the training set's channels."""
     basis = None if covariance is None else color_basis(augment["color"], covariance)
     if basis is not None:
         basis = augment["color_std"] * basis / preprocessing.std[:, np.newaxis]
@@ -276,7 +284,7 @@ def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.
 
 
 def create_mix(*, mixup: float, cutmix: float, num_logits: int) -> MixFn | None:
-    """Mixup and CutMix of neighbors in the batch; None if both are off."""
+    """Mixup and CutMix of pairs of neighbors in the batch; None if both are off."""
     if not mixup and not cutmix:
         return None
 

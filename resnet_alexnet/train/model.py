@@ -1,4 +1,4 @@
-"""The network of a run: what it is, which of its weights are given, and which stay as they are."""
+"""The network of a run: its spec, the trained weights that it starts from, and its frozen layers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Model:
     """The network of a run.
 
     Attributes:
-        spec: what it is.
-        graphdef: its graph definition, the frozen layers marked.
-        start: the arrays that it takes from trained weights, by the names of `TrainedModel.leaves`.
-        is_frozen: whether training leaves the array of such a name, without "params/" or "batch_stats/", as it is.
+        spec: the description of the network.
+        graphdef: the graph definition, with frozen layers marked.
+        start: arrays from trained weights, by the names of `TrainedModel.leaves`; empty for random weights.
+        is_frozen: (name of an array, without "params/" or "batch_stats/") -> whether the array is frozen.
     """
 
     spec: ModelSpec
@@ -45,25 +45,25 @@ def create_model(
     start: Start | None,
     finetune: Mapping[str, Any],
 ) -> Model:
-    """The network of a run; whatever names a part of it is checked here.
+    """Builds the network of a run and checks the paths in `finetune`.
 
     Args:
         model: the group of the config.
-        preprocessing: how images become its input.
+        preprocessing: the preprocessing of its images.
         num_logits: logits per image.
-        scores: how they become probabilities, see `ModelSpec`.
-        start: the trained weights that it starts from, whose options it has unless `model` sets them.
+        scores: how logits become probabilities, see `ModelSpec`.
+        start: the trained network to start from. Options that `model` leaves unset are taken from it.
         finetune: the group of the config.
 
     Raises:
-        InputError: an option that the model lacks, or a path that names no part of it.
+        InputError: the network does not have an option of `model` or a path of `finetune`.
     """
     options = {**(start.network.spec.options if start else {}), **set_options(model)}
     spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
     leaves: Leaves = {}
     if start is not None:
-        anew = new_prefixes(start.network.spec, spec, finetune["new_head"])
-        leaves = select_leaves(start.network, spec, anew, where=start.where)
+        new = new_prefixes(start.network.spec, spec, finetune["new_head"])
+        leaves = select_leaves(start.network, spec, new, where=start.where)
     module, frozen = spec.abstract(), tuple(finetune["frozen"])
     check_frozen(module, frozen)
     freeze(module, frozen)
@@ -71,7 +71,7 @@ def create_model(
 
 
 def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the network that the group `model` of the config sets."""
+    """The options of the network that are set in the group `model` of the config."""
     fixed = ("name", "num_logits")
     return {name: value for name, value in model.items() if value is not None and name not in fixed}
 
@@ -79,7 +79,10 @@ def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
 def create_run_state(
     model: Model, tx: optax.GradientTransformationExtraArgs, start: Leaves | None = None, *, seed: int, ema: bool
 ) -> TrainState:
-    """The state before the first step; `start` replaces what is initialized. To be traced: eagerly it is slow."""
+    """The state before the first step, with the arrays of `start` in place of random ones. Call it under `jax.jit`.
+
+    Without jit it is slow.
+    """
     weights = weights_of(model.spec.create_model(nnx.Rngs(seed)))
     weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
     sums = metrics.zero_sums(model.spec.num_logits)
@@ -88,7 +91,7 @@ def create_run_state(
 
 
 def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
-    """Raises InputError unless the images of a device fall into whole groups of ghost batch norm."""
+    """Raises InputError unless the images of a device are a whole number of ghost batches."""
     group = spec.options.get("bn_group")
     if isinstance(group, int) and group > 0 and device_batch_size % group:
         raise InputError(

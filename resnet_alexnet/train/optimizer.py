@@ -1,4 +1,4 @@
-"""The update rule of a run, the schedule it follows, and the plateau that evaluations step."""
+"""The optimizer of a run and its learning rate schedule."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,14 @@ from resnet_alexnet.optim.sgd import sgd
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The update rule, the schedule it follows, and the plateau that an evaluation steps, if there is one."""
+    """The optimizer of a run.
+
+    Attributes:
+        tx: the update rule.
+        learning_rate: the base learning rate, scaled to the batch size.
+        schedule: the learning rate by step.
+        plateau: the rule that lowers the learning rate by validation error; None unless schedule.name is "plateau".
+    """
 
     tx: optax.GradientTransformationExtraArgs
     learning_rate: float
@@ -31,17 +38,17 @@ def create_optimizer(
     num_steps: int,
     lr_multipliers: Iterable[str] = (),
 ) -> Optimizer:
-    """The papers' SGD with its schedule, and the transformations that a metric drives.
+    """The papers' SGD with its learning rate schedule.
 
     Args:
         optim: the group of the config.
         schedule: the group of the config.
         batch_size: images per step.
-        num_steps: steps of the whole run.
+        num_steps: optimizer steps of the whole run.
         lr_multipliers: factors of the learning rate by path, such as "stages/0=0.1".
 
     Raises:
-        InputError: a field whose value is not allowed.
+        InputError: the value of a field is not allowed.
     """
     learning_rate = scaled_learning_rate(
         optim["learning_rate"],
@@ -81,10 +88,10 @@ def create_optimizer(
 
 
 def parse_lr_multipliers(words: Iterable[str]) -> dict[str, float]:
-    """Factors of the learning rate by path, of words such as "stages/0=0.1".
+    """Parses factors of the learning rate by path, such as "stages/0=0.1".
 
     Raises:
-        InputError: a word that is none, a factor that is negative or not finite, or a path that is given twice.
+        InputError: a word is not PATH=FACTOR, a factor is negative or not finite, or a path is given twice.
     """
     multipliers: dict[str, float] = {}
     for word in words:
@@ -95,7 +102,7 @@ def parse_lr_multipliers(words: Iterable[str]) -> dict[str, float]:
             value = math.nan
         if not path or not 0 <= value < math.inf:
             raise InputError(
-                f"finetune.lr_multipliers has {word!r} (allowed: PATH=FACTOR from 0 up, such as 'stem=0.1')"
+                f"finetune.lr_multipliers has {word!r} (allowed: PATH=FACTOR, FACTOR at least 0, such as 'stem=0.1')"
             )
         if path in multipliers:
             raise InputError(f"finetune.lr_multipliers has {path!r} twice (allowed: each path once)")

@@ -1,4 +1,4 @@
-"""Exact statistics for a trained network's batch normalization, in place of the moving averages of its training."""
+"""Precise BN: exact batch normalization statistics for a trained network, in place of its moving averages."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from resnet_alexnet.train.steps import DTYPES
 from resnet_alexnet.train.validation import evaluate
 
 Chunk = dict[str, np.ndarray]
-# Each layer gives the statistics of the batch itself, of all devices' images together.
+# With these options each layer stores the statistics of the current batch, over the images of all devices.
 EXACT = {"bn_group": "sync", "bn_momentum": 0.0, "bn_unbiased_variance": False}
 
 
@@ -42,29 +42,33 @@ def recalibrate(
     progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
 ) -> TrainedModel:
-    """The network with the mean and variance of every batch normalization over one pass through the training set.
+    """Recalibrates batch normalization: mean and variance of every layer over one pass through the training set.
 
-    Every image is taken once, in random order, as classes in turn would make batches of one class. Each batch goes
-    through the network as in training, normalized by its own statistics; over the batches, weighted by their images,
-    mean = E[mean_b] and var = E[var_b + mean_b^2] - mean^2: at the first layer those of all pixels. What is left at the
-    end of the pass is a smaller batch, on as many devices as divide it.
+    The order is random, because sorted classes would make batches of one class. Each batch goes through the network as
+    in training, normalized by its own statistics. The results are averages over batches, weighted by their number of
+    images: mean = E[mean_b], var = E[var_b + mean_b^2] - mean^2. At the first layer these are the statistics of all
+    pixels. The last batch may be smaller; it runs on as many devices as divide it evenly.
 
     Args:
-        network: the network; its weights stay as they are.
-        source: the training set; for photographs `gather` with a draw gives the views.
-        preprocess: normalizes the images, and augments them.
-        batch_size: images in a batch over all devices, a multiple of their number; the more the better.
-        seed: of the order and of the augmentation.
+        network: the trained network. Its weights do not change.
+        source: the training set; for photographs, `gather` with a draw returns the training crops.
+        preprocess: normalizes and augments a batch.
+        batch_size: images per batch over all devices, a multiple of their number. Larger is more precise.
+        seed: of the order and the augmentation.
         workers: processes that read photographs, see `loader.train_chunks`.
-        max_unreadable: photographs that may be unreadable, likewise; as many again in the smaller batch.
+        max_unreadable: photographs that may be unreadable, see `loader.train_chunks`; counted separately in the last,
+            smaller batch.
         mesh: the devices; the result does not depend on their number.
-        progress: shows how far it is.
+        progress: shows the progress.
         report: called with a line for each photograph that cannot be read.
 
-    Raises:
-        InputError: the network has no batch normalization; or as `loader.train_chunks`.
+    Returns:
+        The network with new batch_stats.
 
-    Source: He's published residual nets, whose statistics are averages after training, not moving ones.
+    Raises:
+        InputError: the network has no batch normalization, or `loader.train_chunks` raises it.
+
+    Source: the residual networks published by He, whose statistics are averages after training, not moving averages.
     """
     check_has_batch_norm(network)
     count, rest = divmod(len(source), batch_size)
@@ -96,7 +100,7 @@ def recalibrate(
 
 
 def check_has_batch_norm(network: TrainedModel) -> None:
-    """Raises InputError where a network has no batch normalization, or a kind without the options that it takes."""
+    """Raises InputError if a network has no batch normalization, or one without the options that this needs."""
     if not jax.tree.leaves(network.batch_stats):
         raise InputError(f"{network.spec.model} has no batch normalization, so there is nothing to recalibrate")
     if lacking := EXACT.keys() - set(models.model_options(network.spec.model)):
@@ -107,7 +111,7 @@ def check_has_batch_norm(network: TrainedModel) -> None:
 def _whole_batches(
     source: Source, count: int, *, batch_size: int, seed: int, workers: int, most: int, report: Callable[[str], None]
 ) -> Generator[Chunk, None, None]:
-    """The whole batches of the first epoch."""
+    """Yields the first epoch without its last batch, if that is smaller."""
     if not count:
         return
     chunks = loader.train_chunks(
@@ -137,7 +141,7 @@ def _add_batch(
     seed: int,
     axis_name: str,
 ) -> Tree:
-    """The mean and variance of all images so far and of this batch's, at every layer."""
+    """Adds a batch to the mean and variance of every layer over all images so far."""
     local = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * local + jnp.arange(local)
     augment_keys, model_keys, mix_keys = steps.image_keys(seed, number, rows)
@@ -151,9 +155,9 @@ def _add_batch(
 
 
 def _merge(old: Tree, new: Tree, share: Float[Array, ""]) -> Tree:
-    """Means and variances of two sets together, of which the new one has `share` of the images.
+    """Merges the means and variances of two sets, of which the new one has `share` of the images.
 
-    Source: Chan, Golub and LeVeque 1983: as E[x^2] - mean^2, but float32 loses nothing.
+    Source: Chan, Golub and LeVeque 1983: equal to E[x^2] - mean^2, without the loss of precision in float32.
     """
     if "var" not in old:
         return {name: _merge(old[name], new[name], share) for name in old}
@@ -164,17 +168,16 @@ def _merge(old: Tree, new: Tree, share: Float[Array, ""]) -> Tree:
 
 
 def with_test_crops(source: Source) -> Source:
-    """The source whose training views are those for testing."""
+    """A copy of the source that uses the test crops for training."""
     return dataclasses.replace(source, train_crop=source.test_crop) if isinstance(source, PhotoSource) else source
 
 
 def error_rates(
     networks: Sequence[TrainedModel], splits: Splits, *, batch_size: int, precision: str, mesh: parallel.Mesh
 ) -> dict[str, list[float]]:
-    """Top-1 errors of networks that differ in their weights alone, in percent, by the name of the split.
+    """The top-1 errors in percent, by split, of networks that differ only in their weights.
 
-    Args:
-        batch_size: images per step, rounded up to a multiple of the devices. No result depends on it.
+    `batch_size` is rounded up to a multiple of the number of devices. The results do not depend on it.
     """
     spec = networks[0].spec
     name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"

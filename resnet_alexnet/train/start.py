@@ -1,4 +1,4 @@
-"""How a run begins: from the start, from trained weights or from its last checkpoint; and what is told of it."""
+"""The start of a run: from random weights, from trained weights or from its last checkpoint; and its first messages."""
 
 from typing import Any
 
@@ -13,16 +13,23 @@ from resnet_alexnet.train.experiment import Experiment
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 
-SAME_MEAN = 0.5  # pixel values by which two measurements of one training set's mean may differ
+SAME_MEAN = 0.5  # how far two measurements of the mean of one training set may differ, in pixel values (0 to 255)
 
 
-def title(config: ConfigDict) -> str:
-    """What to call a run."""
+def run_title(config: ConfigDict) -> str:
+    """The title of a run, such as "resnet50 on imagenet"."""
     return f"{config.model.name} on {config.dataset.name}"
 
 
-def begin(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer) -> tuple[TrainState, list[str]]:
-    """The state to start from, and what to tell the user about the run."""
+def start_run(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer) -> tuple[TrainState, list[str]]:
+    """Creates or restores the state of a run.
+
+    Returns:
+        The state, and the messages about the run to print.
+
+    Raises:
+        InputError: the data is not the data of the checkpoint.
+    """
     restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
     if restored is None:
         state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
@@ -34,23 +41,26 @@ def begin(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     splits, optim = experiment.inputs.splits, config.optim
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    rate = f"learning rate {experiment.optimizer.learning_rate:g}"
+    learning_rate = f"learning rate {experiment.optimizer.learning_rate:g}"
     if optim.batch_size_rule != "none":
-        rate += f" ({optim.learning_rate:g} at batch {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
+        learning_rate += (
+            f" ({optim.learning_rate:g} at batch size {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
+        )
     devices = experiment.mesh.devices.flat
     return state, [
-        f"{title(config)}: {parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
+        f"{run_title(config)}: {parameters:,} parameters, {config.precision}, "
+        f"{len(devices)} x {devices[0].device_kind}",
         "images: " + ", ".join(f"{len(source):,} {name}" for name, source in sizes.items() if source is not None),
-        f"{rate}, batch {config.batch_size}, {config.num_steps:,} steps "
+        f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
-        *(_origin(experiment, config, state) if restored is None else []),
-        *_frozen(experiment, config, state),
+        *(_initial_weights_message(experiment, config, state) if restored is None else []),
+        *_frozen_message(experiment, config, state),
         *resumed,
     ]
 
 
-def _origin(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
-    """What is told of the weights that a run starts from."""
+def _initial_weights_message(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
+    """Says which weights the run starts from and which layers are new; empty for a run from random weights."""
     if not config.finetune.weights:
         return []
     names = (leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"params": state.params}))
@@ -60,8 +70,8 @@ def _origin(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
     return [f"starts from {config.finetune.weights}; new layers: {', '.join(new) or 'none'}"]
 
 
-def _frozen(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
-    """What is told of the layers that stay as they are."""
+def _frozen_message(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
+    """Says which layers are frozen and how many parameters are trained; empty if no layer is frozen."""
     if not config.finetune.frozen:
         return []
     frozen, learned = (
@@ -72,7 +82,7 @@ def _frozen(experiment: Experiment, config: ConfigDict, state: TrainState) -> li
 
 
 def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
-    """What a checkpoint holds beside the state: what the network is, and the number of images."""
+    """The metadata of a checkpoint: the description of the network, and the number of images of each split."""
     splits = experiment.inputs.splits
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {
@@ -82,16 +92,30 @@ def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
 
 
 def check_same_data(saved: dict[str, Any], experiment: Experiment) -> None:
-    """Raises InputError where the data is not that of the checkpoint: labels and order would mean something else."""
-    now = checkpoint_metadata(experiment)
-    inputs, were = (metadata["network"]["preprocessing"] for metadata in (now, saved))
+    """Checks that the data is the data of a checkpoint: labels and order would mean something else.
+
+    Args:
+        saved: the metadata of the checkpoint.
+        experiment: the run.
+
+    Raises:
+        InputError: the number of images, the classes or the mean image differ.
+    """
+    current = checkpoint_metadata(experiment)
+    inputs, before = (metadata["network"]["preprocessing"] for metadata in (current, saved))
     pairs = {
-        "numbers of images differ": (now["num_images"], saved["num_images"]),
-        "classes differ": (inputs["classes"], were["classes"]),
+        "numbers of images": (current["num_images"], saved["num_images"]),
+        "classes": (inputs["classes"], before["classes"]),
     }
-    for what, (given, before) in pairs.items():
-        if given != before:
-            raise InputError(f"the data is not that of the run so far, its {what}: {given}, were {before}")
-    # Not to the bit: on another processor OpenCV may round a resized pixel another way.
-    if not np.allclose(inputs["mean"], were["mean"], rtol=0, atol=SAME_MEAN):
-        raise InputError("the data is not that of the run so far, its mean image differs")
+    for name, (given, expected) in pairs.items():
+        if given != expected:
+            raise InputError(
+                f"cannot resume with other data: {name} are {given}, but were {expected} "
+                "(start a new run in another --workdir, or restore the data)"
+            )
+    # Approximately: OpenCV may round resized pixels differently on another processor.
+    if not np.allclose(inputs["mean"], before["mean"], rtol=0, atol=SAME_MEAN):
+        raise InputError(
+            "cannot resume with other data: the mean image of the training set has changed "
+            "(start a new run in another --workdir, or restore the data)"
+        )

@@ -1,4 +1,4 @@
-"""The state of a training run: everything that a step changes and a checkpoint holds."""
+"""The state of a training run: all that a step changes and a checkpoint stores."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +16,15 @@ NEVER = -1  # nonfinite_step of a healthy run
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """A plain pytree of plain dicts; equal on every device.
+    """A pytree of plain dicts, equal on every device.
 
     Attributes:
-        step: optimizer steps done, which is also the position in the data.
-        ema: the exponential moving average of {"params", "batch_stats"}, empty where none is kept.
-        sums: masked sums of the training metrics since they were last logged.
+        step: optimizer steps done. It is also the position in the data.
+        params: the parameters.
+        batch_stats: the running statistics of batch normalization.
+        opt_state: the state of the optimizer.
+        ema: the exponential moving average of {"params", "batch_stats"}; empty if it is off.
+        sums: masked sums of the training metrics since the last log.
         best_error: the lowest val/top1_error so far, in percent.
         nonfinite_step: the first step whose loss was not finite, or NEVER.
     """
@@ -40,14 +43,14 @@ class TrainState:
         return replace(self, **changes)
 
     def evaluated(self) -> tuple[Tree, Tree]:
-        """The params and batch_stats that are evaluated: their moving average where it is kept."""
+        """The params and batch_stats to evaluate: the moving averages if they are kept."""
         return (self.ema["params"], self.ema["batch_stats"]) if self.ema else (self.params, self.batch_stats)
 
 
 def create_state(
     params: Tree, batch_stats: Tree, opt_state: optax.OptState, sums: dict[str, jax.Array], *, ema: bool = False
 ) -> TrainState:
-    """The state before the first step; with `ema` it keeps a moving average, which starts at the values given."""
+    """The state before the first step; with `ema` it keeps a moving average, which starts at the given values."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -1,6 +1,6 @@
-"""The pure training and evaluation steps: they know an axis name, not a mesh.
+"""The training and evaluation steps: pure functions that take the name of the device axis, not a mesh.
 
-A batch is {"image": uint8, "label": int32}, or {"index": int32} into a data set that lives on the device.
+A batch is {"image": uint8, "label": int32}, or {"index": int32} into a data set that is kept on the device.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,24 @@ from resnet_alexnet import metrics
 from resnet_alexnet.paths import Tree, join, partition
 from resnet_alexnet.train.state import NEVER, TrainState
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # of the arithmetic, by config.precision
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # the compute dtype by config.precision
 
 Batch = dict[str, jax.Array]
 NormalizeFn = Callable[[jax.Array], jax.Array]  # uint8 images -> normalized images in the compute dtype
-AugmentFn = Callable[[jax.Array, jax.Array], jax.Array]  # normalized images, one key an image -> training views
-# training views, labels, one key an image -> mixed views, rows of class weights
+AugmentFn = Callable[[jax.Array, jax.Array], jax.Array]  # normalized images, one key per image -> augmented images
+# augmented images, labels, one key per image -> mixed images, rows of class weights
 MixFn = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-PreprocessFn = Callable[
-    [Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]
-]  # `preprocess_batch` of a batch and keys
+# batch, keys to augment with, keys to mix with -> images, labels; see `preprocess_batch`
+PreprocessFn = Callable[[Batch, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]  # logits, labels -> one loss per image
 MeasureFn = Callable[[jax.Array, jax.Array, jax.Array], metrics.Sums]  # logits, labels, mask -> sums over images
 
 
 def image_keys(seed: int, step: Int[Array, ""], rows: Int[Array, " images"]) -> Key[Array, "purposes images"]:
-    """Keys to augment, to run the model and to mix with, one an image: of the step and the row in the global batch."""
+    """Three keys per image, to augment, to run the model and to mix: derived from seed, step and row in the batch.
+
+    `rows` are rows of the global batch, so the keys do not depend on the number of devices.
+    """
     step_key = jax.random.fold_in(jax.random.key(seed), step)
     keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(step_key, row), 3))(rows)
     return jnp.moveaxis(keys, 1, 0)
@@ -47,20 +49,20 @@ def preprocess_batch(
     augment: AugmentFn,
     mix: MixFn | None,
 ) -> tuple[Num[Array, "images height width channels"], Num[Array, "images ..."]]:
-    """What the network is trained on: normalized, augmented and mixed images, and their labels or class weights."""
+    """The inputs of a training step: normalized, augmented and mixed images, and their labels or class weights."""
     image, label = augment(normalize(batch["image"]), augment_keys), batch["label"]
     return (image, label) if mix is None else mix(image, label, mix_keys)
 
 
 def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: float) -> Tree:
-    """The moving average with one more set of values: decay * average + (1 - decay) * values, at `step` from 0.
+    """Updates an exponential moving average: decay * average + (1 - decay) * values. `step` counts from 0.
 
-    Early on the decay is less, (1 + step) / (10 + step), so that the initial values are soon forgotten.
+    Early on the decay is smaller, (1 + step) / (10 + step), so that the initial values are soon forgotten.
 
     Source: Polyak and Juditsky 1992, averaging; TensorFlow's ExponentialMovingAverage, the smaller decay early on.
     """
-    rate = jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
-    return jax.tree.map(lambda a, v: a + rate * (v - a), average, values)
+    share = jnp.maximum(1.0 - decay, 9.0 / (10.0 + step))
+    return jax.tree.map(lambda a, v: a + share * (v - a), average, values)
 
 
 def train_step(
@@ -76,11 +78,11 @@ def train_step(
     ema_decay: float = 0.0,
     is_frozen: Callable[[str], bool] = lambda name: False,
 ) -> TrainState:
-    """One optimizer step on this device's share of the global batch, {"image", "label"}; equal states come out.
+    """One optimizer step on this device's share of the global batch, {"image", "label"}.
 
-    Args:
-        is_frozen: of a leaf's name among params or batch_stats: that it stays as it is. The objective is no function of
-            such a parameter, so nothing of its gradient is computed, and the optimizer does not know it.
+    The new state is equal on all devices. `is_frozen` takes the name of a leaf of params or batch_stats and returns
+    whether the leaf is frozen. The loss is not differentiated with respect to frozen parameters, so no part of their
+    gradient is computed, and the optimizer does not see them.
     """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
@@ -97,8 +99,8 @@ def train_step(
         sums = metrics.batch_sums(logits, label, jnp.ones(images, bool), losses)
         return jnp.mean(losses), (batch_stats, sums)
 
-    # The step's one collective. Differentiating with respect to a device-varying copy keeps each device's gradient its
-    # own until here; without the cast shard_map sums the gradients by itself, and their mean is N times too large.
+    # The pmean below is the only collective of the step. The gradient with respect to a device-varying copy stays
+    # local until then. Without the cast, shard_map sums the gradients itself, and their mean is N times too large.
     local = lax.pcast(trained, axis_name, to="varying")
     (value, (batch_stats, sums)), grads = jax.value_and_grad(objective, has_aux=True)(local)
     value, batch_stats, sums, grads = lax.pmean((value, batch_stats, sums, grads), axis_name)
@@ -126,11 +128,18 @@ def train_step(
 def train_chunk(
     state: TrainState, data: Batch, chunk: Batch, *, step: Callable[[TrainState, Batch], TrainState], unroll: bool
 ) -> tuple[TrainState, Int[Array, ""]]:
-    """Runs `step` on each batch of a chunk (leading axis: steps); returns the state and a copy of its step to wait for.
+    """Runs `step` on each batch of a chunk, whose leading axis is the step.
 
     Args:
-        data: the training set on the device, empty when chunks hold images. With `unroll` the steps stand one after the
-    other in the program: XLA's CPU backend runs a convolution's gradient in a loop body tens of times slower.
+        state: the state before the first of the steps.
+        data: the training set on the device; empty if chunks hold images.
+        chunk: the batches.
+        step: the training step.
+        unroll: unroll the loop. XLA's CPU backend runs the gradient of a convolution in a loop body tens of times
+            slower.
+
+    Returns:
+        The new state, and a copy of its step count to wait for: the state itself is donated to the next call.
     """
 
     def one(state: TrainState, batch: Batch) -> tuple[TrainState, None]:
@@ -156,7 +165,7 @@ def eval_step(
     normalize: NormalizeFn,
     axis_name: str,
 ) -> metrics.Sums:
-    """What `measure` gives of the images whose batch["mask"] is true, summed over all devices."""
+    """The sums that `measure` computes over the images whose batch["mask"] is true, on all devices."""
     model: Any = nnx.merge(graphdef, params, batch_stats)
     logits: Num[Array, "batch classes"] = model(normalize(batch["image"])).astype(jnp.float32)
     return lax.psum(measure(logits, batch["label"], batch["mask"]), axis_name)

@@ -1,4 +1,4 @@
-"""How fast a run trains, and which side waits: the device for images, or the images for the device."""
+"""Training throughput, and how long the device waits for input."""
 
 import queue
 import threading
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-STEPS_IN_FLIGHT = 8  # dispatched but not done: enough to hide the host, few enough to bound the memory of their batches
+STEPS_IN_FLIGHT = 8  # dispatched but not done: enough to hide the host's work, few enough to bound memory for batches
 
 
 class Result(Protocol):
-    """What a dispatched computation gives at once, and can be waited for."""
+    """The result of a dispatched computation, which can be waited for, such as a `jax.Array`."""
 
     def block_until_ready(self) -> object:
-        """Returns when it is computed."""
+        """Returns once the result is computed."""
         ...
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Over the steps between two marks.
+    """The throughput over the steps since the last restart of the meter.
 
     Attributes:
-        images_per_second: what the run got.
-        step_images_per_second: what the device alone needs, from the time that its steps took.
-        input_wait_percent: of the time, in which the device had nothing to do because no batch was there.
+        images_per_second: of the run, by wall-clock time.
+        step_images_per_second: of the device alone, by the time that its steps took.
+        input_wait_percent: percent of the wall-clock time in which the device was idle, waiting for a batch.
     """
 
     images_per_second: float
@@ -35,28 +35,28 @@ class Throughput:
 
 
 class ThroughputMeter:
-    """Bounds the steps in flight and measures; a context manager.
+    """Measures throughput and bounds the number of steps in flight; a context manager.
 
-    A thread waits for the steps in turn, so that each one's end is known without the loop waiting for it.
+    A thread waits for the steps in order, so the end of each is known without blocking the loop.
     """
 
     def __init__(self, batch_size: int, step: int, *, clock: Callable[[], float] = time.monotonic):
         self._clock = clock  # seconds since any fixed moment
         self._batch_size = batch_size
-        self._mark: tuple[int, float] | None = None  # there is none before the first steps, for they are compiled
+        self._mark: tuple[int, float] | None = None  # None until the first restart: the first steps include compilation
         self._step = step
-        self._busy = 0.0  # seconds since the mark in which the device computed
+        self._busy = 0.0  # seconds of computation on the device since the mark
         self._error: BaseException | None = None
         self._slots = threading.Semaphore(STEPS_IN_FLIGHT)
         self._begun: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._dispatched: queue.Queue[Result | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._wait_for_steps, name="pace", daemon=True)
+        self._thread = threading.Thread(target=self._wait_for_steps, name="throughput", daemon=True)
 
     def begin_step(self) -> None:
-        """Waits until few enough steps are in flight; to be called right before a step is dispatched.
+        """Call right before dispatching a step: waits until fewer than STEPS_IN_FLIGHT steps are in flight.
 
         Raises:
-            Exception: what a step in flight failed with.
+            Exception: the error of a step in flight that failed.
         """
         self._slots.acquire()
         if self._error is not None:
@@ -64,17 +64,17 @@ class ThroughputMeter:
         self._begun.put(self._clock())
 
     def end_step(self, step: int, result: Result) -> None:
-        """Notes that the step is dispatched; `step` steps are done once `result` is ready."""
+        """Call right after dispatching a step: `step` steps are done once `result` is ready."""
         self._step = step
         self._dispatched.put(result)
 
     def restart(self) -> None:
-        """Measures from here; all steps must be done."""
+        """Waits for the steps in flight, and measures from here on."""
         self._dispatched.join()
         self._mark, self._busy = (self._step, self._clock()), 0.0
 
-    def rates(self) -> Throughput | None:
-        """The rates since the last mark, None before there is one; all steps must be done."""
+    def measure(self) -> Throughput | None:
+        """Waits for the steps in flight; the throughput since `restart`, None before it or without a step since."""
         self._dispatched.join()
         if self._mark is None or self._step == self._mark[0]:
             return None
@@ -89,7 +89,7 @@ class ThroughputMeter:
             begun = self._begun.get()
             try:
                 result.block_until_ready()
-            except Exception as error:  # it is the loop's to raise, which would meet it at its next look at the state
+            except Exception as error:  # begin_step raises it in the loop's thread
                 self._error = error
             last, done = done, self._clock()
             self._busy += done - max(begun, last)

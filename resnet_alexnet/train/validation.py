@@ -1,4 +1,4 @@
-"""Metrics on a whole split: every image once, whatever the batch size and the number of devices."""
+"""Metrics of a whole split: each image counts once, for any batch size and number of devices."""
 
 from collections.abc import Callable
 
@@ -20,19 +20,20 @@ def evaluate(
     mesh: parallel.Mesh,
     finish: Callable[[metrics.Sums], dict[str, float]] = metrics.error_rates,
 ) -> dict[str, float]:
-    """The metrics of a network on all images of a source.
+    """Evaluates a network on all images of a source.
 
     Args:
-        eval_step: gives the sums of a batch, as `parallel.parallel_eval_step` of `steps.eval_step` does.
-        params: on the devices of the mesh, as are the batch_stats.
-        batch_stats: the running statistics.
+        eval_step: (params, batch_stats, batch) -> sums of the metrics, from `parallel.parallel_eval_step`.
+        params: the parameters, replicated on the devices of the mesh.
+        batch_stats: the running statistics of batch normalization, replicated as well.
         source: the images.
         batch_size: images per step over all devices; the last batch is padded and masked.
         mesh: the devices.
-        finish: makes the metrics of the sums of all images.
+        finish: computes the metrics from their sums over all images.
 
     Returns:
-        What `finish` gives: "loss", "top1_error" and, with five classes or more, "top5_error"; errors in percent.
+        The metrics that `finish` computes: "loss", "top1_error" and, for five classes or more, "top5_error"; errors in
+        percent.
     """
     batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
     total = None

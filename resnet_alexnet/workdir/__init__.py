@@ -1,1 +1,1 @@
-"""The run folder: what a run is, and what it leaves behind."""
+"""The run folder: its config, metrics, checkpoints and results."""

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: the state, what it was trained with, and a digest that tells whether it came back whole."""
+"""Checkpoints, written by Orbax: the state, its metadata, and a digest that detects damage."""
 
 import contextlib
 import hashlib
@@ -24,12 +24,18 @@ Leaves = dict[str, np.ndarray]
 
 
 class DamagedCheckpointError(TrainingError):
-    """A checkpoint that cannot be read, or is not what was saved."""
+    """A checkpoint cannot be read, or its contents do not match its digest."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored: the state (on the host), the metadata saved beside it, and warnings about damaged ones."""
+    """A restored checkpoint.
+
+    Attributes:
+        state: the state, on the host.
+        metadata: the metadata of the checkpoint.
+        warnings: messages about damaged checkpoints that were skipped.
+    """
 
     state: Tree
     metadata: dict[str, Any]
@@ -37,17 +43,17 @@ class Restored:
 
 
 def to_leaves(state: Tree) -> Leaves:
-    """The state as a flat dict of host copies by path: the form in which it is stored."""
+    """Flattens a state to a dict of host copies by path, as it is stored."""
     return {leaf_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
 def from_leaves(leaves: Leaves, like: Tree) -> Tree:
-    """The state whose leaves these are, structured as `like`."""
+    """The inverse of `to_leaves`; the state has the structure of `like`."""
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_name(path)], like)
 
 
 def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:
-    """A hash of every leaf's name, type, shape and bits, and of the metadata as JSON."""
+    """A hash of the name, type, shape and bits of each leaf, and of the metadata as JSON."""
     hasher = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
     for name in sorted(leaves):
         leaf = leaves[name]
@@ -57,19 +63,22 @@ def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:
 
 
 def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any], tuple[str, ...]]:
-    """Step, leaves and metadata of a checkpoint in `directory`, and warnings about damaged ones. Changes nothing.
+    """Reads a checkpoint, without changing the folder.
 
     Args:
-        directory: of checkpoints.
-        which: a step; "last", the newest that is whole; or "best", the one with the lowest validation error.
+        directory: the folder of checkpoints.
+        which: a step; "last", the newest that is not damaged; or "best", the one with the lowest validation error.
+
+    Returns:
+        Its step, leaves and metadata, and warnings about damaged checkpoints that were skipped.
 
     Raises:
-        InputError: there is none, or not the one that is asked for.
-        DamagedCheckpointError: it, or for "last" every one, is damaged.
+        InputError: the folder has no checkpoint, or not the requested one.
+        DamagedCheckpointError: the requested checkpoint is damaged; for "last", all are.
     """
     _quiet()
-    if not any(directory.glob("*")):  # which Orbax would make
-        raise InputError(f"{directory} holds no checkpoint")
+    if not any(directory.glob("*")):  # Orbax would create the folder
+        raise InputError(f"{directory} has no checkpoint")
     with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
         steps, warnings = sorted(manager.all_steps(), reverse=True), []
         if which == "best":
@@ -77,17 +86,17 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
             for step in steps:
                 try:
                     error = _read(manager, step, metadata=ocp.args.JsonRestore())["metadata"]["top1_error"]
-                except DamagedCheckpointError as damage:  # as for "last", what is damaged does not count
+                except DamagedCheckpointError as damage:  # as for "last", damaged checkpoints do not count
                     warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
                     continue
                 errors |= {} if error is None else {step: error}
-            wanted = sorted(errors, key=lambda step: (errors[step], step))[:1]
+            candidates = sorted(errors, key=lambda step: (errors[step], step))[:1]
         else:
-            wanted = steps if which == "last" else [step for step in steps if step == which]
-        if not wanted:
+            candidates = steps if which == "last" else [step for step in steps if step == which]
+        if not candidates:
             there = ", ".join(map(str, reversed(steps)))
-            raise InputError(f"{directory} holds no checkpoint {which} (there are: {there or 'none'})")
-        for step in wanted:
+            raise InputError(f"{directory} has no checkpoint {which} (there are: {there or 'none'})")
+        for step in candidates:
             try:
                 items = _read(manager, step, state=ocp.args.StandardRestore(), metadata=ocp.args.JsonRestore())
                 return step, *_verified(items), tuple(warnings)
@@ -97,20 +106,20 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
 
 
 def _verified(items: Mapping[str, Any]) -> tuple[Leaves, dict[str, Any]]:
-    """Leaves and metadata of a checkpoint that is what was saved.
+    """Checks the digest of a checkpoint and returns its leaves and metadata.
 
     Raises:
-        DamagedCheckpointError: it is not.
+        DamagedCheckpointError: the contents do not match the digest.
     """
     leaves = {name: np.asarray(leaf) for name, leaf in items["state"].items()}
     metadata = dict(items["metadata"])
     if metadata.pop("digest", None) != digest(leaves, metadata):
-        raise DamagedCheckpointError("its contents are not those that were saved")
+        raise DamagedCheckpointError("its contents do not match its digest")
     return leaves, metadata
 
 
 def _read(manager: ocp.CheckpointManager, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
-    """The named items of a checkpoint, as Orbax reads them."""
+    """Reads the given items of a checkpoint with Orbax."""
     try:
         return manager.restore(step, args=ocp.args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
@@ -119,9 +128,9 @@ def _read(manager: ocp.CheckpointManager, step: int, **items: ocp.args.Checkpoin
 
 
 def _quiet() -> None:
-    """Keeps what Orbax and asyncio report of each save, restore and damaged file off the terminal; it is raised too.
+    """Silences the log lines of Orbax and asyncio on saves, restores and damaged files; errors are raised as well.
 
-    Of a damaged checkpoint Orbax raises the first error, and leaves those of the other arrays to asyncio's log.
+    For a damaged checkpoint Orbax raises the first error, and asyncio logs the errors of the remaining arrays.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -129,9 +138,9 @@ def _quiet() -> None:
 
 @dataclass
 class _LatestAndBest(preservation_policy.PreservationPolicy):
-    """Keeps the last `keep` checkpoints and the first of those with the lowest error.
+    """Keeps the last `keep` checkpoints and the first one with the lowest error.
 
-    Orbax's own BestN forgets the errors of earlier processes, and keeps what it forgot for good.
+    Orbax's own BestN does not know the errors from earlier processes, and would keep those checkpoints forever.
     """
 
     keep: int
@@ -150,9 +159,9 @@ class _LatestAndBest(preservation_policy.PreservationPolicy):
 
 
 class Checkpointer:
-    """Saves and restores the checkpoints in `directory`; a context manager that waits for saves under way.
+    """Saves and restores the checkpoints in `directory`; a context manager that waits for pending saves.
 
-    Saves are asynchronous and atomic; the last `keep` and the one with the lowest error stay.
+    Saves are asynchronous and atomic. The last `keep` checkpoints and the one with the lowest error are kept.
     """
 
     def __init__(self, directory: Path, *, keep: int):
@@ -161,21 +170,21 @@ class Checkpointer:
         self._errors: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_LatestAndBest(keep, self._errors),
-            cleanup_tmp_directories=True,  # what a killed process was writing
+            cleanup_tmp_directories=True,  # incomplete checkpoints of a killed process
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
         for step in self._manager.all_steps():
-            with contextlib.suppress(DamagedCheckpointError):  # it is reported where it is needed, by `restore`
+            with contextlib.suppress(DamagedCheckpointError):  # `restore` reports it
                 self._note_error(step, _read(self._manager, step, metadata=ocp.args.JsonRestore())["metadata"])
 
     def save(self, step: int, state: Tree, metadata: dict[str, Any], *, error: float | None) -> None:
-        """Saves the state of a step in the background; nothing happens if that step is saved already.
+        """Saves the state of a step in the background; does nothing if the step is already saved.
 
         Args:
             step: steps done.
-            state: any pytree; copied to the host before this returns, so it may be donated afterwards.
-            metadata: JSON values that belong to it (configuration, preprocessing).
-            error: val/top1_error at this very step in percent, None if it was not evaluated here.
+            state: any pytree. It is copied to the host before this returns, so it may be donated afterwards.
+            metadata: JSON values to store with it (config, preprocessing).
+            error: val/top1_error at this step in percent; None if it was not evaluated at this step.
         """
         leaves = to_leaves(state)
         if step in self._manager.all_steps():
@@ -195,15 +204,15 @@ class Checkpointer:
             raise RuntimeError(f"the checkpoint of step {step} in {self._directory} was not saved")
 
     def restore(self, like: Tree) -> Restored | None:
-        """The newest checkpoint that is whole, None where there is none at all.
+        """Restores the newest checkpoint that is not damaged; None if there is no checkpoint.
 
-        Damaged ones on the way are moved out of the folder, beside it.
+        Newer, damaged checkpoints are moved to a folder next to this one.
 
         Args:
-            like: a state with the structure, shapes and dtypes that are expected.
+            like: a state with the expected structure, shapes and dtypes.
 
         Raises:
-            DamagedCheckpointError: all are damaged; then none is moved.
+            DamagedCheckpointError: all checkpoints are damaged. None has been moved.
         """
         damaged: dict[int, DamagedCheckpointError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -216,8 +225,8 @@ class Checkpointer:
         if damaged:
             reasons = "; ".join(f"{step}: {error}" for step, error in damaged.items())
             raise DamagedCheckpointError(
-                f"every checkpoint in {self._directory} is damaged ({reasons}); none was moved: bring one back from a "
-                "copy, or start again in another folder"
+                f"all checkpoints in {self._directory} are damaged ({reasons}); none was moved: restore one from a "
+                "backup, or start a new run in another folder"
             )
         return None
 
@@ -228,9 +237,9 @@ class Checkpointer:
         }
         restored = _read(self._manager, step, state=ocp.args.StandardRestore(expected), metadata=ocp.args.JsonRestore())
         leaves, metadata = _verified(restored)
-        for name, leaf in leaves.items():  # Orbax does not mind a shape that is not the expected one
+        for name, leaf in leaves.items():  # Orbax does not check shapes
             if leaf.shape != expected[name].shape:
-                raise DamagedCheckpointError(f"{name} is of shape {leaf.shape}, expected is {expected[name].shape}")
+                raise DamagedCheckpointError(f"{name} has shape {leaf.shape}, expected {expected[name].shape}")
         return from_leaves(leaves, like), metadata
 
     def _note_error(self, step: int, metadata: Mapping[str, Any]) -> None:
@@ -251,10 +260,10 @@ class Checkpointer:
         return f"warning: checkpoint {step} is damaged and was moved to {target}: {error}"
 
     def wait(self) -> None:
-        """Waits until every save is on disk.
+        """Waits until all saves are on disk.
 
         Raises:
-            TrainingError: one could not be written.
+            TrainingError: a checkpoint could not be written.
         """
         with self._saving():
             self._manager.wait_until_finished()
@@ -263,19 +272,19 @@ class Checkpointer:
     def _saving(self) -> Generator[None, None, None]:
         try:
             yield
-        except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types, for a full disk too
+        except Exception as error:  # Orbax and TensorStore raise many unrelated types, also for a full disk
             reason = textwrap.shorten(str(error) or type(error).__name__, 200)
             raise TrainingError(
-                f"no checkpoint can be written to {self._directory} ({reason}): make room there, and run the same "
-                "command again; it goes on from the last one that was saved"
+                f"cannot write a checkpoint to {self._directory} ({reason}): free some space there and run the same "
+                "command again; it resumes from the last checkpoint"
             ) from error
 
     def close(self) -> None:
-        """Waits, then ends Orbax's threads."""
+        """Waits for pending saves, then ends Orbax's threads."""
         try:
             self.wait()
         finally:
-            with contextlib.suppress(Exception):  # closing meets a failed save once more
+            with contextlib.suppress(Exception):  # closing raises the error of a failed save again
                 self._manager.close()
 
     def __enter__(self) -> "Checkpointer":

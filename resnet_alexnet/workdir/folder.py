@@ -1,4 +1,4 @@
-"""The run folder: config.json and environment.json, and whether a folder may be used for a config."""
+"""The run folder: config.json, environment.json, and whether a run can start or resume in it."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
 
 ENVIRONMENT_FILE = "environment.json"
-# What may differ when a run goes on: how long, how it is watched and where it runs, not what it computes.
+# The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
@@ -23,44 +23,46 @@ _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoi
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> bool:
-    """Whether `workdir` holds a run of this config to go on with; False for a folder to be made or filled.
+    """Whether a run resumes in `workdir`; False for a new run in a new or empty folder.
 
     Raises:
-        InputError: it is no folder, holds something else, or a run that is further than num_steps or whose config
-            differs in what may not change.
+        InputError: `workdir` is not a folder, contains something other than a run, or a run that is past num_steps or
+            whose config differs in a field that may not change.
     """
     try:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if names <= {temporary_path(workdir / CONFIG_FILE).name}:  # that of a run that was killed as it began
+    if names <= {temporary_path(workdir / CONFIG_FILE).name}:  # left by a run that was killed at its start
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():
-        raise InputError(f"--workdir={workdir} holds something else than a run: give an empty or a new folder")
+        raise InputError(f"--workdir={workdir} is neither a run folder nor empty (allowed: either, or a new folder)")
     given, saved = flatten(to_json(config)), flatten(read_json(file))
     if not saved.keys() & given.keys():
-        raise InputError(f"--workdir={workdir} is not a run's: its {CONFIG_FILE} is something else's")
+        raise InputError(f"--workdir={workdir} is not a run folder: its {CONFIG_FILE} is not the config of a run")
     differing = [
         f"{name} is {given.get(name)!r}, was {saved.get(name)!r}"
         for name in sorted(saved.keys() | given.keys())
         if saved.get(name) != given.get(name) and not name.startswith(MAY_CHANGE)
     ]
     if differing:
-        raise InputError(f"--workdir={workdir} holds a run with another config: {'; '.join(differing)}")
+        raise InputError(f"--workdir={workdir} has a run with another config: {'; '.join(differing)}")
     done = last_checkpoint(workdir)
     if done > config.num_steps:
-        raise InputError(f"num_steps={config.num_steps}, but the run in --workdir={workdir} has done {done}")
+        raise InputError(
+            f"num_steps={config.num_steps}, but the run in --workdir={workdir} has done {done} (allowed: at least that)"
+        )
     return True
 
 
 def last_checkpoint(workdir: Path) -> int:
-    """The step of the last checkpoint in a run folder, by its name; 0 where there is none."""
+    """The step of the last checkpoint in a run folder, by its name; 0 if there is none."""
     return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
 
 def create_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Makes the folder and writes config.json and environment.json, each whole or not at all.
+    """Creates the folder and writes config.json and environment.json, each atomically.
 
     Raises:
         InputError: the folder cannot be written.
@@ -74,7 +76,7 @@ def create_workdir(workdir: Path, config: ConfigDict) -> None:
 
 
 def _write_environment(file: Path) -> None:
-    """Writes what the run runs on; where that changes, the first stays and the later ones stand under "resumed_on"."""
+    """Writes the environment of a run. If it changes, the first stays and later ones are added to "resumed_on"."""
     now = environment()
     if file.exists():
         first = read_json(file)
@@ -86,8 +88,8 @@ def _write_environment(file: Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """What the run runs on: versions, git commit where there is one, devices."""
-    import jax  # here, because it takes a second to import, and commands that only read a run folder do without
+    """The environment of a run: versions, git commit (if in a checkout), devices."""
+    import jax  # here, because it takes a second to import, and commands that only read a run folder do not need it
 
     versions = {}
     for package in _PACKAGES:
@@ -107,12 +109,12 @@ def environment() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package lies in, "+changes" where files differ from it."""
+    """The git commit of this package's checkout, with "+changes" if files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         root = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True)
         if root.returncode:
-            return None  # installed, not a checkout of ours
+            return None  # installed, not in a checkout
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

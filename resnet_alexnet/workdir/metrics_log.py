@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.jsonl, one JSON object a line, and the TensorBoard events derived from it."""
+"""The metrics of a run: metrics.jsonl, one JSON object per line, and the TensorBoard events derived from it."""
 
 import contextlib
 import json
@@ -17,21 +17,21 @@ EVENTS_FOLDER = "events"
 
 
 class MetricsLog:
-    """Writes a run's metrics.jsonl and events/; a context manager.
+    """Writes metrics.jsonl and events/ of a run; a context manager.
 
-    Opening cuts the record back to `start_step` and makes the events anew from the lines that stay, so after a
-    resume neither holds a step twice.
+    Opening drops the lines after `start_step` and rewrites the events from the remaining lines, so after resuming
+    neither has a step twice.
     """
 
     def __init__(self, workdir: Path, *, start_step: int) -> None:
-        """Opens the record of a run.
+        """Opens the metrics of a run.
 
         Args:
-            workdir: the run folder; made if it is missing.
-            start_step: the step the run starts from, 0 for a fresh run.
+            workdir: the run folder; created if it does not exist.
+            start_step: the step that the run resumes from, 0 for a new run.
 
         Raises:
-            InputError: metrics.jsonl holds a line that is not a record.
+            InputError: metrics.jsonl has an invalid line.
         """
         workdir.mkdir(parents=True, exist_ok=True)
         lines = cut_back(workdir, start_step)
@@ -39,12 +39,12 @@ class MetricsLog:
         self._events = _create_event_writer(workdir / EVENTS_FOLDER, lines)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends one line; it is on disk when this returns.
+        """Appends one line, which is on disk when this returns.
 
-        Strict JSON has no NaN and no infinity: such a value is written as null and left out of TensorBoard.
+        JSON has no NaN and no infinity: such values are written as null and left out of TensorBoard.
 
         Args:
-            step: number of updates done.
+            step: optimizer steps done.
             values: metrics by key, such as "train/loss"; errors in percent.
         """
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
@@ -53,11 +53,11 @@ class MetricsLog:
         _add_scalars(self._events, line)
 
     def finish(self, step: int) -> None:
-        """Marks the run as finished: the last line of its record."""
+        """Marks the run as finished, in the last line of its metrics."""
         self._append({"step": step, "finished": True})
 
     def close(self) -> None:
-        """Closes both files; may be called twice."""
+        """Closes both files; may be called more than once."""
         self._file.close()
         self._events.close()
 
@@ -73,25 +73,25 @@ class MetricsLog:
         try:
             self._file.write(_encode(line))
             self._file.flush()
-            # A checkpoint of this step may follow: its lines must not be lost to a crash that spares the checkpoint.
+            # A checkpoint of this step may follow: a crash must not lose these lines and keep the checkpoint.
             os.fsync(self._file.fileno())
         except OSError as error:
             raise TrainingError(
-                f"{self._file.name} cannot be written ({error.strerror}): make room there, and run the same command "
-                "again; it goes on from the last checkpoint"
+                f"{self._file.name} cannot be written ({error.strerror}): free some space there and run the same "
+                "command again; it resumes from the last checkpoint"
             ) from None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Reads the lines of a metrics.jsonl, in order; null values are None.
 
-    A last line that a killed process left half written (it lacks its line break) is dropped.
+    An incomplete last line, which a killed process left without a line break, is dropped.
 
     Raises:
         InputError: the file is missing, or a line is not a JSON object with an integer step.
     """
     try:
-        # "replace": a torn or corrupt line must reach the check below, which names it, and not fail in decoding.
+        # "replace": an incomplete or corrupt line must not fail here but in the check below, which reports its number.
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         reason = f"no metrics at {path} ({error.strerror})"
@@ -99,26 +99,26 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     *whole, torn = text.split("\n")
     lines = [_decode(line, path, number) for number, line in enumerate(whole, start=1)]
     if torn:
-        with contextlib.suppress(InputError):  # A line that lacks nothing but its line break is kept.
+        with contextlib.suppress(InputError):  # a complete line without a line break is kept
             lines.append(_decode(torn, path, len(whole) + 1))
     return lines
 
 
 def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
-    """Drops what a run recorded after `step`, in one atomic replacement of metrics.jsonl.
+    """Drops the lines after `step` from metrics.jsonl, atomically.
 
-    Lines with a step up to and including `step` stay. A torn last line and the "finished" marker go: the run
-    goes on. At step 0 every line goes, since a fresh run writes its own line of step 0.
+    Lines up to and including `step` are kept. An incomplete last line and the "finished" marker are dropped, because
+    the run resumes. At step 0 all lines are dropped, because a new run writes its own line of step 0.
 
     Args:
-        workdir: the run folder; nothing happens where it has no record.
-        step: number of updates done at the checkpoint that the run resumes from.
+        workdir: the run folder; if it has no metrics.jsonl, nothing happens.
+        step: the step of the checkpoint that the run resumes from.
 
     Returns:
-        The lines that stay.
+        The lines that are kept.
 
     Raises:
-        InputError: metrics.jsonl holds a line that is not a record, or cannot be written.
+        InputError: metrics.jsonl has an invalid line, or cannot be written.
     """
     path = workdir / METRICS_FILE
     if not path.exists():
@@ -134,7 +134,7 @@ def _encode(line: Mapping[str, Any]) -> str:
 
 
 def _decode(text: str, path: Path, number: int) -> dict[str, Any]:
-    """Parses one line strictly: NaN and Infinity, which Python's json lets through, are refused."""
+    """Parses one line strictly: NaN and Infinity, which Python's json accepts, are refused."""
     try:
         line = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
@@ -145,16 +145,15 @@ def _decode(text: str, path: Path, number: int) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _create_event_writer(folder: Path, lines: Iterable[Mapping[str, Any]]):
-    """Replaces the event files in `folder` by one that holds `lines`, open for more.
+    """Replaces the event files in `folder` by one with `lines`; returns its tensorboardX SummaryWriter, open for more.
 
-    TensorBoard adds up all event files of a folder, so an old file beside the new would show a scalar twice.
-    Returns a tensorboardX SummaryWriter.
+    TensorBoard merges all event files of a folder, so an old file next to the new one would show each scalar twice.
     """
-    # Imported here because the import writes an environment variable and, where torch is installed, loads it.
+    # Imported here because the import writes an environment variable and loads torch if it is installed.
     from tensorboardX import SummaryWriter
 
     for old in folder.glob("events.out.tfevents.*"):

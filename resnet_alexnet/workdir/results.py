@@ -1,4 +1,4 @@
-"""The table of results in README.md, computed from the records of finished runs."""
+"""The table of results in README.md, computed from the files of finished runs."""
 
 import os
 import re
@@ -32,16 +32,16 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one finished run says.
+    """The result of a finished run.
 
     Attributes:
-        model: the network's name.
-        dataset: the data set's name.
-        train_images: images of an epoch.
-        epochs: passes over them.
-        test_error: percent, after the last step.
-        seconds: all training images over the median training speed: compilation and evaluation are left out.
-        hardware: the devices it ran on.
+        model: the name of the network.
+        dataset: the name of the data set.
+        train_images: images per epoch.
+        epochs: epochs trained.
+        test_error: top-1 error in percent, after the last step.
+        seconds: all training images divided by the median throughput, so without compilation and evaluation.
+        hardware: the devices that it ran on.
     """
 
     model: str
@@ -54,17 +54,19 @@ class Result:
 
 
 def read_result(folder: Path) -> Result:
-    """Reads the record in `folder`.
+    """Reads the result of the run in `folder`.
 
     Raises:
-        InputError: a file is missing or no JSON, or the run is not finished or was not tested.
+        InputError: a file is missing or not JSON, or the run is not finished or was not tested.
     """
     config, environment = read_json(folder / CONFIG_FILE), read_json(folder / "environment.json")
     lines = read_metrics(folder / METRICS_FILE)
     tests = [line for line in lines if "test/top1_error" in line]
-    speeds = [line["images_per_second"] for line in lines if line.get("images_per_second")]
-    if not (lines and lines[-1].get("finished") and tests and speeds):
-        raise InputError(f"{folder / METRICS_FILE} is not of a finished run with a test error and training speeds")
+    throughputs = [line["images_per_second"] for line in lines if line.get("images_per_second")]
+    if not (lines and lines[-1].get("finished") and tests and throughputs):
+        raise InputError(
+            f"{folder / METRICS_FILE} has no result (allowed: a finished run with a test error and images_per_second)"
+        )
     images = tests[-1]["step"] * config["batch_size"]
     return Result(
         model=config["model"]["name"],
@@ -72,13 +74,13 @@ def read_result(folder: Path) -> Result:
         train_images=round(images / tests[-1]["epoch"]),
         epochs=tests[-1]["epoch"],
         test_error=tests[-1]["test/top1_error"],
-        seconds=images / statistics.median(speeds),
+        seconds=images / statistics.median(throughputs),
         hardware=_hardware(environment),
     )
 
 
 def format_table(results: dict[str, Result]) -> str:
-    """A Markdown table of the results; the keys are links to their records."""
+    """A Markdown table of the results; the keys are links to the run folders."""
     rows = [HEADER, ("---",) * len(HEADER)]
     for link, result in results.items():
         published = PUBLISHED.get((result.model, result.dataset))
@@ -98,10 +100,10 @@ def format_table(results: dict[str, Result]) -> str:
 
 
 def update(readme: Path, folders: Sequence[Path]) -> str:
-    """The text of `readme` with the table of `folders` between its two marks.
+    """The text of `readme` with the table of `folders` between its two markers.
 
     Raises:
-        InputError: the marks are missing, or a record cannot be read.
+        InputError: the markers are missing, or a result cannot be read.
     """
     text = readme.read_text(encoding="utf-8")
     if not REGION.search(text):
@@ -113,14 +115,14 @@ def update(readme: Path, folders: Sequence[Path]) -> str:
 def _hardware(environment: dict[str, Any]) -> str:
     for later in environment.get("resumed_on", []):
         if later["devices"] != environment["devices"] or later["cpu_count"] != environment["cpu_count"]:
-            raise InputError("a run that went on with other hardware has no place in the table")
+            raise InputError("a run was resumed on other hardware (allowed: runs on the same hardware throughout)")
     if environment["backend"] == "cpu":
         return f"{environment['cpu_count']} CPU cores"
     return f"{len(environment['devices'])} x {environment['devices'][0]}"
 
 
 def _duration(seconds: float) -> str:
-    """In the largest unit, of seconds, minutes and hours, of which there are two or more."""
+    """Formats a duration in the largest of hours, minutes and seconds that gives at least 2."""
     for unit, name in ((3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.1f} {name}"

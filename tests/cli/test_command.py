@@ -57,7 +57,7 @@ BAD_FIELDS = {
     "--config.loss.name=softmax": ["loss.name is 'softmax'", "softmax_cross_entropy"],
     "--config.schedule.name=cosin": ["schedule.name is 'cosin', did you mean 'cosine'?", "plateau"],
     "--config.precision=float16": ["precision is 'float16', did you mean 'bfloat16'?", "float32"],
-    "--config.batch_size=20": ["batch_size=20 does not divide among 8 device(s)", "16 does"],
+    "--config.batch_size=20": ["batch_size=20 does not divide among 8 device(s)", "such as 16"],
     "--config.batch_size=0": ["batch_size is 0 (allowed: 1 to"],
     "--config.seed=-1": ["seed is -1 (allowed: 0 to 2147483647)"],
     "--config.seed=99999999999999999999": ["seed is 99999999999999999999 (allowed: 0 to 2147483647)"],

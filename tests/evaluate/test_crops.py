@@ -92,10 +92,10 @@ def test_gray_and_color_become_each_other_as_pillow_has_them():
 
 def test_what_cannot_be_a_view_is_refused():
     image = photograph(24, 25)
-    with pytest.raises(InputError, match="25 x 24 pixels, but the network takes images of 24 x 24 as they are: give a"):
+    with pytest.raises(InputError, match="25 x 24 pixels, but the network takes 24 x 24 without resizing: set"):
         view_spec("center", scale=None)(image)
     np.testing.assert_array_equal(view_spec("center", scale=None)(image[:, 1:])[0], image[:, 1:])
-    with pytest.raises(InputError, match="the image has 3 channels, the network takes 4"):
+    with pytest.raises(InputError, match="the image has 3 channels, but the network takes 4"):
         view_spec("center", channels=4)(image)
     for views in ("center", "ten_crop", "fully_convolutional"):
         with pytest.raises(UnreadableImageError, match="one side is 100 times the other"):

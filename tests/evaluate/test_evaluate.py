@@ -110,7 +110,7 @@ def test_a_run_and_a_weight_file_on_photographs_in_the_way_of_each_paper(tmp_pat
     words += [f"--config.dataset.data_dir={tmp_path / 'photos'}", "--batch_size=4"]
     words += [f"--weights={tmp_path / 'net0.safetensors'},{tmp_path / 'net1.safetensors'}"]
     _, rows = run(capsys, *words, "--views=ten_crop", "--corners=photograph")
-    assert rows["test"] == "ten crop, mirrored too, scale the network's own, mean of probabilities"
+    assert rows["test"] == "ten crop, with mirror images, scale the network's own, mean of probabilities"
     assert rows["images"] == "9, image_folder test"
     _, rows = run(capsys, *words, "--views=fully_convolutional", "--scales=16,20", "--average=logits", "--flip=false")
     assert rows["test"] == "fully convolutional, scale 16, 20, mean of logits"
@@ -148,7 +148,7 @@ def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path)
     evaluate.main([f"--from={files}", f"--output={tmp_path / 'mean'}"])
     printed = capsys.readouterr().out
     assert "center, scale the network's own" in printed
-    assert "center, mirrored too, scale the network's own" in printed
+    assert "center, with mirror images, scale the network's own" in printed
     _, rows = run(capsys, f"--from={tmp_path / 'mean' / 'scores.npz'},{tmp_path / 'plain' / 'scores.npz'}")
     assert "None" not in "".join(map(str, rows.values()))
 
@@ -166,33 +166,33 @@ def saved(runs, tmp_path_factory):
     [
         ("", "no network: give --workdir=DIR, --weights=FILE, or --from=FILE.npz"),
         ("--workdir=RUNS/nowhere", "nowhere: no such folder"),
-        ("--workdir=RUNS", "is no run folder: it holds no config.json"),
+        ("--workdir=RUNS", "is not a run folder: it has no config.json"),
         ("--weights=RUNS --config=default", "is a folder: name a run folder with --workdir"),
         ("--weights=RUNS/shallow/config.json", "--config is missing: the recipe that names the data"),
-        ("--workdir=RUNS/shallow --step=7", "holds no checkpoint 7 .there are: "),
+        ("--workdir=RUNS/shallow --step=7", "has no checkpoint 7 .there are: "),
         ("--workdir=RUNS/shallow --step=first", "--step=first .allowed: last, best"),
         ("--workdir=RUNS/shallow --splti=test", "did you mean '--split'"),
         ("--workdir=RUNS/shallow --split=tset", "the split of synthetic is 'tset', did you mean 'test'"),
         ("--workdir=RUNS/shallow --views=crops", "--views=crops, did you mean 'ten_crop'"),
         ("--workdir=RUNS/shallow --views=ten_crop", "needs scales for cifar_resnet8, which takes images of 8"),
         ("--workdir=RUNS/shallow --scales=8,x", "--scales=x .allowed: a whole number from 1"),
-        ("--workdir=RUNS/shallow --scales=7", "the crops of 8 pixels that cifar_resnet8 takes do not fit"),
+        ("--workdir=RUNS/shallow --scales=7", "scales=7 is smaller than the crops of 8 pixels that cifar_resnet8"),
         ("--workdir=RUNS/shallow --flip=maybe", "--flip=maybe .allowed: true, false"),
         ("--workdir=RUNS/shallow --batch_size=0", "--batch_size=0"),
         ("--workdir=RUNS/shallow --precision=float16", "--precision=float16, did you mean 'bfloat16'"),
         ("--workdir=RUNS/shallow --output=RUNS/shallow/config.json/x", "config.json is not a folder that can be"),
-        ("--workdir=RUNS/shallow --config.dataset.num_classes=9", "shallow has 10 classes, the data has 9"),
-        ("--workdir=RUNS/shallow --config.dataset.name=fashion_mnist", "class 0 of shallow is 'class_0', that of"),
+        ("--workdir=RUNS/shallow --config.dataset.num_classes=9", "shallow has 10 classes, but the data has 9"),
+        ("--workdir=RUNS/shallow --config.dataset.name=fashion_mnist", "class 0 is 'class_0' in shallow, but .* in"),
         ("--workdir=RUNS/shallow --against=SAVED/val/scores.npz", "has 20 images, the test split 40"),
         ("--workdir=RUNS/shallow --from=SAVED/scores.npz", "--workdir with --from: the scores in the files are"),
         ("--from=SAVED/scores.npz --config.dataset.name=npz", "--config with --from"),
-        ("--from=SAVED/scores.npz,SAVED/val/scores.npz", "is of another split than"),
-        ("--from=SAVED/scores.npz --against=SAVED/val/scores.npz", "another split than .*: it has 20 images, not 40"),
-        ("--from=SAVED/report.json", "report.json is no file of scores, or damaged"),
+        ("--from=SAVED/scores.npz,SAVED/val/scores.npz", "is not of the same split as"),
+        ("--from=SAVED/scores.npz --against=SAVED/val/scores.npz", "same split as .*: it has 20 images, not 40"),
+        ("--from=SAVED/report.json", "report.json is damaged or not a file of scores"),
         ("--from=SAVED/nothing.npz", "nothing.npz does not exist"),
         (f"--workdir={TOO_LONG}", "no such folder"),
         (f"--weights={TOO_LONG} --config=default", "no such file"),
-        (f"--from={TOO_LONG}", "does not exist: needed is a file of scores"),
+        (f"--from={TOO_LONG}", "does not exist .allowed: a file of scores"),
         (f"--from=SAVED/scores.npz --output={TOO_LONG}", "cannot be made: File name too long"),
     ],
 )  # fmt: skip
@@ -209,7 +209,7 @@ def test_networks_of_other_classes_are_named(runs, monkeypatch):
     network = pretrained.load_network(runs / "shallow")
     other = create_network(size=8, channels=1, classes=tuple("abcdefghij"))
     monkeypatch.setattr(pretrained, "load_network", lambda path, step: network if path.name == "shallow" else other)
-    with pytest.raises(InputError, match="class 0 of deep is 'a', that of the data 'class_0'"):
+    with pytest.raises(InputError, match="class 0 is 'a' in deep, but 'class_0' in the data"):
         evaluate.main([f"--workdir={runs / 'shallow'},{runs / 'deep'}"])
 
 
@@ -217,4 +217,4 @@ def test_weights_that_give_no_numbers_are_reported(runs, capsys, monkeypatch):
     monkeypatch.setattr(scoring, "probabilities", lambda logits, scores: logits * np.nan)
     _, rows = run(capsys, f"--workdir={runs / 'shallow'}")
     assert rows["error"].startswith("top-1 100.00 %")
-    assert rows["without answer"] == "40 images, whose scores are no numbers"
+    assert rows["not classified"] == "40 images, whose scores are NaN"

@@ -54,7 +54,7 @@ def test_ten_crops_and_whole_photographs_are_mirrored_too(views, flip, mirrored)
         ({"average": "scores"}, "average is 'scores'"),
         ({"scores": "sofmax"}, "did you mean 'softmax'"),
         ({"corners": "all"}, "corners is 'all'"),
-        ({"views": "ten_crop", "flip": False}, "five and their mirror images"),
+        ({"views": "ten_crop", "flip": False}, "five crops and their mirror images"),
         ({"scales": (0,)}, r"scales=\(0,\) .allowed: pixels from 1 to 4096, each once"),
         ({"scales": (32, 40, 32)}, "each once"),
         ({"scales": (5000,)}, "pixels from 1 to 4096"),
@@ -66,10 +66,10 @@ def test_what_is_not_allowed_is_named(fields, message):
 
 
 def test_crops_that_do_not_fit_and_scales_that_are_missing_are_named(photos, as_they_are):
-    with pytest.raises(InputError, match="scales=20: the crops of 24 pixels that cifar_resnet8 takes do not fit"):
+    with pytest.raises(InputError, match="scales=20 is smaller than the crops of 24 pixels that cifar_resnet8"):
         TestProtocol(views="ten_crop", scales=(28, 20)).view_specs(photos)
     for views in ("ten_crop", "fully_convolutional"):
-        with pytest.raises(InputError, match="needs scales for cifar_resnet8, which takes images of 24 pixels as they"):
+        with pytest.raises(InputError, match="needs scales for cifar_resnet8, which takes images of 24 pixels without"):
             TestProtocol(views=views).view_specs(as_they_are)
 
 

@@ -31,8 +31,8 @@ def coarse(seed, images=60):
     return dataclasses.replace(scores, scores=rng.integers(0, 4, scores.scores.shape).astype(np.float32) / 4)
 
 
-def with_answers(answers, labels, classes=NAMES):
-    values = np.eye(len(classes), dtype=np.float32)[list(answers)]
+def with_predictions(predicted, labels, classes=NAMES):
+    values = np.eye(len(classes), dtype=np.float32)[list(predicted)]
     names = tuple(map(str, range(len(labels))))
     return dataclasses.replace(
         make_scores(len(labels), classes), scores=values, labels=np.array(labels, np.int32), names=names
@@ -48,11 +48,11 @@ def test_ranks_follow_the_rule_of_the_metrics(seed):
     rates = metrics.error_rates(sums)
     assert result["top1_error"] == pytest.approx(rates["top1_error"], rel=1e-6)
     assert result["top5_error"] == pytest.approx(rates["top5_error"], rel=1e-6)
-    assert result["without_answer"] == 9
+    assert result["without_prediction"] == 9
 
 
 def test_the_error_by_class_and_between_classes():
-    scores = with_answers([0, 0, 1, 2, 2, 2, 2], [0, 1, 1, 0, 0, 2, 1], ("a", "b", "c", "d"))
+    scores = with_predictions([0, 0, 1, 2, 2, 2, 2], [0, 1, 1, 0, 0, 2, 1], ("a", "b", "c", "d"))
     result = report(scores)
     assert json.loads(json.dumps(result)) == result
     assert "top5_error" not in result
@@ -67,11 +67,11 @@ def test_the_error_by_class_and_between_classes():
     assert result["confusions"] == [["a", "c", 2], ["b", "a", 1], ["b", "c", 1]]
 
 
-def test_an_image_without_an_answer_is_wrong_and_confused_with_nothing():
-    scores = with_answers([0, 1, 1], [0, 1, 1])
+def test_an_image_without_a_prediction_is_wrong_and_confused_with_nothing():
+    scores = with_predictions([0, 1, 1], [0, 1, 1])
     scores.scores[1, 4] = np.nan
     result = report(scores)
-    assert result["without_answer"] == 1
+    assert result["without_prediction"] == 1
     assert result["top1_error"] == result["top5_error"] == pytest.approx(100 / 3)
     assert confusion_matrix(scores).sum() == 2
     assert confusions(confusion_matrix(scores)) == []
@@ -89,7 +89,7 @@ def test_a_comparison_counts_the_images_and_tests_as_scipy_does():
     this, other = labels.copy(), labels.copy()
     this[:30] = (labels[:30] + 1) % 6  # 30 wrong, 12 of them in both
     other[18:40] = (labels[18:40] + 2) % 6
-    result = compare(with_answers(this, labels), dataclasses.replace(with_answers(other, labels), name="b.npz"))
+    result = compare(with_predictions(this, labels), dataclasses.replace(with_predictions(other, labels), name="b.npz"))
     assert json.loads(json.dumps(result)) == result
     counts = {name: result[name] for name in ("only_this_wrong", "only_other_wrong", "both_wrong", "both_right")}
     assert counts == {"only_this_wrong": 18, "only_other_wrong": 10, "both_wrong": 12, "both_right": 80}
@@ -100,8 +100,8 @@ def test_a_comparison_counts_the_images_and_tests_as_scipy_does():
     assert low < 0 < result["difference"] < high
 
 
-def test_equal_answers_differ_by_nothing():
-    scores = with_answers([0, 1, 2], [0, 1, 1])
+def test_equal_predictions_differ_by_nothing():
+    scores = with_predictions([0, 1, 2], [0, 1, 1])
     result = compare(scores, scores)
     assert (result["difference"], result["p_value"]) == (0.0, 1.0)
     assert result["difference_interval"][0] < 0 < result["difference_interval"][1]
@@ -118,5 +118,5 @@ def test_the_interval_of_a_paired_difference_holds_it_in_95_of_100_cases():
 
 
 def test_scores_of_other_splits_are_not_compared():
-    with pytest.raises(InputError, match="of another split"):
-        compare(with_answers([0, 1], [0, 1]), with_answers([0, 1, 1], [0, 1, 1]))
+    with pytest.raises(InputError, match="not of the same split"):
+        compare(with_predictions([0, 1], [0, 1]), with_predictions([0, 1, 1], [0, 1, 1]))

@@ -58,29 +58,29 @@ def test_damaged_files_are_named(tmp_path):
             assert str(path) in str(error)  # noqa: PT017
     for data in (b"", b"text", whole[:-100], whole[:50]):
         path.write_bytes(data)
-        with pytest.raises(InputError, match=r"a\.npz is no file of scores, or damaged"):
+        with pytest.raises(InputError, match=r"a\.npz is damaged or not a file of scores"):
             load_scores(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": np.zeros(6, np.int32)}, "its arrays do not fit one another"),
+        ({"labels": np.zeros(6, np.int32)}, "the shapes of its arrays are wrong"),
         ({"labels": np.full(7, 3, np.int32)}, "damaged"),
         ({"labels": np.zeros(7)}, "its array labels is float64"),
         ({"scores": np.zeros((7, 3), np.int32)}, "its array scores is int32"),
-        ({"scores": np.zeros(7, np.float32)}, "do not fit"),
-        ({"scores": np.zeros((7, 4), np.float32)}, "do not fit"),
-        ({"format": np.array("something else")}, "do not fit"),
-        ({"settings": np.array("{")}, "does not say how they were made"),
-        ({"settings": np.array("3")}, "does not say how they were made"),
-        ({"settings": np.array('{"mean_of": []}')}, "does not say how they were made"),
-        ({"settings": np.array('{"mean_of": 3}')}, "does not say how they were made"),
-        ({"settings": np.array("{}")}, "its images or classes are not those that were saved"),
-        ({"scores": np.full((7, 3), np.inf, np.float32)}, "not all of its scores are probabilities"),
-        ({"names": np.array(["x"] * 7)}, "its images or classes are not those that were saved"),
-        ({"names": np.array([["x"]] * 7, object)}, "no file of scores, or damaged"),
-        ({"classes": None}, "no file of scores, or damaged"),
+        ({"scores": np.zeros(7, np.float32)}, "shapes of its arrays are wrong"),
+        ({"scores": np.zeros((7, 4), np.float32)}, "shapes of its arrays are wrong"),
+        ({"format": np.array("something else")}, "shapes of its arrays are wrong"),
+        ({"settings": np.array("{")}, "its settings are missing or damaged"),
+        ({"settings": np.array("3")}, "its settings are missing or damaged"),
+        ({"settings": np.array('{"mean_of": []}')}, "its settings are missing or damaged"),
+        ({"settings": np.array('{"mean_of": 3}')}, "its settings are missing or damaged"),
+        ({"settings": np.array("{}")}, "its images or classes do not match its digest"),
+        ({"scores": np.full((7, 3), np.inf, np.float32)}, "some of its scores are not probabilities"),
+        ({"names": np.array(["x"] * 7)}, "its images or classes do not match its digest"),
+        ({"names": np.array([["x"]] * 7, object)}, "damaged or not a file of scores"),
+        ({"classes": None}, "damaged or not a file of scores"),
     ],
     ids=str,
 )
@@ -102,11 +102,11 @@ def test_no_file_and_other_arrays_are_named(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     (tmp_path / "report.json").write_text("{}")
     for name in ("one.npy", "report.json"):
-        with pytest.raises(InputError, match=r"is no file of scores, or damaged: it is no whole archive of arrays$"):
+        with pytest.raises(InputError, match=r"is damaged or not a file of scores: it is not a complete zip archive$"):
             load_scores(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("scores.npy", b"x")
-    with pytest.raises(InputError, match=r"other\.zip is no file of scores, or damaged"):
+    with pytest.raises(InputError, match=r"other\.zip is damaged or not a file of scores"):
         load_scores(tmp_path / "other.zip")
 
 
@@ -130,12 +130,12 @@ def test_an_ensemble_of_an_ensemble_counts_every_network_once():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"classes": ("ant", "bee")}, "b has 2 classes, a has 3"),
-        ({"classes": ("ant", "cät", "bee")}, "class 1 of b is 'cät', that of a 'bee'"),
-        ({"images": 8}, "b is of another split than a: it has 8 images, not 7"),
+        ({"classes": ("ant", "bee")}, "b has 2 classes, but a has 3"),
+        ({"classes": ("ant", "cät", "bee")}, "class 1 is 'cät' in b, but 'bee' in a"),
+        ({"images": 8}, "b is not of the same split as a: it has 8 images, not 7"),
         (
             {"names": tuple(f"test/{number}.jpg" for number in range(7))},
-            "it has the image test/0.jpg in place of test/00",
+            "it has the image test/0.jpg instead of test/00",
         ),
         ({"labels": np.full(7, 2, np.int32)}, "its label of test/00 é.jpg is cät, not ant"),
     ],

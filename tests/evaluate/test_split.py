@@ -116,8 +116,8 @@ def test_an_unreadable_photograph_is_named(network, folder):
 
 def test_the_classes_are_the_datas(network, folder):
     other = create_network(size=16, shorter_side=20, classes=("ant", "bee", "dog"))
-    with pytest.raises(InputError, match="class 2 of net is 'dog', that of the data 'cat'"):
+    with pytest.raises(InputError, match="class 2 is 'dog' in net, but 'cat' in the data"):
         scores_of(other, *read_split(folder_config(folder)))
     fewer = create_network(size=16, shorter_side=20, classes=("ant", "bee"))
-    with pytest.raises(InputError, match="net has 2 classes, the data has 3"):
+    with pytest.raises(InputError, match="net has 2 classes, but the data has 3"):
         scores_of(fewer, *read_split(folder_config(folder)))

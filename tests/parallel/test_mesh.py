@@ -11,7 +11,9 @@ from resnet_alexnet.errors import InputError
 def test_a_batch_that_the_devices_cannot_share_names_one_that_they_can():
     mesh = parallel.create_mesh()
     assert parallel.device_batch_size(64, mesh, field="batch_size") == 8
-    with pytest.raises(InputError, match=r"batch_size=60 does not divide among 8 device\(s\), for example 64 does"):
+    with pytest.raises(
+        InputError, match=r"batch_size=60 does not divide among 8 device\(s\) \(allowed: multiples of 8, such as 64\)"
+    ):
         parallel.device_batch_size(60, mesh, field="batch_size")
 
 

@@ -41,7 +41,10 @@ def test_of_many_classes_the_most_frequent_confusions_stand_beside_them(drawn):
     matrix[3, 17], matrix[40, 2] = 7, 3
     drawing = drawn(matrix, [f"class {number}" for number in range(50)])
     (text,) = [text for text in words(drawing) if "most frequent" in text]
-    assert text.splitlines()[2:] == ["7 of 17  class 3 taken for class 17", "3 of 13  class 40 taken for class 2"]
+    assert text.splitlines()[2:] == [
+        "7 of 17  class 3 classified as class 17",
+        "3 of 13  class 40 classified as class 2",
+    ]
 
 
 def test_a_thousand_classes_lose_no_cell(tmp_path):

@@ -48,7 +48,7 @@ def test_a_file_without_an_end_is_refused_before_it_fills_memory(folder, monkeyp
         file.truncate(2**33)
     for name in (folder / "huge.png", "/dev/zero"):
         (endless,) = find_photographs([str(name)])
-        with pytest.raises(UnreadableImageError, match="it has more than 4,194,304 bytes"):
+        with pytest.raises(UnreadableImageError, match="the file has more than 4,194,304 bytes"):
             endless.read()
 
 
@@ -79,7 +79,7 @@ def test_an_image_and_a_list_are_read_from_standard_input(folder, monkeypatch):
 @pytest.mark.parametrize(("words", "listed"), [(["-", "-"], ""), (["-"], "-")])
 def test_standard_input_is_not_read_twice(words, listed, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    with pytest.raises(InputError, match="standard input can be read once"):
+    with pytest.raises(InputError, match="standard input can be read only once"):
         names(words, listed)
 
 
@@ -87,7 +87,7 @@ def test_a_list_that_cannot_be_read_is_named(folder):
     with pytest.raises(InputError, match=r"--list=nowhere.txt cannot be read: No such file"):
         names([], "nowhere.txt")
     (folder / "list").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="it is no text in UTF-8"):
+    with pytest.raises(InputError, match="it is not UTF-8 text"):
         names([], str(folder / "list"))
 
 

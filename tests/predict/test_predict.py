@@ -133,8 +133,8 @@ def test_an_output_that_is_no_number_is_no_answer(runs, album, tmp_path, capsys)
     with pytest.raises(InputError, match="1 of 1 photographs have no answer"):
         __main__.main([f"--weights={tmp_path / 'large.safetensors'}", "--format=json", str(album / "a.jpg")])
     output = capsys.readouterr()
-    assert json.loads(output.out)["error"] == "the network's output is no number: its weights may be too large"
-    assert output.err.endswith(f"{album / 'a.jpg'}: the network's output is no number: its weights may be too large\n")
+    assert json.loads(output.out)["error"] == "the network's output is NaN: its weights may be too large"
+    assert output.err.endswith(f"{album / 'a.jpg'}: the network's output is NaN: its weights may be too large\n")
 
 
 def test_no_photograph_is_drawn_over(runs, album):
@@ -210,12 +210,12 @@ def test_the_picture_shows_those_that_could_be_read(runs, album, tmp_path, capsy
         (["--workdir={crops}", "--weights=f.safetensors", "x.jpg"], "--workdir and --weights exclude each other"),
         (["--workdir=nowhere", "x.jpg"], "--workdir=nowhere: no such folder"),
         (["--weights=nowhere", "x.jpg"], "--weights=nowhere: no such file"),
-        (["--workdir={photographs}", "x.jpg"], "is no run folder"),
+        (["--workdir={photographs}", "x.jpg"], "is not a run folder"),
         (["--workdir={crops}"], "no photograph is named"),
         (["--workdir={crops}", "--topk=0", "x.jpg"], "--topk=0 \\(allowed: a whole number from 1 to"),
         (["--workdir={crops}", "--format=xml", "x.jpg"], "--format=xml \\(allowed: table, json, csv\\)"),
         (["--workdir={crops}", "--top=3", "x.jpg"], "unknown flag --top, did you mean '--topk'"),
-        (["--workdir={crops}", "--step=7", "x.jpg"], "holds no checkpoint 7 \\(there are: 2\\)"),
+        (["--workdir={crops}", "--step=7", "x.jpg"], "has no checkpoint 7 \\(there are: 2\\)"),
         (["--workdir={crops}", "--step=first", "x.jpg"], "--step=first \\(allowed: last, best"),
         (["--workdir={crops}", "--picture=a.jpg", "x.jpg"], "a file that ends in .png"),
         (["--workdir={crops}", "--views=ten_crop", "--scales=9", "x.jpg"], "scales=9"),

@@ -8,7 +8,7 @@ import pytest
 
 from resnet_alexnet.predict.predictions import WRITERS, Prediction, write_csv, write_json, write_table
 
-ANSWERS = [
+PREDICTIONS = [
     Prediction("a, b.jpg", (("n02123045", 0.75), ("n02690373", 0.125))),
     Prediction("bad.jpg", error="it is no image of a known format"),
     Prediction("[x].jpg", (("n01440764", 1.0),)),
@@ -17,7 +17,7 @@ ANSWERS = [
 
 def written(write):
     file = io.StringIO()
-    write(iter(ANSWERS), file)
+    write(iter(PREDICTIONS), file)
     return file.getvalue()
 
 
@@ -47,11 +47,11 @@ def test_csv_comes_back_as_it_was():
 
 def test_the_table_names_each_photograph_once_and_takes_brackets_as_they_are():
     lines = written(write_table).splitlines()
-    assert lines[0].split() == ["photograph", "answer", "probability"]
+    assert lines[0].split() == ["photograph", "class", "probability"]
     assert [line.split() for line in lines[1:]] == [
         ["a,", "b.jpg", "tabby", "75.0", "%"],
         ["airliner", "12.5", "%"],
-        ["bad.jpg", "no", "answer:", "it", "is", "no", "image", "of", "a", "known", "format"],
+        ["bad.jpg", "not", "classified:", "it", "is", "no", "image", "of", "a", "known", "format"],
         ["[x].jpg", "tench", "100.0", "%"],
     ]
 
@@ -82,4 +82,4 @@ def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know(form):
             return 0
 
     with pytest.raises(BrokenPipeError):
-        WRITERS[form](iter(ANSWERS), Closed())
+        WRITERS[form](iter(PREDICTIONS), Closed())

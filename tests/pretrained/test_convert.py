@@ -76,7 +76,7 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
         ({"input": "IN", "workdir": "RUN"}, "--input and --workdir exclude each other"),
         ({"workdir": "RUN", "model": "resnet50"}, "--model does not go with --workdir"),
         ({"workdir": "RUN", "mean": "0.5"}, "--mean does not go with --workdir"),
-        ({"workdir": "RUN"}, "is no run folder"),
+        ({"workdir": "RUN"}, "is not a run folder"),
         ({"workdir": "runs"}, "--workdir=runs: no such folder"),
         ({"workdir": "RUN", "step": "first"}, "--step=first .allowed: last, best"),
         ({"input": "IN", "step": "3"}, "--step does not go with --input"),
@@ -103,7 +103,7 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
         ({"input": "IN", "model": "cifar_resnet8", "mean": "0.5,x,0.5"}, "--mean=0.5,x,0.5"),
         ({"input": "IN", "model": "cifar_resnet8", "classes": "none.txt"}, "--classes=none.txt cannot be read"),
         ({"input": "IN", "model": "cifar_resnet8", "classes": "TWICE"}, "names 'a' more than once"),
-        ({"input": "IN", "model": "cifar_resnet8", "classes": "TWO"}, "has 10 logits, but 2 classes are named"),
+        ({"input": "IN", "model": "cifar_resnet8", "classes": "TWO"}, "has 10 logits, but 2 class names"),
         ({"input": "IN", "modle": "cifar_resnet8"}, "did you mean '--model'"),
     ],
 )
@@ -126,5 +126,5 @@ def test_the_command_ends_with_code_2_in_one_line(tmp_path):
     arguments = [f"--input={tmp_path / 'page.pth'}", f"--output={tmp_path / 'x.safetensors'}"]
     result = subprocess.run([*command, *arguments], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == f"error: {tmp_path / 'page.pth'} is a web page: the download went wrong\n"
+    assert result.stderr == f"error: {tmp_path / 'page.pth'} is a web page, not weights: download the file again\n"
     assert result.stdout == ""

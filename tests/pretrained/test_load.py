@@ -46,7 +46,7 @@ def test_other_preprocessing_may_be_stated():
     stated = dataclasses.replace(load(published()).spec.preprocessing, classes=tuple("abcdefghij"))
     assert load(published(), preprocessing=stated).spec.preprocessing is stated
     stated = dataclasses.replace(stated, classes=("a", "b"))
-    with pytest.raises(InputError, match=r"x\.pth has 10 logits, but 2 classes are named"):
+    with pytest.raises(InputError, match=r"x\.pth has 10 logits, but 2 class names"):
         load(published(), preprocessing=stated)
 
 
@@ -67,12 +67,12 @@ def test_options_that_agree_or_that_the_weights_do_not_mind_may_be_set(options):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("cifar_resnet8", {"shortcut_padding": "behind"}, "shortcut_padding='behind' does not go .* for .*='both'"),
-        ("cifar_resnet8", {"activation": "tanh"}, "activation='tanh' does not go with the weights in x.pth"),
-        ("cifar_resnet8", {"shortcut": "C"}, "shortcut='C' does not go"),
-        ("resnet18", {"pool_padding": "caffe"}, "which are for pool_padding='torch'"),
-        ("resnet50", {"stride_in": "1x1", "bn_group": 2}, "^stride_in='1x1' does not go .* for stride_in='3x3'"),
-        ("resnet18", {"stride_in": "3x3"}, "only bottleneck nets|stride_in='3x3' does not go"),
+        ("cifar_resnet8", {"shortcut_padding": "behind"}, "shortcut_padding='behind' does not match .* need .*='both'"),
+        ("cifar_resnet8", {"activation": "tanh"}, "activation='tanh' does not match the weights in x.pth"),
+        ("cifar_resnet8", {"shortcut": "C"}, "shortcut='C' does not match"),
+        ("resnet18", {"pool_padding": "caffe"}, "which need pool_padding='torch'"),
+        ("resnet50", {"stride_in": "1x1", "bn_group": 2}, "^stride_in='1x1' does not match .* need stride_in='3x3'"),
+        ("resnet18", {"stride_in": "3x3"}, "only bottleneck nets|stride_in='3x3' does not match"),
         ("resnet18", {"pool_paddin": "torch"}, "did you mean 'pool_padding'"),
         ("resnet18", {"image_size": 32}, "option of resnet18 is 'image_size'"),
         ("resnet18", {"bn_group": 0}, "bn_group is 0"),
@@ -87,9 +87,7 @@ def test_dropout_may_change_unless_the_weights_were_trained_to_be_scaled_when_te
     spec = create_network("alexnet_owt", size=63).spec
     assert load_module._with_options(spec, {"dropout": 0.1, "last_map": "averaged"}, "x").options["dropout"] == 0.1
     spec = create_network("alexnet_owt", size=63, dropout_scaling="test").spec
-    with pytest.raises(
-        InputError, match=r"dropout=0\.1 does not go with the weights in x, which are for dropout='the def"
-    ):
+    with pytest.raises(InputError, match=r"dropout=0\.1 does not match the weights in x, which need dropout='the def"):
         load_module._with_options(spec, {"dropout": 0.1}, "x")
 
 
@@ -98,7 +96,7 @@ def test_a_file_without_a_description_needs_the_models_name():
         load(published(), model=None)
     with pytest.raises(InputError, match="unknown model 'cifar_resnet9', did you mean"):
         load(published(), model="cifar_resnet9")
-    with pytest.raises(InputError, match="alexnet_cifar is not written in torchvision's names"):
+    with pytest.raises(InputError, match="alexnet_cifar has no weights with torchvision's names"):
         load(published(), model="alexnet_cifar")
 
 
@@ -110,7 +108,7 @@ def test_a_file_with_a_description_knows_its_model(tmp_path):
         assert_same_network(pretrained.load_network(path, model="cifar_resnet8", num_classes=3, shortcut="A"), network)
         with pytest.raises(InputError, match=f"{path} holds the weights of cifar_resnet8, not of cifar_resnet14"):
             pretrained.load_model(path, "cifar_resnet14")
-        with pytest.raises(InputError, match="shortcut='B' does not go with"):
+        with pytest.raises(InputError, match="shortcut='B' does not match"):
             pretrained.load_model(path, "cifar_resnet8", shortcut="B")
 
 
@@ -132,7 +130,7 @@ def test_a_weight_file_makes_nobody_run_code(tmp_path, monkeypatch):
 
 
 def test_our_names_without_the_description_are_not_enough():
-    with pytest.raises(InputError, match=r"x.pth has lost the description"):
+    with pytest.raises(InputError, match=r"x.pth has lost the metadata"):
         load(StateDict(create_network("cifar_resnet8", size=32).leaves(), {}))
 
 

@@ -61,11 +61,11 @@ def test_transforms_undo_each_other(kind, axes):
 def test_a_table_with_a_hole_or_a_name_twice_is_a_mistake_of_ours():
     row = ("head", "fc", mapping.LINEAR)
     leaves = {"params/head/kernel": np.ones((2, 3)), "params/other/kernel": np.ones((2, 3))}
-    with pytest.raises(ValueError, match="0 rows of the table are for other"):
+    with pytest.raises(ValueError, match="0 rows of the table match other"):
         mapping.to_theirs((row,), leaves)
-    with pytest.raises(ValueError, match="2 rows of the table are for head"):
+    with pytest.raises(ValueError, match="2 rows of the table match head"):
         mapping.to_theirs((row, row), leaves)
-    with pytest.raises(ValueError, match=r"several arrays for \['fc.weight'\]"):
+    with pytest.raises(ValueError, match=r"several arrays to \['fc.weight'\]"):
         mapping.to_theirs((row, ("other", "fc", mapping.LINEAR)), leaves)
 
 
@@ -79,7 +79,7 @@ def test_everything_that_is_wrong_is_said_at_once():
         mapping.to_ours(torchvision.CIFAR_RESNET, arrays, shapes("cifar_resnet20"), where="x.pth, as cifar_resnet20")
     assert str(error.value) == (
         "x.pth, as cifar_resnet20: 2 missing (layer3.2.conv2.weight, bn1.weight); 1 unexpected (fc.weight); "
-        "1 of another shape (linear.bias is (7,), not (10,)); 1 not of floating-point numbers (conv1.weight is int8)"
+        "1 of another shape (linear.bias is (7,), not (10,)); 1 not floating-point (conv1.weight is int8)"
     )
 
 
@@ -101,7 +101,7 @@ def test_alexnets_first_fully_connected_layer_takes_a_map_in_torchs_order():
 
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_cifar", "plain18", "cifar_plain20"])
 def test_networks_that_torch_has_not_are_named_with_those_that_it_has(model):
-    with pytest.raises(InputError, match=rf"{model} is not written in torchvision's names .*resnet18.*cifar_resnet"):
+    with pytest.raises(InputError, match=rf"{model} has no weights with torchvision's names .*resnet18.*cifar_resnet"):
         torchvision.layout(model, 224)
 
 

@@ -46,9 +46,9 @@ def test_a_description_comes_back_from_json():
         ({"model": "resnet19"}, "unknown model 'resnet19', did you mean"),
         ({"options": {"shortcuts": "A"}}, "shortcuts"),
         ({"scores": "max"}, "scores is 'max'"),
-        ({"preprocessing": {}}, "the description of the network is damaged"),
-        ({"options": 3}, "the description of the network is damaged"),
-        ({"extra": 3}, "the description of the network is damaged"),
+        ({"preprocessing": {}}, "the metadata of the network is damaged"),
+        ({"options": 3}, "the metadata of the network is damaged"),
+        ({"extra": 3}, "the metadata of the network is damaged"),
     ],
 )
 def test_a_description_of_something_else_is_refused(change, message):

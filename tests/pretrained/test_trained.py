@@ -103,7 +103,7 @@ class TestRunFolders:
         assert_same_network(pretrained.load_network(run, step="best"), pretrained.load_network(run, step=best))
 
     def test_a_step_that_is_not_there_is_named_with_those_that_are(self, run):
-        with pytest.raises(InputError, match=r"holds no checkpoint 5 \(there are: 2, 4, 6\)"):
+        with pytest.raises(InputError, match=r"has no checkpoint 5 \(there are: 2, 4, 6\)"):
             pretrained.load_network(run, step=5)
 
     def test_a_damaged_newest_checkpoint_gives_the_one_before_and_stays_where_it_is(self, copied, run, capsys):
@@ -117,7 +117,7 @@ class TestRunFolders:
 
     def test_a_damaged_checkpoint_that_is_asked_for_is_named(self, copied):
         damage(copied, 4)
-        with pytest.raises(InputError, match=r"checkpoint 4 in .*checkpoints is damaged: its contents are not those"):
+        with pytest.raises(InputError, match=r"checkpoint 4 in .*checkpoints is damaged: its contents do not match"):
             pretrained.load_network(copied, step=4)
         for step in (2, 6):
             damage(copied, step)
@@ -159,15 +159,15 @@ def test_the_moving_average_is_taken_where_the_run_kept_one(tmp_path):
     for name, array in network.leaves().items():
         np.testing.assert_array_equal(array, leaves[f"ema/{name}"])
         assert not np.array_equal(array, leaves[name])
-    with pytest.raises(InputError, match=r"holds no checkpoint best \(there are: 3\)"):
+    with pytest.raises(InputError, match=r"has no checkpoint best \(there are: 3\)"):
         pretrained.load_network(tmp_path / "run", step="best")
 
 
 def test_what_is_no_run_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"is no run folder: it holds no config.json"):
+    with pytest.raises(InputError, match=r"is not a run folder: it has no config.json"):
         pretrained.load_network(tmp_path)
     create_workdir(tmp_path / "run", CONFIG)
-    with pytest.raises(InputError, match=r"run/checkpoints holds no checkpoint"):
+    with pytest.raises(InputError, match=r"run/checkpoints has no checkpoint"):
         pretrained.load_network(tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -176,7 +176,7 @@ def test_a_weight_file_comes_back_and_has_no_steps(tmp_path):
     network, path = create_network("cifar_resnet8", size=32), tmp_path / "x.safetensors"
     weights.save(network, path)
     assert_same_network(pretrained.load_network(path), network)
-    with pytest.raises(InputError, match="is not a run folder: a weight file has no checkpoint 'best'"):
+    with pytest.raises(InputError, match="is a weight file, which has no checkpoint 'best'"):
         pretrained.load_network(path, step="best")
-    with pytest.raises(InputError, match="there is no such run folder or weight file"):
+    with pytest.raises(InputError, match="does not exist"):
         pretrained.load_network(tmp_path / "none.safetensors")

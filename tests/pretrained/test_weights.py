@@ -79,14 +79,14 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda arrays, metadata: arrays.popitem(), "not those that were saved"),
-        (lambda arrays, metadata: arrays.update(more=np.ones(1, np.float32)), "not those that were saved"),
+        (lambda arrays, metadata: arrays.popitem(), "do not match its digest"),
+        (lambda arrays, metadata: arrays.update(more=np.ones(1, np.float32)), "do not match its digest"),
         (
             lambda arrays, metadata: next(iter(arrays.values())).reshape(-1).__setitem__(0, 7),
-            "not those that were saved",
+            "do not match its digest",
         ),
-        (lambda arrays, metadata: metadata.update(network=metadata["network"].replace("cat", "rat")), "not those"),
-        (lambda arrays, metadata: metadata.pop("digest"), "not those"),
+        (lambda arrays, metadata: metadata.update(network=metadata["network"].replace("cat", "rat")), "do not match"),
+        (lambda arrays, metadata: metadata.pop("digest"), "do not match"),
     ],
 )
 def test_damage_is_found(tmp_path, names, change, message):
@@ -103,7 +103,7 @@ def test_one_flipped_bit_is_found(tmp_path):
     data = bytearray(path.read_bytes())
     data[-1000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match="not those that were saved"):
+    with pytest.raises(InputError, match="do not match its digest"):
         pretrained.load_network(path)
 
 
@@ -128,12 +128,12 @@ def test_a_description_from_elsewhere_is_checked(tmp_path):
         ("{", "x.safetensors: Expecting"),
         (json.dumps({**described, "model": "cifar_resnet9"}), "x.safetensors: unknown model"),
         (json.dumps({**described, "options": {"shortcut": "D"}}), "x.safetensors: shortcut is 'D'"),
-        (json.dumps({"model": "cifar_resnet8"}), "x.safetensors: the description of the network is damaged"),
+        (json.dumps({"model": "cifar_resnet8"}), "x.safetensors: the metadata of the network is damaged"),
         (
             json.dumps({**described, "model": "cifar_resnet14"}),
             "does not hold the weights of cifar_resnet14: .*missing",
         ),
-        (json.dumps({**described, "num_logits": 5}), "has 5 logits, but 3 classes are named"),
+        (json.dumps({**described, "num_logits": 5}), "has 5 logits, but 3 class names"),
     ):
         save_with(changed)
         with pytest.raises(InputError, match=message):
@@ -172,7 +172,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 )
 def test_a_network_that_torch_would_compute_otherwise_is_not_written_in_its_names(tmp_path, model, options, named):
     spec = ModelSpec(model, options, 3, "softmax", dataclasses.replace(PREPROCESSING, image_size=224))
-    with pytest.raises(InputError, match=f"there it would be another network, with {named}; write it in ours"):
+    with pytest.raises(InputError, match=f"which imply {named}: write it with ours"):
         weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torchvision")
     assert not any(tmp_path.iterdir())
 
@@ -193,7 +193,7 @@ def test_what_becomes_of_a_larger_map_matters_only_where_there_is_one(image_size
 @pytest.mark.parametrize("model", ["alexnet_cifar", "plain18"])
 def test_a_network_without_a_form_in_torch_says_so(tmp_path, model):
     spec = ModelSpec(model, {}, 3, "softmax", PREPROCESSING)
-    with pytest.raises(InputError, match=f"{model} is not written in torchvision's names"):
+    with pytest.raises(InputError, match=f"{model} has no weights with torchvision's names"):
         weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torchvision")
     with pytest.raises(InputError, match="names is 'torch'"):
         weights.save(TrainedModel(spec, {}, {}), tmp_path / "x.safetensors", names="torch")

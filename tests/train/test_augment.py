@@ -128,7 +128,7 @@ def test_no_color_has_no_basis_and_what_is_not_offered_is_refused(pixels):
     with pytest.raises(InputError, match=r"augment.color is 'pca_community_', did you mean 'pca_community'"):
         augment.color_basis("pca_community_", np.eye(3))
     for name in augment.COLORS[1:]:
-        with pytest.raises(InputError, match=rf"augment.color='{name}' is for images of 3 channels, these have 1"):
+        with pytest.raises(InputError, match=rf"augment.color='{name}' needs images with 3 channels, but these have 1"):
             augment.color_basis(name, np.eye(1))
 
 

@@ -170,7 +170,7 @@ def test_dropout_is_off_in_frozen_layers():
         ({"model__shortcut": "B"}, "model.shortcut is 'B', but .* was trained with 'the default': leave it unset"),
         ({"model__activation": "tanh"}, "model.activation is 'tanh'"),
         ({"finetune__new_head": ("haed",)}, "finetune.new_head has 'haed', did you mean 'head'"),
-        ({"finetune__new_head": (), "finetune__weights": ""}, "without finetune.weights every layer is new"),
+        ({"finetune__new_head": (), "finetune__weights": ""}, "finetune.new_head is set without finetune.weights"),
         ({"finetune__new_head": ()}, r"params/head/kernel is \(64, 10\), not \(64, 4\)"),
         (
             {"finetune__frozen": ("stage",)},

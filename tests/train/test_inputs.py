@@ -29,5 +29,5 @@ def test_images_that_are_no_squares_are_told_what_helps(tmp_path, name, crop, re
         config.augment.crop, config.preprocess.shorter_side = crop, 16
         config.augment.scale = (16, 16)
         config.preprocess.image_size = 16
-    with pytest.raises(InputError, match=rf"^the images are 20 x 16 pixels, but networks take squares: {remedy}"):
+    with pytest.raises(InputError, match=rf"^the images are 20 x 16 pixels, but networks take square images: {remedy}"):
         inputs.read_splits(config.dataset, config.preprocess, config.augment)

@@ -89,8 +89,8 @@ def test_a_run_leaves_the_folder_of_the_contract(undisturbed):
         assert {"step", "epoch", f"{split}/loss", f"{split}/top1_error", f"{split}/top5_error"} <= first.keys()
     assert all(line["epoch"] == pytest.approx(line["step"] * 16 / 180) for line in lines[:-1])
     assert any("images_per_second" in line for line in lines)
-    rates = {round(line["learning_rate"], 6) for line in lines if "learning_rate" in line}
-    assert len(rates) > 2, "neither the plateau nor the warm-up did anything, so a resume proves nothing of them"
+    learning_rates = {round(line["learning_rate"], 6) for line in lines if "learning_rate" in line}
+    assert len(learning_rates) > 2, "the plateau and the warm-up did nothing, so resuming proves nothing about them"
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_a_pipe_gets_plain_lines_and_no_warnings_and_tensorflow_stays_away(undis
     assert "\r" not in output
     printed = output.splitlines()
     assert len([line for line in printed if line.startswith("step ")]) == len(record(workdir)) - 1
-    assert "learning rate 0.1, batch 16, 40 steps (3.6 epochs)" in printed
+    assert "learning rate 0.1, batch size 16, 40 steps (3.6 epochs)" in printed
     assert printed[-1] == "tensorflow imported: False"
 
 
@@ -162,7 +162,7 @@ def test_a_run_stopped_by_signals_says_so_and_goes_on_to_the_same_end(undisturbe
     )
     assert code == 75
     first = steps_saved(workdir)[-1]
-    assert errors == f"SIGTERM: saved at step {first}; the same command goes on from there\n"
+    assert errors == f"SIGTERM: saved a checkpoint at step {first}; run the same command again to resume\n"
 
     # The workdir alone is enough.
     code, output, errors = run(
@@ -172,7 +172,7 @@ def test_a_run_stopped_by_signals_says_so_and_goes_on_to_the_same_end(undisturbe
     assert f"resumed at step {first}" in output.splitlines()
     second = steps_saved(workdir)[-1]
     assert second > first
-    assert errors == f"SIGINT: saved at step {second}; the same command goes on from there\n"
+    assert errors == f"SIGINT: saved a checkpoint at step {second}; run the same command again to resume\n"
 
     code, output, errors = run([*MAIN, f"--config={workdir / 'config.json'}", f"--workdir={workdir}"], cache)
     assert (code, errors) == (0, "")
@@ -245,7 +245,7 @@ def test_a_run_with_another_config_is_refused_by_name_and_left_alone(undisturbed
     assert start_in_process(other, workdir) == 2
     errors = capsys.readouterr().err
     assert errors == (
-        f"error: --workdir={workdir} holds a run with another config: model.bn_group is 2, was None; "
+        f"error: --workdir={workdir} has a run with another config: model.bn_group is 2, was None; "
         "optim.momentum is 0.8, was 0.9; seed is 7, was 0\n"
     )
     assert start_in_process(processes.resumable(num_steps=30), workdir) == 2
@@ -285,6 +285,6 @@ def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(compiled_qu
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
     assert errors.startswith("error: after 4 steps the loss is 2.30")
-    assert "constant answer (2.3026); usual causes: too low" in errors
+    assert "constant prediction (2.3026); usual causes: too low" in errors
     assert "guard.stuck_steps" in errors
     assert [line["step"] for line in record(tmp_path / "run")] == [2]

@@ -140,5 +140,5 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
         return {**record, "network": {**network, "preprocessing": inputs}}
 
     check_same_data(saved(0.3), experiment)
-    with pytest.raises(InputError, match="its mean image differs"):
+    with pytest.raises(InputError, match="the mean image of the training set has changed"):
         check_same_data(saved(0.7), experiment)

@@ -54,7 +54,7 @@ def test_a_streamed_run_that_is_stopped_and_resumed_is_the_one_in_memory(folder,
     stop, go_on = (folder_config(folder, dataset__in_memory="no", dataset__workers=count) for count in (2, 0))
     arguments = [*MAIN, *words(stop), f"--workdir={workdir}"]
     code, _, errors = run(arguments, cache, until=lines_written(workdir, 4), number=signal.SIGTERM)
-    assert (code, errors.startswith("SIGTERM: saved at step")) == (75, True), errors
+    assert (code, errors.startswith("SIGTERM: saved a checkpoint at step")) == (75, True), errors
     code, output, errors = run([*MAIN, *words(go_on), f"--workdir={workdir}"], cache)
     assert code == 0, errors
     assert "resumed at step" in output
@@ -111,15 +111,15 @@ def test_a_run_does_not_go_on_with_other_data(folder, tmp_path):
     config.num_steps = 6
     removed = (moved / "train" / "bee" / "00.jpg").read_bytes()
     (moved / "train" / "bee" / "00.jpg").unlink()
-    with pytest.raises(InputError, match=r"its numbers of images differ: .*'validation': 8.*, were .*'validation': 9"):
+    with pytest.raises(InputError, match=r"numbers of images are .*'validation': 8.*, but were .*'validation': 9"):
         loop.train_and_evaluate(config, tmp_path / "run")
     (moved / "train" / "bee" / "00.jpg").write_bytes(removed)
     (moved / "train" / "cat").rename(moved / "train" / "aaa")
-    with pytest.raises(InputError, match=r"its classes differ: \['aaa', 'ant', 'bee'\], were"):
+    with pytest.raises(InputError, match=r"classes are \['aaa', 'ant', 'bee'\], but were"):
         loop.train_and_evaluate(config, tmp_path / "run")
     (moved / "train" / "aaa").rename(moved / "train" / "cat")
     (moved / "train" / "bee" / "00.jpg").write_bytes((moved / "train" / "bee" / "01.jpg").read_bytes())
-    with pytest.raises(InputError, match="its mean image differs"):
+    with pytest.raises(InputError, match="the mean image of the training set has changed"):
         loop.train_and_evaluate(config, tmp_path / "run")
 
 

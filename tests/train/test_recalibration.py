@@ -181,9 +181,9 @@ def test_the_errors_are_those_of_a_slow_loop(folder):
         (["--output={tmp}/x.safetensors", "--batch_size=12"], "--batch_size=12 does not divide among 8"),
         (
             ["--output={tmp}/x.safetensors", "--config.dataset.classes=('class_1','class_0')"],
-            "has 2 classes, the trained network 10; the first that differs is number 0: 'class_1', not 'class_0'",
+            "has 2 classes, the trained network 10; the first difference is class 0: 'class_1', not 'class_0'",
         ),
-        (["--output={tmp}/x.safetensors", "--config.dataset.num_classes=4"], "number 4: 'none', not 'class_4'"),
+        (["--output={tmp}/x.safetensors", "--config.dataset.num_classes=4"], "class 4: 'none', not 'class_4'"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(folder, tmp_path, flags, message):

@@ -48,22 +48,22 @@ def run(meter, clock, step, *, begins, ends):
     meter._dispatched.join()
 
 
-def test_there_are_no_rates_before_a_mark_nor_without_a_step_since(meter, clock):
+def test_nothing_is_measured_before_a_restart_nor_without_a_step_since(meter, clock):
     run(meter, clock, 1, begins=0, ends=7)
-    assert meter.rates() is None
+    assert meter.measure() is None
     meter.restart()
-    assert meter.rates() is None
+    assert meter.measure() is None
 
 
 def test_a_device_that_waits_for_images_is_seen(meter, clock):
     meter.restart()
     for step in range(4):  # a batch comes every 4 seconds, a step takes 1
         run(meter, clock, step + 1, begins=4 * step + 3, ends=4 * step + 4)
-    rates = meter.rates()
-    assert rates is not None
-    assert rates.images_per_second == pytest.approx(40 / 16)
-    assert rates.step_images_per_second == pytest.approx(40 / 4)
-    assert rates.input_wait_percent == pytest.approx(75)
+    throughput = meter.measure()
+    assert throughput is not None
+    assert throughput.images_per_second == pytest.approx(40 / 16)
+    assert throughput.step_images_per_second == pytest.approx(40 / 4)
+    assert throughput.input_wait_percent == pytest.approx(75)
 
 
 def test_a_device_that_is_always_busy_is_seen(meter, clock):
@@ -78,19 +78,19 @@ def test_a_device_that_is_always_busy_is_seen(meter, clock):
         result.done.set()
         while meter._dispatched.unfinished_tasks > 4 - number:
             finished.wait(0.001)
-    rates = meter.rates()
-    assert rates is not None
-    assert rates.images_per_second == rates.step_images_per_second == pytest.approx(50 / 10)
-    assert rates.input_wait_percent == pytest.approx(0)
+    throughput = meter.measure()
+    assert throughput is not None
+    assert throughput.images_per_second == throughput.step_images_per_second == pytest.approx(50 / 10)
+    assert throughput.input_wait_percent == pytest.approx(0)
 
 
-def test_rates_are_those_since_the_mark(meter, clock):
+def test_the_throughput_is_that_since_the_restart(meter, clock):
     run(meter, clock, 1, begins=0, ends=100)
     meter.restart()
     run(meter, clock, 3, begins=100, ends=104)
-    rates = meter.rates()
-    assert rates is not None
-    assert rates.images_per_second == pytest.approx(20 / 4)
+    throughput = meter.measure()
+    assert throughput is not None
+    assert throughput.images_per_second == pytest.approx(20 / 4)
 
 
 def test_only_so_many_steps_are_in_flight(meter):

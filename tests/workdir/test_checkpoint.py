@@ -281,7 +281,7 @@ def test_all_damaged_is_an_error_that_moves_nothing(copied):
     shutil.rmtree(copied / "checkpoints" / "1" / "state")
     shutil.rmtree(copied / "checkpoints" / "2" / "metadata")
     before = snapshot(copied)
-    message = r"every checkpoint in .* is damaged \(2: .*; 1: .*\); none was moved"
+    message = r"all checkpoints in .* are damaged \(2: .*; 1: .*\); none was moved"
     with pytest.raises(DamagedCheckpointError, match=message):
         restore(copied)
     assert snapshot(copied) == before

@@ -116,10 +116,10 @@ def test_a_run_that_is_further_than_asked_for_is_not_cut_short(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "holds something else than a run"),
+        (None, "is neither a run folder nor empty"),
         ("{", "config.json is not JSON"),
         ("[1]", "config.json is not a JSON object"),
-        ('{"name": "of another program"}', "its config.json is something else's"),
+        ('{"name": "of another program"}', "its config.json is not the config of a run"),
         (b"\xff\xfe", "config.json is not JSON"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_a_runs_is_refused_and_left_alone(tmp_path, content
 
 def test_a_folder_named_config_json_is_refused(tmp_path):
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(InputError, match="something else than a run"):
+    with pytest.raises(InputError, match="is neither a run folder nor empty"):
         check_workdir(tmp_path, tiny.config())
 
 

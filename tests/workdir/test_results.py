@@ -58,7 +58,7 @@ def test_the_command_writes_a_row_for_each_record_between_the_marks_and_only_the
 
 @pytest.mark.parametrize("lines", range(4))
 def test_an_unfinished_run_is_no_result(tmp_path, lines):
-    with pytest.raises(InputError, match="not of a finished run"):
+    with pytest.raises(InputError, match="has no result"):
         read_result(write_record(tmp_path / "run", lines=lines))
 
 
