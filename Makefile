@@ -1,6 +1,10 @@
 # Set-up is part of every target: .venv is made from the PYTHON below and pyproject.toml, in the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# pytest workers, of one thread each.
+WORKERS ?= 2
+# The rules of the code and the recipes: seconds that tell most, before all else.
+CONTRACT := tests/test_layering.py tests/test_files.py tests/test_paths.py tests/test_configs.py
 
 .PHONY: quickstart test lint
 
@@ -8,7 +12,8 @@ quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: .venv/all.stamp
-	$(BIN)/python -m pytest -m "not nightly"
+	$(BIN)/python -m pytest -q -x -m "not nightly" $(CONTRACT)
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile $(CONTRACT:%=--ignore=%)
 
 lint: .venv/all.stamp
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright

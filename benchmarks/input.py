@@ -1,4 +1,4 @@
-"""How many photographs a second become batches: ours, torchvision's and tf.data's; and what of it the loop keeps.
+"""Measures input throughput, ours against torchvision's and tf.data's, and how much of it the training loop keeps.
 
 The last line of the output is one JSON object. See benchmarks/README.md.
 """
@@ -19,47 +19,56 @@ import numpy as np
 import simplejpeg
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, Quiet, interleave, weigh
-from table import Rows, comparisons_rows, lines_rows, memory_rows, print_tables, setup_rows, write_markdown
+from rounds import Line, Measured, Quiet, interleave, lifetimes, measure_memory
+from table import (
+    Rows,
+    comparisons_rows,
+    lifetimes_rows,
+    lines_rows,
+    memory_rows,
+    print_tables,
+    setup_rows,
+    write_markdown,
+)
 
 from resnet_alexnet.cli import command, flags
 from resnet_alexnet.errors import InputError
 
-DESCRIPTION = """Measures how many photographs a second become batches.
+DESCRIPTION = """Measures input throughput: photographs to batches.
 
-Ours, torchvision's and tf.data's, and what of it the training loop keeps. The
-last line of the output is a JSON object."""
+Compares ours with torchvision's and tf.data's, and measures how much of it the
+training loop keeps. The last line of the output is a JSON object."""
 NUMBERS = {
-    "size": (224, "side of the crops, pixels"),
-    "batch_size": (64, "images in a batch"),
-    "images": (512, "images of a line in a round; four times as many for loaders and loops"),
-    "rounds": (10, "rounds, in each of which every line has its turn"),
-    "quiet": (0, "seconds in all to repeat turns that others disturbed, once they have left the machine"),
+    "size": (224, "side of the crops, in pixels"),
+    "batch_size": (64, "images per batch"),
+    "images": (512, "images per line and round; four times as many for loaders and loops"),
+    "rounds": (10, "rounds; every line runs once in each"),
+    "quiet": (0, "seconds to spend, in total, on repeating turns that other processes disturbed"),
     "workers": (2, "worker processes or threads of the lines with several, and cores that they may use"),
 }
-PARTS = ("core", "loaders", "loop", "memory")
+PARTS = ("core", "loaders", "loop", "memory", "forms")
 SUFFIXES = (".jpg", ".jpeg")
 PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
 
 def create_parser() -> command.Parser:
-    """The flags of the command."""
+    """Declares the flags of the command."""
     usage = "(--photos=DIR|ZIP [OPTIONS] | --record=FILE.json --markdown=FILE.md)"
     parser = command.Parser("python benchmarks/input.py", DESCRIPTION, usage=usage)
     parser.add_argument(
-        "--photos", metavar="DIR|ZIP", default="", help="JPEGs: a folder, searched with all below it, or a zip archive"
+        "--photos", metavar="DIR|ZIP", default="", help="JPEGs: a folder, searched recursively, or a zip archive"
     )
     for name, (default, text) in NUMBERS.items():
         kind = flags.whole_number(min(default, 1))
         parser.add_argument(f"--{name}", metavar="N", type=kind, default=default, help=text)
     kind, shown = flags.list_of(flags.one_of(PARTS)), ",".join(PARTS)
-    parser.add_argument("--parts", metavar="PART,...", type=kind, default=PARTS, help=f"what to measure, of {shown}")
+    parser.add_argument("--parts", metavar="PART,...", type=kind, default=PARTS, help=f"parts to measure, of {shown}")
     for flag, name in PEERS.items():
-        text = f"interpreter with benchmarks/requirements-{name}.txt; without it that peer is left out"
+        text = f"Python with benchmarks/requirements-{name}.txt; without it, {name} is left out"
         parser.add_argument(f"--{flag}", metavar="FILE", default="", help=text)
-    text = "file for the record that is also the last line printed"
+    text = "JSON file for the results, which are also the last line printed"
     parser.add_argument("--record", metavar="FILE.json", type=flags.path, help=text)
-    text = "a file to write the tables of --record to; nothing is measured"
+    text = "write the tables of --record to this file, between <!-- RECORD --> and <!-- /RECORD -->; measure nothing"
     parser.add_argument("--markdown", metavar="FILE.md", type=flags.path, help=text)
     return parser
 
@@ -70,19 +79,20 @@ def main(arguments: Sequence[str]) -> None:
     if given["markdown"]:
         if given["record"] is None:
             raise InputError("--record is missing: the file whose tables to write, such as --record=input.json")
-        write_markdown(given["markdown"], _tables(_read_record(given["record"])))
+        record = given["record"]
+        write_markdown(given["markdown"], _tables(_read_record(record)), mark=record.stem)
         return
     numbers, parts = {name: given[name] for name in NUMBERS}, given["parts"]
     if numbers["images"] % numbers["batch_size"]:
-        raise InputError(f"--images={numbers['images']} is no multiple of --batch_size={numbers['batch_size']}")
+        raise InputError(f"--images={numbers['images']} is not a multiple of --batch_size={numbers['batch_size']}")
     if given["record"] and not given["record"].parent.is_dir():
-        raise InputError(f"--record={given['record']}: there is no such folder")
+        raise InputError(f"--record={given['record']}: the folder does not exist; create it first")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
         if given[flag] and not Path(given[flag]).is_file():
-            raise InputError(f"--{flag}={given[flag]} is no file: the interpreter of an environment for this peer")
+            raise InputError(f"--{flag}={given[flag]} is not a file: give the Python of an environment for this peer")
         if not given[flag]:
-            console.print(f"left out: {name}; to have it, see benchmarks/requirements-{name}.txt and --{flag}")
+            console.print(f"{name} is left out; to include it, see benchmarks/requirements-{name}.txt and --{flag}")
     with tempfile.TemporaryDirectory() as folder:
         photos = _gather_photos(given["photos"], Path(folder), numbers["batch_size"])
         setting = input_lines.Setting(
@@ -94,8 +104,9 @@ def main(arguments: Sequence[str]) -> None:
         )
         load = os.getloadavg()[0]
         measured = _measure(setting, parts, numbers, console)
-        memory = _weigh(setting, numbers) if "memory" in parts else []
-    record = _record(setting, numbers, photos, measured) | {"memory": memory}
+        memory = _measure_memory(setting, numbers) if "memory" in parts else []
+        ends = _lifetimes(setting, numbers, console) if "forms" in parts else []
+    record = _record(setting, numbers, photos, measured) | {"memory": memory, "lifetimes": ends}
     record["hardware"]["load_before"] = round(load, 2)
     if given["record"]:
         given["record"].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -106,7 +117,7 @@ def main(arguments: Sequence[str]) -> None:
 def _measure(
     setting: input_lines.Setting, parts: Sequence[str], numbers: dict[str, int], console: Console
 ) -> dict[str, Measured]:
-    """Every line of the chosen parts; a part's lines are interleaved."""
+    """Measures every line of the chosen parts. The lines of a part are interleaved."""
     rounds, many = numbers["rounds"], input_lines.LOOP_IMAGES * numbers["images"]
     quiet = Quiet(numbers["quiet"])
     measured: dict[str, Measured] = {}
@@ -120,25 +131,43 @@ def _measure(
             measured |= part("one core", input_lines.core_lines(setting), numbers["images"])
         if "loaders" in parts:
             measured |= part("loaders", input_lines.loader_lines(setting), many)
+        if "forms" in parts:
+            measured |= part("partial decoding", input_lines.form_lines(setting), numbers["images"])
+            measured |= part("processes", input_lines.process_lines(setting, setting.workers), many)
         if "loop" in parts:
             alone = part("input alone, for the stand-in's step", [input_lines.input_alone(setting)], many, rounds=3)
-            (rate,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
-            measured |= part("the loop", input_lines.loop_lines(setting, rate), many)
+            (throughput,) = (line.summary()["images_per_second"]["median"] for line in alone.values())
+            measured |= part("the loop", input_lines.loop_lines(setting, throughput), many)
     return measured
 
 
-def _weigh(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
-    """Start and memory of loaders with many worker processes."""
+def _measure_memory(setting: input_lines.Setting, numbers: dict[str, int]) -> list[dict[str, Any]]:
+    """Measures start-up time and memory of loaders with many worker processes."""
     batch = numbers["batch_size"]
-    images = input_lines.MANY * batch  # a batch of each worker's
+    images = input_lines.MANY * batch  # one batch per worker
     return [
-        weigh(line, batch=batch, images=images, rounds=numbers["rounds"]) for line in input_lines.memory_lines(setting)
+        measure_memory(line, batch=batch, images=images, rounds=numbers["rounds"])
+        for line in input_lines.memory_lines(setting)
     ]
 
 
+def _lifetimes(setting: input_lines.Setting, numbers: dict[str, int], console: Console) -> list[dict[str, Any]]:
+    """Measures start, memory and end of our worker processes and of Grain's."""
+    lines, batch = input_lines.process_lines(setting, input_lines.MANY), numbers["batch_size"]
+    with Progress(console=console) as progress:
+        task = progress.add_task("starts", total=len(lines) * numbers["rounds"])
+        return lifetimes(
+            lines,
+            batch=batch,
+            images=2 * input_lines.MANY * batch,
+            starts=numbers["rounds"],
+            tick=lambda: progress.advance(task),
+        )
+
+
 def _tables(record: dict[str, Any]) -> list[Rows]:
-    """Those of the parts that were measured."""
-    tables = [setup_rows(record), comparisons_rows(record), lines_rows(record), memory_rows(record)]
+    """Returns the tables of the parts that were measured."""
+    tables = [f(record) for f in (setup_rows, comparisons_rows, lines_rows, memory_rows, lifetimes_rows)]
     return [table for table in tables if len(table) > 1]
 
 
@@ -167,22 +196,22 @@ def _record(
 
 
 def _gather_photos(photos: str, folder: Path, batch_size: int) -> dict[str, Any]:
-    """Lays the JPEG files of a folder or an archive out as the image folder `folder`; says what they are like.
+    """Copies the JPEG files of a folder or zip archive into the image folder `folder`. Returns statistics of the files.
 
     Raises:
-        InputError: no photographs, too few, or one that is no JPEG.
+        InputError: there are too few photographs, or a file is not a JPEG.
     """
     if not photos:
         raise InputError("--photos is missing: a folder or a zip archive of JPEG photographs")
     files = list(_files(Path(photos)))
     if len(files) < batch_size:
-        raise InputError(f"--photos={photos} holds {len(files)} JPEG photographs, fewer than --batch_size={batch_size}")
+        raise InputError(f"--photos={photos} has {len(files)} JPEG photographs, fewer than --batch_size={batch_size}")
     shapes = []
     for number, (name, data) in enumerate(files):
         try:
             shapes.append(simplejpeg.decode_jpeg_header(data))
         except ValueError as error:
-            raise InputError(f"--photos={photos}: {name} is no JPEG ({error})") from None
+            raise InputError(f"--photos={photos}: {name} is not a JPEG ({error})") from None
         path = folder / "train" / str(number % 2) / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -195,7 +224,7 @@ def _gather_photos(photos: str, folder: Path, batch_size: int) -> dict[str, Any]
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each JPEG file in a folder or a zip archive."""
+    """Yields name and content of each JPEG file in a folder or zip archive."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and file.is_file():
@@ -211,7 +240,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _cores(count: int) -> tuple[int, ...]:
-    """The last cores that this process may use, as many as asked for or as there are."""
+    """Returns the last `count` cores that this process may use, or all if there are fewer."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return tuple(cores)[-count:]
 
@@ -220,11 +249,11 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"--record={path} is not a record of this benchmark: {error}") from None
+        raise InputError(f"--record={path} is not a result of this benchmark: {error}") from None
 
 
 def _processor() -> str:
-    """The processor's name, as Linux gives it."""
+    """Returns the processor's name, from /proc/cpuinfo if there is one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The lines of benchmarks/input.py: what is measured, and which lines are compared with which."""
+"""The lines of benchmarks/input.py: what is measured, and which lines are compared."""
 
 import sys
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ from typing import Any
 
 from rounds import Comparison, Line
 
-LOOP_IMAGES = 4  # times as many in a round: a pipeline is longer in getting steady than one thread
-MANY = 8  # worker processes whose memory is measured
-STEP_FACTORS = (0.8, 1.0, 1.25)  # of the stand-in's step to the time that a batch takes to read
+LOOP_IMAGES = 4  # factor for the images per round of loaders and loops: a pipeline takes longer to become steady
+MANY = 8  # worker processes in the memory measurement
+STEP_FACTORS = (0.8, 1.0, 1.25)  # step time of the simulated device, relative to the time to read a batch
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all lines have in common.
+    """Settings of all lines.
 
     Attributes:
-        folder: photographs, as an image folder.
-        size: side of the crops, pixels.
-        batch_size: images in a batch.
+        folder: image folder with the photographs.
+        size: side of the crops, in pixels.
+        batch_size: images per batch.
         workers: processes or threads of the lines with several.
-        cores: those that the lines with several may use.
-        torch_python: interpreter of PyTorch's side; empty: it is left out.
-        tf_python: interpreter of tf.data's side; empty: it is left out.
+        cores: cores that the lines with several may use.
+        torch_python: Python with PyTorch; empty: leave it out.
+        tf_python: Python with TensorFlow; empty: leave it out.
     """
 
     folder: str
@@ -37,14 +37,14 @@ class Setting:
     def line(
         self, name: str, script: str, about: str, *, cores: Sequence[int] = (), busy: bool = True, **options: Any
     ) -> Line:
-        """A line; on one core unless others are given."""
+        """Creates a line. It runs on one core unless `cores` are given; see `Line` for the parameters."""
         python = {"input_torch.py": self.torch_python, "input_tf.py": self.tf_python}.get(script, sys.executable)
         common = {"folder": self.folder, "size": self.size, "batch_size": self.batch_size}
         return Line(name, script, python, {**common, **options}, tuple(cores) or self.cores[-1:], about, busy)
 
 
 def core_lines(setting: Setting) -> list[Line]:
-    """One thread on one core, from encoded photographs in memory."""
+    """Returns the lines of one thread on one core, from encoded photographs in memory."""
     ours = [
         setting.line(f"ours, {name}", "input_ours.py", about, kind="core", interpolation=name)
         for name, about in (
@@ -62,7 +62,7 @@ def core_lines(setting: Setting) -> list[Line]:
 
 
 def loader_lines(setting: Setting) -> list[Line]:
-    """From files to batches in the process that trains, by threads or worker processes."""
+    """Returns the lines from files to batches in the training process, with threads or worker processes."""
     lines = []
     for count in sorted({1, setting.workers}):
         plural = "" if count == 1 else "s"
@@ -71,7 +71,7 @@ def loader_lines(setting: Setting) -> list[Line]:
         own = {"kind": "loader", "interpolation": "bilinear"}
         torch = "PIL, RandomResizedCrop, uint8, no floats"
         lines += [
-            # Threads are as many as there are cores.
+            # There are as many threads as cores.
             setting.line(f"ours, {threads}", "input_ours.py", "bilinear", cores=cores[-count:], workers=0, **own),
             setting.line(f"ours, {workers}", "input_ours.py", "bilinear", cores=cores, workers=count, **own),
             setting.line(f"DataLoader, {workers}", "input_torch.py", torch, cores=cores, kind="loader", workers=count),
@@ -83,8 +83,26 @@ def loader_lines(setting: Setting) -> list[Line]:
     return _installed(lines)
 
 
+def form_lines(setting: Setting) -> list[Line]:
+    """Returns the lines of partial decoding and of decoding whole photographs."""
+    common = {"kind": "core", "interpolation": "bilinear"}
+    return [
+        setting.line("rows down to the crop", "input_ours.py", "partial decoding", **common),
+        setting.line("whole photographs", "input_ours.py", "decoded, then cropped", whole=True, **common),
+    ]
+
+
+def process_lines(setting: Setting, count: int) -> list[Line]:
+    """Returns the lines of our worker processes and of Grain's."""
+    common = {"interpolation": "bilinear", "workers": count, "cores": setting.cores}
+    return [
+        setting.line(f"our processes, {count}", "input_ours.py", "dataset.workers", kind="loader", **common),
+        setting.line(f"Grain's processes, {count}", "input_ours.py", "mp_prefetch", kind="grain", **common),
+    ]
+
+
 def memory_lines(setting: Setting) -> list[Line]:
-    """Loaders with many worker processes, for their memory."""
+    """Returns the loaders with many worker processes, to measure their memory."""
     name, common = f"{MANY} workers", {"kind": "loader", "workers": MANY, "cores": setting.cores}
     return _installed(
         [
@@ -95,12 +113,12 @@ def memory_lines(setting: Setting) -> list[Line]:
 
 
 def input_alone(setting: Setting) -> Line:
-    """The images as the loop reads them, for nobody."""
+    """Returns the line that reads images as the loop does, without a step."""
     return _loop_line(setting, "input alone", "bilinear", kind="input", device="stand_in")
 
 
 def loop_lines(setting: Setting, images_per_second: float) -> list[Line]:
-    """The training loop and its two sides alone: on a stand-in of given speed, and on the real device."""
+    """Returns the lines of the training loop, its input alone and its step alone, on a simulated and a real device."""
     lines = [input_alone(setting)]
     for factor in STEP_FACTORS:
         seconds = factor * setting.batch_size / images_per_second
@@ -131,7 +149,7 @@ def loop_lines(setting: Setting, images_per_second: float) -> list[Line]:
 
 
 def comparisons(setting: Setting) -> list[Comparison]:
-    """What is compared; those of which a line was not measured are left out by who measures."""
+    """Returns all comparisons. The caller leaves out those with a line that was not measured."""
     several, one = f"{setting.workers} workers", "1 worker"
     threads = f"{setting.workers} threads"
     found = [
@@ -141,6 +159,7 @@ def comparisons(setting: Setting) -> list[Comparison]:
         Comparison("a core, tf.data, equal resampling", "ours, bicubic", ("tf.data",), by_cpu=True),
         Comparison("a core, decoding alone, PIL", "ours, decoding alone", ("PIL, decoding alone",), by_cpu=True),
         Comparison("a core, all for decoding alone", "ours, bilinear", ("ours, decoding alone",), by_cpu=True),
+        Comparison("a core, partial decoding for whole", "rows down to the crop", ("whole photographs",), by_cpu=True),
         Comparison("a core, raw cache for JPEG", "ours, raw cache", ("ours, bilinear",), by_cpu=True),
     ]
     for name, goal in (("ours", 0.85), ("DataLoader", None)):
@@ -171,6 +190,11 @@ def comparisons(setting: Setting) -> list[Comparison]:
         Comparison(f"loader, {several}, DataLoader", f"ours, {several}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, DataLoader's {several}", f"ours, {threads}", (f"DataLoader, {several}",)),
         Comparison(f"loader, {threads}, tf.data", f"ours, {threads}", (f"tf.data, {threads}",)),
+    ]
+    ours, grains = (f"{whose} processes, {setting.workers}" for whose in ("our", "Grain's"))
+    found += [
+        Comparison("our processes for Grain's, by CPU time", ours, (grains,), by_cpu=True),
+        Comparison("our processes for Grain's, by the clock", ours, (grains,)),
     ]
     for factor in STEP_FACTORS:
         name = f"step {factor:g}x"

@@ -1,9 +1,9 @@
-"""The training loop's side of benchmarks/input.py: the images alone, the step alone, and both in the loop.
+"""The training loop's process for benchmarks/input.py: the input alone, the step alone, and both in the loop.
 
-Two devices. "stand_in" takes a given time for each step and none of the CPU's, as an accelerator does: what is
-measured is the loop itself, the loader, the host's part of a step and the bound on steps in flight. "real" is the
-package's own training step of a small network on jax's device. Where that is the CPU, step and input get cores of their
-own, because on shared ones the sum of their times is all that a loop can reach.
+There are two devices. "stand_in" simulates an accelerator: a step takes a given time and no CPU time. This measures the
+loop itself, the loader, the host's part of a step and the bound on steps in flight. "real" runs the package's training
+step of a small network on jax's device. If this is the CPU, step and input get separate cores, because on shared cores
+a loop can at best take the sum of their times.
 """
 
 import itertools
@@ -26,31 +26,31 @@ from resnet_alexnet.workdir.config import load_config
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.py"
 MODEL = "cifar_resnet8"
-LEAD_IN = 16  # steps: more than what is read ahead and in flight
+LEAD_IN = 16  # unmeasured steps at the start: more than are read ahead and in flight
 Step = Callable[[Any], Result]  # dispatches the step on a batch
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A step of any device, whose end is noted."""
+    """A dispatched step that records the time of its end in `ends`."""
 
     step: Result
     ends: list[float]
 
     def block_until_ready(self) -> None:
-        """Returns when it is over."""
+        """Waits for the end of the step and records its time."""
         self.step.block_until_ready()
         self.ends.append(time.monotonic())
 
 
 @dataclass(frozen=True)
 class Done:
-    """A step of the stand-in: over at a time on the monotonic clock."""
+    """A step of the simulated device, which ends at a given time of the monotonic clock."""
 
     at: float
 
     def block_until_ready(self) -> None:
-        """Returns at that time."""
+        """Waits for that time."""
         time.sleep(max(0.0, self.at - time.monotonic()))
 
 
@@ -64,13 +64,16 @@ def create(
     input_cores: Sequence[int],
     step_seconds: float = 0.0,
 ) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`, "input", "step" or "loop", on the `device` "stand_in" or "real"."""
+    """Creates the line `kind` ("input", "step" or "loop") on `device` ("stand_in" or "real").
+
+    The other parameters are those of the line; `step_seconds` is the step time of the simulated device.
+    """
     about = {"versions": {"jax": jax.__version__}, "device": jax.devices()[0].device_kind}
     if kind == "input":
         step = None
     else:
         step = stand_in(step_seconds) if device == "stand_in" else real_step(folder, size, batch_size)
-    # From here on for this thread and those it starts, which read the images; XLA's have begun and stay where they are.
+    # Applies to this thread and the threads it starts, which read the images. XLA's threads have already started.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, input_cores)
     batches = loader_batches(
@@ -84,14 +87,14 @@ def create(
 
 
 def loop(batches: Iterator[tuple[int, Any]], step: Step | None, batch_size: int) -> Run:
-    """The training loop as train.py has it, between two logs. Without a step it only takes the batches.
+    """Runs the training loop of train/loop.py between two log lines. Without a step it only reads the batches.
 
-    What counts is the time from the end of one step to the end of another, both with the loop in full swing: from the
-    end of the LEAD_IN-th one on, not from when batches lay ready and the device had nothing to do.
+    The time is measured from the end of step LEAD_IN to the end of the last step. So it excludes the start, when
+    batches are ready and the device is idle.
     """
     mesh, numbers = parallel.create_mesh(), itertools.count(1)
-    pace = ThroughputMeter(batch_size, 0)
-    pace.__enter__()  # its thread ends with this process
+    meter = ThroughputMeter(batch_size, 0)
+    meter.__enter__()  # its thread ends with this process
 
     def run(images: int) -> float:
         ends: list[float] = []
@@ -100,21 +103,21 @@ def loop(batches: Iterator[tuple[int, Any]], step: Step | None, batch_size: int)
                 ends.append(time.monotonic())
                 continue
             batch = parallel.split_batch(chunk, mesh, axis=1)
-            pace.begin_step()
-            pace.end_step(next(numbers), Timed(step(batch), ends))
-        pace.restart()  # waits for all steps
+            meter.begin_step()
+            meter.end_step(next(numbers), Timed(step(batch), ends))
+        meter.restart()  # waits for all steps
         return ends[-1] - ends[LEAD_IN - 1]
 
     return run
 
 
 def stand_in(seconds: float) -> Step:
-    """A device that takes one step after the other, `seconds` for each."""
+    """Simulates a device that runs one step at a time, each for `seconds`."""
     free_at = 0.0
 
     def step(batch: Any) -> Done:
         nonlocal free_at
-        jax.block_until_ready(batch)  # the transfer, which on a CPU is a copy
+        jax.block_until_ready(batch)  # the transfer, a copy on a CPU
         free_at = max(free_at, time.monotonic()) + seconds
         return Done(free_at)
 
@@ -122,7 +125,7 @@ def stand_in(seconds: float) -> Step:
 
 
 def real_step(folder: str, size: int, batch_size: int) -> Step:
-    """The package's training step on the photographs' two halves as classes."""
+    """Creates the package's training step, with the two halves of the photographs as classes."""
     config = load_config(str(DEFAULTS))
     config.update_from_flattened_dict(
         {
@@ -140,11 +143,11 @@ def real_step(folder: str, size: int, batch_size: int) -> Step:
         }
     )
     experiment = create_experiment(config)
-    state = parallel.replicated(experiment.create_state, experiment.mesh)
+    state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
 
     def step(batch: Any) -> jax.Array:
         nonlocal state
-        state, done = experiment.train_chunk(state, {}, batch)
+        state, done = experiment.steps.train_chunk(state, {}, batch)
         return done
 
     return step

@@ -1,8 +1,8 @@
-"""The project's side of benchmarks/input.py: photographs to batches, on one core or through the loader."""
+"""This project's process for benchmarks/input.py: photographs to batches, on one core or with the loader."""
 
 import itertools
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,18 +15,19 @@ from serve import Run, serve
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.data.loading import loader
+from resnet_alexnet.data.loading.workers import BLOCKS
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.image_folder import read_image_folder
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
-RAW = 256  # pixels, side of a photograph in the raw cache
-FOREVER = 2**40  # steps
+RAW = 256  # side of a photograph in the raw cache, in pixels
+FOREVER = 2**40  # number of steps that no measurement reaches
 PACKAGES = ("numpy", "opencv-python-headless", "simplejpeg", "pillow", "grain")
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Photographs in memory."""
+    """Encoded photographs in memory."""
 
     files: Sequence[bytes]
     classes = ("photograph",)
@@ -37,22 +38,24 @@ class Encoded:
         return len(self.files)
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded bytes, and the only label."""
+        """Returns the encoded bytes, and the only label."""
         return self.files[index], 0
 
     def where(self, index: int) -> str:
-        """What to call it in an error."""
+        """Returns the photograph's name in messages."""
         return f"photograph {index}"
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`: "core", "decode", "raw", "apart" or "loader"."""
+    """Creates the line `kind`: "core", "decode", "raw", "apart", "loader" or "grain"."""
     photos = read_image_folder(folder)["train"]
     about = {"versions": {name: version(name) for name in PACKAGES}}
     if kind == "apart":
         return apart(photos, size, batch_size, **options), about
     if kind == "loader":
         batches = loader_batches(photos, size, batch_size, **options)
+    elif kind == "grain":
+        batches = grain_batches(photos, size, batch_size, **options)
     else:
         geometry.resize_with_one_thread()
         files = [photos.read(index)[0] for index in range(len(photos))]
@@ -70,12 +73,14 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
             )
         else:
             train_crop = random_resized(size, options["interpolation"])
+            if options.get("whole"):
+                train_crop = any_crop(train_crop)
         batches = core_batches(Encoded(files), train_crop, size, batch_size)
     return count(batches, batch_size), about
 
 
 def count(batches: Iterator[object], batch_size: int) -> Run:
-    """Takes as many batches as make up that many images."""
+    """Returns a function that consumes as many batches as contain a given number of images."""
 
     def run(images: int) -> None:
         for _ in itertools.islice(batches, images // batch_size):
@@ -85,17 +90,22 @@ def count(batches: Iterator[object], batch_size: int) -> Run:
 
 
 def random_resized(size: int, interpolation: str) -> Any:
-    """The view that all sides of this benchmark draw."""
+    """Returns the random crop that this benchmark uses for all libraries."""
     return geometry.RandomResizedCrop(size=size, area=AREA, aspect=ASPECT, interpolation=interpolation)
 
 
+def any_crop(crop: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Wraps a crop so that the package does not recognize it and decodes whole photographs."""
+    return lambda image, rng: crop(image, rng)
+
+
 def source_of(photos: Any, train_crop: Any, size: int) -> PhotoSource:
-    """A source of these photographs."""
+    """Creates a source of photographs."""
     return PhotoSource(photos, (size, size, 3), train_crop, geometry.whole_image)
 
 
 def core_batches(photos: Any, train_crop: Any, size: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Batch after batch, made when it is asked for, by this thread."""
+    """Yields batches that this thread makes on demand."""
     source = source_of(photos, train_crop, size)
     for step in itertools.count():
         indices = loader.batch_indices(step, len(source), batch_size=batch_size, seed=0)
@@ -103,7 +113,7 @@ def core_batches(photos: Any, train_crop: Any, size: int, batch_size: int) -> It
 
 
 def apart(photos: Any, size: int, batch_size: int, *, interpolation: str, processes: int) -> Run:
-    """Processes that share nothing, each making batches for nobody: what as many cores of this machine can do."""
+    """Runs independent processes that make batches and discard them: the limit for as many cores of this machine."""
     fork = multiprocessing.get_context("fork")
     pipes = []
 
@@ -132,7 +142,7 @@ def apart(photos: Any, size: int, batch_size: int, *, interpolation: str, proces
 def loader_batches(
     photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """What the training loop reads: from files, ahead, by threads or by worker processes."""
+    """Yields the chunks that the training loop reads: from files, ahead, with threads or worker processes."""
     return loader.train_chunks(
         source_of(photos, random_resized(size, interpolation), size),
         batch_size=batch_size,
@@ -143,8 +153,36 @@ def loader_batches(
     )
 
 
+def grain_batches(
+    photos: Any, size: int, batch_size: int, *, interpolation: str, workers: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yields the same chunks from Grain's worker processes, with one thread and as many chunks ahead as ours."""
+    import grain  # here: worker processes import this module, and ours need neither Grain nor jax, which it imports
+    from absl import flags
+
+    chunks = loader._Chunks(
+        source=source_of(photos, random_resized(size, interpolation), size),
+        batch_size=batch_size,
+        seed=0,
+        start_step=0,
+        num_steps=FOREVER,
+        length=1,
+        rows=loader.ALL_ROWS,
+        resident=False,
+    )
+    flags.FLAGS.mark_as_parsed()  # Grain reads its own flags
+    one_thread = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=BLOCKS)
+    return iter(grain.MapDataset.source(chunks).to_iter_dataset(one_thread).mp_prefetch(processes, start_grains_worker))
+
+
+def start_grains_worker(worker: int, workers: int) -> None:
+    """Sets up a worker process of Grain in the same way as ours."""
+    geometry.resize_with_one_thread()
+
+
 def raw(data: bytes) -> bytes:
-    """A photograph as the raw cache has it: the central square, uncompressed."""
+    """Converts a photograph to the format of the raw cache: the central square, uncompressed."""
     image = geometry.resize_shorter_side(decode(data), RAW, "area")
     return b"P6\n%d %d\n255\n" % (RAW, RAW) + geometry.center_crop(image, RAW, RAW).tobytes()
 

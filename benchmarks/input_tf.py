@@ -1,7 +1,7 @@
-"""tf.data's side of benchmarks/input.py: the steps of Flax's ImageNet example, from photographs in memory.
+"""tf.data's process for benchmarks/input.py: the pipeline of Flax's ImageNet example, from photographs in memory.
 
-Decode only the random crop, resize bicubically (without antialiasing, as tf.image does), normalize in float32. Its
-random flip is left out, because ours is done on the device.
+It decodes only the random crop, resizes bicubically (without antialiasing, the default of tf.image), and normalizes in
+float32. The random flip is left out, because ours runs on the device.
 """
 
 import itertools
@@ -15,11 +15,11 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import tensorflow as tf
 from serve import Run, serve
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's channels, in pixel values 0 to 255
 
 
 def create(folder: str, size: int, batch_size: int, threads: int) -> tuple[Run, dict[str, Any]]:
-    """The pipeline with that many threads."""
+    """Creates the pipeline with the given number of threads."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     files = [path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()]

@@ -1,4 +1,4 @@
-"""PyTorch's side of benchmarks/input.py: torchvision's RandomResizedCrop of PIL images, alone or in a DataLoader."""
+"""PyTorch's process for benchmarks/input.py: RandomResizedCrop of PIL images, alone or in a DataLoader."""
 
 import io
 import itertools
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# torchvision registers operators with torch that nothing here needs and that a torch of another build may lack.
+# Skip torchvision's operators: they are not needed here, and a torch of another build may lack them.
 sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
 
 import numpy as np  # noqa: E402
@@ -32,14 +32,14 @@ class Photographs(torch.utils.data.Dataset):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Height, width, channels: the layout that costs least."""
+        """Returns a crop of shape (height, width, channels), the layout that needs no transpose."""
         with open(self._paths[index], "rb") as file:
             image = Image.open(file).convert("RGB")
         return torch.from_numpy(np.array(self._crop(image)))
 
 
 class Forever(torch.utils.data.Sampler):
-    """Random indices without end, so that no epoch ends within a measurement."""
+    """Yields random indices forever, so that no epoch ends during a measurement."""
 
     def __init__(self, length: int):
         self._length = length
@@ -52,7 +52,7 @@ class Forever(torch.utils.data.Sampler):
 
 
 def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -> tuple[Run, dict[str, Any]]:
-    """The line `kind`: "core", "decode" or "loader"."""
+    """Creates the line `kind`: "core", "decode" or "loader"."""
     torch.set_num_threads(1)
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     if kind == "decode":
@@ -70,13 +70,13 @@ def create(kind: str, folder: str, size: int, batch_size: int, **options: Any) -
 
 
 def decoded(paths: list[Path]) -> Iterator[Image.Image]:
-    """The pixels of photographs in memory."""
+    """Yields decoded photographs, from files in memory."""
     for data in itertools.cycle([path.read_bytes() for path in paths]):
         yield Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def core_batches(paths: list[Path], size: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Batch after batch from photographs in memory, by this thread."""
+    """Yields batches that this thread makes on demand, from files in memory."""
     files = [path.read_bytes() for path in paths]
     crop = RandomResizedCrop(size)
     order = iter(Forever(len(files)))
@@ -88,7 +88,7 @@ def core_batches(paths: list[Path], size: int, batch_size: int) -> Iterator[np.n
 
 
 def loader_batches(paths: list[Path], size: int, batch_size: int, *, workers: int) -> Iterator[torch.Tensor]:
-    """What a DataLoader with its default settings gives."""
+    """Yields the batches of a DataLoader with its default settings."""
     return iter(
         torch.utils.data.DataLoader(
             Photographs(paths, size), batch_size=batch_size, sampler=Forever(len(paths)), num_workers=workers

@@ -1,4 +1,4 @@
-"""Sides of a benchmark, each a process, measured in turn so that what else the machine does hits all of them alike."""
+"""Runs the processes of a benchmark in turns, so that other load on the machine affects all of them equally."""
 
 import contextlib
 import json
@@ -17,25 +17,35 @@ import psutil
 
 from resnet_alexnet.errors import InputError
 
-OTHERS = 0.05  # of the machine's CPU time, that others may use in a turn
-LOOK = 0.5  # seconds to look whether they do
-PATIENCE = 10  # seconds for a side to end by itself
-# One thread for whatever would start one a core; what a side may use beyond that it sets itself.
+OTHERS = 0.05  # fraction of the machine's CPU time that other processes may use in a turn
+CHECK_SECONDS = 0.5  # seconds between two checks whether the machine is quiet
+EXIT_SECONDS = 10  # seconds to wait for a process to end by itself
+SETTLE_SECONDS = 5  # seconds to wait for child processes to notice that their parent was killed
+# One thread for libraries that would start one per core. A process that needs more sets this itself.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+LIFETIME = (  # the values that `lifetimes` measures
+    "first_batch_seconds",
+    "workers_cpu_seconds",
+    "megabytes",
+    "megabytes_of_largest_worker",
+    "processes_left",
+    "shared_memory_left",
+)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table.
+    """One line of the table: a benchmark process and its options.
 
     Attributes:
-        name: what to call it.
-        script: file of the side, in this folder.
-        python: interpreter that runs it.
-        options: what the side's `create` takes.
-        cores: those that the side may use.
-        about: what it does, for the table.
-        busy: whether it is the CPU's work; where it is not, CPU time says nothing.
+        name: name in the table.
+        script: file of the process, in this folder.
+        python: Python interpreter that runs it.
+        options: arguments of the script's `create`.
+        cores: cores that the process may use.
+        about: description for the table.
+        busy: whether the CPU limits it. If not, its CPU time is not reported.
     """
 
     name: str
@@ -49,54 +59,54 @@ class Line:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a line.
+    """The measurement of one turn of a line.
 
     Attributes:
-        rate: images/s by the clock.
-        cpu_rate: images for each second of CPU time of all processes of the line.
-        others: what others took meanwhile, as a fraction of the machine's CPU time.
+        throughput: images per second.
+        cpu_throughput: images per second of CPU time of all processes of the line.
+        others: CPU time that other processes used meanwhile, as a fraction of the machine's CPU time.
     """
 
-    rate: float
-    cpu_rate: float
+    throughput: float
+    cpu_throughput: float
     others: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a line came to in its turns, and what its side said of itself."""
+    """The turns of a line, and what its process reported about itself, such as versions."""
 
     line: Line
     turns: Sequence[Turn]
     side: Mapping[str, Any]
 
-    def rates(self, *, by_cpu: bool = False) -> list[float]:
-        """Images/s in each round."""
-        return [turn.cpu_rate if by_cpu else turn.rate for turn in self.turns]
+    def throughputs(self, *, by_cpu: bool = False) -> list[float]:
+        """Returns images per second, or per second of CPU time, in each round."""
+        return [turn.cpu_throughput if by_cpu else turn.throughput for turn in self.turns]
 
     def summary(self) -> dict[str, Any]:
-        """For the record."""
+        """Returns the line's results as JSON values."""
         return {
             "name": self.line.name,
             "about": self.line.about,
             "cores": len(self.line.cores),
-            "images_per_second": spread(self.rates()),
-            "images_per_cpu_second": spread(self.rates(by_cpu=True)) if self.line.busy else None,
+            "images_per_second": spread(self.throughputs()),
+            "images_per_cpu_second": spread(self.throughputs(by_cpu=True)) if self.line.busy else None,
             "others_percent": round(100 * statistics.median(turn.others for turn in self.turns), 1),
         }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A line for another.
+    """A comparison of a line with one or more peers.
 
     Attributes:
-        name: what is compared.
-        ours: name of a line.
-        peers: names of lines, of which in each round the slower counts.
-        times: what the peer's rate is multiplied by.
-        goal: what the ratio should reach.
-        by_cpu: compare images per second of CPU time, not by the clock.
+        name: name in the table.
+        ours: name of the line to compare.
+        peers: names of the lines to compare with. The slowest in each round counts.
+        times: factor that the peer's throughput is multiplied by.
+        goal: the ratio to reach, or None.
+        by_cpu: compare images per second of CPU time instead of images per second.
     """
 
     name: str
@@ -107,11 +117,11 @@ class Comparison:
     by_cpu: bool = False
 
     def of(self, measured: Mapping[str, Measured]) -> dict[str, Any] | None:
-        """What it came to, the ratio taken round by round; None where a line was not measured."""
+        """Returns the result, with the ratio taken in each round, or None if a line was not measured."""
         if not {self.ours, *self.peers} <= measured.keys():
             return None
-        ours, *peers = (measured[name].rates(by_cpu=self.by_cpu) for name in (self.ours, *self.peers))
-        peer = [self.times * min(rates) for rates in zip(*peers, strict=True)]
+        ours, *peers = (measured[name].throughputs(by_cpu=self.by_cpu) for name in (self.ours, *self.peers))
+        peer = [self.times * min(throughputs) for throughputs in zip(*peers, strict=True)]
         ratio = spread([mine / theirs for mine, theirs in zip(ours, peer, strict=True)])
         return {
             "name": self.name,
@@ -124,14 +134,15 @@ class Comparison:
 
 
 class Side:
-    """A process that waits, stopped, until it is told to do some images. A context manager."""
+    """A benchmark process that is stopped except in its turns. A context manager."""
 
     def __init__(self, line: Line, warm_up: int):
         options = {**line.options, "warm_up": warm_up}
         self._line = line
+        self._shared_memory = _shared_memory()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, closed in __exit__
         with _confined(line.cores):
-            # A group of its own, to be stopped as one; in our session, so that the kernel ends it if we are killed.
+            # Its own process group can be stopped as a whole. In our session, the kernel ends it if we are killed.
             self._process = subprocess.Popen(
                 [line.python, str(Path(__file__).with_name(line.script)), json.dumps(options)],
                 stdin=subprocess.PIPE,
@@ -143,40 +154,60 @@ class Side:
             )
 
     def wait(self) -> dict[str, Any]:
-        """Waits until it is ready, stops it, and returns what it says of itself."""
+        """Waits until the process is ready, stops it, and returns what it reports about itself."""
         about = self._read()
         self._signal(signal.SIGSTOP)
         return about
 
     def run(self, images: int) -> Turn:
-        """Does that many images while no other side runs."""
-        before, machine = self._children_seconds(), Machine()
+        """Lets the process handle `images` images while all other processes are stopped."""
+        before, machine = self.children_seconds(), Machine()
         self._signal(signal.SIGCONT)
         print(images, file=self._process.stdin, flush=True)
         answer = self._read()
         self._signal(signal.SIGSTOP)
-        cpu_seconds = answer["cpu_seconds"] + self._children_seconds() - before
+        cpu_seconds = answer["cpu_seconds"] + self.children_seconds() - before
         return Turn(images / answer["seconds"], images / cpu_seconds, machine.busy_without(cpu_seconds))
 
     def megabytes(self) -> tuple[float, float]:
-        """Memory of it with all processes it has started, and of the largest of these; shared pages in equal parts."""
+        """Returns the PSS of the process with all its children, and of its largest child, in MB."""
         process = psutil.Process(self._process.pid)
         sizes = [each.memory_full_info().pss / 1e6 for each in (process, *process.children(recursive=True))]
         return sum(sizes), max(sizes[1:], default=0.0)
+
+    def kill(self) -> tuple[int, int]:
+        """Kills the process, without its children, with SIGKILL, as the system does when it runs out of memory.
+
+        Returns:
+            The number of child processes that still run after SETTLE_SECONDS, and of names of shared memory left.
+        """
+        started = self._children()
+        self._signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait()
+        _, alive = psutil.wait_procs(started, timeout=SETTLE_SECONDS)
+        left = _shared_memory() - self._shared_memory
+        _end(alive)
+        return len(alive), len(left)
+
+    def children_seconds(self) -> float:
+        """CPU seconds of the processes that the side has started."""
+        return sum(sum(child.cpu_times()[:2]) for child in self._children())
 
     def _read(self) -> dict[str, Any]:
         answer = self._process.stdout.readline()
         if not answer:
             self._process.wait()
             self._errors.seek(0)
-            reason = (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
+            reason = (self._errors.read().strip().splitlines() or ["it printed no error"])[-1]
             raise InputError(f"{self._line.name} ended with code {self._process.returncode}: {reason}")
         return json.loads(answer)
 
-    def _children_seconds(self) -> float:
-        """CPU seconds of the processes that the side has started."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return sum(sum(child.cpu_times()[:2]) for child in children)
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -186,28 +217,45 @@ class Side:
         return self
 
     def __exit__(self, *error: object) -> None:
+        started = self._children()
         self._signal(signal.SIGCONT)
         self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(PATIENCE)
-        self._signal(signal.SIGKILL)
+            self._process.wait(EXIT_SECONDS)
+        self._process.kill()
         self._process.wait()
+        _end(started)
+        self._signal(signal.SIGKILL)
         self._process.stdout.close()
         self._errors.close()
 
 
+def _shared_memory() -> set[str]:
+    """Returns the names of all shared memory on this machine."""
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    """Kills processes, except Python's resource trackers, which remove shared memory that is left behind."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                process.kill()
+    psutil.wait_procs(processes, timeout=SETTLE_SECONDS)
+
+
 class Machine:
-    """How busy the whole machine has been since this was made."""
+    """Measures how busy the whole machine has been since this object was created."""
 
     def __init__(self):
         self._before = psutil.cpu_times()
 
     def busy_without(self, seconds: float) -> float:
-        """The fraction of all its CPU time that was used, not counting that many seconds of it."""
+        """Returns the fraction of all CPU time that was used, without `seconds` of it."""
         spent = {
             name: after - before
             for name, before, after in zip(self._before._fields, self._before, psutil.cpu_times(), strict=True)
-            if not name.startswith("guest")  # is part of user
+            if not name.startswith("guest")  # included in user
         }
         total = sum(spent.values())
         busy = total - sum(spent.get(name, 0.0) for name in ("idle", "iowait"))
@@ -215,16 +263,16 @@ class Machine:
 
 
 class Quiet:
-    """Repeats turns in which others used the machine, once they have left it.
+    """Repeats turns that other processes disturbed, after waiting until the machine is quiet.
 
-    That may take so many seconds in all; then turns are taken as they come.
+    `seconds` is the total time to spend on this. After that, turns are not repeated.
     """
 
     def __init__(self, seconds: float):
         self._left = seconds
 
     def turn(self, side: Side, images: int) -> Turn:
-        """A turn of that many images."""
+        """Runs a turn of `images` images, repeated if necessary."""
         while True:
             started = time.monotonic()
             turn = side.run(images)
@@ -232,7 +280,7 @@ class Quiet:
                 return turn
             machine = Machine()
             while time.monotonic() - started < self._left:
-                time.sleep(LOOK)
+                time.sleep(CHECK_SECONDS)
                 if machine.busy_without(0) <= OTHERS:
                     break
                 machine = Machine()
@@ -241,7 +289,7 @@ class Quiet:
 
 @contextlib.contextmanager
 def _confined(cores: Sequence[int]) -> Iterator[None]:
-    """Processes started within may use these cores only, and so may their threads, from the first on."""
+    """Restricts processes started in the block, with all their threads, to these cores."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -256,18 +304,18 @@ def _confined(cores: Sequence[int]) -> Iterator[None]:
 def interleave(
     lines: Sequence[Line], *, images: int, rounds: int, quiet: Quiet, tick: Callable[[], object] = lambda: None
 ) -> dict[str, Measured]:
-    """Starts a side for each line and measures `rounds` times all in turn, `images` each, the first one unrecorded.
+    """Starts a process for each line and lets them run in turns. The first round is not recorded.
 
     Args:
-        lines: what to measure.
-        images: images of a line in a round.
-        rounds: rounds to record.
-        quiet: which turns to repeat.
-        tick: called after each line's turn.
+        lines: lines to measure.
+        images: images per line and round.
+        rounds: number of rounds to record.
+        quiet: repeats disturbed turns.
+        tick: called after each turn.
     """
     with contextlib.ExitStack() as stack:
         sides, said = {}, {}
-        for line in lines:  # one after the other: those that are ready are stopped
+        for line in lines:  # one at a time: each is stopped when it is ready
             sides[line.name] = stack.enter_context(Side(line, images))
             said[line.name] = sides[line.name].wait()
         turns: dict[str, list[Turn]] = {name: [] for name in sides}
@@ -280,8 +328,11 @@ def interleave(
     return {line.name: Measured(line, turns[line.name], said[line.name]) for line in lines}
 
 
-def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:
-    """Starts a side and measures how long its first batch takes and how much memory it holds, round after round."""
+def measure_memory(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]:
+    """Starts a process and measures the time to its first batch, and its memory after each of `rounds` rounds.
+
+    A round has `images` images; the first batch has `batch`.
+    """
     with Side(line, batch) as side:
         first_seconds, sizes = side.wait()["first_seconds"], []
         for _ in range(rounds):
@@ -298,8 +349,38 @@ def weigh(line: Line, *, batch: int, images: int, rounds: int) -> dict[str, Any]
     }
 
 
+def lifetimes(
+    lines: Sequence[Line], *, batch: int, images: int, starts: int, tick: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Starts all lines in turn and kills them; measures time to the first batch, memory, and what is left behind.
+
+    Args:
+        lines: lines to measure.
+        batch: images in the first batch.
+        images: images to read before measuring memory.
+        starts: number of starts of each line.
+        tick: called after each start.
+    """
+    found: dict[str, list[tuple[float, ...]]] = {line.name: [] for line in lines}
+    for _ in range(starts):
+        for line in lines:
+            with Side(line, batch) as side:
+                start = side.wait()["first_seconds"], side.children_seconds()
+                side.run(images)
+                found[line.name].append((*start, *side.megabytes(), *side.kill()))
+            tick()
+    return [
+        {
+            "name": name,
+            "starts": starts,
+            **{key: spread(values) for key, values in zip(LIFETIME, zip(*rows, strict=True), strict=True)},
+        }
+        for name, rows in found.items()
+    ]
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest, to four digits."""
+    """Returns median, minimum and maximum, rounded to four digits."""
     return {
         name: float(f"{function(values):.4g}")
         for name, function in (("median", statistics.median), ("min", min), ("max", max))

@@ -1,6 +1,6 @@
-"""A side of a benchmark, as a process that does a number of images whenever it is told to.
+"""The protocol of a benchmark process, which handles a number of images on each request.
 
-Standard library only: a peer runs it in an environment of its own, which has nothing of this project.
+Uses only the standard library: a peer runs in its own environment, without this project.
 """
 
 import json
@@ -10,29 +10,30 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Run = Callable[[int], float | None]  # does that many images; may say how many seconds counted
+Run = Callable[[int], float | None]  # handles a number of images; may return the seconds to count
 
 
 def serve(create: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
-    """Calls `create` with the options of the command line, then answers each number on standard input by doing it.
+    """Handles requests: for each number on standard input, runs that many images and replies with the times.
 
-    The options are one JSON object. Of them, `warm_up` are the images to do before the first answer; `create` gets the
-    others. It returns what does the images, and what is to be recorded: versions and the like. The first answer is that
-    and `first_seconds`, which the warm-up took.
+    Args:
+        create: called with the options of the command line, one JSON object, except for `warm_up`, the number of
+            images to run before the first reply. Returns the function to run, and values to report, such as versions.
+            The first reply has these values and `first_seconds`, the time of the warm-up.
     """
     options = json.loads(sys.argv[1])
     warm_up = options.pop("warm_up")
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # keeps what libraries print out of the replies
     run, about = create(**options)
     started = time.perf_counter()
     run(warm_up)
-    _answer(answers, {**about, "first_seconds": time.perf_counter() - started})
+    _reply(replies, {**about, "first_seconds": time.perf_counter() - started})
     for line in sys.stdin:
         started, started_cpu = time.perf_counter(), time.process_time()
         seconds = run(int(line)) or time.perf_counter() - started
-        _answer(answers, {"seconds": seconds, "cpu_seconds": time.process_time() - started_cpu})
+        _reply(replies, {"seconds": seconds, "cpu_seconds": time.process_time() - started_cpu})
 
 
-def _answer(answers: Any, values: dict[str, Any]) -> None:
-    print(json.dumps(values), file=answers, flush=True)
+def _reply(replies: Any, values: dict[str, Any]) -> None:
+    print(json.dumps(values), file=replies, flush=True)

@@ -1,4 +1,4 @@
-"""Tables of a benchmark's record, for a terminal and for Markdown."""
+"""Tables of a benchmark's results, for a terminal and for Markdown."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,22 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rounds import LIFETIME
 
 from resnet_alexnet.errors import InputError
 
-REGION = re.compile(r"(?<=<!-- tables -->\n).*?(?=<!-- /tables -->)", re.DOTALL)
-Rows = Sequence[Sequence[str]]  # the first is the header
+Rows = Sequence[Sequence[str]]  # the first row is the header
 
 
 def lines_rows(record: Mapping[str, Any]) -> Rows:
-    """The lines: what ran, on how many cores, and how fast."""
+    """Returns the table of lines: name, description, cores and throughput."""
     header = (
         "line",
-        "what it does",
+        "description",
         "cores",
-        "images/s, median (least to greatest)",
+        "images/s, median (min to max)",
         "images per second of CPU time",
-        "others, %",
+        "other processes, % of CPU time",
     )
     return [
         header,
@@ -41,8 +41,8 @@ def lines_rows(record: Mapping[str, Any]) -> Rows:
 
 
 def comparisons_rows(record: Mapping[str, Any]) -> Rows:
-    """The comparisons: rates, ratio and goal."""
-    header = ("compared with", "ours, images/s", "the other, images/s", "ratio, median (least to greatest)", "goal", "")
+    """Returns the table of comparisons: throughputs, ratio and goal."""
+    header = ("comparison", "ours, images/s", "peer, images/s", "ratio, median (min to max)", "goal", "")
     return [
         header,
         *(
@@ -60,16 +60,49 @@ def comparisons_rows(record: Mapping[str, Any]) -> Rows:
 
 
 def memory_rows(record: Mapping[str, Any]) -> Rows:
-    """Start and memory of loaders with many workers."""
-    header = ("loader", "first batch after, s", "MB after a round", "MB after the last", "MB at most", "MB of a worker")
+    """Returns the table of loaders with many workers: time to the first batch, and memory."""
+    header = (
+        "loader",
+        "first batch, s",
+        "MB after the first round",
+        "MB after the last round",
+        "maximum MB",
+        "MB of the largest worker",
+    )
     return [
         header,
         *([line["name"], *(f"{value:,}" for value in list(line.values())[1:])] for line in record["memory"]),
     ]
 
 
+def lifetimes_rows(record: Mapping[str, Any]) -> Rows:
+    """Returns the table of worker processes: start, memory and end."""
+    header = (
+        "worker processes",
+        "starts",
+        "first batch, s",
+        "CPU time of the workers until then, s",
+        "MB of all processes",
+        "MB of the largest worker",
+        "processes left after SIGKILL",
+        "shared memory names left",
+    )
+    return [
+        header,
+        *(
+            (
+                row["name"],
+                str(row["starts"]),
+                *(_spread(row[key]) for key in LIFETIME[:4]),
+                *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
+            )
+            for row in record.get("lifetimes", ())
+        ),
+    ]
+
+
 def setup_rows(record: Mapping[str, Any]) -> Rows:
-    """On what it was measured, and with what."""
+    """Returns the table of hardware, data, settings and versions."""
     hardware, photos, settings = record["hardware"], record["photos"], record["settings"]
     subsampling = ", ".join(f"{count} {name}" for name, count in photos["subsampling"].items())
     return [
@@ -79,7 +112,7 @@ def setup_rows(record: Mapping[str, Any]) -> Rows:
         (
             "photographs",
             f"{photos['count']} JPEG files ({subsampling}), {photos['mean_pixels']:,} pixels and "
-            f"{photos['mean_bytes']:,} bytes in the mean",
+            f"{photos['mean_bytes']:,} bytes on average",
         ),
         ("settings", ", ".join(f"{name} {value}" for name, value in settings.items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
@@ -87,7 +120,7 @@ def setup_rows(record: Mapping[str, Any]) -> Rows:
 
 
 def print_tables(console: Console, *tables: Rows) -> None:
-    """Shows them on the terminal."""
+    """Prints the tables to the terminal."""
     for header, *rows in tables:
         table = Table(*header)
         for row in rows:
@@ -95,24 +128,25 @@ def print_tables(console: Console, *tables: Rows) -> None:
         console.print(table)
 
 
-def write_markdown(path: Path, tables: Sequence[Rows]) -> None:
-    """Writes the tables between the marks of a Markdown file.
+def write_markdown(path: Path, tables: Sequence[Rows], *, mark: str) -> None:
+    """Writes the tables between the marks <!-- MARK --> and <!-- /MARK --> of a Markdown file.
 
     Raises:
-        InputError: no such file, or one without the marks.
+        InputError: the file cannot be read or has no marks.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not REGION.search(text):
-        raise InputError(f"{path} lacks the lines <!-- tables --> and <!-- /tables -->")
+    region = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=<!-- /{re.escape(mark)} -->)", re.DOTALL)
+    if not region.search(text):
+        raise InputError(f"{path} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
     new = "\n".join(["", *map(to_markdown, tables), ""])
-    path.write_text(REGION.sub(lambda _: new, text, count=1), encoding="utf-8")
+    path.write_text(region.sub(lambda _: new, text, count=1), encoding="utf-8")
 
 
 def to_markdown(rows: Rows) -> str:
-    """One table in Markdown."""
+    """Formats a table as Markdown."""
     header, *rest = rows
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rest))
 

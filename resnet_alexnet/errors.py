@@ -1,25 +1,28 @@
-"""The errors a user can cause or must be told of in one line."""
+"""Errors that are reported to the user in one line, without a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input: a config, flag, file or argument. The message names what, where and what is allowed. Exit code 2."""
+    """Bad input: a config, flag, file or argument. Exit code 2.
+
+    The message says in one line what is wrong, where, what is allowed, and what to do.
+    """
 
 
 class TrainingError(RuntimeError):
-    """A run that went wrong by itself, such as a loss that is not finite. One line, exit code 1."""
+    """A failure during a run, such as a loss that is not finite. The message is one line. Exit code 1."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """A hint ", did you mean 'x'?" for the allowed name closest to `name`; empty when none is close."""
+    """Returns the hint ", did you mean 'x'?" with the allowed name closest to `name`, or "" if none is close."""
     matches = difflib.get_close_matches(name, list(allowed), n=1)
     return f", did you mean {matches[0]!r}?" if matches else ""
 
 
 def check_name(what: str, name: object, allowed: Iterable[object]) -> None:
-    """Raises InputError unless `name` is one of `allowed`; the message lists them and names the nearest."""
+    """Raises InputError unless `name` is in `allowed`. The message suggests the closest name and lists all of them."""
     allowed = list(allowed)
     if name not in allowed:
         hint = nearest(str(name), map(str, allowed))
@@ -27,7 +30,7 @@ def check_name(what: str, name: object, allowed: Iterable[object]) -> None:
 
 
 class InterruptedRunError(RuntimeError):
-    """A run that a signal stopped after it was saved. Exit code 75 for SIGTERM ("try again later"), 130 for Ctrl-C."""
+    """A run that a signal stopped, after saving. Exit code 75 for SIGTERM ("try again later"), 130 for Ctrl-C."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

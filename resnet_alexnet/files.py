@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, JSON, and a user's Python files, which are named "path/to/file.py:NAME"."""
+"""Atomic file writes, JSON files, and objects in a user's Python files, given as "path/to/file.py:NAME"."""
 
 import contextlib
 import errno
@@ -21,19 +21,19 @@ _GUEST = re.compile(r"(?P<file>.*\.py)(:(?P<name>.*))?", re.DOTALL)
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]:
-    """Gives a temporary file beside `path` to write to, which replaces `path` when the block ends.
+    """Yields a temporary path next to `path`, and moves it to `path` when the block ends.
 
-    The contents reach the disk before the file gets its name, and the name before this returns: after a power failure
-    the file is the old one or the whole new one. If the block fails, the temporary file is removed.
+    File and folder are synced to disk, so that a power failure leaves either the old file or the complete new one. If
+    the block fails, the temporary file is removed.
 
     Args:
         path: the file to write.
-        remedy: what the error tells the user to do.
+        remedy: advice that the error message ends with.
 
     Raises:
         InputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     try:
         yield temporary
         _sync(temporary)
@@ -49,13 +49,18 @@ def atomic_write(path: Path, *, remedy: str = "") -> Generator[Path, None, None]
             temporary.unlink()
 
 
+def temporary_path(path: Path) -> Path:
+    """Returns the file that `atomic_write` writes to. A process that is killed while writing leaves it behind."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def _sync(path: Path) -> None:
-    """Waits until a file or the names in a folder are on the disk."""
+    """Waits until a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems do not sync folders
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)
@@ -89,12 +94,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def is_guest(name: str) -> bool:
-    """Whether a name is that of something in a user's Python file, "path/to/file.py:NAME", and none of ours."""
+    """Whether a name refers to an object in a user's Python file, "path/to/file.py:NAME", not to one of ours."""
     return _GUEST.fullmatch(name) is not None
 
 
 def absolute_guest(name: str) -> str:
-    """The name with an absolute path, so that it holds in any folder; ~ is a home, and other names stay as they are."""
+    """Makes the path in a name absolute and expands ~, so that it works in any folder. Other names are unchanged."""
     match = _GUEST.fullmatch(name)
     if match is None:
         return name
@@ -102,39 +107,41 @@ def absolute_guest(name: str) -> str:
 
 
 def load_guest(name: str, *, field: str) -> Any:
-    """What "path/to/file.py:NAME" names. The file is run once in a process; it may import the files beside it.
+    """Returns the object that "path/to/file.py:NAME" refers to.
+
+    The file runs once per process. It may import other files in its folder.
 
     Args:
-        name: see `is_guest`; a relative path is one in the current folder.
-        field: whose value the name is, for messages.
+        name: see `is_guest`; a relative path starts in the current folder.
+        field: the config field with this name, for messages.
 
     Raises:
-        InputError: there is no such file, it cannot be run, or it has no such name.
+        InputError: the file does not exist, cannot be run, or does not define NAME.
     """
     match = _GUEST.fullmatch(absolute_guest(name))
     assert match is not None
     path, attribute = Path(match["file"]), match["name"]
     if not os.path.isfile(path):
-        raise InputError(f"{field}={name}: there is no such file (put it there, or name another)")
+        raise InputError(f"{field}={name}: there is no such file; correct the path")
     found = vars(_run_once(path))
     own = [key for key, value in found.items() if getattr(value, "__module__", None) == found["__name__"]]
     allowed = f"(it defines: {', '.join(own) or 'nothing'})"
     if not attribute:
-        raise InputError(f"{field}={name}: say what to take from {path}, FILE.py:NAME {allowed}")
+        raise InputError(f"{field}={name}: give the name of an object in {path}, as FILE.py:NAME {allowed}")
     if attribute not in found:
-        raise InputError(f"{field}={name}: {path} defines no {attribute!r}{nearest(attribute, own)} {allowed}")
+        raise InputError(f"{field}={name}: {path} does not define {attribute!r}{nearest(attribute, own)} {allowed}")
     return found[attribute]
 
 
 @functools.cache
 def _run_once(path: Path) -> ModuleType:
-    """The module in a file, by the file's name, as worker processes find it too."""
+    """Imports a file as a module of the file's name, so that worker processes find it too."""
     folder, name = str(path.parent), path.stem
     if folder not in sys.path:
         sys.path.append(folder)
     found = importlib.util.find_spec(name) if name.isidentifier() and name not in sys.modules else None
     if found is None or found.origin != str(path):
-        name = f"guest_{abs(hash(path))}"  # another module has the name
+        name = f"guest_{abs(hash(path))}"  # the name belongs to another module
     return run_file(path, name, where=str(path))
 
 
@@ -142,13 +149,13 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
     """Runs a .py file as the module `name`.
 
     Raises:
-        InputError: a mistake in the code, with its line; `where` goes before it.
+        InputError: the code raised an error. The message starts with `where` and has the line number.
     """
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # as of every .py file
+    assert spec is not None  # true for every .py file
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -160,7 +167,7 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
 
 
 def error_line(error: Exception, path: Path) -> str:
-    """An error in one line, with the line of `path` in which it arose: "line 7: NameError: name 'x' is not defined"."""
+    """Formats an error with its line in `path`, such as "line 7: NameError: name 'x' is not defined"."""
     frames = traceback.extract_tb(error.__traceback__)
     numbers = [frame.lineno for frame in frames if frame.filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path):

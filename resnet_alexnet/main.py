@@ -26,12 +26,6 @@ def create_parser() -> Parser:
         "python -m resnet_alexnet.main", _DESCRIPTION, usage="--config=NAME --workdir=DIR [--config.FIELD=VALUE ...]"
     )
     parser.add_argument("--workdir", metavar="DIR", type=flags.path, help="the run folder, such as runs/first")
-    parser.add_argument(
-        "--profile",
-        metavar="STEPS",
-        type=flags.whole_number(),
-        help="record a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
-    )
     flags.add_config(
         parser,
         "one of our recipes, such as quickstart or resnet50:torchvision; a recipe of your own, FILE.py; or the "
@@ -49,6 +43,12 @@ def create_parser() -> Parser:
         help="print the fields of a group, or of all, with default, unit and source; do not train",
     )
     flags.add_switch(group, "--show", text="print the config with what differs from the defaults marked; do not train")
+    parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        type=flags.whole_number(),
+        help="record a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
+    )
     return parser
 
 

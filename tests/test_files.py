@@ -49,7 +49,7 @@ def test_the_contents_are_on_disk_before_the_name_and_the_name_before_it_returns
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
-def test_only_a_file_system_that_cannot_sync_is_let_off(tmp_path, monkeypatch, number):
+def test_sync_errors_raise_unless_the_file_system_cannot_sync(tmp_path, monkeypatch, number):
     def fail(descriptor):
         raise OSError(number, os.strerror(number))
 
@@ -76,7 +76,7 @@ def test_the_error_ends_with_the_remedy(tmp_path):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), InputError, r"a\.txt cannot be written: No space left"),
     ],
 )
-def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, error, raised, message):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error, raised, message):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(raised, match=message):
@@ -85,7 +85,7 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, erro
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_that_takes_no_files_is_said(tmp_path):
+def test_an_unwritable_folder_is_reported(tmp_path):
     with pytest.raises(InputError, match="cannot be written: No such file or directory"):
         write(tmp_path / "nowhere" / "a.txt", KeyError())
 
@@ -121,11 +121,15 @@ def test_guests_of_one_file_name_in_two_folders_are_two(tmp_path, monkeypatch):
         ("x = 1\nimport no_such_module\n", "LeNet", "bad.py: line 2: ModuleNotFoundError: .*no_such_module"),
         ("x = (1\n", "LeNet", "line 1: SyntaxError"),
         ("1 / 0\n", "LeNet", "line 1: ZeroDivisionError: division by zero"),
-        ("class LeNet:\n    pass\n", "LeNett", r"defines no 'LeNett', did you mean 'LeNet'\? \(it defines: LeNet\)"),
-        ("class LeNet:\n    pass\n", "", r"say what to take from .*, FILE.py:NAME \(it defines: LeNet\)"),
+        (
+            "class LeNet:\n    pass\n",
+            "LeNett",
+            r"does not define 'LeNett', did you mean 'LeNet'\? \(it defines: LeNet\)",
+        ),
+        ("class LeNet:\n    pass\n", "", r"give the name of an object in .*, as FILE.py:NAME \(it defines: LeNet\)"),
     ],
 )
-def test_a_guest_that_cannot_be_had_is_one_line(tmp_path, monkeypatch, text, name, message):
+def test_a_guest_that_cannot_be_loaded_is_reported_in_one_line(tmp_path, monkeypatch, text, name, message):
     monkeypatch.setattr("sys.path", list(sys.path))
     if text:
         (tmp_path / "bad.py").write_text(text)
@@ -134,7 +138,7 @@ def test_a_guest_that_cannot_be_had_is_one_line(tmp_path, monkeypatch, text, nam
     assert "\n" not in str(raised.value)
 
 
-def test_json_gives_back_what_was_written(tmp_path):
+def test_json_round_trip(tmp_path):
     values = {"a": [1, 2.5, None], "b": {"c": "ü"}}
     write_json(tmp_path / "a.json", values)
     assert read_json(tmp_path / "a.json") == values
@@ -149,7 +153,7 @@ def test_json_gives_back_what_was_written(tmp_path):
         (b"[1]", r"a\.json is not a JSON object$"),
     ],
 )
-def test_what_is_not_a_json_object_is_said_in_one_line(tmp_path, content, message):
+def test_a_file_that_is_not_a_json_object_is_reported_in_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=message) as error:

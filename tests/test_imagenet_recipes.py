@@ -81,8 +81,8 @@ def test_from_archives_to_a_trained_network(data, tmp_path, recipe, fields):
 def test_the_stored_statistics_are_those_of_the_view_for_testing(data):
     stored = load_statistics(data / "imagenet2012" / "5.1.0" / "statistics.npz")
     assert (stored.count, stored.pixel_mean.shape) == (24, (256, 256, 3))
-    view = partial(geometry.resize_center_crop, size=256, shorter_side=256, interpolation="bilinear")
-    splits = create_splits("imagenet2012", data_dir=str(data), crops=Crops(256, view, view))
+    crop = partial(geometry.resize_center_crop, size=256, shorter_side=256, interpolation="bilinear")
+    splits = create_splits("imagenet2012", data_dir=str(data), crops=Crops(256, crop, crop))
     assert splits.statistics is not None
     measured = measure(splits.train)
     # They are measured on the pixels that are stored, before JPEG loses some of them.

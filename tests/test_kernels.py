@@ -8,7 +8,8 @@ from resnet_alexnet import kernels
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.features import kernels as features_kernels
 from tests.support import tiny
-from tests.support.runs import random_network, write_run
+from tests.support.networks import create_network
+from tests.support.runs import write_run
 
 
 def test_the_command_draws_a_run_folders_kernels(tmp_path, capsys):
@@ -24,7 +25,7 @@ def test_the_command_draws_a_run_folders_kernels(tmp_path, capsys):
 
 
 def test_two_towers_are_two_blocks_pixel_for_pixel(tmp_path):
-    network = random_network("alexnet", 224, 3)
+    network = create_network("alexnet", size=224)
     features_kernels.draw_kernels(network, tmp_path / "k.png")
     with Image.open(tmp_path / "k.png") as file:
         picture = np.asarray(file.convert("RGB"))

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "resnet_alexnet"
 FILES = sorted([*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "configs").rglob("*.py")])
+TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
 ANYTHING = "anything"
 HOME_PATH = re.compile(r"/(?:home|root|Users|work)/\w|[A-Z]:\\Users")
 
@@ -119,8 +121,14 @@ def test_files_and_functions_are_short(file):
 
 
 def test_no_module_is_a_place_for_odds_and_ends():
-    parts = {part for file in FILES for part in file.relative_to(ROOT).with_suffix("").parts}
+    parts = {part for file in [*FILES, *TEST_FILES] for part in file.relative_to(ROOT).with_suffix("").parts}
     assert parts & {"util", "utils", "helper", "helpers", "common", "misc"} == set()
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT / "tests")))
+def test_what_tests_share_lives_in_support(file):
+    shared = {name for name in imports(parse(file)) if is_in(name, "tests") and not is_in(name, "tests.support")}
+    assert not shared, "import it from tests/support"
 
 
 def test_no_file_names_a_place_on_somebodys_machine():
@@ -129,21 +137,27 @@ def test_no_file_names_a_place_on_somebodys_machine():
             assert not HOME_PATH.search(file.read_text(encoding="utf-8")), file
 
 
-def run_python(code: str) -> None:
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def run_python(code: str, cwd: Path = ROOT) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 
-def test_importing_everything_starts_no_backend_and_leaves_the_environment_alone():
-    run_python(f"""
-import importlib, os, pkgutil, jax, {PACKAGE}  # jax itself sets two variables
+def test_importing_everything_starts_no_backend_leaves_the_environment_alone_and_writes_nothing(tmp_path):
+    run_python(
+        f"""
+import importlib, os, pkgutil, sys, jax, {PACKAGE}  # jax itself sets two variables
 before = dict(os.environ)
 for module in pkgutil.walk_packages({PACKAGE}.__path__, "{PACKAGE}."):
     importlib.import_module(module.name)
 from jax._src import xla_bridge
 assert not xla_bridge.backends_are_initialized()
 assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
-""")
+assert "tensorflow" not in sys.modules
+assert os.listdir() == []
+""",
+        cwd=tmp_path,
+    )
 
 
 def test_importing_the_data_and_the_recipes_does_not_import_jax():

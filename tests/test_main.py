@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import subprocess
@@ -6,41 +5,8 @@ import sys
 
 import pytest
 
-from tests.cli.test_progress import run_on_a_terminal, screen
 from tests.support import processes, tiny
-
-IMPORT_ALL = """
-import json, os, pathlib, pkgutil, sys, importlib
-folder = pathlib.Path(".")
-# What these print or set is their own: ours is what comes on top.
-for name in ("jax", "flax.nnx", "optax", "orbax.checkpoint", "grain", "matplotlib", "rich", "absl.flags", "numpy"):
-    importlib.import_module(name)
-environment, files = dict(os.environ), set(folder.rglob("*"))
-import resnet_alexnet
-names = [module.name for module in pkgutil.walk_packages(resnet_alexnet.__path__, "resnet_alexnet.")]
-for name in names:
-    importlib.import_module(name)
-from jax._src import xla_bridge
-print(json.dumps({
-    "names": names,
-    "backends": list(xla_bridge._backends),
-    "environment": sorted(set(environment.items()) ^ set(os.environ.items())),
-    "files": [str(path) for path in set(folder.rglob("*")) - files],
-    "tensorflow": "tensorflow" in sys.modules,
-}))
-"""
-
-
-@pytest.mark.slow
-def test_importing_any_module_starts_no_backend_and_leaves_the_environment_alone(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(processes.CHECKOUT)}
-    result = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert "resnet_alexnet.main" in found.pop("names")
-    assert found == {"backends": [], "environment": [], "files": [], "tensorflow": False}
+from tests.support.terminal import run_on_a_terminal, screen
 
 
 def test_help_tells_the_flags_an_example_and_the_exit_codes():

@@ -1,4 +1,4 @@
-"""Layers and parameters by the beginning of their path."""
+"""Selecting layers and parameters by path prefix."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_the_longest_prefix_of_whole_names(path, expected):
     assert is_within(path, ["stages"]) == (expected is not None)
 
 
-def test_what_no_path_begins_with_is_named_with_the_nearest():
+def test_a_prefix_without_a_match_is_reported_with_the_closest_path():
     check_prefixes("frozen", ["stages/1", "stages.10.0", "head", "stem.conv1.kernel"], PATHS)
     for prefix, message in {
         "stages/2": "frozen has 'stages/2', did you mean 'stages/1'. .allowed: stem, stages, head, or a path",

@@ -1,4 +1,4 @@
-"""A source held in memory."""
+"""Images and labels held in memory."""
 
 import dataclasses
 
@@ -7,21 +7,21 @@ from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.errors import InputError
 
-Draw = tuple[int, int]  # (seed, epoch): what, with the example's index, determines a random view
+Draw = tuple[int, int]  # (seed, epoch); with the example's index it determines a random crop
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArraySource:
-    """A source held in memory, checked when it is made.
+    """A source held in memory. The arrays are checked when it is created.
 
     Attributes:
         images: all images.
         labels: the class index of each image.
         classes: class names.
-        name: what to call this data in an error.
+        name: name of the data in error messages.
 
     Raises:
-        InputError: no images; arrays of another type or shape; a label that is no index into `classes`.
+        InputError: there are no images; an array has the wrong type or shape; a label is not an index into `classes`.
     """
 
     images: UInt8[np.ndarray, "num_examples height width channels"]
@@ -39,17 +39,17 @@ class ArraySource:
         if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
             raise InputError(
                 f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
-                f"they must be int32 of shape {images.shape[:1]}, one for each image"
+                f"they must be int32 of shape {images.shape[:1]}, one per image"
             )
         if 0 in images.shape[1:]:
             raise InputError(f"{self.name}: images of shape {images.shape[1:]} have no pixels")
         if not len(images):
-            raise InputError(f"{self.name}: holds no images")
+            raise InputError(f"{self.name} has no images")
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
         if len(bad):
             raise InputError(
-                f"{self.name}: the label of example {bad[0]} is {labels[bad[0]]}; "
-                f"allowed are 0 to {len(self.classes) - 1}, one for each class"
+                f"{self.name}: the label of image {bad[0]} is {labels[bad[0]]} "
+                f"(allowed: 0 to {len(self.classes) - 1}, one per class)"
             )
 
     def __len__(self) -> int:
@@ -57,21 +57,21 @@ class ArraySource:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image, pixels."""
+        """(height, width, channels) of every image, in pixels."""
         _, height, width, channels = self.images.shape
         return height, width, channels
 
     def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+        """Returns the examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
 
-        A draw is welcome and makes no difference: what is random about images in memory is drawn on the device.
+        `draw` is ignored: images in memory are augmented on the device.
         """
         return {"image": self.images[indices], "label": self.labels[indices]}
 
     def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
-        """The image at `index` as it is, and its label."""
+        """Returns the image at `index`, unchanged, and its label."""
         return self.images[index], int(self.labels[index])
 
     def where(self, index: int) -> str:
-        """What to call the image at `index`: its number."""
+        """Returns the index as the image's name in messages."""
         return str(index)

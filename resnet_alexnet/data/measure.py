@@ -1,4 +1,4 @@
-"""Measures what preprocessing and color augmentation need to know of a training set."""
+"""Measures the statistics of a training set that preprocessing and color augmentation need."""
 
 import contextlib
 from functools import partial
@@ -10,17 +10,17 @@ from resnet_alexnet.data.photos import PhotoSource, map_in_threads
 from resnet_alexnet.data.sources import ProgressFn, Source, no_progress
 from resnet_alexnet.data.statistics import Moments, Statistics
 
-MOST_PHOTOS = 10_000  # measured of a set that has no statistics stored with it; the mean of a pixel is then good to 0.7
+MOST_PHOTOS = 10_000  # to measure if no statistics are stored with the set; the error of a pixel's mean is then 0.7
 
 
 _CHUNK = 512  # images summed at a time
 
 
 def measure(source: Source, *, progress: ProgressFn = no_progress) -> Statistics:
-    """Measures a training set, in the views for testing.
+    """Measures a training set in its test crops.
 
-    Of photographs that are cropped, MOST_PHOTOS are measured, evenly spaced; of all other sets, every image. Where a
-    photograph cannot be read, the one that training has in its place is.
+    Photographs that are cropped are sampled: MOST_PHOTOS of them, evenly spaced. For all other sets every image is
+    measured. An unreadable photograph is replaced as in training, by the next readable one.
     """
     moments = Moments()
     if isinstance(source, PhotoSource):

@@ -1,4 +1,4 @@
-"""Encoded photographs with random access, and the source that decodes and crops them when a batch asks for them."""
+"""Encoded photographs with random access, and the source that decodes and crops them on demand."""
 
 import collections
 import contextlib
@@ -15,18 +15,18 @@ from resnet_alexnet.data.images.cut import Crop, decode_crop
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.errors import InputError
 
-READABLE = -1  # in a batch's `unreadable`, where nothing was replaced
-MOST_IN_A_ROW = 100  # unreadable photographs one after the other; more is no accident
-_IN_THREADS = 256  # examples decoded or waiting to be taken
-# Keeps the stream of an example's draws apart from that of an epoch's order, which has the same seed.
-_VIEW_STREAM = 1
+READABLE = -1  # value of a batch's `unreadable` for rows where nothing was replaced
+MOST_IN_A_ROW = 100  # consecutive unreadable photographs; more than that is not an accident
+_IN_THREADS = 256  # examples being decoded or waiting to be consumed
+# Separates the random stream of an example's crop from that of an epoch's order, which has the same seed.
+_CROP_STREAM = 1
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 Chunks = Iterable[tuple[int, dict[str, np.ndarray]]]
 
 
 class Photos(Protocol):
-    """Encoded photographs with random access; picklable, for worker processes."""
+    """Encoded photographs with random access. Picklable, because worker processes read them."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ class Photos(Protocol):
 
     @property
     def labels(self) -> Int32[np.ndarray, "num_photos"] | None:
-        """All labels, where they are known without reading the photographs."""
+        """All labels, or None if they are only known by reading the photographs."""
         ...
 
     @property
@@ -46,17 +46,17 @@ class Photos(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded bytes of a photograph, and its label."""
+        """Returns the encoded bytes and the label of a photograph."""
         ...
 
     def where(self, index: int) -> str:
-        """What to call a photograph in an error, such as its path."""
+        """Returns a photograph's name in messages, such as its path."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhotoSubset:
-    """Some photographs of others, perhaps with other labels and classes."""
+    """A subset of some photographs, with its own labels and classes."""
 
     photos: Photos
     indices: Int[np.ndarray, "num_photos"]
@@ -72,23 +72,23 @@ class PhotoSubset:
         return len(self.indices)
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded bytes of a photograph, and its label here."""
+        """Returns the encoded bytes of a photograph, and its label in this subset."""
         return self.photos.read(int(self.indices[index]))[0], int(self.labels[index])
 
     def where(self, index: int) -> str:
-        """What to call a photograph in an error."""
+        """Returns a photograph's name in messages."""
         return self.photos.where(int(self.indices[index]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhotoSource:
-    """A source that reads, decodes and crops photographs as they are asked for.
+    """A source that reads, decodes and crops photographs on demand.
 
     Attributes:
         photos: the encoded photographs.
-        image_shape: (height, width, channels) of a view, pixels.
-        train_view: makes the view for training, with the draws of one (seed, epoch, photograph).
-        test_view: makes the view for testing and measuring.
+        image_shape: (height, width, channels) of a crop, in pixels.
+        train_crop: makes the training crop; its random generator is a function of (seed, epoch, index).
+        test_crop: makes the crop for evaluation and for measuring statistics.
     """
 
     photos: Photos
@@ -105,14 +105,14 @@ class PhotoSource:
         return len(self.photos)
 
     def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
-        """The views at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+        """Returns the crops at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
 
-        With a draw these are training views, and where a photograph cannot be read the next one that can is in its
-        place, with its own label; `unreadable` Int32 (batch,) then has the index of the one that could not, else
-        READABLE. What stands in the other rows does not depend on it.
+        Without a draw these are test crops. With a draw they are training crops, and an unreadable photograph is
+        replaced by the next readable one, with that one's label; `unreadable` Int32 (batch,) holds the index of the
+        unreadable photograph, or READABLE. A replacement does not change the other rows.
 
         Raises:
-            InputError: without a draw, a photograph cannot be read; or very many in a row cannot.
+            InputError: a photograph cannot be read, without a draw; or MOST_IN_A_ROW in a row cannot be read.
         """
         batch = {
             "image": np.empty((len(indices), *self.image_shape), np.uint8),
@@ -124,7 +124,7 @@ class PhotoSource:
             if draw is None:
                 batch["image"][row], batch["label"][row] = self._test_example(index)
                 continue
-            rng = np.random.default_rng([*draw, index, _VIEW_STREAM])
+            rng = np.random.default_rng([*draw, index, _CROP_STREAM])
             shown, batch["image"][row], batch["label"][row] = self.next_readable(index, self.train_crop, rng)
             if shown != index:
                 batch["unreadable"][row] = index
@@ -138,12 +138,12 @@ class PhotoSource:
 
     def _unreadable(self, index: int, error: UnreadableImageError) -> InputError:
         return InputError(
-            f"{self.photos.where(index)} cannot be read: {error}; repair or remove it, or let "
-            "python -m resnet_alexnet.data.prepare make a set without it"
+            f"{self.photos.where(index)} cannot be read: {error}; repair or remove it, or make a set without it: "
+            "python -m resnet_alexnet.data.prepare --skip_unreadable"
         )
 
     def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
-        """The whole photograph at `index`, and its label.
+        """Returns the whole photograph at `index`, and its label.
 
         Raises:
             InputError: it cannot be read.
@@ -155,28 +155,28 @@ class PhotoSource:
             raise self._unreadable(index, error) from None
 
     def where(self, index: int) -> str:
-        """What to call the photograph at `index`, such as its path."""
+        """Returns the name of the photograph at `index` in messages, such as its path."""
         return self.photos.where(index)
 
     def check(self, index: int) -> None:
-        """Raises InputError where the photograph at `index` cannot be read for testing."""
+        """Raises InputError if the test crop of the photograph at `index` cannot be made."""
         self._test_example(index)
 
     def why_unreadable(self, index: int) -> str:
-        """Reads a photograph that could not be read again, to tell why."""
+        """Reads an unreadable photograph once more and returns the reason, for messages."""
         try:
             self._example(index, self.test_crop, None)
         except UnreadableImageError as error:
             return f"{self.photos.where(index)} cannot be read: {error}"
-        return f"{self.photos.where(index)} could not be read a while ago"
+        return f"{self.photos.where(index)} could not be read earlier, but can be read now"
 
     def next_readable(
         self, index: int, crop: Crop, rng: np.random.Generator | None
     ) -> tuple[int, UInt8[np.ndarray, "height width channels"], int]:
-        """Index, view and label of the photograph at `index`, or of the first after it that can be read.
+        """Returns index, crop and label of the photograph at `index` or, if unreadable, of the next readable one.
 
         Raises:
-            InputError: very many in a row cannot.
+            InputError: MOST_IN_A_ROW in a row cannot be read.
         """
         for other in range(index, index + min(MOST_IN_A_ROW, len(self))):
             other %= len(self)
@@ -185,8 +185,8 @@ class PhotoSource:
             except UnreadableImageError as error:
                 reason = error
         raise InputError(
-            f"{self.photos.where(index)} and all {min(MOST_IN_A_ROW, len(self)) - 1} after it cannot be read, "
-            f"the last because {reason}: is this a set of photographs?"
+            f"{self.photos.where(index)} and all {min(MOST_IN_A_ROW, len(self)) - 1} after it cannot be read "
+            f"(the last: {reason}); check that this is a set of photographs"
         )
 
     def _example(self, index: int, crop: Crop, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
@@ -195,8 +195,8 @@ class PhotoSource:
         if image.shape != self.image_shape:
             height, width, _ = image.shape
             raise InputError(
-                f"{self.photos.where(index)} has {width} x {height} pixels, others {self.image_shape[1]} x "
-                f"{self.image_shape[0]}: augment.crop='random_crop' takes photographs of any size"
+                f"{self.photos.where(index)} has {width} x {height} pixels, but other images {self.image_shape[1]} x "
+                f"{self.image_shape[0]}: for photographs of different sizes set augment.crop='random_crop'"
             )
         return image, label
 
@@ -207,15 +207,15 @@ def load(
     """Decodes a whole source into memory.
 
     Args:
-        source: photographs that are used as they are (`geometry.whole_image`).
-        name: what to call the set in an error.
-        max_unreadable: photographs that may be unreadable, and have the next one that is not in their place, as in
-            `gather`; None for the views for testing, of which none may.
-        progress: called with (an iterable, its length, a description); shows how far it is and gives it back.
-        report: called with a line for each photograph that was replaced.
+        source: photographs that are not cropped (`geometry.whole_image`).
+        name: name of the set in messages.
+        max_unreadable: unreadable photographs to replace at most, as in `gather`; None for test crops, where an
+            unreadable photograph is an error.
+        progress: a `ProgressFn`.
+        report: called with one line for each replaced photograph.
 
     Raises:
-        InputError: see `gather`; or too many are unreadable.
+        InputError: more than `max_unreadable` photographs are unreadable; or see `gather`.
     """
 
     def example(index: int) -> dict[str, np.ndarray]:
@@ -236,9 +236,9 @@ def load(
 def map_in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = _IN_THREADS
 ) -> Generator[Result, None, None]:
-    """Yields function(item) for each item in turn, computed by threads, `ahead` at most that are not yet taken.
+    """Yields function(item) for each item, in order. Threads compute at most `ahead` results ahead of the consumer.
 
-    Close it to stop early.
+    Close the generator to stop early.
     """
     threads = ThreadPoolExecutor()
     waiting: collections.deque[Future[Result]] = collections.deque()
@@ -256,10 +256,10 @@ def map_in_threads(
 def watch_unreadable(
     chunks: Chunks, source: PhotoSource, *, most: int, report: Callable[[str], None]
 ) -> Generator[tuple[int, dict[str, np.ndarray]], None, None]:
-    """Passes chunks on without `unreadable`; reports each photograph that was replaced once, and counts them.
+    """Yields the chunks without `unreadable`. Reports each unreadable photograph once and counts them.
 
     Raises:
-        InputError: more than `most` different photographs could not be read.
+        InputError: more than `most` different photographs cannot be read.
     """
     seen: set[int] = set()
     for step, chunk in chunks:
@@ -273,24 +273,24 @@ def watch_unreadable(
 
 
 def _replaced(reason: str, count: int, most: int) -> str:
-    """What to report of a photograph that was replaced, the `count`th.
+    """Returns the warning for the `count`th replaced photograph.
 
     Raises:
-        InputError: these are more than `most`.
+        InputError: `count` is above `most`.
     """
     if count > most:
         raise InputError(
-            f"{reason}; with it {count} training photographs could not be read, more than "
+            f"{reason}; {count} training photographs could not be read, more than "
             f"dataset.max_unreadable={most}: repair the set, or raise the limit"
         )
-    return f"warning: {reason}; the next one is used in its place ({count} so far)"
+    return f"warning: {reason}; the next readable photograph replaces it ({count} replaced so far)"
 
 
 def check_readable(source: PhotoSource, *, name: str, progress: Callable) -> None:
-    """Decodes every photograph once: an evaluation would stop at one that cannot be read, long after the start.
+    """Decodes every photograph once, so that an unreadable one fails at the start, not at the first evaluation.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: a photograph cannot be read.
     """
     with contextlib.closing(map_in_threads(source.check, range(len(source)))) as checks:
         for _ in progress(checks, len(source), f"checking {name}"):

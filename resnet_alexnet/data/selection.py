@@ -1,4 +1,4 @@
-"""Parts of a data set: a validation set held out of the training set, and some of its classes."""
+"""Subsets of a data set: a validation set held out of the training set, and selected classes."""
 
 import dataclasses
 import math
@@ -10,57 +10,56 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import Photos, PhotoSubset
 from resnet_alexnet.errors import InputError, check_name
 
-Images = ArraySource | Photos  # a split as its files have it
+Images = ArraySource | Photos  # a split as read from its files
 
 
 def held_out_start(count: int, fraction: float) -> int:
-    """Returns the index at which the validation part of `count` examples starts.
-
-    The last floor(fraction * count) are held out.
-    """
-    # The small term keeps 0.29 * 100 = 28.999999999999996 from losing an example.
+    """Returns the index of the first of `count` examples to hold out: the last floor(fraction * count) are held out."""
+    # The small term corrects rounding: 0.29 * 100 = 28.999999999999996 must give 29.
     return count - math.floor(fraction * count + 1e-9)
 
 
 def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Images | None]:
     """Splits a training set into (train, validation), class by class, without randomness.
 
-    The last examples of every class, in file order, are the validation set (see `held_out_start`): 4,500/500 of the
-    embedded sample, 45k/5k of CIFAR-10 for 0.1. Both parts keep the file order. Fraction 0 holds nothing out.
+    The last examples of every class, in file order, become the validation set (see `held_out_start`). Fraction 0.1
+    gives 4,500/500 for the embedded sample and 45k/5k for CIFAR-10. Both parts keep the file order. Fraction 0 holds
+    nothing out.
 
     Raises:
-        InputError: fraction outside [0, 1), or so small that no class gives an example.
+        InputError: fraction is outside [0, 1), or so small that no class gives an example.
 
-    Source: He 2015, section 4.2 (45k/5k). Departure: the paper does not say which 5k; this choice is reproducible.
+    Source: [H15] section 4.2 (45k/5k).
+    Departure: the paper does not say which 5k; this choice is reproducible.
     """
     check_fraction(fraction)
     if not fraction:
         return images, None
     labels = images.labels
-    assert labels is not None, "hold_out and select_classes are for known labels"
+    assert labels is not None, "hold_out needs known labels"
     held = np.zeros(len(labels), bool)
     for label in range(len(images.classes)):
         examples = np.flatnonzero(labels == label)
         held[examples[held_out_start(len(examples), fraction) :]] = True
     if not held.any():
         raise InputError(
-            f"validation_fraction={fraction} holds out no example of {name}: its largest class has "
-            f"{np.bincount(labels).max()}; raise it, or set 0 for no validation set"
+            f"validation_fraction={fraction} holds out no image of {name}, whose largest class has "
+            f"{np.bincount(labels).max()}: raise it, or set 0 for no validation set"
         )
     return _take(images, ~held, labels[~held], images.classes), _take(images, held, labels[held], images.classes)
 
 
 def select_classes(images: Images, classes: Sequence[str], *, name: str) -> Images:
-    """The examples of the named classes, in file order, relabeled 0, 1, ... in the order of `classes`.
+    """Returns the examples of the given classes, in file order, relabeled 0, 1, ... in the order of `classes`.
 
     Raises:
-        InputError: an unknown or repeated name, or fewer than two.
+        InputError: a class is unknown or given twice, or there are fewer than two.
     """
     classes = tuple(classes)
     for wanted in classes:
         check_name("class", wanted, images.classes)
     if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise InputError(f"classes={classes}: give at least two names, each once")
+        raise InputError(f"classes={classes}: give at least two class names, each once")
     new_labels = np.full(len(images.classes), -1, np.int32)
     new_labels[[images.classes.index(wanted) for wanted in classes]] = np.arange(len(classes))
     labels = new_labels[images.labels]
@@ -71,7 +70,7 @@ def select_classes(images: Images, classes: Sequence[str], *, name: str) -> Imag
 def check_fraction(fraction: float) -> None:
     """Raises InputError unless `fraction` is in [0, 1)."""
     if not 0 <= fraction < 1:
-        raise InputError(f"validation_fraction={fraction}: allowed are 0 (none) up to, not including, 1")
+        raise InputError(f"validation_fraction={fraction} (allowed: from 0, for no validation set, to below 1)")
 
 
 def _take(images: Images, keep: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Images:

@@ -1,4 +1,4 @@
-"""Sources: labeled images with random access by index, and the training, validation and test splits made of them."""
+"""Opens data sets as sources: labeled images with random access, in training, validation and test splits."""
 
 import contextlib
 import dataclasses
@@ -20,17 +20,16 @@ from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
 
-STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # beside the files of a prepared set
+STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # in the folder of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
-ProgressFn = Callable[
-    [Iterable, int, str], Iterable
-]  # (items, how many, description) -> the items, showing how far it is
+# (items, number of items, description) -> the same items; shows the progress while they are consumed.
+ProgressFn = Callable[[Iterable, int, str], Iterable]
 
 
 class Source(Protocol):
-    """What the loader asks of a data set. Whatever implements it, in memory or on disk, can be trained on."""
+    """The interface of a data set to the loader. Any implementation, in memory or on disk, can be trained on."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -39,34 +38,36 @@ class Source(Protocol):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image, pixels."""
+        """(height, width, channels) of every image, in pixels."""
         ...
 
     def __len__(self) -> int: ...
 
     def gather(self, indices: Int[np.ndarray, "batch"], draw: Draw | None = None) -> dict[str, np.ndarray]:
-        """The examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
+        """Returns the examples at `indices`: `image` UInt8 (batch, height, width, channels), `label` Int32 (batch,).
 
-        Args:
-            draw: what random views depend on, besides the index; None gives the views for testing.
+        With a draw, (seed, epoch), these are training crops, random by draw and index. Without, they are test crops.
         """
         ...
 
     def example(self, index: int) -> tuple[UInt8[np.ndarray, "height width channels"], int]:
-        """The whole image at `index`, as decoded, and its label."""
+        """Returns the whole decoded image at `index`, and its label."""
         ...
 
     def where(self, index: int) -> str:
-        """What to call the image at `index`, such as its path."""
+        """Returns the name of the image at `index` in messages, such as its path."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The parts of one data set; `validation` and `test` are None where there is none.
+    """The splits of one data set.
 
     Attributes:
-        statistics: those of the whole training set, where they were stored with it.
+        train: the training split.
+        validation: the validation split, or None.
+        test: the test split, or None.
+        statistics: statistics of the whole training set if they are stored with it, else None.
     """
 
     train: Source
@@ -77,7 +78,7 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
-    """How photographs of any size are cropped to squares of `size` pixels; see data/geometry.py."""
+    """How photographs of any size are cropped to squares of `size` pixels; see data/images/geometry.py."""
 
     size: int
     train: Crop
@@ -108,29 +109,30 @@ def create_splits(
     progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
 ) -> Splits:
-    """Reads or makes the data set `name` and splits it. Validation is never taken from the test set.
+    """Opens the data set `name` and its splits. The validation split is never taken from the test set.
 
     Args:
-        name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own, FILE.py:FUNCTION.
-        data_dir: folder (for "npz", file) of the set; empty for what needs none.
-        train_split: of a TFDS set, in its syntax, such as "train[:45000]"; empty: what is not held out.
-        validation_split: likewise; empty: its own, or what is held out.
-        test_split: likewise; empty: its own, if it has labels.
-        validation_fraction: part of the training set held out, in [0, 1), where the set has no validation split.
+        name: one of readers.OWN_NAMES, a TFDS image classification set, or a user's own reader, FILE.py:FUNCTION.
+        data_dir: folder of the set (for "npz" its file); empty if the set needs none.
+        train_split: training split of a TFDS set, such as "train[:45000]"; empty: "train" without the images held out.
+        validation_split: validation split of a TFDS set; empty: "validation", or the images held out.
+        test_split: test split of a TFDS set; empty: "test" if it has labels.
+        validation_fraction: fraction of the training set to hold out, in [0, 1), if the set has no validation split.
         classes: names of the classes to keep, relabeled in this order; empty keeps all.
-        crops: crops of photographs; None takes images as they are, which must then all have one size.
-        in_memory: keep images that are taken as they are in memory: "yes", "no", "auto" (up to MEMORY_BYTES).
-        image_size: height and width in pixels, of "synthetic" (default 32); for data that is read, None or what the data
-            (or the views) have.
-        channels: color channels, likewise (synthetic: 3).
-        num_classes: of "synthetic" alone, before `classes` selects (10).
-        num_examples: of "synthetic" alone, training examples before the split and the selection (1000).
-        max_unreadable: training images that may be unreadable and replaced by the next, on the way into memory.
-        progress: shows how far the decoding of a set that goes into memory, and the check of the others, are.
-        report: called with a line for each image that could not be read and was replaced on the way into memory.
+        crops: crops of photographs; None: no cropping, all images must have one size.
+        in_memory: keep images that are not cropped in memory: "yes", "no", or "auto" (up to MEMORY_BYTES).
+        image_size: height and width of "synthetic" images, in pixels (default 32). For other sets: None, or the size
+            that the images or crops have.
+        channels: color channels of "synthetic" images (default 3). For other sets: None, or the channels they have.
+        num_classes: classes of "synthetic" before `classes` selects some (default 10).
+        num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
+        max_unreadable: unreadable training images to replace at most while a set is loaded into memory.
+        progress: shows the progress of loading a set into memory, or of checking one that is not.
+        report: called with one line for each image that was replaced while a set is loaded into memory.
 
     Raises:
-        InputError: unknown name; missing or damaged files; an option out of range or in conflict with the data.
+        InputError: the name is unknown; files are missing or damaged; an option is out of range or conflicts with the
+            data.
     """
     check_fraction(validation_fraction)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
@@ -138,7 +140,7 @@ def create_splits(
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
     images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
     if "train" not in images:
-        raise InputError(f"{name} in {data_dir} has nothing to train on: it holds {', '.join(images)} alone")
+        raise InputError(f"{name} in {data_dir} has no training split: it has only {', '.join(images)}")
     statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
     opened = {
@@ -172,21 +174,21 @@ def open_split(
     progress: ProgressFn = no_progress,
     **sizes: int | None,
 ) -> tuple[str, Source]:
-    """One split of the set `name` with its images whole, of any size: for `Source.example`, not for batches.
+    """Opens one split with its whole images, of any size: for `Source.example`, not for batches.
 
-    Nothing else is decoded or checked, and nothing is measured, so it is open at once.
+    Opening is immediate: no image is decoded, checked or measured in advance.
 
     Args:
-        split: "train", "validation" or "test"; empty: "test" where there is one, else "validation".
-        name: as of `create_splits`, and so are the others; `sizes` are image_size, channels, num_classes, num_examples.
+        split: "train", "validation" or "test"; empty: "test" if there is one, else "validation".
+        name: see `create_splits`.
         data_dir: see `create_splits`.
         train_split: see `create_splits`.
         validation_split: see `create_splits`.
         test_split: see `create_splits`.
         validation_fraction: see `create_splits`.
-        classes: see `create_splits`; of a TFDS set all records are read to choose them.
-        progress: shows how far that is.
-        sizes: see `create_splits`.
+        classes: see `create_splits`. To select classes of a TFDS set, all its records are read.
+        progress: shows the progress of reading them.
+        sizes: image_size, channels, num_classes and num_examples of `create_splits`.
 
     Returns:
         The split's name, and the split.
@@ -200,7 +202,8 @@ def open_split(
     def read(fraction: float) -> Mapping[str, Images]:
         return readers.read_images(name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes)
 
-    images = read(validation_fraction if split in ("train", "validation") else 0.0)  # nothing is held out in vain
+    # Hold out only if needed: a set too small to hold anything out can still be opened.
+    images = read(validation_fraction if split in ("train", "validation") else 0.0)
     if not split and not {"test", "validation"} & set(images):
         images = read(validation_fraction)
     split = split or ("test" if "test" in images else "validation")
@@ -210,7 +213,7 @@ def open_split(
     part, title = images[split], f"{name} {split}"
     if isinstance(part, ArraySource):
         return split, part
-    if classes:  # those of a TFDS set, whose labels stand in its records
+    if classes:  # of a TFDS set, whose labels are in its records
         indices = np.arange(len(part))
         labels = [part.read(index)[1] for index in progress(range(len(part)), len(part), f"labels of {title}")]
         part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
@@ -228,16 +231,17 @@ def _open(
     progress: ProgressFn,
     report: Callable[[str], None],
 ) -> Source:
-    """The source of these images: cropped photographs, or images as they are, and then in memory or not.
+    """Opens images as a source: cropped photographs, or uncropped images, in memory or not.
 
-    Of a split for testing `max_unreadable` is None: all of it must be readable, which a prepared set is known to be.
+    `max_unreadable` is None for validation and test splits: every image must be readable. They are checked here,
+    except in a set that data.prepare made, which has checked them.
     """
     if isinstance(images, ArraySource):
         return images
     if crops is not None and in_memory == "yes":
         raise InputError(
-            "dataset.in_memory='yes' is for images that are taken as they are (augment.crop='none'); "
-            "photographs are cropped as they are read"
+            "dataset.in_memory='yes' needs augment.crop='none': images that are cropped are read from disk; set one of "
+            "the two"
         )
     if crops is not None:
         shape = (crops.size, crops.size, images.channels)
@@ -247,7 +251,7 @@ def _open(
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
             return load(source, name=name, max_unreadable=max_unreadable, progress=progress, report=report)
-    # Our own command has decoded all that it prepared.
+    # data.prepare has decoded every image of a set it made.
     prepared = isinstance(images, tfds.TfdsPhotos) and (images.folder / MANIFEST_FILE).exists()
     if max_unreadable is None and not prepared:
         check_readable(source, name=name, progress=progress)
@@ -255,19 +259,19 @@ def _open(
 
 
 def _first_shape(photos: Photos, name: str) -> tuple[int, int, int]:
-    """The shape of the first image that can be read."""
+    """Returns the shape of the first readable image."""
     for index in range(len(photos)):
         with contextlib.suppress(UnreadableImageError):
             return decode(photos.read(index)[0], channels=photos.channels).shape
-    raise InputError(f"{name}: none of {len(photos)} images can be read")
+    raise InputError(f"{name}: none of the {len(photos)} images can be read")
 
 
 def _select_loaded(source: Source, classes: Sequence[str], name: str) -> ArraySource:
-    """Some classes of a set whose labels stand beside its images, once they are in memory."""
+    """Selects classes of a set whose labels are only known once its images are in memory."""
     if not isinstance(source, ArraySource):
         raise InputError(
-            f"{name} is streamed, and its labels are known only as its records are read: no classes can be chosen "
-            "(allowed: an image folder, or a set that fits into memory)"
+            f"{name}: classes cannot be selected in a streamed TFDS set, because its labels are in its records; "
+            "use an image folder, or a set that fits into memory"
         )
     selected = select_classes(source, classes, name=name)
     assert isinstance(selected, ArraySource)
@@ -275,7 +279,7 @@ def _select_loaded(source: Source, classes: Sequence[str], name: str) -> ArraySo
 
 
 def _stored_statistics(train: Images) -> Statistics | None:
-    """The statistics that lie beside the files of a prepared set, if `train` is what they are of: all of "train"."""
+    """Returns the statistics stored with a prepared set if `train` is its whole "train" split, which they describe."""
     if not isinstance(train, tfds.TfdsPhotos) or train.split != "train":
         return None
     path = train.folder / STATISTICS_FILE
@@ -284,25 +288,25 @@ def _stored_statistics(train: Images) -> Statistics | None:
 
 
 def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | None, channels: int | None) -> None:
-    """Raises InputError where splits differ in their images' size, or the user asks for another than they have."""
+    """Raises InputError if splits differ in image size, or if the options ask for another size than they have."""
     height, width, own_channels = sources["train"].image_shape
     for split, source in sources.items():
         if source.image_shape != (height, width, own_channels):
             raise InputError(
                 f"{name}: {split} images are {source.image_shape}, training images {sources['train'].image_shape} "
-                "(height, width, channels); all must be of one size"
+                "(height, width, channels); all must have the same size"
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, and it cannot be changed; leave it unset")
+            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; leave {option} unset")
 
 
 def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
-    """What the images of a split are called in files: a set that is moved is still the same set.
+    """Returns the names of a split's images in result files. They stay the same if the set is moved.
 
     Args:
-        split: goes before the images' names.
-        names: their paths, of which the folder that they share is left out; or their numbers.
+        split: prefix of the names.
+        names: paths of the images, whose common folder is removed; or their numbers.
     """
     folder = os.path.commonpath([os.path.dirname(name) for name in names])
     return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

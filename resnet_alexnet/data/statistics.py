@@ -1,4 +1,4 @@
-"""What preprocessing and color augmentation need to know of a training set: mean image and color covariance."""
+"""Statistics of a training set, for preprocessing and color augmentation: mean image and color covariance."""
 
 import os
 import zipfile
@@ -18,10 +18,10 @@ class Statistics:
     """Statistics of uint8 images of one size, in pixel values from 0 to 255.
 
     Attributes:
-        count: images measured.
+        count: number of images measured.
         pixel_mean: the mean image.
-        covariance: of the channels, over all images and positions, divided by the number of pixels; its eigenvectors are
-            the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
+        covariance: covariance of the channels over all images and positions, divided by the number of pixels. Its
+            eigenvectors are the axes of the color augmentation ([K12] section 4.1, `augment.color_basis`).
     """
 
     count: int
@@ -39,22 +39,23 @@ class Statistics:
         return np.sqrt(np.diagonal(self.covariance))
 
     def central(self, size: int) -> "Statistics":
-        """With the mean image cropped to its central `size` x `size` pixels; the covariance stays that of whole images.
+        """Crops the mean image to its central `size` x `size` pixels. The covariance remains that of whole images.
 
         Raises:
-            InputError: the images are smaller.
+            InputError: the images are smaller than `size`.
         """
         height, width, _ = self.pixel_mean.shape
         if not 1 <= size <= min(height, width):
-            raise InputError(f"a mean image of {height}x{width} pixels has no central {size}x{size}")
+            raise InputError(f"a mean image of {height}x{width} pixels cannot be cropped to {size}x{size}")
         top, left = (height - size) // 2, (width - size) // 2
         return Statistics(self.count, self.pixel_mean[top : top + size, left : left + size], self.covariance)
 
 
 class Moments:
-    """The sums that statistics come from; exact, so neither the order of the images nor that of merging matters.
+    """Running sums for `Statistics`. They are exact, so the result does not depend on the order of images or merges.
 
-    All are integers below 2**63 up to 10**14 pixels: ImageNet's training set at 256 x 256 has 8.4 * 10**10.
+    The sums are integers that stay below 2**63 for up to 10**14 pixels. ImageNet's training set at 256 x 256 has
+    8.4 * 10**10.
     """
 
     def __init__(self) -> None:
@@ -66,32 +67,32 @@ class Moments:
         """Adds images.
 
         Raises:
-            InputError: they have another size than those before.
+            InputError: their size differs from that of earlier images.
         """
-        # Float64 holds integers up to 2**53 exactly, which 10**11 pixels reach, and BLAS has no integers.
+        # BLAS has no integer product. Float64 is exact for integers up to 2**53, which 10**11 pixels reach.
         pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
         self._add(len(images), images.sum(0, dtype=np.int64), (pixels.T @ pixels).astype(np.int64))
 
     def merge(self, other: "Moments") -> None:
-        """Adds the images that `other` has seen.
+        """Adds the sums of `other`.
 
         Raises:
-            InputError: they have another size than those before.
+            InputError: the size of its images differs from that of earlier images.
         """
         if other.sum is not None and other.products is not None:
             self._add(other.count, other.sum, other.products)
 
     def finish(self) -> Statistics:
-        """The statistics of all images so far.
+        """Returns the statistics of all images added so far.
 
         Raises:
-            InputError: there were none.
+            InputError: no image was added.
         """
         if self.sum is None or self.products is None or not self.count:
-            raise InputError("statistics of no images: the training set is empty")
+            raise InputError("statistics need images: the training set is empty")
         height, width, channels = self.sum.shape
         num_pixels = self.count * height * width
-        # In Python's integers, which do not overflow and whose quotient is rounded once.
+        # Python's integers do not overflow, and their quotient is rounded only once.
         totals = [int(total) for total in self.sum.sum((0, 1))]
         covariance = [
             [(num_pixels * int(self.products[i, j]) - totals[i] * totals[j]) / num_pixels**2 for j in range(channels)]
@@ -103,7 +104,7 @@ class Moments:
         if self.sum is None or self.products is None:
             self.sum, self.products = np.zeros_like(total), np.zeros_like(products)
         if self.sum.shape != total.shape:
-            raise InputError(f"statistics need images of one size: {_size(total)} after {_size(self.sum)}")
+            raise InputError(f"statistics need images of one size, but there are {_size(self.sum)} and {_size(total)}")
         self.count += count
         self.sum += total
         self.products += products
@@ -114,33 +115,33 @@ def _size(image: np.ndarray) -> str:
 
 
 def save_statistics(path: str | os.PathLike[str], statistics: Statistics, *, remedy: str = "") -> None:
-    """Writes statistics to an `.npz` file with `atomic_write`; the same statistics give the same bytes.
+    """Writes statistics to an `.npz` file with `atomic_write`. Equal statistics give identical bytes.
 
     Raises:
-        InputError: the file cannot be written; the message ends with `remedy`.
+        InputError: the file cannot be written. The message ends with `remedy`.
     """
     with atomic_write(Path(path), remedy=remedy) as temporary, temporary.open("wb") as file:
         np.savez(file, count=statistics.count, pixel_mean=statistics.pixel_mean, covariance=statistics.covariance)
 
 
 def load_statistics(path: str | os.PathLike[str]) -> Statistics:
-    """Reads what `save_statistics` wrote.
+    """Reads a file that `save_statistics` wrote.
 
     Raises:
-        InputError: the file is missing, damaged or something else.
+        InputError: the file is missing, damaged, or not such a file.
     """
     remedy = "write it again with python -m resnet_alexnet.data.prepare"
     try:
-        # Opened here: of a file that is cut off, numpy would leave closing it to chance.
+        # Opened here, because numpy does not close a truncated file.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             count, mean, covariance = (arrays[name] for name in ("count", "pixel_mean", "covariance"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from None
-    # A bare .npy is no context manager and has no names (TypeError), as no .npz ends early (EOFError).
+    # A bare .npy is not a context manager (TypeError). An empty file raises EOFError.
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} does not hold statistics ({error}): {remedy}") from None
+        raise InputError(f"{path} is not a statistics file ({error}): {remedy}") from None
     channels = mean.shape[-1] if mean.ndim == 3 else 0
     numbers = all(array.dtype == np.float64 and np.isfinite(array).all() for array in (mean, covariance))
     if not channels or covariance.shape != (channels, channels) or not numbers or count.shape or int(count) < 1:
-        raise InputError(f"{path} does not hold statistics (count {count}, mean {_size(mean)}): {remedy}")
+        raise InputError(f"{path} is not a statistics file (count {count}, mean {_size(mean)}): {remedy}")
     return Statistics(int(count), mean, covariance)

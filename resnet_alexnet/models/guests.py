@@ -131,7 +131,10 @@ class _Guest(nnx.Module):
     def __call__(self, image: jax.Array, *, train: bool = False, rngs: nnx.Rngs | jax.Array | None = None) -> jax.Array:
         """The guest's logits.
 
-        rngs: one key an image, as our steps give, becomes the nnx.Rngs that plain Flax layers take.
+        Args:
+            image: normalized images.
+            train: the mode of the layers.
+            rngs: one key an image, as our steps give, becomes the nnx.Rngs that plain Flax layers take.
 
         Raises:
             InputError: its code fails on images of this shape, or what it returns is not logits.

@@ -43,8 +43,11 @@ def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
 def description_of(contents: StateDict, *, where: str, model: str | None = None) -> ModelSpec | None:
     """The description beside the weights in a file that `save` wrote; None for a file of others.
 
-    model: the model that the file is expected to hold. A weight file makes nobody run code: where it holds a user's own
-        network, this must name the Python file, wherever it now lies.
+    Args:
+        contents: of the file.
+        where: the file, in errors.
+        model: the model that the file is expected to hold. A weight file makes nobody run code: if it holds a user's
+            own network, this must name the Python file, wherever it now lies.
 
     Raises:
         InputError: description or weights are not those that were saved, or a user's own network is not named.

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import read_json, write_json
+from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
 
 ENVIRONMENT_FILE = "environment.json"
@@ -33,7 +33,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if names <= {_temporary(workdir / CONFIG_FILE).name}:  # that of a run that was killed as it began
+    if names <= {temporary_path(workdir / CONFIG_FILE).name}:  # that of a run that was killed as it began
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():
@@ -83,10 +83,6 @@ def _write_environment(file: Path) -> None:
             return
         now = {**first, "resumed_on": [*later, now]}
     write_json(file, now)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
 
 
 def environment() -> dict[str, Any]:

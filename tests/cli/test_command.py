@@ -13,6 +13,7 @@ from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
 from resnet_alexnet.workdir.config import flatten, load_config, override
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir
 from tests.support import processes, tiny
+from tests.support.files import snapshot
 
 TINY = processes.words(tiny.config())
 
@@ -167,7 +168,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "said"), CASES, ids=map(name_of, CASES))
 def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, monkeypatch, capsys, arguments, said):
-    before = processes.snapshot(folder)
+    before = snapshot(folder)
     monkeypatch.setattr(sys, "argv", ["main", *(argument.format(tmp=folder) for argument in arguments)])
     with pytest.raises(SystemExit) as stop:
         command.run(main.main)
@@ -177,7 +178,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, monkey
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
     assert [words for words in said if words.replace("{tmp}", str(folder)) not in errors] == [], errors
-    assert {name: file for name, file in processes.snapshot(folder).items() if "__pycache__" not in name} == before
+    assert {name: file for name, file in snapshot(folder).items() if "__pycache__" not in name} == before
 
 
 @pytest.mark.slow
@@ -191,7 +192,7 @@ def test_bad_input_to_a_real_process_prints_one_line_and_nothing_else(folder, tm
         ([*TINY, WORKDIR, "--config.dataset.name=cifar10"], "error: "),
         ([*TINY, "--workdir={tmp}/file/below"], "error: --workdir="),
     ]
-    before = processes.snapshot(folder)
+    before = snapshot(folder)
     cache = tmp_path_factory.mktemp("compiled")
     for arguments, said in cases:
         arguments = [argument.format(tmp=folder) for argument in arguments]
@@ -199,7 +200,7 @@ def test_bad_input_to_a_real_process_prints_one_line_and_nothing_else(folder, tm
         assert (code, output) == (2, "")
         assert errors.startswith(said)
         assert errors.count("\n") == 1
-    assert processes.snapshot(folder) == before
+    assert snapshot(folder) == before
 
 
 def test_overrides_have_the_type_of_their_field_and_the_last_one_counts(tmp_path):

@@ -5,13 +5,7 @@ import pytest
 
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
-
-
-def make_source(labels, num_classes=3):
-    labels = np.asarray(labels, np.int32)
-    images = np.zeros((len(labels), 2, 2, 1), np.uint8)
-    images[:, 0, 0, 0] = np.arange(len(labels)) % 256  # so that an image tells its index
-    return ArraySource(images, labels, tuple("abcdefghij"[:num_classes]))
+from tests.support.arrays import make_source
 
 
 def test_gather_gives_the_examples_at_the_indices():
@@ -28,9 +22,9 @@ def test_gather_gives_the_examples_at_the_indices():
         (np.zeros((3, 2, 2), np.uint8), np.zeros(3, np.int32), r"shape \(3, 2, 2\)"),
         (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int64), "labels are int64"),
         (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(2, np.int32), r"must be int32 of shape \(3,\)"),
-        (np.zeros((0, 2, 2, 1), np.uint8), np.zeros(0, np.int32), "holds no images"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 2, -1], np.int32), "example 1 is 2; allowed are 0 to 1"),
-        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, -1], np.int32), "example 2 is -1"),
+        (np.zeros((0, 2, 2, 1), np.uint8), np.zeros(0, np.int32), "has no images"),
+        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 2, -1], np.int32), "image 1 is 2 .allowed: 0 to 1"),
+        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, -1], np.int32), "image 2 is -1"),
     ],
 )
 def test_bad_arrays_are_refused_when_the_source_is_made(images, labels, message):

@@ -159,7 +159,7 @@ def test_each_is_reported_once_and_not_shown_to_the_step(damaged, workers):
     assert len(lines) == 3
     for name in ("ant/04.jpg", "bee/11.jpg", "cat/11.jpg"):
         assert sum(name in line.replace("\\", "/") for line in lines) == 1
-    assert lines[-1].endswith("(3 so far)")
+    assert lines[-1].endswith("(3 replaced so far)")
     assert "cannot be read" in lines[0]
 
 
@@ -238,7 +238,9 @@ def test_a_set_in_memory_has_the_same_in_place_of_an_unreadable_one(small):
 def test_an_image_of_another_size_is_named(small):
     write_folder(small, split="test", per_class=1, size=(17, 20))
     (small / "train" / "bee" / "03.jpg").write_bytes((small / "test" / "bee" / "00.jpg").read_bytes())
-    with pytest.raises(InputError, match=r"bee.03\.jpg has 20 x 17 pixels, others 20 x 16: augment.crop='random_crop'"):
+    with pytest.raises(
+        InputError, match=r"bee.03\.jpg has 20 x 17 pixels, but other images 20 x 16: .* set augment.crop='random_crop'"
+    ):
         load(whole(small), name="small", max_unreadable=9, progress=no_progress, report=print)
 
 

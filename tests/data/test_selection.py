@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from resnet_alexnet.data.selection import held_out_start, hold_out, select_classes
 from resnet_alexnet.errors import InputError
-from tests.data.test_arrays import make_source
+from tests.support.arrays import make_source
 from tests.support.photo_sets import create_source, write_folder
 
 
@@ -28,7 +28,7 @@ def test_hold_out_takes_the_last_of_each_class(labels, percent):
             left[labels[index]] -= 1
             expected.insert(0, index)
     if percent and not expected:
-        with pytest.raises(InputError, match="holds out no example"):
+        with pytest.raises(InputError, match="holds out no image"):
             hold_out(source, percent / 100, name="test")
         return
     train, validation = hold_out(source, percent / 100, name="test")

@@ -12,7 +12,7 @@ from PIL import Image
 from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate.crops import ViewSpec, long_sides, whole, with_channels
-from tests.data.images.test_decode import photograph
+from tests.support.images import photograph
 
 H15_SCALES = (224, 256, 384, 480, 640)
 

@@ -19,7 +19,7 @@ from resnet_alexnet.evaluate.report import (
     report,
     wilson_interval,
 )
-from tests.evaluate.test_scores import make_scores
+from tests.support.scores import make_scores
 
 NAMES = tuple("abcdef")
 

@@ -1,6 +1,5 @@
 """Scores as files: what was saved comes back, anything else is named; ensembles of the same split alone."""
 
-import dataclasses
 import os
 import zipfile
 
@@ -9,20 +8,8 @@ import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate import scores as module
-from resnet_alexnet.evaluate.scores import Scores, check_same_split, load_scores, mean_scores
-
-
-def make_scores(images=7, classes=("ant", "bee", "cät"), *, seed=0, **fields):
-    rng = np.random.default_rng(seed)
-    values = rng.dirichlet(np.ones(len(classes)), images).astype(np.float32)
-    record = Scores(
-        scores=values,
-        labels=(np.arange(images) % len(classes)).astype(np.int32),
-        names=tuple(f"test/{number:02} é.jpg" for number in range(images)),
-        classes=tuple(classes),
-        settings={"views": "center", "scales": [224, 256]},
-    )
-    return dataclasses.replace(record, **fields)
+from resnet_alexnet.evaluate.scores import check_same_split, load_scores, mean_scores
+from tests.support.scores import make_scores
 
 
 def test_what_is_saved_comes_back(tmp_path):

@@ -3,81 +3,24 @@
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate import scoring
-from resnet_alexnet.evaluate.crops import long_sides
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scoring import score_images
-from tests.data.images.test_decode import photograph
-from tests.models.test_torch import F, TorchResNet, fc, torch
+from tests.support.images import photograph
 from tests.support.networks import create_network
+from tests.support.scores import scores_of_images
+from tests.support.slow_views import slow_input, slow_ten_crops, slow_whole, softmax
+from tests.support.torch_layers import F, TorchResNet, fc, torch
 
 SIZES = [(40, 41), (50, 30), (30, 90), (60, 38)]  # the third is longer than any shape
 PHOTOGRAPHS = [photograph(height, width, seed=number) for number, (height, width) in enumerate(SIZES)]
 
 
-def scores_of(networks, images=PHOTOGRAPHS, *, devices=1, batch_size=3, **protocol):
-    return score_images(
-        networks,
-        lambda index: images[index],
-        len(images),
-        protocol=TestProtocol(**protocol),
-        mesh=parallel.create_mesh(jax.devices()[:devices]),
-        batch_size=batch_size,
-    )
-
-
-# Slow loops: geometry by Pillow, arithmetic by numpy, one view at a time.
-
-
-def resized(image, scale, shape=None):
-    picture = Image.fromarray(image)
-    shorter = min(picture.size)
-    size = shape or (picture.width * scale // shorter, picture.height * scale // shorter)
-    return picture.resize(size, Image.Resampling.BILINEAR)
-
-
-def slow_ten_crops(image, size, scale, corners):
-    picture = resized(image, scale)
-    left, top, right, bottom = 0, 0, picture.width, picture.height
-    if corners == "square":
-        left, top = round((picture.width - scale) / 2), round((picture.height - scale) / 2)
-        right, bottom = left + scale, top + scale
-    center = (round((picture.width - size) / 2), round((picture.height - size) / 2))
-    places = [(left, top), (right - size, top), (left, bottom - size), (right - size, bottom - size), center]
-    return [np.asarray(picture.crop((x, y, x + size, y + size))) for x, y in places]
-
-
-def slow_whole(image, scale):
-    height, width = image.shape[:2]
-    sides = long_sides(scale)
-    if max(height, width) > min(height, width) * sides[-1] / scale:
-        length = round(min(height, width) * sides[-1] / scale)
-        top, left = (
-            (round(max(height - length, 0) / 2) if height > width else 0),
-            round((width - length) / 2) if width > height else 0,
-        )
-        image = np.ascontiguousarray(image[top : top + max(length, width), left : left + max(length, height)])
-        height, width = image.shape[:2]
-    aspect = max(height, width) / min(height, width)
-    side = min(sides, key=lambda side: max(side / scale / aspect, aspect * scale / side))
-    return [np.asarray(resized(image, scale, (side, scale) if width >= height else (scale, side)))]
-
-
-def slow_input(network, view):
-    record = network.spec.preprocessing
-    mean = record.mean
-    if mean.shape[:2] != view.shape[:2]:
-        mean = mean.reshape(-1, mean.shape[-1]).mean(0)
-    return (view.astype(np.float32) - mean) / record.std
-
-
-def softmax(logits):
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()
+def scores_of(networks, images=PHOTOGRAPHS, **options):
+    return scores_of_images(networks, images, **options)
 
 
 class TorchCifarResNet(TorchResNet):
@@ -155,7 +98,7 @@ def test_the_mean_of_logits_is_another_mean(resnet, forward):
 
 
 @pytest.mark.parametrize(
-    "procedure",
+    "protocol",
     [{}, {"views": "ten_crop"}, {"views": "fully_convolutional", "scales": (32,)}],
     ids=lambda protocol: protocol.get("views", "center"),
 )
@@ -194,7 +137,7 @@ def test_photographs_of_many_sizes_share_a_few_programs(traces):
 
 
 def test_every_image_has_its_own_scores_in_whatever_order_steps_fill(traces):
-    network = create_network(size=16, mean=np.zeros((1, 1, 3), np.float32), scale=40.0)
+    network = create_network(size=16, mean=np.zeros((1, 1, 3), np.float32), std=40.0)
     rng = np.random.default_rng(1)
     colors = rng.integers(0, 256, (150, 3))
     images = [np.tile(c.astype(np.uint8), (*rng.integers(20, 40, 2), 1)) for c in colors]
@@ -233,13 +176,13 @@ def test_networks_of_several_kinds_are_tested_in_one_pass(resnet):
         reads.append(index)
         return PHOTOGRAPHS[index]
 
-    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
+    options = {"protocol": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
     together = score_images([resnet, gray], read, 3, **options)
     assert sorted(reads) == [0, 1, 2]
     for network, scores in zip((resnet, gray), together, strict=True):
         np.testing.assert_array_equal(scores, score_images([network], read, 3, **options)[0])
     assert not np.allclose(together[1].sum(-1), 1, atol=1e-3)
-    forced = score_images([gray], read, 3, **{**options, "procedure": TestProtocol(scores="softmax")})
+    forced = score_images([gray], read, 3, **{**options, "protocol": TestProtocol(scores="softmax")})
     np.testing.assert_allclose(forced.sum(-1), 1, atol=1e-5)
 
 
@@ -254,7 +197,7 @@ def test_a_single_logit_gives_the_probabilities_of_two_classes(average):
 
 
 def test_bfloat16_is_near(resnet):
-    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
+    options = {"protocol": TestProtocol(), "mesh": parallel.create_mesh(jax.devices()[:1]), "batch_size": 4}
     rough = score_images([resnet], PHOTOGRAPHS.__getitem__, 2, precision="bfloat16", **options)
     exact = score_images([resnet], PHOTOGRAPHS.__getitem__, 2, **options)
     assert rough.dtype == np.float32
@@ -284,12 +227,12 @@ def test_an_image_that_no_network_takes_is_named():
         InputError, match="image 1: the image has 41 x 40 pixels, but the network takes images of 24 x 24"
     ):
         scores_of([network], [photograph(24, 24), PHOTOGRAPHS[0]])
-    with pytest.raises(InputError, match="image 0: of its 200 x 2 pixels one side is 100 times"):
+    with pytest.raises(InputError, match="image 0: it has 200 x 2 pixels; one side is 100 times"):
         scores_of([network], [np.zeros((2, 200, 3), np.uint8)], scales=(24,))
 
 
 def test_an_unknown_precision_is_refused(resnet):
-    options = {"procedure": TestProtocol(), "mesh": parallel.create_mesh(), "batch_size": 4}
+    options = {"protocol": TestProtocol(), "mesh": parallel.create_mesh(), "batch_size": 4}
     with pytest.raises(InputError, match="precision is 'float16'"):
         score_images([resnet], PHOTOGRAPHS.__getitem__, 2, precision="float16", **options)
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.data.images.test_decode import photograph
-from tests.evaluate.test_scoring import scores_of, slow_input, slow_ten_crops, slow_whole, softmax
-from tests.models.test_torch import F, conv, pool, tensor, torch
+from tests.support.images import photograph
 from tests.support.networks import create_network
+from tests.support.scores import scores_of_images
+from tests.support.slow_views import slow_input, slow_ten_crops, slow_whole, softmax
+from tests.support.torch_layers import F, conv, pool, tensor, torch
 
 PHOTOGRAPHS = [photograph(80, 81, seed=1), photograph(70, 120, seed=2)]
 
@@ -65,14 +66,14 @@ def test_ten_crops_are_the_papers(alexnet):
         crops += [crop[:, ::-1] - mean[:, ::-1] + mean for crop in crops]
         logits = [slow_logits(alexnet, model, torch_maps, crop)[0] for crop in crops]
         expected.append(np.mean([softmax(each) for each in logits], axis=0))
-    (ours,) = scores_of([alexnet], PHOTOGRAPHS, views="ten_crop")
+    (ours,) = scores_of_images([alexnet], PHOTOGRAPHS, views="ten_crop")
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
     assert np.ptp(ours, axis=0).max() > 1e-3
 
 
 def test_whole_photographs_are_windows_of_the_last_map_one_at_a_time(alexnet):
     model = alexnet.module()
-    (ours,) = scores_of([alexnet], PHOTOGRAPHS, views="fully_convolutional", scales=(96,), flip=False)
+    (ours,) = scores_of_images([alexnet], PHOTOGRAPHS, views="fully_convolutional", scales=(96,), flip=False)
     logits, windows = zip(
         *(slow_logits(alexnet, model, torch_maps, slow_whole(image, 96)[0]) for image in PHOTOGRAPHS), strict=True
     )
@@ -84,7 +85,7 @@ def test_whole_photographs_are_windows_of_the_last_map_one_at_a_time(alexnet):
 def test_torchvisions_alexnet_takes_whole_maps_instead_of_shrinking_them():
     network = create_network("alexnet_owt", size=224, shorter_side=256)
     image, model = photograph(230, 260, seed=3), network.module()
-    (ours,) = scores_of([network], [image], views="fully_convolutional", scales=(224,), flip=False)
+    (ours,) = scores_of_images([network], [image], views="fully_convolutional", scales=(224,), flip=False)
     logits, windows = slow_logits(network, model, torch_owt_maps, slow_whole(image, 224)[0])
     assert windows == 2
     np.testing.assert_allclose(ours, [softmax(logits)], rtol=1e-3, atol=1e-5)

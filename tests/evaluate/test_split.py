@@ -10,8 +10,8 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.split import score_split
 from resnet_alexnet.train import inputs
-from tests.data.images.test_decode import encode, photograph
 from tests.support import tfds_sets, tiny
+from tests.support.images import encode, photograph
 from tests.support.networks import CLASSES, create_network
 from tests.support.photo_sets import write_folder
 
@@ -107,7 +107,7 @@ def test_arrays_of_two_splits_are_different_images(network):
 
 def test_an_unreadable_photograph_is_named(network, folder):
     (folder / "test" / "bee" / "01.jpg").write_bytes(b"no photograph")
-    with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is no image of a known format"):
+    with pytest.raises(InputError, match=r"test.bee.01\.jpg cannot be read: it is not an image of a known format"):
         scores_of(network, *read_split(folder_config(folder)))
     config = folder_config(folder, dataset__validation_fraction=0.25)
     other = scores_of(network, *read_split(config, "validation"))  # is not looked at

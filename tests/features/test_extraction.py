@@ -11,12 +11,12 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.features import extraction, kernels, neighbors
 from resnet_alexnet.models.layers import observe
 from resnet_alexnet.models.trace import layer_paths
-from tests.support.runs import random_network
+from tests.support.networks import create_network
 
 
 @pytest.fixture(scope="module")
 def network():
-    return random_network("cifar_resnet8", 8, 3)
+    return create_network(size=8, mean=np.full(3, 100, np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_mean_over_positions(network, source):
     ],
 )
 def test_the_default_is_the_last_hidden_layer_as_a_vector(model, size, name, shape):
-    layer = extraction.find_layer(random_network(model, size, 3))
+    layer = extraction.find_layer(create_network(model, size=size))
     assert (layer.name, layer.shape) == (name, shape)
 
 
@@ -136,7 +136,7 @@ def test_examples_are_of_as_many_classes_as_there_are():
     ],
 )
 def test_the_first_kernels_of_every_kind_of_net(model, size, channels, path, shapes):
-    network = random_network(model, size, channels)
+    network = create_network(model, size=size, channels=channels)
     name, towers = kernels.first_kernels(network)
     assert (name, [tower.shape for tower in towers]) == (path, shapes)
     layer = network.params["conv1"] if model.startswith("alexnet") else network.params["stem"]["conv1"]["conv"]
@@ -145,7 +145,7 @@ def test_the_first_kernels_of_every_kind_of_net(model, size, channels, path, sha
 
 def test_kernels_of_images_that_are_no_pictures_are_refused():
     with pytest.raises(InputError, match="images of 2 channels"):
-        kernels.first_kernels(random_network("cifar_resnet8", 8, 2))
+        kernels.first_kernels(create_network(size=8, channels=2))
 
 
 @pytest.mark.parametrize(("count", "columns"), [(48, 16), (64, 16), (16, 8), (96, 16), (7, 1), (5, 5)])

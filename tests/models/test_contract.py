@@ -24,7 +24,7 @@ from resnet_alexnet.train import finetune
 from resnet_alexnet.train.experiment import create_experiment
 from tests.support import tiny
 from tests.support.guests import write_lenet
-from tests.support.runs import random_network
+from tests.support.networks import create_network
 
 GUEST = "guest"
 SIZE_OF = {  # of its smallest usual images, in pixels
@@ -40,7 +40,7 @@ OF_ONE_SIZE = ("alexnet_cifar",)
 def network(request, tmp_path_factory) -> TrainedModel:
     path = list(sys.path)
     name = write_lenet(tmp_path_factory.mktemp("guest")) if request.param == GUEST else request.param
-    network = random_network(name, SIZE_OF[request.param], 3)
+    network = create_network(name, size=SIZE_OF[request.param])
     sys.path[:] = path
     return network
 
@@ -137,7 +137,7 @@ def test_layers_can_be_frozen_or_made_anew_by_their_path(network):
     finetune.check_frozen(spec.abstract(), (first,))
     with pytest.raises(InputError, match=r"finetune.frozen has 'no_such_layer'"):
         finetune.check_frozen(spec.abstract(), ("no_such_layer",))
-    other = random_network(spec.model, spec.preprocessing.image_size, 3, num_classes=5).spec
+    other = create_network(spec.model, size=spec.preprocessing.image_size, classes=tuple("abcde")).spec
     head = finetune.new_prefixes(spec, other, ("auto",))
     anew = network.leaves().keys() - finetune.select_leaves(network, spec, head, where="here").keys()
     assert anew

@@ -16,8 +16,8 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.predict import __main__
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train import loop
-from tests.data.images.test_decode import encode, photograph, png_of_size
 from tests.support import processes, tiny
+from tests.support.images import encode, photograph, png_of_size
 from tests.support.photo_sets import write_folder
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox")
@@ -54,7 +54,7 @@ def album(tmp_path):
 
 
 BAD = {
-    "text.jpg": "it is no image of a known format",
+    "text.jpg": "it is not an image of a known format",
     "bomb.png": "too many pixels",
     "empty.jpg": "the file is empty",
     "line.png": "one side is 100 times the other",
@@ -169,7 +169,7 @@ def test_the_process_reads_standard_input_and_ends_with_2_where_one_is_bad(runs,
     )
     assert result.returncode == 2
     assert result.stderr.decode().splitlines() == [
-        f"{album / 'text.jpg'}: it is no image of a known format",
+        f"{album / 'text.jpg'}: it is not an image of a known format",
         "error: 1 of 2 photographs have no answer, as said above",
     ]
     rows = list(csv.DictReader(io.StringIO(result.stdout.decode())))

@@ -10,7 +10,7 @@ import safetensors.numpy
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import convert
-from tests.pretrained.test_load import published
+from tests.support.networks import published
 
 
 @pytest.fixture

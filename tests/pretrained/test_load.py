@@ -9,11 +9,10 @@ import pytest
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import load as load_module
-from resnet_alexnet.pretrained import torchvision, weights
+from resnet_alexnet.pretrained import weights
 from resnet_alexnet.pretrained.state_dict import StateDict
-from tests.pretrained.test_weights import TORCHS, assert_same, create
 from tests.support.guests import write_lenet
-from tests.support.runs import random_network
+from tests.support.networks import TORCH_OPTIONS, assert_same_network, create_network, published
 
 OPTIONS = {
     "cifar_resnet8": {"shortcut": "A", "shortcut_padding": "both", "activation": "relu", "bn_unbiased_variance": True},
@@ -23,13 +22,6 @@ OPTIONS = {
         "stride_in": "3x3",
     },
 }
-
-
-def published(model="cifar_resnet8", num_classes=10) -> StateDict:
-    """Weights as others publish them: in their names, without a description."""
-    layout = torchvision.layout(model, 224)
-    network = create(model, num_classes=num_classes, **layout.options)
-    return StateDict(pretrained.mapping.to_theirs(layout.table, network.leaves()), {})
 
 
 def load(contents, model="cifar_resnet8", **arguments):
@@ -92,9 +84,9 @@ def test_an_option_that_conflicts_with_the_weights_is_an_error(model, options, m
 
 
 def test_dropout_may_change_unless_the_weights_were_trained_to_be_scaled_when_tested(tmp_path):
-    spec = create("alexnet_owt", image_size=63).spec
+    spec = create_network("alexnet_owt", size=63).spec
     assert load_module._with_options(spec, {"dropout": 0.1, "last_map": "averaged"}, "x").options["dropout"] == 0.1
-    spec = create("alexnet_owt", image_size=63, dropout_scaling="test").spec
+    spec = create_network("alexnet_owt", size=63, dropout_scaling="test").spec
     with pytest.raises(
         InputError, match=r"dropout=0\.1 does not go with the weights in x, which are for dropout='the def"
     ):
@@ -111,11 +103,11 @@ def test_a_file_without_a_description_needs_the_models_name():
 
 
 def test_a_file_with_a_description_knows_its_model(tmp_path):
-    network, path = create("cifar_resnet8", **TORCHS), tmp_path / "x.safetensors"
+    network, path = create_network("cifar_resnet8", size=32, **TORCH_OPTIONS), tmp_path / "x.safetensors"
     for names in weights.NAMES:
         weights.save(network, path, names=names)
-        assert_same(pretrained.load_network(path), network)
-        assert_same(pretrained.load_network(path, model="cifar_resnet8", num_classes=3, shortcut="A"), network)
+        assert_same_network(pretrained.load_network(path), network)
+        assert_same_network(pretrained.load_network(path, model="cifar_resnet8", num_classes=3, shortcut="A"), network)
         with pytest.raises(InputError, match=f"{path} holds the weights of cifar_resnet8, not of cifar_resnet14"):
             pretrained.load_model(path, "cifar_resnet14")
         with pytest.raises(InputError, match="shortcut='B' does not go with"):
@@ -127,7 +119,7 @@ def test_a_weight_file_makes_nobody_run_code(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", list(sys.path))
     path, moved = tmp_path / "w.safetensors", tmp_path / "moved"
     moved.mkdir()
-    network = random_network(write_lenet(tmp_path), 8, 1)
+    network = create_network(write_lenet(tmp_path), size=8, channels=1)
     weights.save(network, path)
     (tmp_path / "lenet.py").unlink()
     name = write_lenet(moved)
@@ -141,7 +133,7 @@ def test_a_weight_file_makes_nobody_run_code(tmp_path, monkeypatch):
 
 def test_our_names_without_the_description_are_not_enough():
     with pytest.raises(InputError, match=r"x.pth has lost the description"):
-        load(StateDict(create("cifar_resnet8").leaves(), {}))
+        load(StateDict(create_network("cifar_resnet8", size=32).leaves(), {}))
 
 
 @pytest.mark.parametrize(

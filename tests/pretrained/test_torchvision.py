@@ -5,8 +5,8 @@ import pytest
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.pretrained import torchvision, weights
-from tests.pretrained.test_weights import assert_same, create
 from tests.support import torch_peers
+from tests.support.networks import assert_same_network, create_network
 from tests.support.torch_peers import torch
 
 
@@ -20,7 +20,7 @@ def test_what_is_written_in_torchvisions_names_its_module_takes_strictly(peer, m
     path = tmp_path / "x.safetensors"
     size = {"alexnet_owt": 80, "cifar_resnet20": 32}.get(model, 64)
     layout = torchvision.layout(model, size)
-    network = create(model, image_size=size, **layout.options)
+    network = create_network(model, size=size, **layout.options)
     weights.save(network, path, names="torchvision")
     net = torch_peers.create(peer, model, num_classes=3)
     net.load_state_dict(load_file(path), strict=True)
@@ -29,4 +29,4 @@ def test_what_is_written_in_torchvisions_names_its_module_takes_strictly(peer, m
         expected = net(theirs).numpy()
     logits = np.asarray(network.module()(ours))
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-    assert_same(pretrained.load_network(path), network)
+    assert_same_network(pretrained.load_network(path), network)

@@ -19,9 +19,9 @@ from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.folder import create_workdir
 from resnet_alexnet.workdir.metrics_log import read_metrics
-from tests.pretrained.test_weights import assert_same, create
 from tests.support import processes, tiny
-from tests.support.processes import snapshot
+from tests.support.files import snapshot
+from tests.support.networks import assert_same_network, create_network
 
 # A model that can be written in torch's names as well.
 CONFIG = tiny.config(
@@ -91,7 +91,7 @@ class TestRunFolders:
 
     def test_any_step_comes_back(self, run):
         networks = {step: pretrained.load_network(run, step=step) for step in (2, 4, 6)}
-        assert_same(pretrained.load_network(run, step="last"), networks[6])
+        assert_same_network(pretrained.load_network(run, step="last"), networks[6])
         kernels = [network.params["head"]["kernel"].tobytes() for network in networks.values()]
         assert len(set(kernels)) == 3
 
@@ -100,7 +100,7 @@ class TestRunFolders:
         errors = {line["step"]: line["val/top1_error"] for line in lines if "val/top1_error" in line}
         assert errors.keys() == {2, 4, 6}
         best = min(errors, key=lambda step: (errors[step], step))
-        assert_same(pretrained.load_network(run, step="best"), pretrained.load_network(run, step=best))
+        assert_same_network(pretrained.load_network(run, step="best"), pretrained.load_network(run, step=best))
 
     def test_a_step_that_is_not_there_is_named_with_those_that_are(self, run):
         with pytest.raises(InputError, match=r"holds no checkpoint 5 \(there are: 2, 4, 6\)"):
@@ -109,7 +109,7 @@ class TestRunFolders:
     def test_a_damaged_newest_checkpoint_gives_the_one_before_and_stays_where_it_is(self, copied, run, capsys):
         damage(copied, 6)
         before = snapshot(copied)
-        assert_same(pretrained.load_network(copied), pretrained.load_network(run, step=4))
+        assert_same_network(pretrained.load_network(copied), pretrained.load_network(run, step=4))
         assert snapshot(copied) == before
         (warning,) = capsys.readouterr().err.splitlines()
         assert warning.startswith("warning: checkpoint 6 in ")
@@ -129,14 +129,14 @@ class TestRunFolders:
         best = min(errors, key=lambda step: (errors[step], step))
         other = next(step for step in (6, 4, 2) if step != best)
         shutil.rmtree(copied / "checkpoints" / str(other) / "metadata")
-        assert_same(pretrained.load_network(copied, step="best"), pretrained.load_network(run, step=best))
+        assert_same_network(pretrained.load_network(copied, step="best"), pretrained.load_network(run, step=best))
 
     @pytest.mark.parametrize("names", ["ours", "torchvision"])
     def test_a_run_becomes_a_weight_file_by_the_command(self, run, tmp_path, capsys, names):
         path = tmp_path / "x.safetensors"
         convert.main([f"--workdir={run}", "--step=4", f"--output={path}", f"--names={names}"])
         assert "mean: an image" in capsys.readouterr().out
-        assert_same(pretrained.load_network(path), pretrained.load_network(run, step=4))
+        assert_same_network(pretrained.load_network(path), pretrained.load_network(run, step=4))
 
 
 def read(workdir: Path, step: int):
@@ -173,9 +173,9 @@ def test_what_is_no_run_folder_is_named(tmp_path):
 
 
 def test_a_weight_file_comes_back_and_has_no_steps(tmp_path):
-    network, path = create("cifar_resnet8"), tmp_path / "x.safetensors"
+    network, path = create_network("cifar_resnet8", size=32), tmp_path / "x.safetensors"
     weights.save(network, path)
-    assert_same(pretrained.load_network(path), network)
+    assert_same_network(pretrained.load_network(path), network)
     with pytest.raises(InputError, match="is not a run folder: a weight file has no checkpoint 'best'"):
         pretrained.load_network(path, step="best")
     with pytest.raises(InputError, match="there is no such run folder or weight file"):

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import os
 import stat
+from functools import partial
 
-import jax
 import numpy as np
 import pytest
 import safetensors
@@ -15,44 +15,18 @@ from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel
-from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from tests.support.networks import TORCH_OPTIONS, assert_same_network, create_network
 
-PREPROCESSING = Preprocessing(
-    image_size=32,
-    channels=3,
-    mean=np.random.default_rng(0).uniform(0, 255, (32, 32, 3)).astype(np.float32),
-    std=np.array([50, 60, 70], np.float32),
-    classes=("cat", "dög", "ship"),
-)
-
-
-def create(model, num_classes=3, image_size=32, scores="softmax", **options) -> TrainedModel:
-    """A network of random weights, its statistics too."""
-    preprocessing = dataclasses.replace(PREPROCESSING, image_size=image_size)
-    spec = ModelSpec(model, options, num_classes, scores, preprocessing)
-    rng = np.random.default_rng(0)
-    like = spec.shapes()
-    tree = jax.tree.map(lambda leaf: 0.1 * rng.standard_normal(leaf.shape, np.float32), like)
-    tree["batch_stats"] = jax.tree.map(np.abs, tree["batch_stats"])
-    return TrainedModel(spec, tree["params"], tree["batch_stats"])
-
-
-def assert_same(network: TrainedModel, expected: TrainedModel):
-    assert network.spec.to_json() == expected.spec.to_json()
-    ours, theirs = network.leaves(), expected.leaves()
-    assert ours.keys() == theirs.keys()
-    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
-
-
-TORCHS = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
+create = partial(create_network, size=32, classes=("cat", "dög", "ship"), std=(50, 60, 70))
+PREPROCESSING = create("cifar_resnet8").spec.preprocessing
 
 
 @pytest.mark.parametrize(
     ("model", "options", "names"),
     [
         ("cifar_resnet8", {"shortcut": "C", "bn_group": 8, "activation": "tanh"}, "ours"),
-        ("cifar_resnet8", TORCHS, "ours"),
-        ("cifar_resnet8", TORCHS, "torchvision"),
+        ("cifar_resnet8", TORCH_OPTIONS, "ours"),
+        ("cifar_resnet8", TORCH_OPTIONS, "torchvision"),
         ("cifar_resnet8", {"shortcut_padding": "both", "bn_group": "sync"}, "torchvision"),
         ("alexnet_cifar", {}, "ours"),
     ],
@@ -60,7 +34,7 @@ TORCHS = {"activation": "relu", "shortcut": "A", "shortcut_padding": "both"}
 def test_a_network_comes_back_bit_by_bit_with_its_description(tmp_path, model, options, names):
     network = create(model, **options)
     weights.save(network, tmp_path / "x.safetensors", names=names)
-    assert_same(pretrained.load_network(tmp_path / "x.safetensors"), network)
+    assert_same_network(pretrained.load_network(tmp_path / "x.safetensors"), network)
     assert os.listdir(tmp_path) == ["x.safetensors"]
 
 
@@ -69,7 +43,7 @@ def test_a_single_logit_and_independent_scores_come_back(tmp_path):
     spec = dataclasses.replace(network.spec, preprocessing=dataclasses.replace(PREPROCESSING, classes=("no", "yes")))
     network = dataclasses.replace(network, spec=spec)
     weights.save(network, tmp_path / "x.safetensors")
-    assert_same(pretrained.load_network(tmp_path / "x.safetensors"), network)
+    assert_same_network(pretrained.load_network(tmp_path / "x.safetensors"), network)
 
 
 def test_what_is_computed_is_the_same_after_a_file(tmp_path):
@@ -117,7 +91,7 @@ def rewrite(path, change):
 )
 def test_damage_is_found(tmp_path, names, change, message):
     path = tmp_path / "x.safetensors"
-    weights.save(create("cifar_resnet8", **TORCHS), path, names=names)
+    weights.save(create("cifar_resnet8", **TORCH_OPTIONS), path, names=names)
     rewrite(path, change)
     with pytest.raises(InputError, match=f"^{path} is damaged: .*{message}"):
         pretrained.load_network(path)

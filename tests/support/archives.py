@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import scipy.io
 from PIL import Image
+
+from tests.support.images import encode, oriented, photograph
 
 WNIDS = ("n01440764", "n01443537", "n02084071", "n03000134")
 WORDS = ("tench, Tinca tinca", "goldfish, Carassius auratus", "dog, domestic dog", "chainlink fence")
 # ILSVRC2012_ID of each of WNIDS: not in the order of the WordNet IDs, as in the real devkit.
 IDS = (3, 1, 4, 2)
-_ORIENTATION = 0x0112  # an EXIF tag
 _FOLDER = "ILSVRC2012_devkit_t12/data"
 
 
@@ -36,38 +36,29 @@ class Archives:
         return [f"--train={self.train}", f"--val={self.validation}", f"--devkit={self.devkit}", "--allow_incomplete"]
 
 
-def photograph(seed: int, height: int = 280, width: int = 360) -> np.ndarray:
-    """A made-up photograph: colored blobs, a little grain."""
-    rng = np.random.default_rng(seed)
-    blobs = cv2.resize(
-        rng.integers(0, 256, (5, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    return (blobs + rng.normal(0, 3, blobs.shape)).clip(0, 255).astype(np.uint8)
-
-
-def encode(image: np.ndarray, kind: str = "RGB") -> bytes:
+def encode_kind(image: np.ndarray, kind: str = "RGB") -> bytes:
     """A file's bytes. Kinds: RGB, gray, CMYK, 16-bit (PNG), palette (PNG), PNG, rotated (by EXIF) and truncated."""
-    file, picture = io.BytesIO(), Image.fromarray(image)
+    picture = Image.fromarray(image)
     match kind:
-        case "RGB" | "truncated":
-            picture.save(file, "JPEG", quality=90)
+        case "RGB":
+            return encode(picture, quality=90)
+        case "truncated":
+            data = encode(picture, quality=90)
+            return data[: len(data) // 2]
         case "gray":
-            picture.convert("L").save(file, "JPEG", quality=90)
+            return encode(picture.convert("L"), quality=90)
         case "CMYK":
-            picture.convert("CMYK").save(file, "JPEG", quality=90)
+            return encode(picture.convert("CMYK"), quality=90)
         case "PNG":
-            picture.save(file, "PNG")
+            return encode(picture, "PNG")
         case "palette":
-            picture.quantize(64).save(file, "PNG")
+            return encode(picture.quantize(64), "PNG")
         case "16-bit":
-            Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(file, "PNG")
+            return encode(Image.fromarray(image[..., 0].astype(np.uint16) * 257), "PNG")
         case "rotated":
-            exif = Image.Exif()
-            exif[_ORIENTATION] = 6
-            picture.save(file, "JPEG", quality=90, exif=exif)
+            return encode(picture, quality=90, exif=oriented(6))
         case _:
             raise ValueError(kind)
-    return file.getvalue()[: len(file.getvalue()) // 2] if kind == "truncated" else file.getvalue()
 
 
 def write_archives(folder: Path, *, train_per_class: int = 6, num_validation: int = 8) -> Archives:
@@ -80,9 +71,11 @@ def write_archives(folder: Path, *, train_per_class: int = 6, num_validation: in
             kind = kinds[number % len(kinds)] if label == 0 else "RGB"
             # One class of narrow and of small photographs: shorter than 256 pixels, and upright.
             size = (200 + 10 * number, 150) if label == 1 else (300 + number, 280 + 40 * label)
-            by_class[wnid][f"{wnid}_{number * 37 + 2}.JPEG"] = encode(photograph(100 * label + number, *size), kind)
+            by_class[wnid][f"{wnid}_{number * 37 + 2}.JPEG"] = encode_kind(
+                photograph(*size, seed=100 * label + number), kind
+            )
     validation = {
-        f"ILSVRC2012_val_{number:08}.JPEG": encode(photograph(1000 + number, 270, 290 + number))
+        f"ILSVRC2012_val_{number:08}.JPEG": encode_kind(photograph(270, 290 + number, seed=1000 + number))
         for number in range(1, num_validation + 1)
     }
     ground_truth = [IDS[(3 * number) % len(IDS)] for number in range(num_validation)]

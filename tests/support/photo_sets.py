@@ -6,7 +6,7 @@ from pathlib import Path
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.image_folder import read_image_folder
-from tests.data.images.test_decode import encode, photograph
+from tests.support.images import encode, photograph
 
 SIZE = 24  # pixels, side of the views
 

@@ -20,6 +20,7 @@ from resnet_alexnet.workdir.checkpoint import Checkpointer, to_leaves
 from resnet_alexnet.workdir.config import flatten
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import tiny
+from tests.support.trees import assert_same_leaves
 
 CHECKOUT = Path(__file__).parents[2]
 MAIN = ("-m", "resnet_alexnet.main")
@@ -54,7 +55,7 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
     """Of a process on fake devices that keeps what it compiles in `cache`."""
     return {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -138,21 +139,11 @@ def record(workdir: Path) -> list[dict[str, Any]]:
     ]
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below `folder`: when it was last written, and its bytes."""
-    return {
-        str(path.relative_to(folder)): (path.stat().st_mtime_ns, b"" if path.is_dir() else path.read_bytes())
-        for path in folder.rglob("*")
-    }
-
-
 def assert_same_run(workdir: Path, other: Path, config: ConfigDict) -> None:
     """Two finished runs ended with the same bits and recorded the same lines."""
     assert record(workdir) == record(other)
     assert steps_saved(workdir) == steps_saved(other)
     ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
-    assert ours.keys() == theirs.keys()
     assert any(name.startswith("opt_state/") for name in ours)
     assert any(name.startswith("batch_stats/") for name in ours)
-    different = [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
-    assert not different
+    assert_same_leaves(ours, theirs)

@@ -16,7 +16,8 @@ from resnet_alexnet.train import finetune, loop
 from resnet_alexnet.train.experiment import create_experiment
 from tests.support import processes, tiny
 from tests.support.runs import write_run
-from tests.train.test_steps import DropoutNet, assert_trees_close
+from tests.support.toy_nets import DropoutNet
+from tests.support.trees import assert_trees_close
 
 WHERE = "weights.safetensors"
 

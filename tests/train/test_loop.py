@@ -14,8 +14,9 @@ from resnet_alexnet.train.experiment import create_experiment
 from resnet_alexnet.workdir.checkpoint import SET_ASIDE
 from resnet_alexnet.workdir.folder import check_workdir
 from tests.support import processes, tiny
-from tests.support.processes import MAIN, lines_written, record, run, saving_began, snapshot, steps_saved, words
-from tests.workdir.test_metrics_log import events_of
+from tests.support.events import events_of
+from tests.support.files import snapshot
+from tests.support.processes import MAIN, lines_written, record, run, saving_began, steps_saved, words
 
 # The command, and then a note of whether TensorFlow came along.
 WITNESS = """

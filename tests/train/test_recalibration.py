@@ -20,16 +20,17 @@ from resnet_alexnet.train import augment, inputs, recalibration, steps
 from resnet_alexnet.workdir.config import load_config
 from tests.support import tiny
 from tests.support.guests import write_lenet
+from tests.support.networks import create_network
 from tests.support.photo_sets import create_source, damage, write_folder
-from tests.support.runs import random_network, write_run
-from tests.train.test_steps import assert_trees_close
+from tests.support.runs import write_run
+from tests.support.trees import assert_trees_close
 
 COUNT, BATCH = 44, 16  # two whole batches, and 12 images on 4 of 8 devices
 
 
 @pytest.fixture(scope="module")
 def network():
-    return random_network("cifar_resnet8", 8, 1, bn_group=4, bn_unbiased_variance=True)
+    return create_network(size=8, channels=1, bn_group=4, bn_unbiased_variance=True)
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +106,20 @@ def test_eight_devices_give_the_statistics_of_one_augmented_or_not(network, sour
 
 def test_a_network_without_batch_normalization_is_refused(source):
     with pytest.raises(InputError, match="alexnet_cifar has no batch normalization"):
-        run(random_network("alexnet_cifar", 8, 1), source)
+        run(create_network("alexnet_cifar", size=8, channels=1), source)
 
 
 def test_plain_flax_batch_normalization_is_refused(source, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", list(sys.path))
     with pytest.raises(InputError, match="cannot be recalibrated: it has no bn_group, bn_momentum, bn_unbiased_varian"):
-        run(random_network(write_lenet(tmp_path), 8, 1), source)
+        run(create_network(write_lenet(tmp_path), size=8, channels=1), source)
 
 
 @pytest.mark.parametrize("batch_size", [16, 18])
 def test_unreadable_photographs_are_named_and_limited_in_whole_batches_and_the_last(tmp_path, batch_size):
     """Of 36 photographs all in whole batches, or the last four in one of their own."""
     folder = write_folder(tmp_path)
-    network, source = random_network("cifar_resnet8", 24, 3), create_source(folder)
+    network, source = create_network(size=24), create_source(folder)
     last = source.where(int(epoch_order(len(source), seed=0, epoch=0)[-1]))
     damage(folder, str(Path(last).relative_to(folder / "train")))
     lines = []

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from resnet_alexnet import losses, metrics, models, parallel
-from resnet_alexnet.models.layers import Convolution, Dropout, Linear, he_normal
+from resnet_alexnet.models.layers import Convolution, Linear, he_normal
 from resnet_alexnet.models.normalization import BatchNorm
 from resnet_alexnet.optim.sgd import sgd
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
@@ -19,37 +19,10 @@ from resnet_alexnet.train import augment, steps
 from resnet_alexnet.train.experiment import create_experiment, resident_data
 from resnet_alexnet.train.state import NEVER, create_state
 from tests.support import tiny
+from tests.support.toy_nets import DropoutNet
+from tests.support.trees import assert_trees_close, assert_trees_equal
 
 ONE, EIGHT = 1, 8
-
-
-def assert_trees_close(a, b, *, rtol):
-    for (path, x), (_, y) in zip(
-        jax.tree_util.tree_leaves_with_path(a), jax.tree_util.tree_leaves_with_path(b), strict=True
-    ):
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        scale = np.abs(x).max() + 1e-12
-        assert np.abs(x - y).max() <= rtol * scale, jax.tree_util.keystr(path)
-
-
-def assert_trees_equal(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
-
-
-class DropoutNet(nnx.Module):
-    """A convolution and two dropout layers: small, and random in training."""
-
-    def __init__(self, key):
-        keys = jax.random.split(key, 2)
-        self.conv = Convolution(1, 8, 3, padding=(1, 1), kernel_init=he_normal(), key=keys[0])
-        self.dropout1 = Dropout(0.5, index=1)
-        self.dropout2 = Dropout(0.5, index=2)
-        self.fc = Linear(8, 10, kernel_init=he_normal(), bias_init=jax.nn.initializers.zeros, key=keys[1])
-
-    def __call__(self, image, *, train=False, rngs=None):
-        keys = rngs if train else None
-        x = self.dropout1(jax.nn.relu(self.conv(image)), keys=keys)
-        return self.fc(self.dropout2(jnp.mean(x, (1, 2)), keys=keys))
 
 
 class EvaluationModeNorm(nnx.Module):

@@ -20,7 +20,8 @@ from resnet_alexnet.workdir.checkpoint import (
     from_leaves,
     to_leaves,
 )
-from tests.support.processes import snapshot
+from tests.support.files import snapshot
+from tests.support.trees import assert_same_leaves
 
 RECORD = {"config": {"batch_size": 16, "classes": ["a", "b"]}, "preprocessing": {"mean": [0.1, 33.3]}}
 DTYPES = ("float32", "bfloat16", "float16", "int32", "uint32", "int8", "uint8", "bool")
@@ -45,11 +46,7 @@ def names(folder: Path) -> list[str]:
 
 
 def assert_same(state: TrainState, expected: TrainState) -> None:
-    ours, theirs = (
-        {name: (leaf.dtype, leaf.shape, leaf.tobytes()) for name, leaf in to_leaves(each).items()}
-        for each in (state, expected)
-    )
-    assert ours == theirs
+    assert_same_leaves(to_leaves(state), to_leaves(expected))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from resnet_alexnet.workdir import folder
 from resnet_alexnet.workdir.config import flatten, from_json, to_json
 from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE, check_workdir, create_workdir, environment
 from tests.support import tiny
-from tests.support.processes import snapshot
+from tests.support.files import snapshot
 
 # How a run reads its data, not which data.
 OF_THE_MACHINE = [f"dataset.{name}" for name in ("data_dir", "on_device", "in_memory", "workers", "max_unreadable")]

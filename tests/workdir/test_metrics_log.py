@@ -2,23 +2,13 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir.metrics_log import MetricsLog, cut_back, read_metrics
-
-
-def events_of(workdir: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads from the run: tag -> (step, value) pairs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # tensorboard's own imports
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    events = EventAccumulator(str(workdir / "events"))
-    events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+from tests.support.events import events_of
 
 
 def record_run(workdir: Path, steps: range, *, start_step: int = 0, finish: bool = False) -> None:

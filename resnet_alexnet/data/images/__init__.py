@@ -1,1 +1,1 @@
-"""Encoded photographs: decoding, resizing and cropping."""
+"""Decoding, resizing and cropping of photographs."""

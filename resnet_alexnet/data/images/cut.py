@@ -1,4 +1,4 @@
-"""The views of encoded photographs, of which no more rows are decoded than the view shows, where that can be told."""
+"""Crops of encoded photographs. If possible, only the rows down to the end of the crop are decoded."""
 
 import re
 from collections.abc import Callable
@@ -9,30 +9,30 @@ import simplejpeg
 from resnet_alexnet.data.images.decode import COLORSPACES, Header, Pixels, decode, read_header
 from resnet_alexnet.data.images.geometry import RandomResizedCrop
 
-Crop = Callable[..., np.ndarray]  # of an image and a random generator, which is None for testing: data/geometry.py
+Crop = Callable[..., np.ndarray]  # (image, random generator or None for test crops) -> crop; see geometry.py
 
-_BELOW = 4  # rows that are decoded below the last one asked for: smoothing color looks at the row below, of up to 4
-_HEIGHT = 5  # where the height stands in a frame header, bytes; it has two
-_UNWRITTEN = 77  # any value; a last row that has it throughout is only decoded once more
-# libjpeg's one complaint of a JPEG that is cut and has no other flaw down to the cut: what follows it up to the end.
+_BELOW = 4  # extra rows to decode below the crop: chroma upsampling reads the next row, which covers up to 4
+_HEIGHT = 5  # offset of the height in a frame header, in bytes; the height is two bytes long
+_UNWRITTEN = 77  # arbitrary marker; a real last row of this value only costs a second, full decoding
+# libjpeg's only warning for a JPEG that is cut and has no other flaw above the cut: the data left up to the end.
 _REST = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
 
 
 def decode_crop(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels:
-    """The view of an encoded photograph: `view(decode(data, channels=channels), rng)` to the bit, but sooner.
+    """Returns exactly `crop(decode(data, channels=channels), rng)`, but faster.
 
-    Where a view is a window of the photograph, it is drawn from the size in the headers, and the rows below it are not
-    decoded. This changes no pixel and no draw, nor which photographs are unreadable: see `decode_rows`.
+    If the crop is a window of the photograph, the window is drawn from the size in the headers, and the rows below it
+    are not decoded. Pixels, random draws, and which photographs are unreadable stay the same: see `decode_rows`.
 
     Raises:
-        UnreadableImageError: see `decode` and the views.
+        UnreadableImageError: see `decode` and the crops.
     """
     seen = _decode_window(data, crop, rng, channels=channels)
     return crop(decode(data, channels=channels), rng) if seen is None else seen
 
 
 def _decode_window(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels | None:
-    """The view where it can be had from some rows alone; else None, and nothing drawn."""
+    """Returns the crop if decoding its rows is enough. Else returns None and leaves `rng` unchanged."""
     if not isinstance(crop, RandomResizedCrop) or rng is None:
         return None
     header = read_header(data)
@@ -48,26 +48,26 @@ def _decode_window(data: bytes, crop: Crop, rng: np.random.Generator | None, *, 
 
 
 def can_be_cut(header: Header, *, channels: int) -> bool:
-    """Whether a JPEG's upper rows can be decoded alone, and so that damage to them shows.
+    """Whether a JPEG's upper rows can be decoded alone without hiding damage to them.
 
-    libjpeg tells of its first complaint only. In a progressive JPEG that would be what is left of the first scan, and
-    with restart markers what is left up to the next of them: both would hide the others. Color as gray is left to
-    `decode`, because Pillow, which takes the damaged ones, has other grays than libjpeg.
+    libjpeg only reports its first warning. In a progressive JPEG this would be the rest of the first scan, and with
+    restart markers the rest up to the next marker, so that later warnings would be hidden. Decoding color as gray is
+    left to `decode`: Pillow, which decodes the damaged files, converts to other gray values than libjpeg.
     """
     return header.sequential and header.upright and channels in (3, header.components)
 
 
 def decode_rows(data: bytes, header: Header, rows: int, *, channels: int) -> Pixels | None:
-    """At least the first `rows` rows that `decode` gives of a JPEG that can be cut; None where only it knows them.
+    """Decodes at least the first `rows` rows of a JPEG for which `can_be_cut` holds. None: use `decode` instead.
 
-    A smaller height is written into a copy of the file, and libjpeg decodes this with every check, reading on to the
-    end of the image. It complains of the data that is left, as it must. This is accepted where it comes first, names
-    the end of the image, and the last row has been written. So whatever flaw libjpeg sees down to the cut gives None,
-    and so does what makes a JPEG unreadable anywhere: a file that is cut off, or a marker where none may be. Two kinds
-    of damage remain that `decode` may notice, but forgives, with the same rows:
+    A smaller height is written into a copy of the file. libjpeg decodes it in strict mode, reads to the end of the
+    image, and warns about the data left over. This warning is accepted if it is the first one, refers to the end of
+    the image, and the last row has been written. Any flaw that libjpeg sees above the cut therefore gives None. So
+    does anything that makes a JPEG unreadable: a truncated file, or a misplaced marker. Two kinds of damage stay
+    unnoticed. `decode` may notice them, but forgives them and returns the same rows:
 
-    - below the cut: bits that are wrong, or an end of the image that comes too early;
-    - above it, where the data can still be read, as other pixels, but gets out of step with the rows.
+    - below the cut: wrong bits, or an image that ends too early;
+    - above the cut: data that can still be decoded, to wrong pixels, but is out of step with the rows.
     """
     if rows + _BELOW >= header.height:
         return None

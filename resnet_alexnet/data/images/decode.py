@@ -1,4 +1,4 @@
-"""From an encoded photograph to pixels. JPEG by libjpeg-turbo, everything else and every odd JPEG by Pillow."""
+"""Decodes photographs: plain JPEGs with libjpeg-turbo, unusual JPEGs and all other formats with Pillow."""
 
 import io
 import re
@@ -13,15 +13,15 @@ from PIL import Image, ImageOps
 
 Pixels = UInt8[np.ndarray, "height width channels"]
 
-MAX_PIXELS = 89_478_485  # an image of more is taken for a decompression bomb; where Pillow begins to warn
+MAX_PIXELS = 89_478_485  # a larger image is treated as a decompression bomb; Pillow warns from this size on
 _JPEG = b"\xff\xd8\xff"
-_PLAIN_PPM = re.compile(rb"P6\n([1-9]\d{0,8}) ([1-9]\d{0,8})\n255\n")  # as raw sets have it; width, height
-# Markers of JPEG segments: what cameras add, frame headers, restart markers announced, compressed data following.
+_PLAIN_PPM = re.compile(rb"P6\n([1-9]\d{0,8}) ([1-9]\d{0,8})\n255\n")  # header of images in raw sets; width, height
+# Markers of JPEG segments: EXIF, frame headers, restart interval, start of the compressed data.
 _APP1, _FRAMES, _RESTARTS, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDD, 0xDA
-_SEQUENTIAL = (0xC0, 0xC1)  # of the frame headers: Huffman-coded row by row, not progressive, lossless or arithmetic
+_SEQUENTIAL = (0xC0, 0xC1)  # frame headers: Huffman-coded row by row, not progressive, lossless or arithmetic
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
-# How pixels of each other orientation are turned upright.
+# Turns the pixels of each other orientation upright.
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -31,24 +31,24 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels.transpose(1, 0, 2)[::-1],
 }
-_MODES = {1: "L", 3: "RGB"}  # Pillow's names, by channels
-COLORSPACES = {1: "GRAY", 3: "RGB"}  # simplejpeg's
+_MODES = {1: "L", 3: "RGB"}  # Pillow's names, by number of channels
+COLORSPACES = {1: "GRAY", 3: "RGB"}  # simplejpeg's names, by number of channels
 
 
 class UnreadableImageError(ValueError):
-    """An image that cannot be decoded; the message is the reason in a few words, without the file's name."""
+    """An image that cannot be decoded. The message is a short reason, without the file's name."""
 
 
 class Header(NamedTuple):
-    """What the headers of an RGB or gray JPEG tell.
+    """The header fields of an RGB or gray JPEG.
 
     Attributes:
-        height: rows of pixels, as they are stored.
-        width: columns of pixels, as they are stored.
-        components: 3, or 1 for a gray one.
-        orientation: EXIF's; 1 is upright.
-        sequential: whether one stream without restart markers codes its rows from the first to the last.
-        frame: where in the file the frame header begins, bytes.
+        height: rows of pixels, as stored.
+        width: columns of pixels, as stored.
+        components: 3 for color, 1 for gray.
+        orientation: EXIF orientation; 1 is upright.
+        sequential: whether the rows are coded in order, in one stream without restart markers.
+        frame: offset of the frame header in the file, in bytes.
     """
 
     height: int
@@ -60,23 +60,24 @@ class Header(NamedTuple):
 
     @property
     def upright(self) -> bool:
-        """Whether the pixels are stored as they are shown; an orientation that EXIF does not know is none."""
+        """Whether the pixels are stored upright. Orientations that EXIF does not define count as upright."""
         return self.orientation not in _UPRIGHT
 
 
 def decode(data: bytes, *, channels: int = 3) -> Pixels:
-    """Decodes an image of any usual format, told from its first bytes and not from its name.
+    """Decodes an image of any common format, detected from its first bytes.
 
-    It is turned upright as its EXIF orientation says. Gray, palette and CMYK become RGB (or RGB becomes gray), 16 bits
-    become the upper 8, transparent pixels lie on white, and of an animation the first frame is taken. Of binary
-    PPM, as raw sets have it, the pixels are a read-only view of `data`.
+    The image is turned upright by its EXIF orientation. Gray, palette and CMYK become RGB (or RGB becomes gray). Of 16
+    bits the upper 8 are kept, transparent pixels are put on white, and of an animation the first frame is used. For
+    binary PPM, the format of raw sets, the result is a read-only array that shares the memory of `data`.
 
     Args:
         data: the file's bytes.
         channels: 3 for RGB, 1 for gray.
 
     Raises:
-        UnreadableImageError: empty, damaged, cut off, of an unknown format, or of more than MAX_PIXELS pixels.
+        UnreadableImageError: the data is empty, damaged, truncated, of an unknown format, or an image of more than
+            MAX_PIXELS pixels.
     """
     if not data:
         raise UnreadableImageError("the file is empty")
@@ -85,12 +86,12 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
 
 
 def ignore_pillows_warnings() -> None:
-    """Keeps what Pillow warns of odd files off a worker's terminal; what matters is raised, with the file's name."""
+    """Hides Pillow's warnings about unusual files in a worker. Real problems are raised, with the file's name."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether these are the bytes of an upright RGB or gray JPEG, by its headers alone."""
+    """Whether the headers in `data` are those of an upright RGB or gray JPEG."""
     header = read_header(data)
     return header is not None and header.upright
 
@@ -102,15 +103,13 @@ def is_gray_jpeg(data: bytes) -> bool:
 
 
 def read_header(data: bytes) -> Header | None:
-    """What the headers of an RGB or gray JPEG tell, None of any other file or where they are not whole.
-
-    A look at its segments, up to the compressed data.
+    """Parses the headers of an RGB or gray JPEG, up to the compressed data. None for other or incomplete files.
 
     Raises:
-        UnreadableImageError: it is too large.
+        UnreadableImageError: the image has more than MAX_PIXELS pixels.
 
-    Source: ITU-T T.81, annex B: a segment is FF, marker, and length in two bytes with these; in a frame header
-        precision, height, width and number of components follow.
+    Source: ITU-T T.81, annex B. A segment is FF, marker, and length in two bytes, which includes these two. A frame
+        header continues with precision, height, width and number of components.
     """
     if not data.startswith(_JPEG):
         return None
@@ -135,17 +134,17 @@ def read_header(data: bytes) -> Header | None:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation that an EXIF segment tells, 1 where it is upright, unknown or unreadable."""
+    """Returns the orientation in an EXIF segment, or 1 (upright) if it is missing or unreadable."""
     try:
         tags = Image.Exif()
         tags.load(exif)
         return tags.get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF raises errors of many types, and is no reason to refuse the pixels
+    except Exception:  # damaged EXIF raises errors of many types; the pixels are still usable
         return 1
 
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
-    """The pixels of an RGB or gray JPEG without flaws, as libjpeg's default settings give them; None for any other."""
+    """Decodes an RGB or gray JPEG without flaws, with libjpeg's default settings. None for any other file."""
     header = read_header(data)
     if header is None:
         return None
@@ -157,7 +156,7 @@ def _decode_plain_jpeg(data: bytes, channels: int) -> Pixels | None:
 
 
 def _view_plain_ppm(data: bytes, channels: int) -> Pixels | None:
-    """The pixels of a whole binary PPM of 8 bits a channel without comments; None for any other file, and for gray."""
+    """Returns the pixels of a complete binary PPM with 8 bits per channel and no comments; None for anything else."""
     header = _PLAIN_PPM.match(data)
     if header is None or channels != 3:
         return None
@@ -179,13 +178,13 @@ def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
     except UnreadableImageError:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImageError("it is no image of a known format") from None
+        raise UnreadableImageError("it is not an image of a known format") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
         raise UnreadableImageError(str(error) or type(error).__name__) from None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel: the upper ones of 16, where Pillow's own conversion would cut at 255."""
+    """Converts 16 bits per channel to the upper 8. Pillow's own conversion would clip at 255."""
     if not image.mode.startswith("I"):
         return image
     upper = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65_535) >> 8).astype(np.uint8))
@@ -194,7 +193,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image on a white ground, where parts of it are transparent."""
+    """Puts an image with transparent parts on a white background."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")
@@ -203,4 +202,4 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+        raise UnreadableImageError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")

@@ -1,6 +1,6 @@
-"""The geometry of the views that a network sees of a photograph: resized, then cropped. On the host, in uint8.
+"""Resizing and cropping of photographs, on the host, in uint8.
 
-A view is a function of an image and a random generator, which the view for testing leaves alone.
+A crop is a function of an image and a random generator. Test crops do not use the generator.
 """
 
 import dataclasses
@@ -19,13 +19,20 @@ _ANTIALIASED = {
     "bicubic_antialiased": Image.Resampling.BICUBIC,
 }
 MAX_ASPECT = 100
-_TRIES = 10  # of a random-resized crop, as in Szegedy et al.'s and torchvision's code
+_TRIES = 10  # draws of a random-resized crop before the fallback, as in torchvision
 
 Pixels = UInt8[np.ndarray, "height width channels"]
 
 
 class Window(NamedTuple):
-    """A part of a photograph: its first row and column, and how many of each, pixels."""
+    """A rectangle of a photograph, in pixels.
+
+    Attributes:
+        y: first row.
+        x: first column.
+        height: number of rows.
+        width: number of columns.
+    """
 
     y: int
     x: int
@@ -34,20 +41,20 @@ class Window(NamedTuple):
 
     @property
     def bottom(self) -> int:
-        """The row below its last one."""
+        """The first row below the window."""
         return self.y + self.height
 
     def of(self, image: Pixels) -> Pixels:
-        """These pixels of an image, which may end at `bottom`."""
+        """Returns the window's pixels. The image may end at `bottom`."""
         return image[self.y : self.bottom, self.x : self.x + self.width]
 
 
 def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinear") -> Pixels:
     """Resizes to (height, width) pixels.
 
-    "bilinear" and "bicubic" look at 2x2 and 4x4 pixels however much they shrink, as OpenCV in Caffe did; "area" takes
-    the mean of all pixels that fall into one when it shrinks. The antialiased ones are Pillow's, whose window grows as
-    it shrinks: torchvision's and timm's weights were trained on those.
+    "bilinear" and "bicubic" always use 2x2 and 4x4 source pixels, as OpenCV in Caffe did. "area" averages all source
+    pixels that fall into one target pixel when shrinking. The antialiased modes are Pillow's, whose window grows with
+    the reduction. The weights of torchvision and timm were trained with these.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -55,7 +62,7 @@ def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinea
         picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
         resized = np.asarray(picture.resize((width, height), _ANTIALIASED[interpolation]))
         return resized.reshape(height, width, image.shape[2])
-    import cv2  # here, because it writes into the environment when it is imported
+    import cv2  # here, because importing it writes environment variables
 
     flags = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
     resized = cv2.resize(image, (width, height), interpolation=flags[interpolation])
@@ -63,17 +70,17 @@ def resize(image: Pixels, height: int, width: int, interpolation: str = "bilinea
 
 
 def resize_with_one_thread() -> None:
-    """Lets each resizing of this process use one thread, where many are under way anyhow."""
+    """Makes each resize in this process use one thread, for callers that run many in parallel."""
     import cv2
 
     cv2.setNumThreads(1)
 
 
 def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear") -> Pixels:
-    """Resizes so that the shorter side has `size` pixels; the longer side keeps the proportion, rounded down.
+    """Resizes the shorter side to `size` pixels and the longer side in proportion, rounded down.
 
     Raises:
-        UnreadableImageError: one side is MAX_ASPECT times the other or more: a line of pixels, which would fill memory.
+        UnreadableImageError: one side is at least MAX_ASPECT times the other; the result could fill the memory.
     """
     height, width = image.shape[:2]
     check_aspect(height, width)
@@ -82,13 +89,15 @@ def resize_shorter_side(image: Pixels, size: int, interpolation: str = "bilinear
 
 
 def check_aspect(height: int, width: int) -> None:
-    """Raises UnreadableImageError where one side is MAX_ASPECT times the other or more."""
+    """Raises UnreadableImageError if one side is at least MAX_ASPECT times the other."""
     if max(height, width) >= MAX_ASPECT * min(height, width):
-        raise UnreadableImageError(f"of its {width} x {height} pixels one side is {MAX_ASPECT} times the other or more")
+        raise UnreadableImageError(
+            f"it has {width} x {height} pixels; one side is {MAX_ASPECT} times the other or more"
+        )
 
 
 def center_crop(image: Pixels, height: int, width: int) -> Pixels:
-    """The central (height, width) pixels. Half an odd margin is rounded to even, as torchvision and timm do."""
+    """Crops the central (height, width) pixels. Half an odd margin is rounded to even, as torchvision and timm do."""
     y, x = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
     return Window(y, x, height, width).of(image)
 
@@ -96,7 +105,10 @@ def center_crop(image: Pixels, height: int, width: int) -> Pixels:
 def resize_center_crop(
     image: Pixels, rng: np.random.Generator | None, *, size: int, shorter_side: int, interpolation: str
 ) -> Pixels:
-    """The view for testing with one crop: the center of the resized photograph. Source: [K12] section 2."""
+    """Crops the center of the resized photograph. `rng` is not used.
+
+    Source: [K12] section 2.
+    """
     return center_crop(resize_shorter_side(image, shorter_side, interpolation), size, size)
 
 
@@ -109,17 +121,17 @@ def resize_random_crop(
     central_square: bool,
     interpolation: str,
 ) -> Pixels:
-    """A random crop of the photograph whose shorter side has been resized to a random number of pixels.
+    """Resizes the shorter side to a random length, then crops at a random position.
 
     Args:
         image: the photograph.
         rng: draws the shorter side, then the crop's row and column.
-        size: side of the crop, pixels.
-        scale: least and greatest shorter side, pixels.
-        central_square: crop from the central square only, not from the whole width.
+        size: side of the crop, in pixels.
+        scale: minimum and maximum of the shorter side, in pixels.
+        central_square: crop from the central square only, not from the whole image.
         interpolation: one of INTERPOLATIONS.
 
-    Source: [H15] section 3.4, shorter side in [256, 480]; [K12] sections 2 and 4.1, the central square of 256.
+    Source: [H15] section 3.4 (shorter side in [256, 480]); [K12] sections 2 and 4.1 (the central square of 256).
     """
     shorter_side = int(rng.integers(scale[0], scale[1] + 1))
     image = resize_shorter_side(image, shorter_side, interpolation)
@@ -131,18 +143,18 @@ def resize_random_crop(
 
 @dataclasses.dataclass(frozen=True)
 class RandomResizedCrop:
-    """The view that is a crop of random area and aspect ratio, resized to a square.
+    """A crop of random area and aspect ratio, resized to a square.
 
-    Where it lies depends on the photograph's size alone, so that it can be drawn before the photograph is decoded.
+    Its position depends only on the photograph's size, so that it can be drawn before the photograph is decoded.
 
     Attributes:
-        size: side of the result, pixels.
-        area: least and greatest area of the crop, fractions of the photograph.
-        aspect: least and greatest width over height, drawn uniformly in its logarithm.
+        size: side of the result, in pixels.
+        area: minimum and maximum area of the crop, as fractions of the photograph.
+        aspect: minimum and maximum width / height, whose logarithm is drawn uniformly.
         interpolation: one of INTERPOLATIONS.
 
-    Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6, with torchvision's aspect in logarithm and
-    its fallback, the largest central crop whose aspect is allowed.
+    Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6. As in torchvision, the aspect ratio is
+        drawn in its logarithm, and the fallback is the largest central crop whose aspect ratio is allowed.
     """
 
     size: int
@@ -151,14 +163,14 @@ class RandomResizedCrop:
     interpolation: str
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """The view of a decoded photograph."""
+        """Crops and resizes a decoded photograph."""
         return self.finish(self.window(image.shape[0], image.shape[1], rng).of(image))
 
     def window(self, height: int, width: int, rng: np.random.Generator) -> Window:
         """Draws area, aspect, row and column of the crop of a photograph of (height, width) pixels.
 
         Raises:
-            UnreadableImageError: a sliver, as for `resize_shorter_side`.
+            UnreadableImageError: one side is at least MAX_ASPECT times the other.
         """
         check_aspect(height, width)
         for _ in range(_TRIES):
@@ -173,10 +185,10 @@ class RandomResizedCrop:
         return Window((height - h) // 2, (width - w) // 2, h, w)
 
     def finish(self, crop: Pixels) -> Pixels:
-        """Resizes the pixels of the window."""
+        """Resizes the window's pixels to the crop's size."""
         return resize(crop, self.size, self.size, self.interpolation)
 
 
 def whole_image(image: Pixels, rng: np.random.Generator | None) -> Pixels:
-    """The image as it is, for sets whose images all have the network's size."""
+    """Returns the image unchanged, for sets whose images all have the network's input size. `rng` is not used."""
     return image

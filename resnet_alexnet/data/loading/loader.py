@@ -1,7 +1,7 @@
-"""The loader: batches as a function of the step number alone.
+"""The loader: batches as a pure function of the step number.
 
-Nothing here remembers where it is. The order of an epoch is a function of (seed, epoch), a batch a function of (seed,
-step), so a run that is stopped and resumed, streamed or resident, on one host or many, sees the same examples.
+The loader has no state. The order of an epoch is a function of (seed, epoch), a batch is a function of (seed, step).
+So a run sees the same examples whether or not it is interrupted, streamed or resident, on one host or many.
 """
 
 import contextlib
@@ -25,37 +25,37 @@ Chunk = dict[str, np.ndarray]
 Item = TypeVar("Item", covariant=True)
 
 
-# Kept: the current epoch and the one that prefetching threads may have begun.
+# Two entries: the current epoch, and the next one, which prefetching threads may have begun.
 @functools.lru_cache(maxsize=2)
 def epoch_order(num_examples: int, *, seed: int, epoch: int) -> Int64[np.ndarray, "num_examples"]:
-    """The order in which epoch number `epoch` (from 0) visits the examples: a read-only permutation.
+    """Returns the order of the examples in epoch `epoch` (from 0), a read-only permutation.
 
     Raises:
-        InputError: a negative seed.
+        InputError: the seed is negative.
     """
     if seed < 0:
-        raise InputError(f"seed={seed}: allowed are 0 and above")
+        raise InputError(f"seed={seed} (allowed: 0 and above)")
     order = np.random.default_rng([seed, epoch]).permutation(num_examples)
-    order.flags.writeable = False  # it is shared by everyone who asks for this epoch
+    order.flags.writeable = False  # all callers share it
     return order
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Whole batches in one epoch. The remainder of an epoch, different examples each time, is dropped in training.
+    """Returns the number of full batches per epoch. Training drops the remainder, other examples in each epoch.
 
     Raises:
-        InputError: batch_size is below 1, or more than the number of examples.
+        InputError: batch_size is below 1 or above the number of examples.
     """
     _check_batch_size(batch_size)
     if num_examples < batch_size:
         raise InputError(
-            f"batch_size={batch_size} is more than the {num_examples} training examples; lower it, or use more data"
+            f"batch_size={batch_size} is more than the {num_examples} training examples: lower it, or use more data"
         )
     return num_examples // batch_size
 
 
 def batch_indices(step: int, num_examples: int, *, batch_size: int, seed: int) -> Int64[np.ndarray, "batch_size"]:
-    """The examples of the global batch at `step` (from 0), read-only.
+    """Returns the indices of the examples in the global batch at `step` (from 0), read-only.
 
     Raises:
         InputError: see `steps_per_epoch` and `epoch_order`.
@@ -66,23 +66,23 @@ def batch_indices(step: int, num_examples: int, *, batch_size: int, seed: int) -
 
 
 def chunk_length(*, num_steps: int, steps_per_call: int, boundaries: Sequence[int]) -> int:
-    """Steps in one chunk: the largest common divisor of `num_steps` and all `boundaries` up to `steps_per_call`.
+    """Returns the steps per chunk: the largest common divisor of `num_steps` and `boundaries` up to `steps_per_call`.
 
-    One length for the whole run, so that the step is compiled once and every boundary is a chunk's end.
+    The length is the same for the whole run, so that the step is compiled once. Every boundary ends a chunk.
 
     Args:
         num_steps: steps in the run.
-        steps_per_call: the most steps that one call may take.
-        boundaries: periods in steps at which a chunk must end (logging, evaluation, saving); 0 is never.
+        steps_per_call: maximum number of steps per call.
+        boundaries: periods, in steps, at which a chunk must end (logging, evaluation, saving); 0 is never.
 
     Raises:
-        InputError: steps_per_call below 1, or a negative period.
+        InputError: steps_per_call is below 1, or a period is negative.
     """
     if steps_per_call < 1:
-        raise InputError(f"steps_per_call={steps_per_call}: allowed are 1 and above")
+        raise InputError(f"steps_per_call={steps_per_call} (allowed: 1 and above)")
     for boundary in boundaries:
         if boundary < 0:
-            raise InputError(f"a period of {boundary} steps: allowed are 0 (never) and above")
+            raise InputError(f"a period of {boundary} steps (allowed: 0, for never, and above)")
     period = math.gcd(num_steps, *boundaries)
     return max(length for length in range(1, steps_per_call + 1) if period % length == 0)
 
@@ -103,10 +103,10 @@ def train_chunks(
     max_unreadable: int = 0,
     report: Callable[[str], None] = print,
 ) -> Generator[tuple[int, Chunk], None, None]:
-    """Yields (next_step, chunk): the batches of the steps from `start_step` to `num_steps`, some steps at a time.
+    """Yields (next_step, chunk): the batches of the steps from `start_step` to `num_steps`, in chunks of some steps.
 
-    All chunks have `chunk_length` steps and end at its multiples; only the first of a run that is resumed in between is
-    shorter. Close the generator (or let it go) to end the prefetching threads.
+    All chunks have `chunk_length` steps and end at multiples of it. Only the first chunk of a resumed run may be
+    shorter. Close the generator to end the prefetching threads.
 
     Args:
         source: the training set.
@@ -114,30 +114,30 @@ def train_chunks(
         seed: seed of the order.
         start_step: steps already done.
         num_steps: steps in the whole run.
-        steps_per_call: the most steps in a chunk.
-        boundaries: periods in steps at which a chunk must end; 0 is never.
+        steps_per_call: maximum number of steps per chunk.
+        boundaries: periods, in steps, at which a chunk must end; 0 is never.
         rows: this process's rows of the global batch.
-        resident: give indices only, for data that is on the device.
-        prefetch: chunks read ahead, each by a thread of its own; 0 reads when asked. Of photographs, at least one a core
-            is read ahead. Unused when resident.
-        workers: processes that read photographs ahead instead of threads; see `workers.count_workers`. For other
-            sources, whose images only have to be copied, none are started.
-        max_unreadable: training photographs that may turn out to be unreadable; see `PhotoSource.gather`.
-        report: called with a line for each of them.
+        resident: yield only indices, for data that is on the device.
+        prefetch: chunks to read ahead, one thread each; 0 reads on demand. For photographs at least one chunk per core
+            is read ahead. Not used if `resident`.
+        workers: processes that read photographs ahead, instead of threads; see `workers.count_workers`. Other sources
+            only copy images and start no processes.
+        max_unreadable: maximum number of unreadable training photographs to replace; see `PhotoSource.gather`.
+        report: called with one line for each replaced photograph.
 
     Yields:
-        next_step: steps done once this chunk is.
-        chunk: arrays of leading shape (steps, local_batch): `index` Int32 when resident, else `image` UInt8 (...,
+        next_step: number of steps done after this chunk.
+        chunk: arrays of leading shape (steps, local_batch): `index` Int32 if resident, else `image` UInt8 (...,
             height, width, channels) and `label` Int32.
 
     Raises:
-        InputError: a batch larger than the data, a negative seed, or steps out of range; at the call, not at the first
-            chunk.
+        InputError: the batch is larger than the data, the seed is negative, or steps are out of range. Raised by the
+            call, not by the first chunk.
     """
     if not 0 <= start_step <= num_steps:
-        raise InputError(f"start_step={start_step}: allowed are 0 to num_steps={num_steps}")
+        raise InputError(f"start_step={start_step} (allowed: 0 to num_steps={num_steps})")
     if prefetch < 0:
-        raise InputError(f"prefetch={prefetch}: allowed are 0 (read when asked) and above")
+        raise InputError(f"prefetch={prefetch} (allowed: 0, for reading on demand, and above)")
     batch_indices(start_step, len(source), batch_size=batch_size, seed=seed)  # for its checks
     chunks = _Chunks(
         source=source,
@@ -157,9 +157,9 @@ def train_chunks(
 
 
 def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> Generator[Chunk, None, None]:
-    """Yields every example once, in order; the last batch is filled up with zeros to the full size.
+    """Yields every example once, in order. The last batch is padded with zeros to the full size.
 
-    Photographs are decoded by one thread a core, up to eight, a batch each.
+    Photographs are decoded by one thread per core, at most eight. Each thread decodes a batch.
 
     Args:
         source: the data to evaluate on.
@@ -168,10 +168,10 @@ def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> 
 
     Yields:
         `image` UInt8 (local_batch, height, width, channels), `label` Int32 (local_batch,) and `mask` Bool
-        (local_batch,), False where a row is filling.
+        (local_batch,), which is False for padding.
 
     Raises:
-        InputError: batch_size is below 1; at the call.
+        InputError: batch_size is below 1. Raised by the call.
     """
     _check_batch_size(batch_size)
     batches = _EvalBatches(source, batch_size, rows)
@@ -180,7 +180,7 @@ def eval_batches(source: Source, *, batch_size: int, rows: slice = ALL_ROWS) -> 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Chunks:
-    """The chunks of a run by number: random access and picklable, so that threads or processes can read ahead."""
+    """The chunks of a run, with random access and picklable, so that threads or processes can read ahead."""
 
     source: Source
     batch_size: int
@@ -196,7 +196,7 @@ class _Chunks:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays of the largest chunk that is not resident: image, label, unreadable."""
+        """Size of the largest chunk of a run that is not resident, in bytes: image, label, unreadable."""
         num_rows = len(range(*self.rows.indices(self.batch_size)))
         return self.length * num_rows * (math.prod(self.source.image_shape) + 4 + 4)
 
@@ -209,7 +209,7 @@ class _Chunks:
         return next_step, {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
 
     def _batch(self, step: int) -> Chunk:
-        """This process's rows of the batch at `step`."""
+        """Returns this process's rows of the batch at `step`."""
         num_examples = len(self.source)
         indices = batch_indices(step, num_examples, batch_size=self.batch_size, seed=self.seed)[self.rows]
         if self.resident:
@@ -219,7 +219,7 @@ class _Chunks:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _EvalBatches:
-    """The batches of an evaluation by number."""
+    """The batches of an evaluation, with random access."""
 
     source: Source
     batch_size: int
@@ -229,7 +229,7 @@ class _EvalBatches:
         return -(-len(self.source) // self.batch_size)
 
     def __getitem__(self, number: int) -> Chunk:
-        """The examples of a batch, zeros where it reaches past the end."""
+        """Returns a batch, padded with zeros past the end of the data."""
         first = number * self.batch_size
         indices = np.arange(first, first + self.batch_size)[self.rows]
         mask = indices < len(self.source)
@@ -247,12 +247,12 @@ class _ByNumber(Protocol[Item]):
 
 
 def _read_ahead(items: _ByNumber[Item], threads: int) -> Generator[Item, None, None]:
-    """The items in turn, the next `threads` being read meanwhile by as many of Grain's threads."""
+    """Yields the items in order. Up to `threads` of Grain's threads read as many items ahead; 0 reads on demand."""
     if not threads:
         for number in range(len(items)):
             yield items[number]
         return
-    import grain  # here, because it takes seconds to import and brings jax with it; resident data needs neither
+    import grain  # here: importing it takes seconds and imports jax; resident data needs neither
 
     resize_with_one_thread()  # the threads are the parallelism
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
@@ -262,4 +262,4 @@ def _read_ahead(items: _ByNumber[Item], threads: int) -> Generator[Item, None, N
 
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
-        raise InputError(f"batch_size={batch_size}: allowed are 1 and above")
+        raise InputError(f"batch_size={batch_size} (allowed: 1 and above)")

@@ -1,4 +1,4 @@
-"""Worker processes: started so that they leave signals to the run, and end with it, whatever ends it."""
+"""Worker processes that ignore Ctrl-C and SIGTERM, which the run handles, and end when the run ends or is killed."""
 
 import contextlib
 import multiprocessing
@@ -11,15 +11,15 @@ from typing import Any
 
 
 def start_process(serve: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """Starts serve(connection, *arguments) in a process of its own; returns it and the other end of the connection.
+    """Starts serve(connection, *arguments) in a new process. Returns the process and our end of the connection.
 
-    Of both ends, each process keeps one: a wait on it ends, with EOFError or ConnectionError, when the other process
-    does. Nothing else tells a worker that a run was killed.
+    Each process keeps one end only. When one process ends, reading in the other raises EOFError or ConnectionError.
+    This is how a worker notices that the run was killed.
 
     Args:
-        serve: a function of a module, which the process imports.
-        arguments: small ones. Python writes them to a pipe, and waits for ever where a process that has ended as it
-            started does not read them; what may be large goes through the connection.
+        serve: a module-level function; the new process imports its module.
+        arguments: small arguments. Python writes them to a pipe and would wait forever if the process ended before
+            reading them. Send large data through the connection.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, *arguments), daemon=True)
@@ -30,7 +30,7 @@ def start_process(serve: Callable[..., None], *arguments: Any) -> tuple[BaseProc
 
 
 def end_process(process: BaseProcess, connection: Connection) -> None:
-    """Ends a worker at once; it must hold nothing that would have to be put in order."""
+    """Kills a worker. It must not hold anything that needs to be cleaned up."""
     connection.close()
     process.kill()
     process.join()
@@ -38,12 +38,12 @@ def end_process(process: BaseProcess, connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Generator[None, None, None]:
-    """Blocks Ctrl-C and SIGTERM in this thread and, for good, in all processes that are started meanwhile.
+    """Blocks Ctrl-C and SIGTERM in this thread during the block, and permanently in processes started in it.
 
-    A terminal and a scheduler send them to the whole group of processes, but only the run itself should react, and end
-    its workers when it has saved. To the run they come as soon as the block ends.
+    Terminals and schedulers send these signals to the whole process group. Only the run should react: it saves, then
+    ends its workers. The run receives a blocked signal when the block ends.
     """
-    resource_tracker.ensure_running()  # the first process would start it, and Python unblocks both signals when it does
+    resource_tracker.ensure_running()  # or the first process would start it, which unblocks both signals
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

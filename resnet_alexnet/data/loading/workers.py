@@ -1,9 +1,8 @@
-"""Worker processes that read chunks ahead into memory they share with the run.
+"""Worker processes that read chunks ahead into shared memory.
 
-Grain reads ahead with threads, and would with processes. Ours differ from its in three things that matter here. They
-import no jax, so they start in a fraction of the time and the memory. They write into blocks that are allocated once
-and have no name, so nothing can be left behind. And they end when the run does, whatever ended it, because all that
-they ever wait for is a pipe to it.
+Grain reads ahead with threads or processes. Our processes differ from Grain's in three ways. They do not import jax,
+so they start faster and use less memory. They write into anonymous shared memory that is allocated once, so nothing
+can be left behind. They end when the run ends or is killed, because they only ever wait for a pipe to it.
 """
 
 import contextlib
@@ -26,17 +25,17 @@ from resnet_alexnet.data.loading.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
 
 AUTO = -1
-FEW_CORES = 4  # threads of the run itself keep as many busy: decoding and resizing leave Python's lock
+FEW_CORES = 4  # the run's own threads keep this many cores busy: decoding and resizing release the GIL
 MOST_WORKERS = 16
-BLOCKS = 2  # that a worker fills ahead of the run
-_ALIGNMENT = 64  # bytes; of an array within a block
+BLOCKS = 2  # blocks that a worker fills ahead of the run
+_ALIGNMENT = 64  # alignment of an array within a block, in bytes
 
 Chunk = dict[str, np.ndarray]
-Layout = dict[str, tuple[int, tuple[int, ...], str]]  # of a chunk in its block: offset in bytes, shape, dtype by key
+Layout = dict[str, tuple[int, tuple[int, ...], str]]  # a chunk's arrays by key: offset in bytes, shape, dtype
 
 
 class Chunks(Protocol):
-    """Numbered chunks; picklable."""
+    """Chunks with random access. Picklable."""
 
     def __len__(self) -> int: ...
 
@@ -44,12 +43,12 @@ class Chunks(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays of the largest chunk."""
+        """Size of the largest chunk, in bytes."""
         ...
 
 
 def count_workers(workers: int) -> int:
-    """Processes to start for dataset.workers: on AUTO one a core, up to 16, and none on a machine of four or fewer."""
+    """Returns the processes for dataset.workers. AUTO: one per core, at most 16; 0 with four or fewer cores."""
     if workers != AUTO:
         return workers
     cores = count_cores()
@@ -57,22 +56,22 @@ def count_workers(workers: int) -> int:
 
 
 def count_threads() -> int:
-    """Threads that decode photographs, where no processes do: one a core, up to eight, each a batch."""
+    """Returns the threads that decode photographs without worker processes: one per core, at most eight."""
     return min(count_cores(), 8)
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chunk], None, None]:
-    """Yields the chunks in turn, worker number w reading those whose number is w, w + workers, w + 2 workers ...
+    """Yields the chunks in order. Worker w reads the chunks w, w + workers, w + 2 * workers and so on.
 
     Raises:
-        InputError: what a worker met, when the turn of its chunk comes.
+        InputError: a worker raised it; raised here in place of the worker's chunk.
         TrainingError: a worker was killed.
-        RuntimeError: a worker failed otherwise.
+        RuntimeError: a worker raised another error.
     """
     workers = min(workers, len(chunks))
     block_bytes = chunks.nbytes + 16 * _ALIGNMENT
@@ -86,11 +85,11 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
             pool.append((process, connection))
         data = pickle.dumps(chunks)
         for worker, (_, connection) in enumerate(pool):
-            with contextlib.suppress(ConnectionError):  # one that has ended is noticed when its first chunk is due
+            with contextlib.suppress(ConnectionError):  # an ended worker is noticed when its first chunk is due
                 connection.send_bytes(data)
             for block in range(BLOCKS):
                 _hand_over(connection, worker * BLOCKS + block)
-        del data  # as large as the names of all photographs
+        del data  # it can be large: it holds the names of all photographs
         for number in range(len(chunks)):
             process, connection = pool[number % workers]
             block, step, layout = _receive(process, connection)
@@ -100,7 +99,7 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
 
 
 def _work(run: Connection, worker: int, workers: int, memory: "_InChild", block_bytes: int) -> None:
-    """The life of a worker process: for each of its chunks, takes a free block and hands it back full."""
+    """Runs a worker process: for each of its chunks, receives a free block and returns it filled."""
     resize_with_one_thread()  # the workers are the parallelism
     ignore_pillows_warnings()
     with contextlib.suppress(EOFError, ConnectionError), memory.attach() as blocks:
@@ -124,8 +123,8 @@ def _receive(process: BaseProcess, connection: Connection) -> tuple[int, int, La
     except (EOFError, ConnectionError):
         process.join()
         raise TrainingError(
-            f"a worker process ended with exit code {process.exitcode}; -9 means that it was killed, often "
-            "by the system for want of memory: lower dataset.workers or batch_size"
+            f"a worker process ended with exit code {process.exitcode}; -9 means that it was killed, often because "
+            "the system ran out of memory: lower dataset.workers or batch_size"
         ) from None
     if isinstance(message, Exception):
         raise message
@@ -133,12 +132,12 @@ def _receive(process: BaseProcess, connection: Connection) -> tuple[int, int, La
 
 
 def _hand_over(connection: Connection, block: int) -> None:
-    with contextlib.suppress(ConnectionError):  # one that has ended is noticed when its next chunk is due
+    with contextlib.suppress(ConnectionError):  # an ended worker is noticed when its next chunk is due
         connection.send(block)
 
 
 def _write_block(memory: mmap.mmap, start: int, chunk: Chunk) -> Layout:
-    """Writes a chunk's arrays into a block and returns where they are."""
+    """Writes a chunk's arrays into a block and returns their layout."""
     layout: Layout = {}
     for key, array in chunk.items():
         np.ndarray(array.shape, array.dtype, memory, start)[...] = array
@@ -150,14 +149,14 @@ def _write_block(memory: mmap.mmap, start: int, chunk: Chunk) -> Layout:
 def _read_block(memory: mmap.mmap, start: int, layout: Layout) -> Chunk:
     """Copies a chunk's arrays out of their block.
 
-    A device array on a CPU may share a host array's memory while a step is under way, and nobody says when it no longer
-    does.
+    The copy is needed: a jax array on a CPU may share a numpy array's memory during a step, and there is no way to know
+    when it stops doing so.
     """
     return {key: np.ndarray(shape, dtype, memory, offset).copy() for key, (offset, shape, dtype) in layout.items()}
 
 
 class _SharedMemory:
-    """Memory without a name that child processes can map: gone when the last of them is."""
+    """Anonymous memory that child processes can map. It is freed when the last process that maps it ends."""
 
     def __init__(self, size: int):
         self._size = size
@@ -170,7 +169,7 @@ class _SharedMemory:
         self.map = mmap.mmap(self._descriptor, size)
 
     def to_child(self) -> "_InChild":
-        """What a process that is being started needs."""
+        """Returns the argument to pass to a process that is being started."""
         return _InChild(self._descriptor, self._size)
 
     def close(self) -> None:
@@ -179,7 +178,7 @@ class _SharedMemory:
 
 
 class _InChild:
-    """The way of a `_SharedMemory` into a child process; can be pickled only while the child is being started."""
+    """A handle of a `_SharedMemory` for a child process. It can only be pickled while the child is being started."""
 
     def __init__(self, descriptor: int, size: int):
         self._descriptor, self._size = descriptor, size

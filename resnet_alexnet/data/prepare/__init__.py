@@ -1,1 +1,1 @@
-"""Prepares a data set once, so that training reads it fast: python -m resnet_alexnet.data.prepare --help."""
+"""Prepares a data set once for fast reading in training: see python -m resnet_alexnet.data.prepare --help."""

@@ -1,4 +1,4 @@
-"""Photographs in a tar archive, read where they lie. Nothing in a tar is compressed: each is a range of its bytes."""
+"""Reads photographs in a tar archive without unpacking it. A tar is not compressed: each file is a range of bytes."""
 
 import os
 import tarfile
@@ -14,7 +14,7 @@ from jaxtyping import Int32, Int64
 
 from resnet_alexnet.errors import InputError
 
-# A photograph of an archive: (file name, class, where its bytes begin, how many they are).
+# A photograph in an archive: (file name, class, offset in bytes, size in bytes).
 Entry = tuple[str, str, int, int]
 
 
@@ -22,16 +22,17 @@ Entry = tuple[str, str, int, int]
 class ArchivePhotos:
     """The photographs of one archive, in its order.
 
-    Names are kept as one string of bytes: a list of 1.28 million would be copied into every worker process at many
-    times the memory.
+    File names are kept in one byte string. A list of 1.28 million names takes many times the memory, in every worker
+    process.
 
     Attributes:
-        file: the archive.
+        file: path of the archive.
         classes: class names; a label is an index into them.
         labels: the class index of each photograph.
-        names: all file names, one after the other.
-        starts: where in `names` the name of each photograph begins; the last entry is the end of the last name.
-        offsets, sizes: the range of bytes in `file` that holds each photograph.
+        names: all file names, concatenated.
+        starts: where in `names` the name of each photograph starts; the last entry is the end of the last name.
+        offsets: where in `file` each photograph starts, in bytes.
+        sizes: size of each photograph, in bytes.
     """
 
     file: str
@@ -51,10 +52,10 @@ class ArchivePhotos:
         return len(self.labels)
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The content of photograph `index`, as published, and its label.
+        """Returns the bytes of photograph `index`, as published, and its label.
 
         Raises:
-            InputError: the archive cannot be read, or has become shorter.
+            InputError: the archive cannot be read, or is shorter than when it was listed.
         """
         try:
             with open(self.file, "rb", buffering=0) as file:
@@ -63,37 +64,42 @@ class ArchivePhotos:
             raise InputError(f"{self.where(index)} cannot be read: {error.strerror}") from None
         if len(data) < self.sizes[index]:
             raise InputError(
-                f"{self.where(index)} is cut off: the archive has changed since it was listed; start again"
+                f"{self.where(index)} is cut off: the archive has changed since it was listed; run the command again"
             )
         return data, int(self.labels[index])
 
     def size(self, index: int) -> int:
-        """Bytes of photograph `index`."""
+        """Returns the size of photograph `index`, in bytes."""
         return int(self.sizes[index])
 
     def name(self, index: int) -> str:
-        """The file name of photograph `index`, without folder; no other has it."""
+        """Returns the file name of photograph `index`, without folder. It is unique in the archive."""
         return self.names[self.starts[index] : self.starts[index + 1]].decode()
 
     def where(self, index: int) -> str:
-        """The archive and the photograph's name, for messages."""
+        """Returns the archive and the photograph's name, for messages."""
         return f"{self.file}: {self.name(index)}"
 
 
 def to_photos(file: str, entries: Sequence[Entry], classes: Sequence[str]) -> ArchivePhotos:
-    """The photographs of the entries that show one of `classes`, in their order.
+    """Selects the entries of the given classes, in their order.
+
+    Args:
+        file: path of the archive.
+        entries: all photographs in the archive.
+        classes: the classes to keep.
 
     Raises:
-        InputError: there are none, or a name occurs twice.
+        InputError: no photograph is left, or a name occurs twice.
     """
     label_of = {name: label for label, name in enumerate(classes)}
     entries = [entry for entry in entries if entry[1] in label_of]
     if not entries:
-        raise InputError(f"{file} holds no photograph of the {len(classes):,} classes: give files that belong together")
+        raise InputError(f"{file} has no photographs of the {len(classes):,} classes: give files of the same release")
     names, shown, offsets, sizes = zip(*entries, strict=True)
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise InputError(f"{file} holds {name} {count} times: give the archive as published")
+        raise InputError(f"{file} has {name} {count} times: give the archive as published")
     encoded = [name.encode() for name in names]
     return ArchivePhotos(
         file=file,
@@ -107,39 +113,40 @@ def to_photos(file: str, entries: Sequence[Entry], classes: Sequence[str]) -> Ar
 
 
 def plain_files(archive: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
-    """Every file of an archive, folders passed over; where it ends without its end mark, a tarfile.ReadError.
+    """Yields every file of an archive. Folders are skipped.
 
     Raises:
-        InputError: something in it is neither file nor folder.
+        InputError: a member is neither a file nor a folder.
+        ReadError: the archive ends without its end mark.
     """
     for member in archive:
         if member.isdir():
             continue
         if not member.isreg() or member.issparse():
-            raise InputError(f"{where} holds {member.name}, which is no plain file: give the archive as published")
+            raise InputError(f"{where} has {member.name}, which is not a regular file: give the archive as published")
         yield member
-    # tarfile takes a damaged or missing header for the end. The true end is a block of zeros.
+    # tarfile treats a damaged or missing header as the end of the archive. The real end is a block of zeros.
     file = cast(IO[bytes], archive.fileobj)
     file.seek(archive.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"neither a file's header nor the end mark at byte {archive.offset:,}")
-    while file.read(2**20):  # padding; of a compressed archive the checksum comes last
+        raise tarfile.ReadError(f"neither a file header nor the end mark at byte {archive.offset:,}")
+    while file.read(2**20):  # padding, then the checksum of a compressed archive
         pass
 
 
 @contextmanager
 def open_tar(path: str, *, remedy: str, mode: Literal["r:", "r:gz"] = "r:") -> Iterator[tarfile.TarFile]:
-    """Opens an archive. What is wrong with it, then or while it is read, is an InputError that ends with `remedy`."""
+    """Opens an archive. Errors while opening or reading it become an InputError that ends with `remedy`."""
     with tar_errors(path, remedy), open(path, "rb") as file, tarfile.open(fileobj=file, mode=mode) as archive:
         yield archive
 
 
 @contextmanager
 def tar_errors(where: str, remedy: str) -> Iterator[None]:
-    """Turns what reading a bad archive raises into an InputError that names it."""
+    """Turns errors of reading an archive into an InputError that starts with `where` and ends with `remedy`."""
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise InputError(f"{where} is cut off, damaged or no tar archive ({error}): {remedy}") from None
-    except OSError as error:  # a damaged gzip file is an OSError without number
+        raise InputError(f"{where} is cut off, damaged or not a tar archive ({error}): {remedy}") from None
+    except OSError as error:  # includes damaged gzip files, without strerror
         raise InputError(f"{where} cannot be read ({error.strerror or error}): {remedy}") from None

@@ -1,4 +1,4 @@
-"""Prepares a set of photographs: reads the input, writes the shards in processes, and shows how far it is."""
+"""Prepares a set of photographs: lists the input, writes the shards in worker processes, and shows the progress."""
 
 import contextlib
 import shutil
@@ -15,18 +15,18 @@ from resnet_alexnet.data.prepare.archive import ArchivePhotos
 from resnet_alexnet.data.prepare.imagenet import read_imagenet
 from resnet_alexnet.data.prepare.options import Options
 from resnet_alexnet.data.prepare.pool import run_tasks
-from resnet_alexnet.data.prepare.shards import GO_ON, Set, Shard, count_records, create_shards, write_shard
+from resnet_alexnet.data.prepare.shards import RESUME, Set, Shard, count_finished, create_shards, write_shard
 from resnet_alexnet.data.readers.image_folder import FolderPhotos, read_image_folder
 from resnet_alexnet.errors import InputError
 
-_LINE_SECONDS = 10.0  # between two lines where there is no terminal
+_LINE_SECONDS = 10.0  # between two progress lines, without a terminal
 
 
 def prepare(options: Options) -> None:
-    """Prepares a set, or goes on with it.
+    """Prepares a set, or resumes an interrupted preparation.
 
     Raises:
-        InputError: bad input, no room, or a set that was prepared otherwise in the way.
+        InputError: the input is bad, the disk is too small, or a set with other settings exists.
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
     splits, words = read_input(options)
@@ -37,7 +37,7 @@ def prepare(options: Options) -> None:
     folder = final.with_name(f"{final.name}.incomplete")
     if preparation.is_prepared(final, wanted):
         shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed at the very end
-        print(f"{final} is prepared already, as asked")
+        print(f"{final} is already prepared with these settings")
         return
     prepared = Set(folder, options.name, splits, options.recoding, options.skip_unreadable)
     shards = [
@@ -50,29 +50,29 @@ def prepare(options: Options) -> None:
             print(preparation.check_room(prepared, shards), flush=True)
             write_shards(prepared, shards, workers=options.workers)
             manifest = preparation.finish(prepared, shards, final, wanted=wanted, words=words)
-    except BrokenPipeError:  # of standard output, not of the disk
+    except BrokenPipeError:  # from standard output, not from the disk
         raise
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}): {GO_ON}") from None
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}): {RESUME}") from None
     print("\n".join(_result(final, manifest)))
 
 
 def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPhotos], dict[str, str]]:
-    """The photographs of each split, and words for the classes where there are any.
+    """Lists the photographs of each split, and words for the classes if there are any.
 
     Raises:
-        InputError: what `read_image_folder` and `read_imagenet` find; or a class's name that a set cannot have.
+        InputError: see `read_image_folder` and `read_imagenet`; or a class name is not allowed.
     """
     if options.images:
         splits, words = read_image_folder(options.images), {}
         for name in next(iter(splits.values())).classes:
             if name.strip().splitlines() != [name]:
                 raise InputError(
-                    f"{options.images} has a class folder {name!r}: the set's file of class names has one a line, "
-                    "without blanks around it; rename the folder in every split"
+                    f"{options.images} has a class folder {name!r}: class names must be one line without spaces "
+                    "around it; rename the folder in every split"
                 )
     else:
-        print("reading what the archives hold, a minute for all of ImageNet", flush=True)
+        print("listing the archives, about a minute for all of ImageNet", flush=True)
         splits, words = read_imagenet(
             train=options.train,
             validation=options.val,
@@ -85,7 +85,7 @@ def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPho
 
 
 def photo_names(photos: ArchivePhotos | FolderPhotos) -> list[str]:
-    """The name of each photograph in its split: ImageNet's file name, or CLASS/FILE."""
+    """Returns the name of each photograph in its split: ImageNet's file name, or CLASS/FILE."""
     if isinstance(photos, ArchivePhotos):
         return [photos.name(index) for index in range(len(photos))]
     start = len(str(photos.folder)) + 1
@@ -93,15 +93,15 @@ def photo_names(photos: ArchivePhotos | FolderPhotos) -> list[str]:
 
 
 def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> None:
-    """Writes the shards in processes and shows how far they are.
+    """Writes the shards in worker processes and shows the progress.
 
     Raises:
         InputError: see `write_shard`.
-        InterruptedRunError: Ctrl-C or SIGTERM. No process is left.
+        InterruptedRunError: Ctrl-C or SIGTERM. All worker processes are ended.
     """
     total = sum(len(shard.indices) for shard in shards)
     with (
-        stoppable(lambda: f"stopped: {count_records(prepared)} of {len(shards)} files are complete"),
+        stoppable(lambda: f"stopped: {count_finished(prepared)} of {len(shards)} files are complete"),
         contextlib.closing(run_tasks(write_shard, prepared, shards, workers=workers)) as counts,
     ):
         for _ in progress_bar(counts, total, "photographs", size=int, line_seconds=_LINE_SECONDS):
@@ -109,11 +109,11 @@ def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> Non
 
 
 def _result(final: Path, manifest: dict[str, Any]) -> Iterator[str]:
-    """What a person wants to know of a finished set, line by line."""
+    """Yields the lines that summarize a finished set."""
     for split, summary in manifest["splits"].items():
-        counts = [f"{reason} {kind['photographs']:,}" for reason, kind in summary["encoded_anew"].items()]
+        counts = [f"{reason} {kind['photographs']:,}" for reason, kind in summary["reencoded"].items()]
         counts += [f"left out as unreadable {len(summary['unreadable']):,}"] * bool(summary["unreadable"])
-        yield f"{split}: {summary['records']:,} photographs, {summary['as_published']:,} as they were" + (
+        yield f"{split}: {summary['records']:,} photographs, {summary['as_published']:,} unchanged" + (
             f"; {', '.join(counts)}" if counts else ""
         )
     size = sum(file["bytes"] for file in manifest["files"].values())

@@ -1,8 +1,7 @@
-"""Reads ImageNet's official archives where they lie, without unpacking them.
+"""Reads ImageNet's official archives without unpacking them.
 
-The training archive holds a tar for each class, nXXXXXXXX.tar, with its photographs nXXXXXXXX_N.JPEG; the validation
-archive holds ILSVRC2012_val_0000000N.JPEG; the devkit says what the classes are and which one each validation
-photograph shows.
+The training archive contains one tar per class, nXXXXXXXX.tar, with the photographs nXXXXXXXX_N.JPEG. The validation
+archive contains ILSVRC2012_val_0000000N.JPEG. The devkit lists the classes and the class of each validation photograph.
 
 Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", 2015; the devkit's readme.
 """
@@ -33,11 +32,11 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the development kit says.
+    """The contents of the development kit.
 
     Attributes:
-        wnids: WordNet ID of each class by its ILSVRC2012_ID.
-        words: the words for each class by its WordNet ID, such as "tench, Tinca tinca".
+        wnids: WordNet ID of each class, by ILSVRC2012_ID.
+        words: words for each class, by WordNet ID, such as "tench, Tinca tinca".
         ground_truth: ILSVRC2012_ID of every validation photograph, in the order of their names.
     """
 
@@ -49,25 +48,28 @@ class Devkit:
 def read_imagenet(
     *, train: str = "", validation: str = "", devkit: str = "", allow_incomplete: bool = False
 ) -> tuple[dict[str, ArchivePhotos], dict[str, str]]:
-    """Lists the photographs of the given archives: of each split, and the words for each class as the devkit has them.
+    """Lists the photographs in the given archives.
 
     The classes are WordNet IDs, sorted, as in torchvision and TFDS.
 
     Args:
-        train: path of ILSVRC2012_img_train.tar, or nothing.
-        validation: path of ILSVRC2012_img_val.tar, or nothing.
-        devkit: path of ILSVRC2012_devkit_t12.tar.gz, needed with `validation`.
-        allow_incomplete: accept other numbers of classes and photographs than the challenge's. The classes are then
+        train: path of ILSVRC2012_img_train.tar, or empty.
+        validation: path of ILSVRC2012_img_val.tar, or empty.
+        devkit: path of ILSVRC2012_devkit_t12.tar.gz, required with `validation`.
+        allow_incomplete: accept other numbers of classes and photographs than the challenge has. The classes are then
             those of the training archive, and validation photographs of other classes are left out.
 
+    Returns:
+        The photographs by split, and the devkit's words by class.
+
     Raises:
-        InputError: a file is missing, damaged, cut off or another one than it should be; a name occurs twice; classes or
+        InputError: a file is missing, damaged, truncated or not the expected one; a name occurs twice; classes or
             photographs are missing. The message names the file.
     """
     if not train and not validation:
         raise InputError(f"no archive: {_TRAIN_FILE}, or --val and --devkit, or all three")
     if validation and not devkit:
-        raise InputError(f"--val needs the devkit, which says what the photographs show: {_DEVKIT_FILE}")
+        raise InputError(f"--val needs the devkit, which has the classes of the photographs: {_DEVKIT_FILE}")
     kit = read_devkit(devkit) if devkit else Devkit({}, {}, ())
     known = set(kit.wnids.values())
     train_entries = _list_train(train) if train else []
@@ -75,9 +77,12 @@ def read_imagenet(
     if devkit:
         unknown, missing = sorted(set(classes) - known), sorted(known - set(classes))
         if unknown:
-            raise InputError(f"{train} holds {unknown[0]}.tar, a class that {devkit} does not know: {_TRAIN_FILE}")
+            raise InputError(f"{train} has {unknown[0]}.tar, a class that is not in {devkit}: {_TRAIN_FILE}")
         if missing and not allow_incomplete:
-            raise InputError(f"{train} lacks {missing[0]}.tar, one of {len(missing)}: {_TRAIN_FILE}, {_INCOMPLETE}")
+            raise InputError(
+                f"{train} lacks {len(missing)} of the devkit's classes, such as {missing[0]}.tar: {_TRAIN_FILE}, "
+                f"{_INCOMPLETE}"
+            )
     splits = {}
     if train:
         splits["train"] = to_photos(train, train_entries, classes)
@@ -89,7 +94,7 @@ def read_imagenet(
 
 
 def _check_counts(splits: dict[str, ArchivePhotos]) -> None:
-    """Raises InputError unless these are the challenge's numbers."""
+    """Raises InputError unless the numbers of classes and photographs are those of the challenge."""
     expected = {"train": (NUM_TRAIN, _TRAIN_FILE), "validation": (NUM_VALIDATION, _VALIDATION_FILE)}
     for split, photos in splits.items():
         num_photos, remedy = expected[split]
@@ -99,20 +104,20 @@ def _check_counts(splits: dict[str, ArchivePhotos]) -> None:
             counted = f"{len(photos):,} photographs, not {num_photos:,}"
         else:
             continue
-        raise InputError(f"{photos.file} holds {counted}: {remedy}, {_INCOMPLETE}")
+        raise InputError(f"{photos.file} has {counted}: {remedy}, {_INCOMPLETE}")
 
 
 def _list_train(path: str) -> list[Entry]:
-    """The photographs of the training archive, class after class."""
+    """Lists the photographs of the training archive, class by class."""
     entries: list[Entry] = []
     classes: set[str] = set()
     with open_tar(path, remedy=_TRAIN_FILE) as archive:
         for class_tar in plain_files(archive, path):
             match = _CLASS_TAR.fullmatch(_file_name(class_tar))
             if not match:
-                raise InputError(f"{path} holds {class_tar.name}, where nXXXXXXXX.tar belongs: {_TRAIN_FILE}")
+                raise InputError(f"{path} has {class_tar.name} instead of nXXXXXXXX.tar: {_TRAIN_FILE}")
             if match[1] in classes:
-                raise InputError(f"{path} holds {class_tar.name} twice: {_TRAIN_FILE}")
+                raise InputError(f"{path} has {class_tar.name} twice: {_TRAIN_FILE}")
             classes.add(match[1])
             entries += _list_class(archive, class_tar, match[1], f"{path}: {class_tar.name}")
     if not entries:
@@ -121,36 +126,34 @@ def _list_train(path: str) -> list[Entry]:
 
 
 def _list_class(archive: tarfile.TarFile, class_tar: tarfile.TarInfo, wnid: str, where: str) -> list[Entry]:
-    """The photographs of one class. Offsets are those in the outer archive."""
+    """Lists the photographs of one class. Offsets are relative to the outer archive."""
     entries: list[Entry] = []
     with tar_errors(where, _TRAIN_FILE), tarfile.open(fileobj=archive.extractfile(class_tar), mode="r:") as photos:
         for photo in plain_files(photos, where):
             name = _file_name(photo)
             match = _TRAIN_PHOTO.fullmatch(name)
             if not match or match[1] != wnid:
-                raise InputError(f"{where} holds {photo.name}, where {wnid}_N.JPEG belongs: {_TRAIN_FILE}")
+                raise InputError(f"{where} has {photo.name} instead of {wnid}_N.JPEG: {_TRAIN_FILE}")
             entries.append((name, wnid, class_tar.offset_data + photo.offset_data, photo.size))
     if not entries:
-        raise InputError(f"{where} holds no photograph: {_TRAIN_FILE}")
+        raise InputError(f"{where} has no photographs: {_TRAIN_FILE}")
     return entries
 
 
 def _list_validation(path: str, kit: Devkit, devkit: str) -> list[Entry]:
-    """The photographs of the validation archive, with the classes that the devkit says they show."""
+    """Lists the photographs of the validation archive, with their classes from the devkit."""
     entries: list[Entry] = []
     with open_tar(path, remedy=_VALIDATION_FILE) as archive:
         for photo in plain_files(archive, path):
             name = _file_name(photo)
             match = _VALIDATION_PHOTO.fullmatch(name)
             if not match:
-                raise InputError(
-                    f"{path} holds {photo.name}, where ILSVRC2012_val_NNNNNNNN.JPEG belongs: {_VALIDATION_FILE}"
-                )
-            # By the number in the name: the order in the archive is not that of the names.
+                raise InputError(f"{path} has {photo.name} instead of ILSVRC2012_val_NNNNNNNN.JPEG: {_VALIDATION_FILE}")
+            # By the number in the name, because the archive is not sorted by name.
             number = int(match[1])
             if not 1 <= number <= len(kit.ground_truth):
-                known = f"{devkit} knows the classes of {len(kit.ground_truth):,}"
-                raise InputError(f"{path} holds {photo.name}, but {known} photographs: give both files of 2012")
+                known = f"{devkit} has the classes of {len(kit.ground_truth):,}"
+                raise InputError(f"{path} has {photo.name}, but {known} photographs: give both files of ILSVRC2012")
             entries.append((name, kit.wnids[kit.ground_truth[number - 1]], photo.offset_data, photo.size))
     if not entries:
         raise InputError(f"{path} is an empty archive: {_VALIDATION_FILE}")
@@ -165,7 +168,7 @@ def read_devkit(path: str) -> Devkit:
     """Reads the development kit of 2012 for tasks 1 and 2.
 
     Raises:
-        InputError: the file is missing, damaged or another one.
+        InputError: the file is missing, damaged or not the expected one.
     """
     files: dict[str, bytes] = {}
     with open_tar(path, remedy=_DEVKIT_FILE, mode="r:gz") as archive:
@@ -176,10 +179,10 @@ def read_devkit(path: str) -> Devkit:
                 files[name] = extracted.read()
     for name in (_META, _GROUND_TRUTH):
         if name not in files:
-            raise InputError(f"{path} holds no {name}: {_DEVKIT_FILE}")
+            raise InputError(f"{path} has no {name}: {_DEVKIT_FILE}")
     try:
         synsets = np.atleast_1d(scipy.io.loadmat(io.BytesIO(files[_META]), squeeze_me=True)["synsets"])
-        # The others are WordNet's nodes above the classes, which have no photographs of their own.
+        # Synsets with children are nodes above the classes in WordNet and have no photographs.
         leaves = synsets[synsets["num_children"].astype(int) == 0]
         kit = Devkit(
             wnids={int(leaf["ILSVRC2012_ID"]): str(leaf["WNID"]) for leaf in leaves},
@@ -187,7 +190,7 @@ def read_devkit(path: str) -> Devkit:
             ground_truth=tuple(map(int, files[_GROUND_TRUTH].split())),
         )
     except Exception as error:  # scipy raises errors of many types for a damaged .mat file
-        raise InputError(f"{path} holds a damaged {_META} or {_GROUND_TRUTH} ({error}): {_DEVKIT_FILE}") from None
+        raise InputError(f"{path} has a damaged {_META} or {_GROUND_TRUTH} ({error}): {_DEVKIT_FILE}") from None
     if not set(kit.ground_truth) <= kit.wnids.keys():
-        raise InputError(f"{path}: {_GROUND_TRUTH} names classes that {_META} does not hold: {_DEVKIT_FILE}")
+        raise InputError(f"{path}: {_GROUND_TRUTH} has classes that are not in {_META}: {_DEVKIT_FILE}")
     return kit

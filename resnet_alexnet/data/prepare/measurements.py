@@ -1,4 +1,4 @@
-"""What a pass over the training photographs adds up, for the statistics that are stored with a prepared set."""
+"""Running sums over the training photographs, for the statistics that are stored with a prepared set."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from resnet_alexnet.errors import InputError
 
 
 class Measurements:
-    """Sums over photographs, in any order and any parts with the same result.
+    """Running sums over photographs. The result does not depend on the order of photographs or merges.
 
-    squares: of their central 256 x 256 with shorter side 256. Source: [K12] section 2.
-    whole: of the images as they are, while all are of one size and smaller than 256 x 256; else None.
+    `squares` are the sums over the central 256 x 256 of each photograph with shorter side 256 ([K12] section 2).
+    `whole` are the sums over the unchanged images, as long as all have the same size, below 256 x 256; else None.
     """
 
     def __init__(self) -> None:
@@ -31,31 +31,31 @@ class Measurements:
         self._merge_whole(whole)
 
     def merge(self, other: "Measurements") -> None:
-        """Adds the photographs that `other` has seen."""
+        """Adds the sums of `other`."""
         self.squares.merge(other.squares)
         self._merge_whole(other.whole)
 
     def finish(self) -> Statistics:
-        """The statistics of the images as they are, where they are small and of one size, else of the squares.
+        """Returns the statistics of the unchanged images if they are small and of one size, else of the squares.
 
         Raises:
-            InputError: there were none.
+            InputError: no photograph was added.
         """
         return (self.whole or self.squares).finish()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """As arrays for a file; sums of up to 16 million photographs."""
+        """Returns the sums as arrays to save. They fit for up to 16 million photographs."""
         arrays = {}
         for name, moments in (("squares", self.squares), ("whole", self.whole)):
             if moments is not None and moments.sum is not None and moments.products is not None:
                 arrays[f"{name}_count"] = np.array(moments.count)
-                arrays[f"{name}_sum"] = moments.sum.astype(np.uint32)  # half the bytes, a gigabyte over ImageNet
+                arrays[f"{name}_sum"] = moments.sum.astype(np.uint32)  # half the size, which saves 1 GB for ImageNet
                 arrays[f"{name}_products"] = moments.products
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Any) -> "Measurements":
-        """What `to_arrays` gave, from a dict or an open .npz."""
+        """Restores the sums from the arrays of `to_arrays`, in a dict or an open .npz file."""
         read = {}
         for name in ("squares", "whole"):
             read[name] = Moments()
@@ -73,6 +73,6 @@ class Measurements:
             if self.whole is not None and whole is not None:
                 self.whole.merge(whole)
                 return
-        except InputError:  # of another size
+        except InputError:  # images of another size
             pass
         self.whole = None

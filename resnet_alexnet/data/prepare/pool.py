@@ -1,4 +1,4 @@
-"""Tasks for worker processes, which end with this process whatever ends it."""
+"""Runs tasks in worker processes that end when this process ends or is killed."""
 
 import itertools
 import multiprocessing.connection
@@ -14,32 +14,32 @@ from resnet_alexnet.data.images.geometry import resize_with_one_thread
 from resnet_alexnet.data.loading.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
 
-_SECONDS = 0.2  # between two reports of a worker
+_SECONDS = 0.2  # minimum time between two reports of a worker
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
-# Does a task; yields counts of what it has done since the last yield.
+# Runs a task; yields the number of items done since the last yield.
 Work = Callable[[Shared, Task], Iterator[int]]
 
 
 def run_tasks(
     work: Work[Shared, Task], shared: Shared, tasks: Iterable[Task], *, workers: int
 ) -> Generator[int, None, None]:
-    """Does every task once, in processes, and yields what `work` yields, added up a few times a second.
+    """Runs every task once, in worker processes. Yields the counts that `work` yields, summed up a few times a second.
 
-    Close the generator to end the processes before all is done. Each is told what to do by a pipe of its own, so that
-    killing it at any moment leaves no lock behind.
+    Close the generator to stop early and end the processes. Each process has its own pipe, so that killing one leaves
+    no lock behind.
 
     Args:
-        work: a function of a module, which the processes import.
-        shared: what every task needs; sent to each process once.
-        tasks: sent one at a time.
-        workers: processes.
+        work: a module-level function; the processes import its module.
+        shared: data that every task needs, sent to each process once.
+        tasks: the tasks, sent one at a time.
+        workers: number of processes.
 
     Raises:
-        InputError: `work` raised it; all processes are ended.
+        InputError: `work` raised it. All processes are ended.
         TrainingError: a process was killed.
-        RuntimeError: `work` raised anything else; the message is its traceback.
+        RuntimeError: `work` raised another error. The message is the traceback.
     """
     tasks = iter(tasks)
     processes = []
@@ -68,8 +68,8 @@ def run_tasks(
                     busy.remove(connection)
     except (EOFError, ConnectionError):
         raise TrainingError(
-            "a worker process was killed, perhaps because memory ran out: run the same command again to go on, "
-            "with fewer --workers"
+            "a worker process was killed, perhaps because memory ran out: to resume, run the same command again with "
+            "fewer --workers"
         ) from None
     finally:
         for process, connection in processes:
@@ -77,9 +77,9 @@ def run_tasks(
 
 
 def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
-    """The life of a worker process: reports counts (int), the end of a task (None), or what went wrong.
+    """Runs a worker process. Sends counts (int), the end of a task (None), or an exception.
 
-    It ends when nobody is there to report to.
+    The process ends when the other end of the connection is closed.
     """
     resize_with_one_thread()  # the processes are the parallelism
     ignore_pillows_warnings()
@@ -88,7 +88,7 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
         while True:
             task = connection.recv()
             try:
-                for count in _a_few_times_a_second(work(shared, task)):
+                for count in _throttle(work(shared, task)):
                     connection.send(count)
                 connection.send(None)
             except InputError as error:
@@ -101,8 +101,8 @@ def _serve(connection: Connection, work: Work[Shared, Task]) -> None:
         return
 
 
-def _a_few_times_a_second(counts: Iterable[int]) -> Iterator[int]:
-    """Yields the same total less often."""
+def _throttle(counts: Iterable[int]) -> Iterator[int]:
+    """Sums up counts so that they are yielded at most every `_SECONDS`."""
     total, last = 0, time.monotonic()
     for count in counts:
         total += count

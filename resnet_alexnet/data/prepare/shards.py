@@ -1,7 +1,7 @@
-"""A prepared set's files: shards of records as TFDS and Grain read them, each whole or not there, and their records.
+"""The shards of a prepared set: array_record files that TFDS and Grain read.
 
-A shard is written under a temporary name. When it is complete and on the disk it gets its own, and then a record of it
-is written: what it holds, its checksum, and the sums for the statistics. A shard with a record is never written again.
+A shard is written under a temporary name and renamed when it is complete and on disk. Then a file with its `ShardInfo`
+and the sums for the statistics is written, which marks the shard as finished. Finished shards are not written again.
 """
 
 import contextlib
@@ -25,22 +25,23 @@ from resnet_alexnet.data.prepare.recode import Recoding, recode
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import atomic_write
 
-# One photograph a chunk, as it is: random access reads no more than it needs, and JPEGs do not compress.
+# One uncompressed photograph per group: random access reads only what it needs, and JPEGs do not compress further.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-GO_ON = "make room, then run the same command again; it goes on from the files that are complete"
-_MEASURED = "train"  # the split whose statistics are taken
+RESUME = "free disk space, then run the same command again; it resumes after the files that are complete"
+FINISHED = "finished"  # folder with one file per finished shard
+_MEASURED = "train"  # the split whose statistics are measured
 
 
 @dataclass(frozen=True)
 class Set:
-    """A set that is being prepared.
+    """A set in preparation.
 
     Attributes:
-        folder: holds the shards in `data` and the records in `records`.
-        name: as TFDS knows it.
+        folder: contains the shards in `data`, and one file per finished shard in FINISHED.
+        name: the set's name in TFDS.
         splits: the photographs of each split.
-        recoding: what is done to them.
-        skip_unreadable: leave out what cannot be read, instead of stopping.
+        recoding: how they are stored.
+        skip_unreadable: leave out unreadable photographs instead of raising an error.
     """
 
     folder: Path
@@ -51,7 +52,7 @@ class Set:
 
     @property
     def data(self) -> Path:
-        """Where the shards are."""
+        """The folder of the shards."""
         return self.folder / "data"
 
     @property
@@ -62,13 +63,15 @@ class Set:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What belongs into one file.
+    """The photographs to write to one file.
 
     Attributes:
-        split, number, count: it is shard `number` (from 0) of `count` of the split.
-        indices: the photographs, in the order of the file.
-        names: their names, which stand in the records.
-        sizes_sha256: what `digest_sizes` makes of their sizes.
+        split: name of the split.
+        number: number of the shard in the split, from 0.
+        count: number of shards in the split.
+        indices: indices of the photographs, in the order of the file.
+        names: their names, which are stored in the records.
+        sizes_sha256: `digest_sizes` of their sizes.
     """
 
     split: str
@@ -79,20 +82,23 @@ class Shard:
     sizes_sha256: str
 
     def file_name(self, name: str) -> str:
-        """As TFDS names the files of the set called `name`."""
+        """Returns the file name that TFDS uses in the set `name`."""
         return f"{name}-{self.split}.array_record-{self.number:05}-of-{self.count:05}"
 
 
 @dataclass(frozen=True)
-class Record:
-    """What a finished shard holds.
+class ShardInfo:
+    """The contents of a finished shard.
 
     Attributes:
-        file, bytes, sha256: the file.
-        sizes_sha256: the shard's, of the photographs that it was made of.
-        records: photographs in it; payload: bytes of them without the file's own.
-        changed: names of the photographs that were encoded anew, by reason.
-        unreadable: names of the photographs that were left out, with reasons.
+        file: file name.
+        bytes: file size.
+        sha256: checksum of the file.
+        sizes_sha256: `Shard.sizes_sha256` when the shard was written.
+        records: number of records, one per photograph.
+        payload: size of all records in bytes, without the overhead of the file format.
+        changed: names of the re-encoded photographs, by reason.
+        unreadable: reasons for leaving out photographs, by name.
     """
 
     file: str
@@ -106,7 +112,7 @@ class Record:
 
 
 def shuffled(names: Sequence[str]) -> Int64[np.ndarray, "photos"]:
-    """An order that looks random and depends on the names alone, as TFDS's does, so that sub-splits are random too."""
+    """Returns a pseudorandom order that depends only on the names. As in TFDS, parts of a split are random samples."""
     keys = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
     return np.array(sorted(range(len(names)), key=lambda index: (keys[index], names[index])), np.int64)
 
@@ -114,9 +120,13 @@ def shuffled(names: Sequence[str]) -> Int64[np.ndarray, "photos"]:
 def create_shards(
     split: str, names: Sequence[str], sizes: Int64[np.ndarray, "num_photos"], *, photos_per_shard: int
 ) -> list[Shard]:
-    """Divides a split into shards of at most `photos_per_shard`, all of about the same size.
+    """Divides a split into shards of about the same number of photographs.
 
-    `names` and `sizes`, in bytes, are those of its photographs.
+    Args:
+        split: name of the split.
+        names: names of its photographs.
+        sizes: their sizes, in bytes.
+        photos_per_shard: maximum number of photographs per shard.
     """
     parts = np.array_split(shuffled(names), -(-len(names) // photos_per_shard))
     return [
@@ -128,13 +138,13 @@ def create_shards(
 
 
 def digest_sizes(sizes: Int64[np.ndarray, "photos"]) -> str:
-    """A checksum of the sizes of photographs, which is another when one was replaced by one of another size."""
+    """Returns a checksum of file sizes. It detects photographs that were replaced by others of another size."""
     return hashlib.sha256(sizes.tobytes()).hexdigest()
 
 
 def features(classes: Sequence[str], encoding: str) -> Any:
-    """What a record holds, as TFDS's FeaturesDict; its own for imagenet2012."""
-    import tensorflow_datasets as tfds  # here: it takes long to import, and writes into the environment
+    """Returns the FeaturesDict of a record, the same as TFDS has for imagenet2012."""
+    import tensorflow_datasets as tfds  # here: importing it is slow and writes environment variables
 
     return tfds.features.FeaturesDict(
         {
@@ -146,15 +156,15 @@ def features(classes: Sequence[str], encoding: str) -> Any:
 
 
 def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
-    """Writes a shard and its record, unless they are there; yields counts of photographs as they are done.
+    """Writes a shard and its `ShardInfo`, unless it is finished. Yields the number of photographs done since last time.
 
     Raises:
-        InputError: a photograph cannot be read, and such are not to be left out; or the shard cannot be written. Then
-            nothing of it is left behind.
+        InputError: a photograph cannot be read and `skip_unreadable` is off, or the shard cannot be written. No part of
+            the shard is left behind.
     """
     path = prepared.data / shard.file_name(prepared.name)
-    record_path = _record_path(prepared, shard)
-    if _is_finished(shard, path, record_path):
+    info_path = _info_path(prepared, shard)
+    if _is_finished(shard, path, info_path):
         yield len(shard.indices)
         return
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
@@ -165,7 +175,7 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
     sizes: list[int] = []
     changed: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
-    with atomic_write(path, remedy=GO_ON) as temporary:
+    with atomic_write(path, remedy=RESUME) as temporary:
         with _writer(temporary) as writer:
             for index, name in zip(map(int, shard.indices), shard.names, strict=True):
                 yield 1
@@ -176,12 +186,12 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
                     if not prepared.skip_unreadable:
                         raise InputError(
                             f"{photos.where(index)} cannot be read: {error}; replace it, or pass --skip_unreadable to "
-                            "leave out what cannot be read"
+                            "leave out unreadable photographs"
                         ) from None
                     unreadable[name] = str(error)
                     continue
                 example = serializer.get_tf_example({"image": recoded.data, "label": label, "file_name": name.encode()})
-                # Left to itself, the order of the fields is another in every process.
+                # By default, the order of the fields differs between processes.
                 message = example.SerializeToString(deterministic=True)
                 writer.write(message)
                 sizes.append(len(message))
@@ -192,69 +202,69 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
         with temporary.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
-    record = Record(path.name, size, sha256, shard.sizes_sha256, len(sizes), sum(sizes), changed, unreadable)
-    _save_record(record_path, record, measurements)
+    info = ShardInfo(path.name, size, sha256, shard.sizes_sha256, len(sizes), sum(sizes), changed, unreadable)
+    _save_info(info_path, info, measurements)
 
 
 @contextlib.contextmanager
 def _writer(path: Path) -> Iterator[Any]:
-    """An array_record writer; a disk that is full is an OSError."""
+    """Opens an array_record writer. Its errors, such as a full disk, become OSError."""
     try:
         writer = array_record_module.ArrayRecordWriter(os.fspath(path), _WRITER_OPTIONS)
         try:
             yield writer
         finally:
             writer.close()
-    except RuntimeError as error:  # the writer's only kind, "write() failed: No space left on device; writing FILE"
+    except RuntimeError as error:  # the writer's only error: "write() failed: No space left on device; writing FILE"
         raise OSError(str(error).partition(";")[0]) from None
 
 
-def _record_path(prepared: Set, shard: Shard) -> Path:
-    return prepared.folder / "records" / f"{shard.split}-{shard.number:05}.npz"
+def _info_path(prepared: Set, shard: Shard) -> Path:
+    return prepared.folder / FINISHED / f"{shard.split}-{shard.number:05}.npz"
 
 
-def _is_finished(shard: Shard, path: Path, record_path: Path) -> bool:
-    """Whether a shard is there, as its record says, and no photograph in it was replaced since."""
+def _is_finished(shard: Shard, path: Path, info_path: Path) -> bool:
+    """Whether a shard is complete, matches its `ShardInfo`, and none of its photographs was replaced since."""
     try:
-        record, _ = _load_record(record_path)
+        info, _ = _load_info(info_path)
         with path.open("rb") as file:
-            found = (record.sizes_sha256, record.sha256)
+            found = (info.sizes_sha256, info.sha256)
             return found == (shard.sizes_sha256, hashlib.file_digest(file, "sha256").hexdigest())
-    # No such file, or one that a power failure left without its content.
+    # The file is missing, or a power failure left it without its content.
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return False
 
 
-def _save_record(path: Path, record: Record, measurements: Measurements) -> None:
-    arrays: dict[str, Any] = {"record": np.array(json.dumps(asdict(record))), **measurements.to_arrays()}
-    with atomic_write(path, remedy=GO_ON) as temporary, temporary.open("wb") as file:
+def _save_info(path: Path, info: ShardInfo, measurements: Measurements) -> None:
+    arrays: dict[str, Any] = {"info": np.array(json.dumps(asdict(info))), **measurements.to_arrays()}
+    with atomic_write(path, remedy=RESUME) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def _load_record(path: Path) -> tuple[Record, Measurements]:
+def _load_info(path: Path) -> tuple[ShardInfo, Measurements]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return Record(**json.loads(str(arrays["record"]))), Measurements.from_arrays(arrays)
+        return ShardInfo(**json.loads(str(arrays["info"]))), Measurements.from_arrays(arrays)
 
 
-def count_records(prepared: Set) -> int:
-    """How many shards are finished."""
-    return len(list((prepared.folder / "records").glob("[!.]*.npz")))
+def count_finished(prepared: Set) -> int:
+    """Returns the number of finished shards."""
+    return len(list((prepared.folder / FINISHED).glob("[!.]*.npz")))
 
 
-def load_records(prepared: Set, shards: Sequence[Shard]) -> tuple[list[Record], Measurements]:
-    """The records of finished shards, and what was measured on all of them."""
-    records = []
+def load_infos(prepared: Set, shards: Sequence[Shard]) -> tuple[list[ShardInfo], Measurements]:
+    """Loads the infos of finished shards, and the merged measurements of the training shards."""
+    infos = []
     total = Measurements()
     for shard in shards:
-        record, measurements = _load_record(_record_path(prepared, shard))
-        records.append(record)
+        info, measurements = _load_info(_info_path(prepared, shard))
+        infos.append(info)
         if shard.split == _MEASURED:
             total.merge(measurements)
-    return records, total
+    return infos, total
 
 
-def write_metadata(prepared: Set, version: str, records: Mapping[str, Sequence[Record]]) -> None:
-    """Writes what TFDS needs beside the shards: dataset_info.json, features.json, label.labels.txt."""
+def write_metadata(prepared: Set, version: str, infos: Mapping[str, Sequence[ShardInfo]]) -> None:
+    """Writes the metadata that TFDS needs: dataset_info.json, features.json, label.labels.txt."""
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
@@ -269,11 +279,11 @@ def write_metadata(prepared: Set, version: str, records: Mapping[str, Sequence[R
         split_infos=[
             tfds.core.SplitInfo(
                 name=split,
-                shard_lengths=[record.records for record in of_split],
-                num_bytes=sum(record.payload for record in of_split),
+                shard_lengths=[info.records for info in of_split],
+                num_bytes=sum(info.payload for info in of_split),
                 filename_template=template.replace(split=split),
             )
-            for split, of_split in records.items()
+            for split, of_split in infos.items()
         ],
         filename_template=template,
         version=version,

@@ -1,4 +1,4 @@
-"""Reads CIFAR-10 and CIFAR-100 from their published binary archives, extracted or as downloaded."""
+"""Reads CIFAR-10 and CIFAR-100 from their published binary archives, packed or extracted."""
 
 import dataclasses
 import gzip
@@ -21,16 +21,16 @@ Arrays = tuple[UInt8[np.ndarray, "num_examples 32 32 3"], Int32[np.ndarray, "num
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """How a binary archive is laid out.
+    """The layout of a binary archive. Its files are rows of bytes: labels, then the image.
 
     Attributes:
-        name: the data set's.
-        file: the archive's file name.
-        folder: what it extracts to.
-        train: the files of the training set, and how many records each has.
-        test: those of the test set.
-        classes: the text file that names the classes.
-        label_bytes: what a record begins with, and how many values each may have. The last is the class.
+        name: name of the data set.
+        file: file name of the archive.
+        folder: name of the extracted folder.
+        train: files of the training set, and the number of images in each.
+        test: files of the test set, and the number of images in each.
+        classes: text file with the class names.
+        label_bytes: the labels at the start of a row, and the number of values of each. The last is the class.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Archive:
         return list(self.label_bytes.values())[-1]
 
     @property
-    def record_bytes(self) -> int:
-        """Size of a record: labels and image."""
+    def row_bytes(self) -> int:
+        """Size of a row in bytes: labels and image."""
         return len(self.label_bytes) + IMAGE_BYTES
 
 
@@ -76,11 +76,11 @@ def read_cifar10(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tupl
     """Reads (images, labels) of the 50,000 training and 10,000 test images, and the names of the 10 classes.
 
     Args:
-        data_dir: the archive `cifar-10-binary.tar.gz`, the folder `cifar-10-batches-bin` that it extracts to, or the
-            folder that holds one of them.
+        data_dir: the archive `cifar-10-binary.tar.gz`, the extracted folder `cifar-10-batches-bin`, or a folder that
+            contains one of them.
 
     Raises:
-        InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
+        InputError: data_dir is empty, or a file is missing, damaged or of the wrong size.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the archive's binary version.
     """
@@ -91,58 +91,55 @@ def read_cifar100(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tup
     """Reads (images, fine labels) of the 50,000 training and 10,000 test images, and the names of the 100 classes.
 
     Args:
-        data_dir: the archive `cifar-100-binary.tar.gz`, the folder `cifar-100-binary` that it extracts to, or the
-            folder that holds one of them.
+        data_dir: the archive `cifar-100-binary.tar.gz`, the extracted folder `cifar-100-binary`, or a folder that
+            contains one of them.
 
     Raises:
-        InputError: data_dir is empty, or a file is missing, of the wrong size or damaged.
+        InputError: data_dir is empty, or a file is missing, damaged or of the wrong size.
 
-    Source: as for CIFAR-10.
+    Source: see `read_cifar10`.
     """
     return _read(data_dir, CIFAR100)
 
 
 def _read(data_dir: str | os.PathLike[str], archive: Archive) -> tuple[Arrays, Arrays, tuple[str, ...]]:
-    """(images, labels) of both splits, and the class names."""
+    """Reads (images, labels) of both splits, and the class names."""
     place, files = _read_files(data_dir, archive)
     names = files[archive.classes].decode("utf-8", errors="replace").split()
     if len(names) != archive.num_classes:
         raise InputError(
-            f"{place / archive.classes} names {len(names)} classes, not {archive.num_classes}; "
+            f"{place / archive.classes} has {len(names)} class names, not {archive.num_classes}: "
             f"extract or download {archive.file} again"
         )
     splits = []
     for sizes in (archive.train, archive.test):
-        records = np.concatenate(
-            [_records(files[name], count, archive, path=place / name) for name, count in sizes.items()]
-        )
-        planes = records[:, -IMAGE_BYTES:].reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
-        labels = records[:, len(archive.label_bytes) - 1].astype(np.int32)
+        rows = np.concatenate([_rows(files[name], count, archive, path=place / name) for name, count in sizes.items()])
+        planes = rows[:, -IMAGE_BYTES:].reshape(-1, CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        labels = rows[:, len(archive.label_bytes) - 1].astype(np.int32)
         splits.append((np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels))
     return *splits, tuple(names)
 
 
-def _records(data: bytes, count: int, archive: Archive, *, path: Path) -> UInt8[np.ndarray, "records bytes"]:
-    """The records of one file, each its labels and then its image."""
-    expected = count * archive.record_bytes
+def _rows(data: bytes, count: int, archive: Archive, *, path: Path) -> UInt8[np.ndarray, "images bytes"]:
+    """Returns the rows of one file after checking its size and labels."""
+    expected = count * archive.row_bytes
     if len(data) != expected:
-        raise InputError(f"{path} has {len(data):,} bytes, not {expected:,}; extract or download {archive.file} again")
-    records = np.frombuffer(data, np.uint8).reshape(count, archive.record_bytes)
+        raise InputError(f"{path} has {len(data):,} bytes, not {expected:,}: extract or download {archive.file} again")
+    rows = np.frombuffer(data, np.uint8).reshape(count, archive.row_bytes)
     for column, (label, values) in enumerate(archive.label_bytes.items()):
-        bad = np.flatnonzero(records[:, column] >= values)
+        bad = np.flatnonzero(rows[:, column] >= values)
         if len(bad):
             raise InputError(
-                f"{path} is damaged: the {label} of record {bad[0]} is {records[bad[0], column]}, allowed are 0 to "
-                f"{values - 1}; extract or download {archive.file} again"
+                f"{path} is damaged: the {label} of image {bad[0]} is {rows[bad[0], column]} (allowed: 0 to "
+                f"{values - 1}); extract or download {archive.file} again"
             )
-    return records
+    return rows
 
 
 def _read_files(data_dir: str | os.PathLike[str], archive: Archive) -> tuple[Path, dict[str, bytes]]:
-    """Where the files of the archive are, for messages, and their content by name."""
+    """Returns the path of the archive's files, for messages, and their contents by name."""
     remedy = (
-        f"data_dir must be {archive.file}, the folder {archive.folder} that it extracts to, or the folder that "
-        "holds one of them"
+        f"data_dir must be {archive.file}, the extracted folder {archive.folder}, or a folder that contains one of them"
     )
     if not data_dir:
         raise InputError(f"{archive.name} needs data_dir: {remedy}")
@@ -162,21 +159,21 @@ def _read_files(data_dir: str | os.PathLike[str], archive: Archive) -> tuple[Pat
 
 
 def _unpack(path: Path, folder: str, names: list[str]) -> dict[str, bytes]:
-    """The content of the files `names` in `folder` of a `.tar.gz`, by name. Nothing is written to disk."""
+    """Returns the contents of the files `names` in `folder` of a `.tar.gz`, by name. Writes nothing to disk."""
     files = {}
     try:
-        # In the archive's order, because to go back would unpack it anew.
+        # Read in the archive's order: seeking back would decompress it again.
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as members:
             for member in members:
                 inside, _, name = member.name.removeprefix("./").rpartition("/")
                 content = members.extractfile(member) if inside == folder and name in names else None
                 if content is not None:
                     files[name] = content.read()
-            while stream.read(2**20):  # its checksum is at the end
+            while stream.read(2**20):  # the checksum is at the end
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise InputError(f"{path} cannot be unpacked ({error}); download it again") from error
+        raise InputError(f"{path} cannot be unpacked ({error}): download it again") from error
     missing = [name for name in names if name not in files]
     if missing:
-        raise InputError(f"{path} lacks {folder}/{missing[0]}: it is not the published archive; download it again")
+        raise InputError(f"{path} is not the published archive: it lacks {folder}/{missing[0]}; download it again")
     return files

@@ -1,10 +1,10 @@
-"""Fashion-MNIST: the embedded sample, the full set from its IDX files, and the tool that made the sample from them.
+"""Reads Fashion-MNIST: the embedded sample, or the full set from its IDX files.
 
-The sample is made again, to the same arrays, by
+This command recreates the sample, with identical arrays:
 
     python -c "from resnet_alexnet.data.readers.fashion_mnist import make_sample; make_sample('DIR', 'FILE.npz')"
 
-where DIR holds the four IDX files (on Debian: /usr/share/datasets/fashion-mnist of the package dataset-fashion-mnist).
+DIR holds the four IDX files (on Debian: /usr/share/datasets/fashion-mnist of the package dataset-fashion-mnist).
 
 Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST", arXiv 1708.07747; github.com/zalandoresearch/fashion-mnist (MIT).
 """
@@ -34,7 +34,7 @@ SAMPLE_TEST_PER_CLASS = 100
 
 
 def read_sample() -> tuple[Arrays, Arrays]:
-    """Reads the embedded sample: (images, labels) of 5,000 training and 1,000 test images, balanced over classes."""
+    """Reads (images, labels) of the embedded sample: 5,000 training and 1,000 test images, balanced over classes."""
     with (
         resources.files("resnet_alexnet.data.readers").joinpath("fashion_mnist_sample.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,
@@ -47,20 +47,20 @@ def read_sample() -> tuple[Arrays, Arrays]:
 
 
 def read_fashion_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[str, ...]]:
-    """Reads (images, labels) of the training and test images of the embedded sample or the full set, and the classes.
+    """Reads (images, labels) of the training and test set, and the class names.
 
     Args:
-        data_dir: folder of the four IDX files of the full set, gz or plain; empty for the embedded sample.
+        data_dir: folder of the four IDX files of the full set, plain or gzipped; empty for the embedded sample.
 
     Raises:
-        InputError: a file is missing, damaged or not Fashion-MNIST's size; the message says what belongs there.
+        InputError: a file is missing, damaged or of another size than Fashion-MNIST. The message names the file.
     """
     train, test = (_read_split(Path(data_dir), split) for split in ("train", "test")) if data_dir else read_sample()
     return train, test, CLASSES
 
 
 def make_sample(data_dir: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
-    """Writes the embedded sample's `.npz`: the first 500 training and 100 test images of each class, in file order.
+    """Writes the embedded sample: the first 500 training and 100 test images of each class, in file order.
 
     Args:
         data_dir: folder of the four IDX files of the full set.
@@ -78,5 +78,5 @@ def make_sample(data_dir: str | os.PathLike[str], output: str | os.PathLike[str]
 
 
 def _read_split(folder: Path, split: str) -> Arrays:
-    """(images, labels) of one split of the full set."""
+    """Reads (images, labels) of one split of the full set."""
     return read_split(folder, split, title="Fashion-MNIST", otherwise="; leave data_dir empty for the embedded sample")

@@ -16,15 +16,15 @@ _UINT8 = 0x08  # third byte of an IDX magic number; the fourth is the number of 
 
 
 def read_idx(path: Path, *, ndim: int) -> UInt8[np.ndarray, "..."]:
-    """Reads one IDX file of unsigned bytes, plain or gzipped (told from its content, not its name).
+    """Reads one IDX file of unsigned bytes, plain or gzipped (detected from its content).
 
     Args:
         path: the file.
-        ndim: dimensions that the file must have: 3 for images, 1 for labels.
+        ndim: required number of dimensions: 3 for images, 1 for labels.
 
     Raises:
-        InputError: the file is missing or unreadable, is not IDX of bytes with `ndim` dimensions, or is shorter or
-            longer than its header says.
+        InputError: the file is missing or unreadable, is not an IDX file of bytes with `ndim` dimensions, or its length
+            does not match its header.
 
     Source: the file format section of the MNIST database's page (Y. LeCun).
     """
@@ -33,28 +33,28 @@ def read_idx(path: Path, *, ndim: int) -> UInt8[np.ndarray, "..."]:
     magic = bytes((0, 0, _UINT8, ndim))
     if data[:4] != magic:
         raise InputError(
-            f"{path} is not an IDX file of {ndim}-dimensional bytes: it begins with 0x{data[:4].hex()}, "
+            f"{path} is not an IDX file of bytes with {ndim} dimensions: it starts with 0x{data[:4].hex()}, "
             f"not 0x{magic.hex()}; put the published file there"
         )
     if len(data) < header_bytes:
-        raise InputError(f"{path} is cut off inside its header ({len(data)} bytes); copy or download it again")
+        raise InputError(f"{path} is cut off inside its header ({len(data)} bytes): copy or download it again")
     shape = struct.unpack(f">{ndim}I", data[4:header_bytes])
     found, expected = len(data) - header_bytes, math.prod(shape)
     if found != expected:
-        state = "cut off" if found < expected else "longer than it should be"
+        state = "cut off" if found < expected else "too long"
         raise InputError(
             f"{path} is {state}: its header says {'x'.join(map(str, shape))} = {expected:,} bytes, "
-            f"it holds {found:,}; copy or download it again"
+            f"but it has {found:,}; copy or download it again"
         )
     return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape)
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The content of `path`, decompressed when it is gzip."""
+    """Returns the content of `path`, decompressed if it is gzipped."""
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is a damaged gzip file ({error}); copy or download it again") from error
+        raise InputError(f"{path} is a damaged gzip file ({error}): copy or download it again") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error

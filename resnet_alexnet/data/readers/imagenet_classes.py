@@ -1,4 +1,4 @@
-"""The classes of ImageNet's 2012 challenge: their WordNet IDs, in the order of every network's logits, and words."""
+"""The classes of the ImageNet 2012 challenge: WordNet IDs, in the order of the logits, and words."""
 
 import functools
 import importlib.resources
@@ -11,10 +11,10 @@ def _words() -> dict[str, str]:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1,000 WordNet IDs of ILSVRC 2012, sorted, which is the order of the logits of published networks."""
+    """Returns the 1,000 WordNet IDs of ILSVRC 2012, sorted. Published networks have their logits in this order."""
     return tuple(_words())
 
 
 def display_name(name: str) -> str:
-    """What a class is called: a word of WordNet for an ID of ImageNet's classes, any other name as it is."""
+    """Returns the WordNet word for the ID of an ImageNet class, and any other class name unchanged."""
     return _words().get(name, name)

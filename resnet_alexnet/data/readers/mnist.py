@@ -1,4 +1,4 @@
-"""Reads MNIST, and sets that are published like it: gray 28x28 images and their labels in four IDX files."""
+"""Reads MNIST and sets in the same format: gray 28x28 images and their labels in four IDX files."""
 
 import os
 from pathlib import Path
@@ -18,10 +18,10 @@ Arrays = tuple[UInt8[np.ndarray, "num_examples height width 1"], Int32[np.ndarra
 
 
 def read_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[str, ...]]:
-    """Reads (images, labels) of the training and test images from the four IDX files in `data_dir`, and the classes.
+    """Reads (images, labels) of the training and test set from the IDX files in `data_dir`, and the class names.
 
     Raises:
-        InputError: data_dir is empty, or a file is missing, damaged or not MNIST's size.
+        InputError: data_dir is empty, or a file is missing, damaged or of another size than MNIST.
 
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
     """
@@ -32,16 +32,16 @@ def read_mnist(data_dir: str | os.PathLike[str]) -> tuple[Arrays, Arrays, tuple[
 
 
 def read_split(folder: Path, split: str, *, title: str, otherwise: str = "") -> Arrays:
-    """Reads (images, labels) of one split from its two IDX files, gz or plain.
+    """Reads (images, labels) of one split from its two IDX files, plain or gzipped.
 
     Args:
-        folder: where the files are.
+        folder: folder of the files.
         split: "train" or "test".
-        title: what the set is called in an error.
-        otherwise: what else a user can do when a file is missing, beginning with "; ".
+        title: name of the set in messages.
+        otherwise: further advice if a file is missing, starting with "; ".
 
     Raises:
-        InputError: a file is missing, damaged or not of 28x28 images; the message says what belongs there.
+        InputError: a file is missing, damaged or not of 28x28 images. The message names the file.
     """
     images_path, labels_path = (
         _find(folder, f"{_FILE_PREFIXES[split]}-{part}-ubyte", remedy=_layout(title) + otherwise)
@@ -50,19 +50,19 @@ def read_split(folder: Path, split: str, *, title: str, otherwise: str = "") -> 
     images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise InputError(
-            f"{images_path} holds images of {images.shape[1]}x{images.shape[2]} pixels; "
-            f"{title}'s are {IMAGE_SIZE}x{IMAGE_SIZE}: put its own file there"
+            f"{images_path} has images of {images.shape[1]}x{images.shape[2]} pixels, but {title} has "
+            f"{IMAGE_SIZE}x{IMAGE_SIZE}: put the published file there"
         )
     if len(images) != len(labels):
         raise InputError(
-            f"{images_path} holds {len(images):,} images but {labels_path} {len(labels):,} labels; "
+            f"{images_path} has {len(images):,} images, but {labels_path} has {len(labels):,} labels: "
             "put two files of the same release there"
         )
     return images[..., np.newaxis], labels.astype(np.int32)
 
 
 def _find(folder: Path, name: str, *, remedy: str) -> Path:
-    """The path of IDX file `name` in `folder`: plain or with `.gz`, and with `.idx` too, as some unpackers write it."""
+    """Finds IDX file `name` in `folder`, also with the suffix `.gz`, or with `.idx` for `-idx` as some tools write."""
     for other in (name, name.replace("-idx", ".idx")):
         for path in (folder / other, folder / f"{other}.gz"):
             if path.is_file():

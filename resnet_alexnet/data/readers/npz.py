@@ -1,4 +1,4 @@
-"""Reads a data set from one `.npz` file of arrays. Nothing in it is ever unpickled."""
+"""Reads a data set from one `.npz` file of arrays. Pickled objects are never loaded."""
 
 import contextlib
 import os
@@ -12,28 +12,28 @@ from jaxtyping import Int32, UInt8
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
 
-# (images, labels) of each split. The second names are those of the files that Keras downloads.
+# Names of (images, labels) of each split. The second pair is what Keras uses.
 _NAMES = {
     "train": (("train_images", "train_labels"), ("x_train", "y_train")),
     "validation": (("validation_images", "validation_labels"), ("x_val", "y_val")),
     "test": (("test_images", "test_labels"), ("x_test", "y_test")),
 }
 _CLASSES = "classes"
-_HIGHEST_LABEL = 65_535  # a number above it is no class but a mistake
+_HIGHEST_LABEL = 65_535  # a higher number is a mistake, not a class
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError)
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, ArraySource]:
-    """Reads the splits in the file: "train", and "validation" and "test" if they are there.
+    """Reads the splits in the file: "train" and, if present, "validation" and "test".
 
-    The arrays are `train_images`, uint8 (num_examples, height, width[, channels]), `train_labels`, integers
-    (num_examples[, 1]), the same for validation and test, and `classes`, the class names as strings; without it the
-    classes are "0", "1", ... up to the highest label. `x_train`, `y_train` and so on, Keras' names, do as well.
+    The arrays are `train_images`, uint8 (num_examples, height, width[, channels]); `train_labels`, integers
+    (num_examples[, 1]); the same for validation and test; and `classes`, the class names as strings. Without `classes`
+    the names are "0", "1", ... up to the highest training label. Keras's names `x_train`, `y_train`, ... also work.
 
     Raises:
-        InputError: no path, no such file, or a damaged one; an array that is missing, pickled, or of another type or
-            shape; a label that is no index into the classes. The message names file and array.
+        InputError: the path is empty; the file is missing or damaged; an array is missing, pickled, or of the wrong
+            type or shape; a label is not an index into the classes. The message names file and array.
     """
     if not path:
         raise InputError("npz needs data_dir: the .npz file")
@@ -59,23 +59,23 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, ArraySource]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file that have a name we know, and an empty one for each other name, for messages."""
+    """Loads the arrays with a known name. Other names get an empty array, so that messages can list them."""
     wanted = {_CLASSES, *(name for pairs in _NAMES.values() for pair in pairs for name in pair)}
     arrays = {}
     with contextlib.ExitStack() as stack:
         try:
-            # Opened here, because numpy leaves a damaged file open.
+            # Opened here, because numpy does not close a damaged file.
             file = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
         except _DAMAGE as error:
-            raise InputError(f"{path} is not an .npz file, or damaged ({error}); save or download it again") from error
+            raise InputError(f"{path} is not an .npz file, or damaged ({error}): save or download it again") from error
         if not isinstance(file, np.lib.npyio.NpzFile):
-            raise InputError(f"{path} holds one array without a name: save all of them with numpy.savez")
+            raise InputError(f"{path} has one array without a name: save all arrays with numpy.savez")
         for name in file.files:
             try:
                 arrays[name] = file[name] if name in wanted else np.empty(0)
             except _DAMAGE as error:
                 pickled = "allow_pickle" in str(error)
-                reason = "it holds Python objects, which are never read" if pickled else f"damaged: {error}"
+                reason = "it has Python objects, which are never loaded" if pickled else f"damaged: {error}"
                 raise InputError(f"{path}: array {name} cannot be read ({reason}); save it again") from error
     return arrays
 
@@ -83,8 +83,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _get(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
         raise InputError(
-            f"{path} has no array {name} (it has {', '.join(arrays) or 'none'}): it needs train_images, train_labels, "
-            "and for other splits validation_images, validation_labels, test_images, test_labels"
+            f"{path} has no array {name} (it has {', '.join(arrays) or 'none'}): it needs train_images, train_labels "
+            "and, for other splits, validation_images, validation_labels, test_images, test_labels"
         )
     return arrays[name]
 
@@ -92,7 +92,7 @@ def _get(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 def _images(
     path: Path, arrays: dict[str, np.ndarray], name: str
 ) -> UInt8[np.ndarray, "num_examples height width channels"]:
-    """The images, with an axis of channels."""
+    """Returns the images, with a channel axis."""
     images = _get(path, arrays, name)
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise InputError(
@@ -103,7 +103,7 @@ def _images(
 
 
 def _labels(path: Path, arrays: dict[str, np.ndarray], name: str) -> Int32[np.ndarray, "num_examples"]:
-    """The labels, without an axis of length one."""
+    """Returns the labels, without a second axis of length one."""
     labels = _get(path, arrays, name)
     if not np.issubdtype(labels.dtype, np.integer) or not labels.ndim or labels.shape[1:] not in ((), (1,)):
         raise InputError(
@@ -113,15 +113,18 @@ def _labels(path: Path, arrays: dict[str, np.ndarray], name: str) -> Int32[np.nd
     labels = labels.reshape(-1)
     bad = np.flatnonzero((labels < 0) | (labels > _HIGHEST_LABEL))
     if len(bad):
-        raise InputError(f"{path}: array {name}: label {bad[0]} is {labels[bad[0]]}; labels count the classes from 0")
+        raise InputError(
+            f"{path}: array {name}: label {bad[0]} is {labels[bad[0]]} (allowed: class numbers from 0 to "
+            f"{_HIGHEST_LABEL})"
+        )
     return labels.astype(np.int32)
 
 
 def _class_names(path: Path, names: np.ndarray) -> tuple[str, ...]:
-    """The class names."""
+    """Returns the class names, after checking them."""
     if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) < len(names):
         raise InputError(
             f"{path}: array {_CLASSES} is {names.dtype} of shape {names.shape}; it must be strings of shape "
-            "(num_classes,), each once"
+            "(num_classes,), without duplicates"
         )
     return tuple(names.tolist())

@@ -1,4 +1,4 @@
-"""Made-up images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
+"""Synthetic images of any size and number of classes, for dry runs and tests: cheap, deterministic, learnable."""
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -8,16 +8,16 @@ from resnet_alexnet.data.selection import held_out_start
 from resnet_alexnet.errors import InputError
 
 _GRID = 4  # each class's pattern is a grid of 4x4 flat patches, light or dark, over the whole image
-_PATTERN_KEY, _NOISE_KEY = 1, 2  # keep the patterns' random stream apart from the noise's
+_PATTERN_KEY, _NOISE_KEY = 1, 2  # separate random streams for patterns and noise
 _SPLIT_KEYS = {"train": 0, "validation": 1, "test": 2}
 
 Arrays = tuple[UInt8[np.ndarray, "num_examples height width channels"], Int32[np.ndarray, "num_examples"]]
 
 
 def make_images(split: str, *, num_examples: int, image_size: int, channels: int, num_classes: int) -> Arrays:
-    """Makes (images, labels): uniform noise in 0..127 plus 0 or 128 by the class's pattern; labels go round in turn.
+    """Makes (images, labels): uniform noise in 0..127 plus 0 or 128 by the class's pattern. Labels are 0, 1, ..., 0, 1.
 
-    The patterns are the same in every split, the noise is not.
+    All splits have the same patterns and different noise.
 
     Args:
         split: "train", "validation" or "test".
@@ -37,7 +37,7 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
     }
     for name, size in sizes.items():
         if size < 1:
-            raise InputError(f"{name}={size} for the {split} split of synthetic data: allowed are 1 and above")
+            raise InputError(f"{name}={size} for the {split} split of synthetic data (allowed: 1 and above)")
     patterns = np.random.default_rng([_PATTERN_KEY, num_classes, channels]).integers(
         2, size=(num_classes, _GRID, _GRID, channels), dtype=np.uint8
     )
@@ -46,7 +46,7 @@ def make_images(split: str, *, num_examples: int, image_size: int, channels: int
         128, size=(num_examples, image_size, image_size, channels), dtype=np.uint8
     )
     patch = np.arange(image_size) * _GRID // image_size
-    # Class by class, so that no second array of the images' full size is made.
+    # Class by class, to avoid a second array of the full size.
     for label, pattern in enumerate(patterns[:num_examples]):
         images[label::num_classes] += 128 * pattern[np.ix_(patch, patch)]
     return images, labels
@@ -60,10 +60,10 @@ def make_sources(
     channels: int = 3,
     num_classes: int = 10,
 ) -> dict[str, ArraySource]:
-    """The splits of synthetic data. A test set of a fifth of `num_examples` (at least one) comes on top.
+    """Makes the splits of synthetic data. The test set has a fifth of `num_examples` additional images, at least one.
 
-    Validation is the share of `num_examples` as a whole, not by class: a dry run of ImageNet's 1,000 classes need not
-    make ten images of each to have a validation set.
+    The validation fraction applies to `num_examples` as a whole, not to each class. So a dry run with ImageNet's 1,000
+    classes can have a validation set without ten images per class.
     """
     num_train = held_out_start(num_examples, validation_fraction)
     sizes = {

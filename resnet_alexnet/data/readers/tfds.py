@@ -1,4 +1,4 @@
-"""Reads the image classification sets of TensorFlow Datasets, from array_record files and without TensorFlow."""
+"""Reads image classification sets of TensorFlow Datasets (TFDS) from array_record files, without TensorFlow."""
 
 import dataclasses
 import itertools
@@ -21,18 +21,18 @@ _UNLABELED = -1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TfdsPhotos:
-    """The encoded photographs of one split. Its files are opened when one is read, in each process anew.
+    """The encoded photographs of one split. Each process opens the files on its first read.
 
     Attributes:
         folder: the version folder of the set.
         split: a split in TFDS's syntax, such as "train[:90%]".
-        start: where in the split these photographs begin.
-        length: how many they are.
+        start: index in the split of the first photograph.
+        length: number of photographs.
         classes: class names; a label is an index into them.
         channels: color channels to decode to.
-        image_key: the feature that is the photograph.
-        label_key: the feature that is its label.
-        labels: None; they stand beside the photographs.
+        image_key: name of the feature with the photograph.
+        label_key: name of the feature with the label.
+        labels: always None: labels are only known by reading the records.
     """
 
     folder: Path
@@ -49,25 +49,25 @@ class TfdsPhotos:
         return self.length
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded photograph `index`, and its label.
+        """Returns the encoded bytes and the label of photograph `index`.
 
         Raises:
-            InputError: a file is gone or damaged; the label is no index into the classes.
+            InputError: a file is missing or damaged, or the label is not an index into the classes.
         """
         image, label = self._records().read(self.start + index)
         if not 0 <= label < len(self.classes):
             raise InputError(
-                f"{self.where(index)} has the label {label}: allowed are 0 to {len(self.classes) - 1}, one for each "
-                "class; choose splits without it, or make the set again"
+                f"{self.where(index)} has the label {label} (allowed: 0 to {len(self.classes) - 1}, one per class); "
+                "choose splits without it, or build the set again"
             )
         return image, label
 
     def where(self, index: int) -> str:
-        """The file of photograph `index`, its record there, and the name of its own file if the set has it."""
+        """Returns the file and record of photograph `index` and, if the set has it, its original file name."""
         return self._records().where(self.start + index)
 
     def is_unlabeled(self) -> bool:
-        """Whether the label of the first photograph says that there are none, as in ImageNet's test set."""
+        """Whether the split has no labels, judged by its first photograph, as in ImageNet's test set."""
         return self._records().read(self.start)[1] == _UNLABELED
 
     def _records(self) -> tfds_records.Records:
@@ -83,21 +83,21 @@ def read_tfds(
     test_split: str = "",
     validation_fraction: float = 0.1,
 ) -> dict[str, TfdsPhotos]:
-    """Finds the splits of a set: of "train", "validation" and "test" those that there are.
+    """Opens those of the splits "train", "validation" and "test" that the set has.
 
     Args:
-        name: the set's name, "NAME[/CONFIG][:VERSION]"; the newest version if none is named.
+        name: the set's name, "NAME[/CONFIG][:VERSION]"; without a version, the newest.
         data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
-        train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty is "train"
-            if there is one.
-        validation_split: likewise; empty is "validation" or, in a set without, the last floor(fraction * count) records
-            of the training split, which are no different from the others because TFDS shuffles them.
-        test_split: likewise; empty is "test" if there is one and it has labels.
-        validation_fraction: the fraction held out, in [0, 1); 0 holds nothing out.
+        train_split: split in TFDS's syntax ("train[:45000]", "train[10%:]", "train+validation"); empty: "train" if
+            there is one.
+        validation_split: likewise; empty: "validation" or, if there is none, the last floor(fraction * count) records
+            of the training split, a random sample because TFDS shuffles the records.
+        test_split: likewise; empty: "test" if there is one with labels.
+        validation_fraction: the fraction to hold out, in [0, 1); 0 holds nothing out.
 
     Raises:
-        InputError: no such set, another format, no image classification; an unknown, empty or badly written split, or
-            two with records in common; a file that is missing, damaged or not of the stated length.
+        InputError: the set is missing, of another format, or not for image classification; a split is unknown, empty
+            or malformed, or two have records in common; a file is missing, damaged or of the wrong length.
     """
     folder = check_tfds(name, data_dir)
     builder = tfds_records.open_builder(folder)
@@ -128,21 +128,21 @@ def read_tfds(
     if "validation" not in photos and "train" in photos and validation_fraction:
         if builder.info.disable_shuffling:
             raise InputError(
-                f"the records of {folder} are in an order of their own, so its last ones cannot be the validation set: "
-                "set dataset.validation_split and train_split, or validation_fraction=0"
+                f"the records of {folder} are not shuffled, so the last ones cannot be held out for validation: set "
+                "dataset.validation_split and dataset.train_split, or dataset.validation_fraction=0"
             )
         photos |= _hold_out(photos["train"], validation_fraction)
     for part in photos.values():
-        part.read(0)  # a set that cannot be read says so now
+        part.read(0)  # fails now if the set cannot be read
     return photos
 
 
 def _hold_out(train: TfdsPhotos, fraction: float) -> dict[str, TfdsPhotos]:
-    """The training photographs without the last ones, and these for validation."""
+    """Splits the training photographs: the last ones become the validation split."""
     start = held_out_start(len(train), fraction)
     if start == len(train):
         raise InputError(
-            f"validation_fraction={fraction} holds out none of the {len(train)} examples of {train.split!r}; raise it, "
+            f"validation_fraction={fraction} holds out none of the {len(train)} images of {train.split!r}: raise it, "
             "or set 0 for no validation set"
         )
     return {
@@ -152,20 +152,20 @@ def _hold_out(train: TfdsPhotos, fraction: float) -> dict[str, TfdsPhotos]:
 
 
 def _keys(folder: Path, info: Any) -> tuple[str, str]:
-    """The features that are the photograph and its label."""
+    """Returns the names of the features with the photograph and with its label."""
     from tensorflow_datasets import features
 
     found: dict[type, list[str]] = {features.Image: [], features.ClassLabel: []}
     for key, feature in sorted(info.features.items()) if isinstance(info.features, features.FeaturesDict) else ():
-        if type(feature) in found:  # a LabeledImage is an Image, but none to classify
+        if type(feature) in found:  # not isinstance: LabeledImage, a segmentation mask, is a subclass of Image
             found[type(feature)].append(key)
     images, labels = found.values()
     if info.supervised_keys and info.supervised_keys[0] in images and info.supervised_keys[1] in labels:
         images, labels = [info.supervised_keys[0]], [info.supervised_keys[1]]
     if len(images) != 1 or len(labels) != 1:
         raise InputError(
-            f"{folder} is no image classification set: it has {_counted(images, 'image')} and "
-            f"{_counted(labels, 'class label')} a record, and not one of each"
+            f"{folder} is not an image classification set: a record has {_counted(images, 'image')} and "
+            f"{_counted(labels, 'class label')}, not one of each"
         )
     dtype = np.dtype(info.features[images[0]].np_dtype)
     if dtype != np.uint8:
@@ -174,12 +174,12 @@ def _keys(folder: Path, info: Any) -> tuple[str, str]:
 
 
 def _class_names(folder: Path, label_key: str, feature: Any) -> tuple[str, ...]:
-    """The class names; TFDS itself passes over a file of them that does not fit."""
+    """Returns the class names, and checks their number: TFDS ignores a file of names that does not match the set."""
     names = tuple(feature.names)
     if len(set(names)) != feature.num_classes:
         raise InputError(
             f"{folder}/{label_key}.labels.txt has {len(set(names))} different class names, not {feature.num_classes}: "
-            "restore the file, or make the set again"
+            "restore the file, or build the set again"
         )
     return names
 
@@ -189,23 +189,23 @@ def _counted(keys: list[str], what: str) -> str:
 
 
 def _file_instructions(info: Any, split: str, spec: str) -> list[Any]:
-    """Which records of which files a split is."""
+    """Returns TFDS's file instructions of a split: which records of which files it has."""
     try:
         files = info.splits[spec].file_instructions
-        problem = "" if files else "no record is in it"
+        problem = "" if files else "it has no records"
     except (ValueError, NotImplementedError) as error:
         files, problem = [], tfds_records.last_line(error)
     if problem:
         there = ", ".join(f"{name} ({part.num_examples:,})" for name, part in info.splits.items())
         raise InputError(
-            f"dataset.{split}_split={spec!r}: {problem.rstrip('.')}; {info.name} has {there}, and parts are written "
-            "like train[:90%] or train[45000:]"
+            f"dataset.{split}_split={spec!r}: {problem.rstrip('.')}; {info.name} has {there}; write parts as "
+            "train[:90%] or train[45000:]"
         )
     return files
 
 
 def _check_overlap(chosen: Mapping[str, str], files: Mapping[str, list[Any]]) -> None:
-    """Raises InputError where two splits have records in common."""
+    """Raises InputError if two splits have records in common."""
     for one, other in itertools.combinations(chosen, 2):
         ranges: dict[str, list[tuple[int, int]]] = {}
         for file in files[one]:
@@ -215,5 +215,5 @@ def _check_overlap(chosen: Mapping[str, str], files: Mapping[str, list[Any]]) ->
                 if max(start, file.skip) < min(end, file.skip + file.take):
                     raise InputError(
                         f"dataset.{one}_split={chosen[one]!r} and dataset.{other}_split={chosen[other]!r} have records "
-                        "in common: set both, such as train[:90%] and train[90%:]"
+                        "in common: set both to separate parts, such as train[:90%] and train[90%:]"
                     )

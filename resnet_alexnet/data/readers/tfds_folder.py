@@ -1,4 +1,4 @@
-"""Finds a set in the folders of TensorFlow Datasets: DATA_DIR/NAME/[CONFIG/]VERSION."""
+"""Finds a set in the folders of TensorFlow Datasets (TFDS): DATA_DIR/NAME/[CONFIG/]VERSION."""
 
 import os
 import re
@@ -9,17 +9,17 @@ from resnet_alexnet.data.readers.image_folder import TRAIN
 from resnet_alexnet.errors import InputError, nearest
 from resnet_alexnet.files import read_json
 
-FILE_FORMAT = "array_record"  # of TFDS's formats the one with random access to single records
+FILE_FORMAT = "array_record"  # TFDS's format with random access to single records
 INFO_FILE = "dataset_info.json"
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _IMAGENET = "imagenet2012"
-# What the tfds command imports, whatever it is to do.
+# The packages that every tfds command imports.
 _TFDS_NEEDS = "from an environment with tensorflow tensorflow-datasets apache-beam mlcroissant importlib_resources"
 
 
 class _Found(NamedTuple):
-    """A version folder, and what it says it is, or what its path says if it has no metadata."""
+    """A version folder, with config and version from its metadata or, if it has none, from its path."""
 
     folder: Path
     config: str
@@ -27,14 +27,14 @@ class _Found(NamedTuple):
 
 
 def find_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path | None:
-    """The version folder of a set; of several versions the newest; None if there is none.
+    """Returns the folder of the newest version of a set that matches `name`, or None.
 
     Args:
-        name: the set's name, with config or version where one is to be chosen: "NAME[/CONFIG][:VERSION]".
+        name: the set's name, optionally with config and version: "NAME[/CONFIG][:VERSION]".
         data_dir: the folder of all sets, or the folder of this set, of its config or of its version.
 
     Raises:
-        InputError: the set has several configs, and the name chooses none.
+        InputError: the set has several configs, and `name` does not select one.
     """
     if not data_dir:
         return None
@@ -48,16 +48,16 @@ def find_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path | None:
     ]
     configs = sorted({one.config for one in found})
     if len(configs) > 1:
-        raise InputError(f"{root} has {name} in {len(configs)} configs: name one of {name}/{{{','.join(configs)}}}")
+        raise InputError(f"{root} has {name} in {len(configs)} configs: choose one of {name}/{{{','.join(configs)}}}")
     newest = max(found, key=lambda one: [int(number) for number in re.findall(r"\d+", one.version)], default=None)
     return newest and newest.folder
 
 
 def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
-    """The version folder of a set whose preparation was finished, in a format that we read.
+    """Returns the version folder of a set that is complete and in array_record format.
 
     Raises:
-        InputError: there is none; the message has the command that makes or converts it.
+        InputError: there is none. The message has the command that builds or converts the set.
     """
     folder = find_tfds(name, data_dir)
     make = (
@@ -66,27 +66,27 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
         else f"tfds build {name} --data_dir={data_dir} --file_format={FILE_FORMAT} ({_TFDS_NEEDS})"
     )
     if folder is None:
-        begun = next((Path(data_dir) / name).glob("*incomplete*"), None)  # as TFDS and our own command call them
-        problem = f"{begun} was not made to the end" if begun else _not_there(name, Path(data_dir))
+        begun = next((Path(data_dir) / name).glob("*incomplete*"), None)  # as named by TFDS and data.prepare
+        problem = f"{begun} is incomplete" if begun else _not_there(name, Path(data_dir))
         if (Path(data_dir) / TRAIN).is_dir():
             raise InputError(f"{problem}; if these are photographs in class folders, set dataset.name=image_folder")
-        raise InputError(f"{problem}; to make it: {make}")
+        raise InputError(f"{problem}; to build it: {make}")
     info = read_info(folder)
     if not info:
         raise InputError(
-            f"{folder} has no readable {INFO_FILE}: the set was not made to the end, or is damaged; to make it: {make}"
+            f"{folder} has no readable {INFO_FILE}: the set is incomplete or damaged; to build it again: {make}"
         )
     formats = [info.get("fileFormat") or "tfrecord", *info.get("alternativeFileFormats", ())]
     if FILE_FORMAT not in formats:
         raise InputError(
-            f"{folder} holds {' and '.join(formats)} files, which only TensorFlow reads; to add {FILE_FORMAT} files: "
+            f"{folder} has {' and '.join(formats)} files, which only TensorFlow reads; to add {FILE_FORMAT} files: "
             f"tfds convert_format --dataset_version_dir={folder} --out_file_format={FILE_FORMAT} ({_TFDS_NEEDS})"
         )
     return folder
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """What `dataset_info.json` says; empty where there is none, or a damaged one."""
+    """Returns the contents of `dataset_info.json`, or {} if it is missing or damaged."""
     try:
         return read_json(folder / INFO_FILE)
     except InputError:
@@ -94,7 +94,10 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def _list(place: Path, name: str, *, unfinished: bool = False) -> list[_Found]:
-    """The version folders of a set: `place`, those in it and in its config folders."""
+    """Lists the version folders of a set: `place` itself, those in it, and those in its config folders.
+
+    With `unfinished`, folders without readable metadata are included.
+    """
     found = []
     below = [folder for pattern in ("*", "*/*") for folder in place.glob(pattern) if _VERSION.fullmatch(folder.name)]
     for folder in (place, *below):
@@ -108,7 +111,7 @@ def _list(place: Path, name: str, *, unfinished: bool = False) -> list[_Found]:
 
 
 def _not_there(name: str, data_dir: Path) -> str:
-    """Says that a set is not in the folder, and what is."""
+    """Returns a message that the set is not in the folder, with what the folder has."""
     if not data_dir.is_dir():
         state = "is a file" if data_dir.exists() else "does not exist"
         return f"no TFDS set {name!r}: data_dir {data_dir} {state}"
@@ -116,4 +119,4 @@ def _not_there(name: str, data_dir: Path) -> str:
     sets = sorted({read_info(folder).get("name", "") for folder in (data_dir, *inside)} - {""})
     names = sets or sorted(entry.name for entry in data_dir.iterdir())
     holds = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5) or "nothing"
-    return f"no TFDS set {name!r}{nearest(name, sets)} in data_dir {data_dir}, which holds {holds}"
+    return f"no TFDS set {name!r}{nearest(name, sets)} in data_dir {data_dir}, which has {holds}"

@@ -14,7 +14,7 @@ from resnet_alexnet.data.images import cut
 from resnet_alexnet.data.images.cut import can_be_cut, decode_crop, decode_rows
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode, read_header
 from resnet_alexnet.data.images.geometry import RandomResizedCrop, resize_center_crop, resize_random_crop, whole_image
-from tests.data.images.test_decode import encode, oriented, photograph
+from tests.support.images import encode, oriented, photograph
 
 CROP = RandomResizedCrop(24, (0.08, 1.0), (3 / 4, 4 / 3), "bilinear")
 # What a folder can hold: how an image is encoded, and whether it can be cut.

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import warnings
-import zlib
 
 import numpy as np
 import pytest
@@ -13,40 +12,12 @@ from PIL import Image, ImageOps
 
 from resnet_alexnet.data.images import decode as module
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_gray_jpeg, is_plain_jpeg
-
-
-def photograph(height=40, width=60, channels=3, seed=0):
-    """A smooth color image with some noise, as photographs have."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (5, 7, channels), np.uint8)
-    image = np.stack(
-        [
-            np.asarray(Image.fromarray(coarse[..., c]).resize((width, height), Image.Resampling.BICUBIC))
-            for c in range(channels)
-        ],
-        axis=-1,
-    )
-    return np.clip(image.astype(int) + rng.integers(-8, 9, image.shape), 0, 255).astype(np.uint8)
-
-
-def encode(image, kind="JPEG", **options):
-    """The bytes of an array, or of a Pillow image, in a file format."""
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
+from tests.support.images import encode, oriented, photograph, png_of_size
 
 
 def with_pillow(data, mode="RGB"):
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert(mode))
-
-
-def oriented(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 # What is read as it is
@@ -263,19 +234,6 @@ def test_a_damaged_png_is_refused():
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(UnreadableImageError):
         decode(bytes(data))
-
-
-def png_of_size(width, height):
-    """The first bytes of a PNG that claims to be this large: a decompression bomb costs its maker nothing."""
-
-    def chunk(kind, content):
-        body = kind + content
-        return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000)])

@@ -19,7 +19,7 @@ from resnet_alexnet.data.images.geometry import (
     resize_random_crop,
     resize_shorter_side,
 )
-from tests.data.images.test_decode import photograph
+from tests.support.images import photograph
 
 
 def slow_bilinear(image, height, width):

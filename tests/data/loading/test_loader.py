@@ -288,9 +288,9 @@ print("left at", next_step)
     ("change", "message"),
     [
         ({"batch_size": 11}, "batch_size=11 is more than the 10 training examples"),
-        ({"batch_size": 0}, "batch_size=0: allowed are 1"),
+        ({"batch_size": 0}, r"batch_size=0 \(allowed: 1"),
         ({"seed": -1}, "seed=-1"),
-        ({"start_step": 21}, "start_step=21: allowed are 0 to num_steps=20"),
+        ({"start_step": 21}, r"start_step=21 \(allowed: 0 to num_steps=20"),
         ({"start_step": -1}, "start_step=-1"),
         ({"steps_per_call": 0}, "steps_per_call=0"),
         ({"boundaries": (5, -2)}, "a period of -2 steps"),

@@ -83,15 +83,13 @@ def test_folders_and_other_tar_formats_are_as_good(archives, tmp_path):
 
 
 def test_the_challenges_counts_are_checked(archives, monkeypatch):
-    with pytest.raises(InputError, match=rf"^{archives.train} holds 4 classes, not 1,000: .*--allow_incomplete"):
+    with pytest.raises(InputError, match=rf"^{archives.train} has 4 classes, not 1,000: .*--allow_incomplete"):
         read(archives, allow_incomplete=False)
     monkeypatch.setattr(imagenet, "NUM_CLASSES", 4)
-    with pytest.raises(
-        InputError, match=rf"^{archives.train} holds 24 photographs, not 1,281,167: .*--allow_incomplete"
-    ):
+    with pytest.raises(InputError, match=rf"^{archives.train} has 24 photographs, not 1,281,167: .*--allow_incomplete"):
         read(archives, allow_incomplete=False)
     monkeypatch.setattr(imagenet, "NUM_TRAIN", 24)
-    with pytest.raises(InputError, match=rf"^{archives.validation} holds 8 photographs, not 50,000: "):
+    with pytest.raises(InputError, match=rf"^{archives.validation} has 8 photographs, not 50,000: "):
         read(archives, allow_incomplete=False)
     monkeypatch.setattr(imagenet, "NUM_VALIDATION", 8)
     assert {split: len(photos) for split, photos in read(archives, allow_incomplete=False)[0].items()} == {
@@ -102,20 +100,22 @@ def test_the_challenges_counts_are_checked(archives, monkeypatch):
 
 def test_a_class_that_the_training_archive_lacks(archives, tmp_path):
     made.write_train_archive(tmp_path / "t.tar", {wnid: {f"{wnid}_1.JPEG": b"photo"} for wnid in WNIDS[1:]})
-    with pytest.raises(InputError, match=r"t.tar lacks n01440764.tar, one of 1: .*--allow_incomplete"):
+    with pytest.raises(
+        InputError, match=r"t.tar lacks 1 of the devkit's classes, such as n01440764.tar: .*--allow_incomplete"
+    ):
         read(archives, train=str(tmp_path / "t.tar"), allow_incomplete=False)
 
 
 BAD_TRAIN = {
     "unknown class": (
         {"n00000001.tar": {"n00000001_1.JPEG": b"a"}},
-        r"holds n00000001.tar, a class that .* does not know",
+        r"has n00000001.tar, a class that is not in ",
     ),
-    "flat": ({"n01440764_1.JPEG": b"a"}, "holds n01440764_1.JPEG, where nXXXXXXXX.tar belongs"),
-    "other class": ({"n01440764.tar": {"n01443537_1.JPEG": b"a"}}, "holds n01443537_1.JPEG, where n01440764_N.JPEG"),
-    "other file": ({"n01440764.tar": {"readme.txt": b"a"}}, "n01440764.tar holds readme.txt, where n01440764_N.JPEG"),
-    "no photograph": ({"n01440764.tar": {}}, "n01440764.tar holds no photograph"),
-    "no tar inside": ({"n01440764.tar": b"x" * 600}, "n01440764.tar is cut off, damaged or no tar"),
+    "flat": ({"n01440764_1.JPEG": b"a"}, "has n01440764_1.JPEG instead of nXXXXXXXX.tar"),
+    "other class": ({"n01440764.tar": {"n01443537_1.JPEG": b"a"}}, "has n01443537_1.JPEG instead of n01440764_N.JPEG"),
+    "other file": ({"n01440764.tar": {"readme.txt": b"a"}}, "n01440764.tar has readme.txt instead of n01440764_N.JPEG"),
+    "no photograph": ({"n01440764.tar": {}}, "n01440764.tar has no photograph"),
+    "no tar inside": ({"n01440764.tar": b"x" * 600}, "n01440764.tar is cut off, damaged or not a tar"),
     "nothing": ({}, "is an empty archive"),
 }
 
@@ -129,7 +129,7 @@ def test_a_training_archive_that_is_not_one_is_named(archives, tmp_path, content
 
 
 def repeated(names: list[str]) -> bytes:
-    """A tar that holds some names more than once."""
+    """A tar that has some names more than once."""
     parts = [made.tar({name: b"photo"})[:1024] for name in names]
     return b"".join(parts) + bytes(10240)
 
@@ -137,14 +137,14 @@ def repeated(names: list[str]) -> bytes:
 def test_what_occurs_twice_is_named(archives, tmp_path):
     path = tmp_path / "archive.tar"
     path.write_bytes(repeated(["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"] * 2))
-    with pytest.raises(InputError, match=f"^{path} holds ILSVRC2012_val_0000000[12].JPEG 2 times"):
+    with pytest.raises(InputError, match=f"^{path} has ILSVRC2012_val_0000000[12].JPEG 2 times"):
         read(archives, validation=str(path))
     path.write_bytes(made.tar({"n01440764.tar": repeated(["n01440764_7.JPEG"] * 3)}))
-    with pytest.raises(InputError, match=f"^{path} holds n01440764_7.JPEG 3 times"):
+    with pytest.raises(InputError, match=f"^{path} has n01440764_7.JPEG 3 times"):
         read(archives, train=str(path))
     one = made.tar({"n01440764.tar": made.tar({"n01440764_7.JPEG": b"photo"})})
     path.write_bytes(one[: 512 + 10240] + one)
-    with pytest.raises(InputError, match=f"^{path} holds n01440764.tar twice"):
+    with pytest.raises(InputError, match=f"^{path} has n01440764.tar twice"):
         read(archives, train=str(path))
 
 
@@ -208,7 +208,7 @@ def test_an_archive_that_shrinks_while_it_is_read(archives, tmp_path):
 BAD_DEVKIT = {
     "no mat": ({"meta": b"MATLAB 5.0 MAT-file, and then nothing"}, "damaged meta.mat"),
     "words": ({"ground_truth": b"1\n2\nthree\n"}, "damaged meta.mat or ILSVRC2012_validation_ground_truth.txt"),
-    "other classes": ({"ground_truth": b"1\n2\n5\n"}, "names classes that meta.mat does not hold"),
+    "other classes": ({"ground_truth": b"1\n2\n5\n"}, "has classes that are not in meta.mat"),
 }
 
 
@@ -221,13 +221,13 @@ def test_a_devkit_that_is_damaged(tmp_path, files, message):
 
 def test_a_devkit_that_lacks_a_file(tmp_path):
     (tmp_path / "kit").write_bytes(made.tar({"ILSVRC2012_devkit_t12/data/meta.mat": made.meta_mat()}, mode="w:gz"))
-    with pytest.raises(InputError, match=r"kit holds no ILSVRC2012_validation_ground_truth.txt: give --devkit="):
+    with pytest.raises(InputError, match=r"kit has no ILSVRC2012_validation_ground_truth.txt: give --devkit="):
         read_devkit(str(tmp_path / "kit"))
 
 
 def test_fewer_classes_known_than_photographs(archives, tmp_path):
     made.write_devkit(tmp_path / "kit", [1, 2])
-    with pytest.raises(InputError, match="knows the classes of 2 photographs: give both files of 2012"):
+    with pytest.raises(InputError, match="has the classes of 2 photographs: give both files of ILSVRC2012"):
         read(archives, devkit=str(tmp_path / "kit"))
 
 

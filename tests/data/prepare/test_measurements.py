@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from resnet_alexnet.data.prepare.measurements import Measurements
 from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.errors import InputError
-from tests.support.archives import photograph
+from tests.support.images import photograph
 
 SIZES = st.lists(st.sampled_from([(8, 8), (8, 9), (256, 8), (300, 270)]), min_size=1, max_size=4)
 
@@ -19,7 +19,7 @@ def measure(images: list[np.ndarray]) -> Measurements:
 
 
 def test_photographs_are_measured_by_their_central_squares():
-    images = [photograph(seed, 260 + seed, 300) for seed in range(4)]
+    images = [photograph(260 + seed, 300, seed=seed) for seed in range(4)]
     statistics = measure(images).finish()
     squares = np.stack([central_square(image) for image in images]).astype(np.float64)
     np.testing.assert_allclose(statistics.pixel_mean, squares.mean(0))
@@ -27,27 +27,27 @@ def test_photographs_are_measured_by_their_central_squares():
 
 
 def test_small_images_of_one_size_are_measured_as_they_are():
-    images = [photograph(seed, 32, 32) for seed in range(5)]
+    images = [photograph(32, 32, seed=seed) for seed in range(5)]
     statistics = measure(images).finish()
     np.testing.assert_allclose(statistics.pixel_mean, np.stack(images).astype(np.float64).mean(0))
 
 
 def test_large_images_of_one_size_are_measured_by_their_squares_too():
-    assert measure([photograph(seed, 270, 256) for seed in range(2)]).finish().pixel_mean.shape == (256, 256, 3)
+    assert measure([photograph(270, 256, seed=seed) for seed in range(2)]).finish().pixel_mean.shape == (256, 256, 3)
 
 
 @pytest.mark.parametrize("odd", [(32, 33), (256, 256), (300, 32)])
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_one_image_of_another_size_makes_it_squares(odd, place):
-    images = [photograph(seed, 32, 32) for seed in range(4)]
-    images.insert(place, photograph(9, *odd))
+    images = [photograph(32, 32, seed=seed) for seed in range(4)]
+    images.insert(place, photograph(*odd, seed=9))
     assert measure(images).finish().pixel_mean.shape == (256, 256, 3)
 
 
 @settings(max_examples=30)
 @given(SIZES, st.data())
 def test_parts_in_any_order_through_a_file_give_the_same_bits(sizes, data):
-    images = [photograph(seed, *size) for seed, size in enumerate(sizes)]
+    images = [photograph(*size, seed=seed) for seed, size in enumerate(sizes)]
     whole = measure(images).finish()
     order = data.draw(st.permutations(range(len(images))))
     cut = data.draw(st.integers(0, len(images)))
@@ -61,5 +61,5 @@ def test_parts_in_any_order_through_a_file_give_the_same_bits(sizes, data):
 
 
 def test_nothing_measured():
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match="statistics need images"):
         Measurements().finish()

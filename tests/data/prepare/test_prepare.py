@@ -24,7 +24,8 @@ from resnet_alexnet.data.prepare.recode import central_square
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.errors import InputError
 from tests.support import archives as made
-from tests.support.archives import WNIDS, WORDS, Archives, encode, photograph
+from tests.support.archives import WNIDS, WORDS, Archives, encode_kind
+from tests.support.images import photograph
 
 CHECKOUT = Path(__file__).parents[3]
 SECONDS = 60  # that anything may take on a busy machine
@@ -50,7 +51,7 @@ def undisturbed(archives, tmp_path_factory) -> Path:
     with started(*archives.flags(), f"--output={output}", "--photos_per_shard=3", "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert "train: 120 photographs, 95 as they were; CMYK 5, PNG 10, gray 5, rotated by EXIF 5\n" in out
+    assert "train: 120 photographs, 95 unchanged; CMYK 5, PNG 10, gray 5, rotated by EXIF 5\n" in out
     return output
 
 
@@ -106,7 +107,7 @@ def worker_of(process: subprocess.Popen) -> int:
 
 
 def shards_done(output: Path, count: int) -> Callable[[], bool]:
-    return lambda: len(list((output / f"{VERSION}.incomplete" / "records").glob("[!.]*"))) >= count
+    return lambda: len(list((output / f"{VERSION}.incomplete" / "finished").glob("[!.]*"))) >= count
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -155,8 +156,15 @@ def test_grain_reads_its_files(undisturbed):
     assert {features.deserialize_example_np(record)["label"] for record in source} == {0, 1, 2, 3}
 
 
-def test_nothing_reads_it_with_tensorflow():
-    assert "tensorflow" not in sys.modules
+def test_nothing_reads_it_with_tensorflow(undisturbed):
+    code = f"""
+import sys
+from resnet_alexnet.data.readers.tfds import read_tfds
+photos = read_tfds("imagenet2012", {str(undisturbed)!r})["train"]
+photos.read(0)
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
 
 
 def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
@@ -167,8 +175,8 @@ def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
     train = manifest["splits"]["train"]
     assert (train["records"], train["as_published"], train["unreadable"]) == (120, 95, {})
     cmyk = [f"n01440764_{number * 37 + 2}.JPEG" for number in range(0, 30, 6)]
-    assert sorted(train["encoded_anew"]["CMYK"]["first"]) == sorted(cmyk)
-    assert {reason: kind["photographs"] for reason, kind in train["encoded_anew"].items()} == {
+    assert sorted(train["reencoded"]["CMYK"]["first"]) == sorted(cmyk)
+    assert {reason: kind["photographs"] for reason, kind in train["reencoded"].items()} == {
         "CMYK": 5,
         "PNG": 10,
         "gray": 5,
@@ -229,7 +237,7 @@ def small_images(tmp_path_factory) -> Path:
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 suffix, kind = (".jpg", "RGB") if number % 2 else (".png", "PNG")
-                data = encode(photograph(10 * label + number, 32, 32), kind)
+                data = encode_kind(photograph(32, 32, seed=10 * label + number), kind)
                 (folder / split / name / f"{number}{suffix}").write_bytes(data)
     return folder
 
@@ -264,7 +272,7 @@ def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturb
     with started(*flags, "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert re.search(r"\(\d+ of 43 files are there\)", out)
+    assert re.search(r"\(\d+ of 43 files are complete\)", out)
     assert content(tmp_path) == content(undisturbed)
 
 
@@ -288,7 +296,7 @@ def test_a_signal_stops_it_while_archives_are_listed(archives, tmp_path, number,
     os.mkfifo(tmp_path / "devkit")  # whose end never comes
     with started(f"--val={archives.validation}", f"--devkit={tmp_path / 'devkit'}", f"--output={tmp_path}") as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("reading what the archives hold")
+        assert process.stdout.readline().startswith("listing the archives")
         process.send_signal(number)
         _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (code, "stopped; run the same command again to go on\n")
@@ -313,7 +321,7 @@ def test_a_worker_that_is_killed(archives, tmp_path):
         os.kill(worker, signal.SIGKILL)
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert re.fullmatch(r"error: a worker process was killed, .*run the same command again to go on.*\n", errors)
+    assert re.fullmatch(r"error: a worker process was killed, .*to resume, run the same command again.*\n", errors)
     wait_until(lambda: group_is_gone(process))
 
 
@@ -325,7 +333,9 @@ def test_a_disk_that_fills(archives, undisturbed, tmp_path):
     with started(*flags, under=limited) as process:
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: \S+-of-00040 cannot be written \(.*File too large\): make room, then run.*\n", errors)
+    assert re.fullmatch(
+        r"error: \S+-of-00040 cannot be written \(.*File too large\): free disk space, then run.*\n", errors
+    )
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
     assert not (tmp_path / VERSION).exists()
     prepare.main(flags)
@@ -341,7 +351,9 @@ def test_a_disk_that_fills_at_the_very_end(archives, undisturbed, tmp_path, monk
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3"]
     with monkeypatch.context() as patch:
         patch.setattr(preparation, place, fail)
-        with pytest.raises(InputError, match=r"incomplete cannot be written \(No space left on device\): make room"):
+        with pytest.raises(
+            InputError, match=r"incomplete cannot be written \(No space left on device\): free disk space"
+        ):
             prepare.main(flags)
     assert not (tmp_path / VERSION).exists()
     prepare.main(flags)
@@ -365,7 +377,7 @@ def test_output_that_nobody_reads_any_more_is_no_full_disk(small_images, tmp_pat
 @pytest.mark.usefixtures("in_this_process")
 def test_too_little_room_is_told_before_anything_is_written(few, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12_345_678))
-    expected = r"needs about \d+\.\d MB more, going by \d+ photographs, but its disk has 12.3 MB free: make room"
+    expected = r"needs about \d+\.\d MB more, estimated from \d+ photographs, but its disk has 12.3 MB free: free disk"
     with pytest.raises(InputError, match=expected):
         prepare.main([*few.flags(), f"--output={tmp_path}", "--encoding=raw", "--photos_per_shard=3"])
     assert not [name for name in tree_of(tmp_path) if ".array_record" in name]
@@ -394,7 +406,7 @@ def test_a_set_that_is_there_but_not_whole_is_named(archives, undisturbed, tmp_p
     path.write_bytes(path.read_bytes()[:-10])
     for _ in range(2):
         with pytest.raises(
-            InputError, match=f"{path.name} is missing or not whole: remove .*, and run the same command again"
+            InputError, match=f"{path.name} is missing or incomplete: remove .*, then run the same command again"
         ):
             prepare.main([*archives.flags(), f"--output={output}", "--photos_per_shard=3"])
         path.unlink(missing_ok=True)
@@ -403,10 +415,10 @@ def test_a_set_that_is_there_but_not_whole_is_named(archives, undisturbed, tmp_p
 @pytest.mark.usefixtures("in_this_process")
 def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, capsys):
     output = shutil.copytree(undisturbed, tmp_path / "sets")
-    (output / f"{VERSION}.incomplete/records").mkdir(parents=True)  # left by a process killed at the very end
+    (output / f"{VERSION}.incomplete/finished").mkdir(parents=True)  # left by a process killed at the very end
     flags = [*archives.flags(), f"--output={output}"]
     prepare.main([*flags, "--photos_per_shard=3"])
-    assert f"{output / VERSION} is prepared already" in capsys.readouterr().out
+    assert f"{output / VERSION} is already prepared" in capsys.readouterr().out
     assert content(output) == content(undisturbed)
     assert not (output / f"{VERSION}.incomplete").exists()
     with pytest.raises(
@@ -414,7 +426,7 @@ def test_a_set_that_is_there_is_not_made_again(archives, undisturbed, tmp_path, 
     ):
         prepare.main([*flags, "--quality=90"])
     (output / VERSION / "manifest.json").unlink()
-    with pytest.raises(InputError, match=rf"^{output / VERSION} is there, and was not made by this command"):
+    with pytest.raises(InputError, match=rf"^{output / VERSION} exists, but was not made by this command"):
         prepare.main([*flags, "--photos_per_shard=3"])
 
 
@@ -426,11 +438,11 @@ def test_other_settings_do_not_go_on_with_what_was_begun(few, tmp_path, monkeypa
         with pytest.raises(SystemExit):
             prepare.main(flags)
     with pytest.raises(
-        InputError, match=r"incomplete was begun with resize 0, not 256: give the same settings to go on"
+        InputError, match=r"incomplete was started with resize 0, not 256: use the same settings to resume"
     ):
         prepare.main([*flags, "--resize=256"])
     with pytest.raises(
-        InputError, match=r"was begun with .*other photographs .photographs_sha256.*: give the same settings to go on"
+        InputError, match=r"was started with .*other photographs .photographs_sha256.*: use the same settings to resume"
     ):
         prepare.main([f"--train={few.train}", "--allow_incomplete", f"--output={tmp_path}"])
     with (
@@ -450,11 +462,11 @@ def test_a_photograph_that_was_replaced_is_noticed(small_images, tmp_path, monke
         patch.setattr(preparation, "finish", lambda *_, **__: sys.exit(9))
         with pytest.raises(SystemExit):
             prepare.main([*flags, f"--output={tmp_path / 'stopped'}"])
-    (images / "train/dog/1.jpg").write_bytes(encode(photograph(99, 40, 32)))
+    (images / "train/dog/1.jpg").write_bytes(encode_kind(photograph(40, 32, seed=99)))
     for output in ("stopped", "anew"):
         prepare.main([*flags, f"--output={tmp_path / output}"])
     assert content(tmp_path / "stopped") == content(tmp_path / "anew")
-    (images / "train/dog/1.jpg").write_bytes(encode(photograph(98, 50, 32)))
+    (images / "train/dog/1.jpg").write_bytes(encode_kind(photograph(50, 32, seed=98)))
     with pytest.raises(
         InputError,
         match=r"^\S+images/1.0.0 was prepared with other photographs .sizes_sha256.: choose another --output",
@@ -472,7 +484,7 @@ def test_damaged_settings_of_what_was_begun_are_named(small_images, tmp_path, mo
             prepare.main(flags)
     (settings,) = tmp_path.glob("*/*/settings.json")
     settings.write_text(content)
-    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent}, then begin anew$"):
+    with pytest.raises(InputError, match=rf"^{settings} is not .*; remove {settings.parent} to start over$"):
         prepare.main(flags)
 
 
@@ -482,7 +494,7 @@ def test_a_folder_with_another_manifest_is_left_alone(small_images, tmp_path, co
     folder = tmp_path / "small_images/1.0.0"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=rf"^{folder} is there, and was not made by this command"):
+    with pytest.raises(InputError, match=rf"^{folder} exists, but was not made by this command"):
         prepare.main([f"--images={small_images}", f"--output={tmp_path}"])
     assert (folder / "manifest.json").read_text() == content
 
@@ -497,8 +509,8 @@ def settings_of(output: Path) -> str:
 @pytest.fixture(scope="module")
 def with_unreadable(tmp_path_factory) -> Archives:
     archives = made.write_archives(tmp_path_factory.mktemp("unreadable"))
-    photos = {wnid: {f"{wnid}_{n}.JPEG": encode(photograph(n)) for n in range(3)} for wnid in WNIDS}
-    photos[WNIDS[2]][f"{WNIDS[2]}_1.JPEG"] = encode(photograph(1), "truncated")
+    photos = {wnid: {f"{wnid}_{n}.JPEG": encode_kind(photograph(280, 360, seed=n)) for n in range(3)} for wnid in WNIDS}
+    photos[WNIDS[2]][f"{WNIDS[2]}_1.JPEG"] = encode_kind(photograph(280, 360, seed=1), "truncated")
     made.write_train_archive(archives.train, photos)
     return archives
 
@@ -514,7 +526,7 @@ def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_u
     wait_until(lambda: group_is_gone(process))
     assert not [file for file in tree_of(tmp_path) if file.endswith(".tmp")]
     prepare.main([*flags, "--skip_unreadable"])
-    assert "train: 11 photographs, 11 as they were; left out as unreadable 1\n" in capsys.readouterr().out
+    assert "train: 11 photographs, 11 unchanged; left out as unreadable 1\n" in capsys.readouterr().out
     manifest = json.loads((tmp_path / VERSION / "manifest.json").read_text())
     assert manifest["splits"]["train"]["unreadable"].keys() == {name}
     builder = tfds.builder_from_directory(tmp_path / VERSION)
@@ -534,7 +546,7 @@ def test_a_class_name_that_the_file_of_them_cannot_hold(tmp_path, name):
     for folder in (name, "dog"):
         (tmp_path / "images/train" / folder).mkdir(parents=True)
         (tmp_path / "images/train" / folder / "0.jpg").touch()
-    with pytest.raises(InputError, match=r"has a class folder .*: the set's file of class names") as error:
+    with pytest.raises(InputError, match=r"has a class folder .*: class names must be one line") as error:
         prepare.main([f"--images={tmp_path / 'images'}", f"--output={tmp_path / 'out'}"])
     assert len(str(error.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()

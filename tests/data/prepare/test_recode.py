@@ -11,9 +11,10 @@ from PIL import Image, ImageOps
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode
 from resnet_alexnet.data.prepare.recode import Recoding, central_square, recode
-from tests.support.archives import encode, photograph
+from tests.support.archives import encode_kind
+from tests.support.images import photograph
 
-SMALL = {kind: encode(photograph(1, 20, 24), kind) for kind in ("RGB", "gray", "CMYK", "PNG")}
+SMALL = {kind: encode_kind(photograph(20, 24, seed=1), kind) for kind in ("RGB", "gray", "CMYK", "PNG")}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -23,7 +24,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def grainy(seed: int, height: int, width: int) -> np.ndarray:
     """A photograph with so much grain, gray so that a JPEG keeps it, that it matters how it is resized."""
     grain = np.random.default_rng(seed).normal(0, 40, (height, width, 1))
-    return (photograph(seed, height, width) + grain).clip(0, 255).astype(np.uint8)
+    return (photograph(height, width, seed=seed) + grain).clip(0, 255).astype(np.uint8)
 
 
 def by_areas(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -43,7 +44,7 @@ def by_pillow(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("resize", [0, 280, 1000])
 def test_a_plain_rgb_jpeg_that_needs_no_resizing_stays_byte_for_byte(resize):
-    data = encode(photograph(1, 280, 360))
+    data = encode_kind(photograph(280, 360, seed=1))
     recoded = recode(data, Recoding(resize=resize))
     assert recoded.data is data
     assert recoded.changes == ()
@@ -61,7 +62,7 @@ ODD = {
 
 @pytest.mark.parametrize(("kind", "reason"), ODD.items(), ids=ODD)
 def test_whatever_is_no_plain_rgb_jpeg_becomes_one(kind, reason):
-    data = encode(photograph(2), kind)
+    data = encode_kind(photograph(280, 360, seed=2), kind)
     recoded = recode(data, Recoding())
     assert recoded.changes == (reason,)
     height, width, colors, chroma = simplejpeg.decode_jpeg_header(recoded.data)
@@ -73,14 +74,14 @@ def test_whatever_is_no_plain_rgb_jpeg_becomes_one(kind, reason):
 
 
 def test_of_16_bits_the_upper_8_are_kept():
-    image = photograph(3)
-    recoded = recode(encode(image, "16-bit"), Recoding())
+    image = photograph(280, 360, seed=3)
+    recoded = recode(encode_kind(image, "16-bit"), Recoding())
     assert recoded.changes == ("PNG",)
     assert psnr(decode(recoded.data), np.repeat(image[..., :1], 3, axis=-1)) > 33
 
 
 def test_a_flaw_that_only_pillow_forgives_is_not_passed_on():
-    data = encode(photograph(4))
+    data = encode_kind(photograph(280, 360, seed=4))
     flawed = data[:-2] + bytes(range(20)) + data[-2:]  # bytes that belong to nothing
     with pytest.raises(ValueError, match="JPEG"):
         simplejpeg.decode_jpeg(flawed, strict=True)
@@ -91,7 +92,7 @@ def test_a_flaw_that_only_pillow_forgives_is_not_passed_on():
 
 @pytest.mark.parametrize(("height", "width", "expected"), [(300, 451, (256, 384)), (1000, 900, (284, 256))])
 def test_resizing_takes_the_shorter_side_down_by_the_mean_of_areas(height, width, expected):
-    data = encode(grainy(5, height, width))
+    data = encode_kind(grainy(5, height, width))
     recoded = recode(data, Recoding(resize=256))
     assert recoded.changes == ("resized",)
     pixels = decode(recoded.data)
@@ -101,11 +102,11 @@ def test_resizing_takes_the_shorter_side_down_by_the_mean_of_areas(height, width
 
 
 def test_quality_is_that_of_the_jpeg():
-    data = encode(photograph(6, 400, 500))
+    data = encode_kind(photograph(400, 500, seed=6))
     sizes = [len(recode(data, Recoding(resize=256, quality=quality)).data) for quality in (50, 80, 95)]
     assert sizes == sorted(sizes)
     coarse, fine = (Image.open(io.BytesIO(recode(data, Recoding(resize=256, quality=q)).data)) for q in (50, 95))
-    reference = Image.fromarray(photograph(6))
+    reference = Image.fromarray(photograph(280, 360, seed=6))
     for image, quality in ((coarse, 50), (fine, 95)):
         file = io.BytesIO()
         reference.save(file, "JPEG", quality=quality)
@@ -114,7 +115,7 @@ def test_quality_is_that_of_the_jpeg():
 
 @pytest.mark.parametrize("size", [(280, 360), (360, 280), (100, 130), (256, 256), (3, 299)])
 def test_raw_is_the_central_square_as_a_ppm(size):
-    data = encode(photograph(7, *size), "PNG")
+    data = encode_kind(photograph(*size, seed=7), "PNG")
     recoded = recode(data, Recoding(encoding="raw"))
     assert recoded.changes == ("PNG", "raw")
     assert recoded.data.startswith(b"P6\n256 256\n255\n")
@@ -122,25 +123,27 @@ def test_raw_is_the_central_square_as_a_ppm(size):
     pixels = decode(recoded.data)
     np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(recoded.data))))
     np.testing.assert_array_equal(pixels, recoded.image)
-    np.testing.assert_array_equal(pixels, central_square(photograph(7, *size)))
+    np.testing.assert_array_equal(pixels, central_square(photograph(*size, seed=7)))
 
 
 def test_the_central_square_is_the_middle_resized_by_areas():
     image = grainy(8, 410, 520)
     assert psnr(central_square(image), by_areas(image[:, 55:465], 256, 256)) > 50
-    exact = photograph(8, 256, 256)
+    exact = photograph(256, 256, seed=8)
     np.testing.assert_array_equal(central_square(exact), exact)
 
 
 def test_the_central_square_is_that_of_shorter_side_256_to_half_a_pixel():
-    image = photograph(8, 410, 520)
+    image = photograph(410, 520, seed=8)
     resized = Image.fromarray(image).resize((520 * 256 // 410, 256), Image.Resampling.BILINEAR)
     left = (resized.width - 256) // 2
     assert psnr(central_square(image), np.asarray(resized)[:, left : left + 256]) > 35
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-@pytest.mark.parametrize("data", [b"", b"no image at all", encode(photograph(9), "truncated")], ids=len)
+@pytest.mark.parametrize(
+    "data", [b"", b"no image at all", encode_kind(photograph(280, 360, seed=9), "truncated")], ids=len
+)
 def test_what_cannot_be_decoded(data, encoding):
     with pytest.raises(UnreadableImageError):
         recode(data, Recoding(encoding=encoding))
@@ -150,17 +153,17 @@ def test_what_cannot_be_decoded(data, encoding):
 @pytest.mark.parametrize("size", [(20, 2000), (2000, 20)])
 def test_slivers_are_unreadable_as_they_are_in_a_run(recoding, size):
     with pytest.raises(UnreadableImageError, match="one side is 100 times the other or more"):
-        recode(encode(photograph(9, *size)), recoding)
+        recode(encode_kind(photograph(*size, seed=9)), recoding)
 
 
 def test_what_is_too_long_for_a_jpeg(monkeypatch):
     monkeypatch.setattr(geometry, "MAX_ASPECT", 100_000)  # an image less narrow would be large
-    with pytest.raises(UnreadableImageError, match="70000 x 1 pixels make no JPEG"):
-        recode(encode(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
+    with pytest.raises(UnreadableImageError, match="70000 x 1 pixels cannot be a JPEG"):
+        recode(encode_kind(np.zeros((1, 70_000, 3), np.uint8), "PNG"), Recoding())
 
 
 def test_sampling_factors_that_turbojpeg_has_no_name_for_are_recoded():
-    data = bytearray(encode(photograph(3)))
+    data = bytearray(encode_kind(photograph(280, 360, seed=3)))
     data[data.index(b"\xff\xc0") + 11] = 0x31  # luma three times as wide as chroma
     pixels = decode(bytes(data))
     stored = recode(bytes(data), Recoding("jpeg", 0, 95))

@@ -14,14 +14,15 @@ from resnet_alexnet.data.prepare.recode import Recoding
 from resnet_alexnet.data.prepare.shards import (
     Set,
     Shard,
-    count_records,
+    count_finished,
     create_shards,
-    load_records,
+    load_infos,
     shuffled,
     write_shard,
 )
 from resnet_alexnet.errors import InputError
-from tests.support.archives import encode, photograph, tar
+from tests.support.archives import encode_kind, tar
+from tests.support.images import photograph
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), unique=True, max_size=30)
 
@@ -59,7 +60,9 @@ KINDS = ("RGB", "gray", "CMYK", "RGB", "PNG", "RGB", "RGB")
 
 def make_set(folder: Path, kinds=KINDS, **options) -> tuple[Set, list[Shard]]:
     """A set of one split in two shards, each photograph of another kind, and the folders that it needs."""
-    files = {f"{number}.JPEG": encode(photograph(number, 270, 300), kind) for number, kind in enumerate(kinds)}
+    files = {
+        f"{number}.JPEG": encode_kind(photograph(270, 300, seed=number), kind) for number, kind in enumerate(kinds)
+    }
     (folder / "photos.tar").write_bytes(tar(files))
     return as_set(folder, files, **options)
 
@@ -71,7 +74,7 @@ def as_set(folder: Path, files: dict[str, bytes], **options) -> tuple[Set, list[
         offset += 512 + -(-len(data) // 512) * 512
     photos = to_photos(str(folder / "photos.tar"), entries, ("cat", "dog"))
     prepared = Set(folder, "pets", {"train": photos}, options.pop("recoding", Recoding()), **options)
-    for name in ("data", "records"):
+    for name in ("data", "finished"):
         (folder / name).mkdir()
     return prepared, create_shards("train", list(files), photos.sizes, photos_per_shard=4)
 
@@ -103,17 +106,17 @@ def test_a_shard_holds_its_photographs_in_order(tmp_path):
         reader.close()
 
 
-def test_a_record_says_what_a_shard_holds(tmp_path):
+def test_the_info_describes_the_contents_of_a_shard(tmp_path):
     prepared, parts = make_set(tmp_path)
     write(prepared, parts)
-    records, measurements = load_records(prepared, parts)
-    assert count_records(prepared) == 2
-    assert [record.records for record in records] == [4, 3]
-    changed = {reason: names for record in records for reason, names in record.changed.items()}
+    infos, measurements = load_infos(prepared, parts)
+    assert count_finished(prepared) == 2
+    assert [info.records for info in infos] == [4, 3]
+    changed = {reason: names for info in infos for reason, names in info.changed.items()}
     assert changed == {"gray": ["1.JPEG"], "CMYK": ["2.JPEG"], "PNG": ["4.JPEG"]}
     assert measurements.squares.count == len(KINDS)
-    for record in records:
-        assert record.bytes == (prepared.data / record.file).stat().st_size > record.payload
+    for info in infos:
+        assert info.bytes == (prepared.data / info.file).stat().st_size > info.payload
 
 
 def test_a_finished_shard_is_not_written_again(tmp_path):
@@ -127,12 +130,12 @@ def test_a_finished_shard_is_not_written_again(tmp_path):
     } == before
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "no record", "damaged record", "empty record"])
-def test_a_shard_that_is_not_as_its_record_says_is_written_again(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "no info", "damaged info", "empty info"])
+def test_a_shard_that_does_not_match_its_info_is_written_again(tmp_path, damage):
     prepared, parts = make_set(tmp_path)
     write(prepared, parts)
     before = content(tmp_path)
-    shard, record = prepared.data / parts[0].file_name("pets"), tmp_path / "records" / "train-00000.npz"
+    shard, info = prepared.data / parts[0].file_name("pets"), tmp_path / "finished" / "train-00000.npz"
     match damage:
         case "flipped":
             data = bytearray(shard.read_bytes())
@@ -142,12 +145,12 @@ def test_a_shard_that_is_not_as_its_record_says_is_written_again(tmp_path, damag
             shard.write_bytes(shard.read_bytes()[:-1])
         case "missing":
             shard.unlink()
-        case "no record":
-            record.unlink()
-        case "damaged record":
-            record.write_bytes(record.read_bytes()[:-500])
-        case "empty record":
-            record.write_bytes(b"")
+        case "no info":
+            info.unlink()
+        case "damaged info":
+            info.write_bytes(info.read_bytes()[:-500])
+        case "empty info":
+            info.write_bytes(b"")
     assert len(list(write_shard(prepared, parts[0]))) > 1
     assert content(tmp_path) == before
 
@@ -162,11 +165,11 @@ def test_an_unreadable_photograph_stops_with_its_name_and_leaves_nothing(tmp_pat
 def test_unreadable_photographs_are_left_out_and_recorded(tmp_path):
     prepared, parts = make_set(tmp_path, kinds=("RGB", "truncated", "RGB", "RGB", "truncated"), skip_unreadable=True)
     assert write(prepared, parts) == 5
-    records, measurements = load_records(prepared, parts)
-    unreadable = {name: reason for record in records for name, reason in record.unreadable.items()}
+    infos, measurements = load_infos(prepared, parts)
+    unreadable = {name: reason for info in infos for name, reason in info.unreadable.items()}
     assert unreadable.keys() == {"1.JPEG", "4.JPEG"}
     assert all("truncated" in reason for reason in unreadable.values())
-    assert sum(record.records for record in records) == measurements.squares.count == 3
+    assert sum(info.records for info in infos) == measurements.squares.count == 3
 
 
 def test_only_training_photographs_are_measured(tmp_path):
@@ -174,10 +177,10 @@ def test_only_training_photographs_are_measured(tmp_path):
     prepared = dataclasses.replace(prepared, splits={"validation": prepared.splits["train"]})
     parts = [dataclasses.replace(shard, split="validation") for shard in parts]
     write(prepared, parts)
-    assert load_records(prepared, parts)[1].squares.count == 0
+    assert load_infos(prepared, parts)[1].squares.count == 0
 
 
-@pytest.mark.parametrize("moment", ["shard", "record"])
+@pytest.mark.parametrize("moment", ["shard", "info"])
 def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(tmp_path, monkeypatch, moment):
     prepared, parts = make_set(tmp_path)
     if moment == "shard":
@@ -200,13 +203,13 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(tmp_path,
 
         monkeypatch.setattr(np, "savez", savez)
     file = "pets-train.array_record-00000-of-00002" if moment == "shard" else "train-00000.npz"
-    with pytest.raises(InputError, match=rf"{file} cannot be written \(.*No space left on device\): make room"):
+    with pytest.raises(InputError, match=rf"{file} cannot be written \(.*No space left on device\): free disk space"):
         write(prepared, parts)
     left = content(tmp_path).keys() - {"photos.tar"}
     assert left == (set() if moment == "shard" else {f"data/{parts[0].file_name('pets')}"})
     monkeypatch.undo()
     assert write(prepared, parts) == len(KINDS)
-    assert count_records(prepared) == 2
+    assert count_finished(prepared) == 2
 
 
 def test_archive_photographs_are_plain_data(tmp_path):

@@ -67,16 +67,14 @@ def test_sizes_are_those_of_the_published_archives(monkeypatch):
     monkeypatch.undo()
     sizes = {name: sum(archive.train.values()) for name, archive in (("10", cifar.CIFAR10), ("100", cifar.CIFAR100))}
     assert sizes == {"10": 50_000, "100": 50_000}
-    assert (cifar.CIFAR10.record_bytes, cifar.CIFAR100.record_bytes) == (3073, 3074)
+    assert (cifar.CIFAR10.row_bytes, cifar.CIFAR100.row_bytes) == (3073, 3074)
     assert cifar.CIFAR10.test == {"test_batch.bin": 10_000}
     assert cifar.CIFAR100.test == {"test.bin": 10_000}
 
 
 @both
 def test_data_dir_must_be_given_and_right(tmp_path, name):
-    remedy = (
-        f"data_dir must be {ARCHIVES[name]}, the folder {FOLDERS[name]} that it extracts to, or the folder that holds"
-    )
+    remedy = f"data_dir must be {ARCHIVES[name]}, the extracted folder {FOLDERS[name]}, or a folder that contains"
     assert f"{name} needs data_dir: {remedy}" in refusal(name, "")
     message = refusal(name, tmp_path)
     assert f"cannot be read (No such file or directory): {remedy}" in message
@@ -90,7 +88,7 @@ def test_missing_and_cut_files_are_named(tmp_path, name):
     file = folder / CIFAR_TRAIN_FILES[name][-1]
     size = RECORDS * {"cifar10": 3073, "cifar100": 3074}[name]
     file.write_bytes(file.read_bytes()[:-5])
-    assert f"{file} has {size - 5:,} bytes, not {size:,}; extract or download {ARCHIVES[name]} again" in refusal(
+    assert f"{file} has {size - 5:,} bytes, not {size:,}: extract or download {ARCHIVES[name]} again" in refusal(
         name, tmp_path
     )
     file.unlink()
@@ -100,9 +98,9 @@ def test_missing_and_cut_files_are_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "column", "value", "message"),
     [
-        ("cifar10", 0, 10, "the label of record 1 is 10, allowed are 0 to 9"),
-        ("cifar100", 0, 20, "the coarse label of record 1 is 20, allowed are 0 to 19"),
-        ("cifar100", 1, 100, "the fine label of record 1 is 100, allowed are 0 to 99"),
+        ("cifar10", 0, 10, "the label of image 1 is 10 (allowed: 0 to 9)"),
+        ("cifar100", 0, 20, "the coarse label of image 1 is 20 (allowed: 0 to 19)"),
+        ("cifar100", 1, 100, "the fine label of image 1 is 100 (allowed: 0 to 99)"),
     ],
 )
 def test_a_label_out_of_range_is_named(tmp_path, name, column, value, message):
@@ -120,7 +118,7 @@ def test_class_names_are_counted(tmp_path, name, file):
     folder = tmp_path / FOLDERS[name]
     write_cifar(folder, name, RECORDS)
     (folder / file).write_text("one\ntwo\n")
-    assert f"{folder / file} names 2 classes, not {NUM_CLASSES[name]}" in refusal(name, tmp_path)
+    assert f"{folder / file} has 2 class names, not {NUM_CLASSES[name]}" in refusal(name, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,7 @@ def test_a_damaged_archive_is_named(tmp_path, damage):
     path.write_bytes(changed.get(damage, data))
     inside = f"{path}/cifar-10-batches-bin/data_batch_2.bin"
     expected = {
-        "another archive": f"{path} lacks cifar-10-batches-bin/data_batch_2.bin: it is not the published archive",
+        "another archive": f"{path} is not the published archive: it lacks cifar-10-batches-bin/data_batch_2.bin",
         "a cut file inside": f"{inside} has 3 bytes, not 12,292",
     }
     assert expected.get(damage, f"{path} cannot be unpacked (") in refusal("cifar10", tmp_path)

@@ -20,11 +20,11 @@ def test_damaged_idx_file_is_refused_with_its_name(tmp_path, change):
     data = idx_bytes(np.ones((3, 4, 5), np.uint8))
     damaged, message = {
         "truncated": (data[:-1], "cut off"),
-        "long": (data + b"\0", "longer than it should be"),
+        "long": (data + b"\0", "too long"),
         "header": (data[:10], "cut off inside its header"),
         "empty": (b"", "not an IDX file"),
-        "magic": (b"\0\0\x0d\x03" + data[4:], "begins with 0x00000d03"),
-        "labels": (idx_bytes(np.ones(3, np.uint8)), "not an IDX file of 3-dimensional bytes"),
+        "magic": (b"\0\0\x0d\x03" + data[4:], "starts with 0x00000d03"),
+        "labels": (idx_bytes(np.ones(3, np.uint8)), "not an IDX file of bytes with 3 dimensions"),
         "gzip": (gzip.compress(data)[:-9], "damaged gzip"),
     }[change]
     path = tmp_path / "train-images-idx3-ubyte"

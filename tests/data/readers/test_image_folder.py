@@ -152,13 +152,13 @@ def test_data_dir_must_be_a_folder(tmp_path):
 def test_another_layout_is_told_what_to_do(tmp_path):
     assert "has no folder train: the layout is train/CLASS/PHOTO" in refusal(tmp_path)
     (tmp_path / "Train").mkdir()
-    assert "it holds Train" in refusal(tmp_path)
+    assert "the folders found are Train" in refusal(tmp_path)
     write_folder(tmp_path / "flat", cat=("1.jpg",), dog=("2.jpg",))
     assert f"put the class folders into {tmp_path / 'flat' / 'train'}" in refusal(tmp_path / "flat")
     write_folder(tmp_path / "outer" / "inner", train=("a/1.jpg",))
     assert f"one level down; set data_dir to {tmp_path / 'outer' / 'inner'}" in refusal(tmp_path / "outer")
     write_folder(tmp_path / "no_class", train=("1.jpg",))
-    assert f"{tmp_path / 'no_class' / 'train'} holds no class folder: the layout" in refusal(tmp_path / "no_class")
+    assert f"{tmp_path / 'no_class' / 'train'} has no class folders: the layout" in refusal(tmp_path / "no_class")
 
 
 @pytest.mark.parametrize(("folder", "split"), [("val", "validation"), ("test", "test")])
@@ -170,22 +170,22 @@ def test_photographs_to_test_on_may_come_alone(tmp_path, folder, split):
 def test_two_validation_folders_are_refused(tmp_path):
     photos = ("a/1.jpg", "b/1.jpg")
     write_folder(tmp_path, train=photos, val=photos, validation=photos)
-    assert "holds val, validation: keep one" in refusal(tmp_path)
+    assert "has the folders val, validation: keep only one" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", [(), ("b/notes.txt", "b/Thumbs.db")])
 def test_a_class_without_photographs_is_named(tmp_path, content):
     write_folder(tmp_path, train=("a/1.jpg", *content))
     (tmp_path / "train" / "b").mkdir(exist_ok=True)
-    assert f"{tmp_path / 'train' / 'b'} holds no photograph (.jpg, .jpeg, .png, .webp, .bmp)" in refusal(tmp_path)
+    assert f"{tmp_path / 'train' / 'b'} has no photographs (.jpg, .jpeg, .png, .webp, .bmp)" in refusal(tmp_path)
 
 
 def test_classes_that_differ_between_splits_are_named(tmp_path):
     train = [f"{name}/1.jpg" for name in "abcdefghi"]
     write_folder(tmp_path, train=train, test=("a/1.jpg", "b/1.jpg", "z/1.jpg"))
-    assert f"{tmp_path / 'test'} lacks c, d, e, f, g and 2 more and has also z: it must have" in refusal(tmp_path)
+    assert f"{tmp_path / 'test'} lacks c, d, e, f, g and 2 more and also has z: it must have" in refusal(tmp_path)
     write_folder(tmp_path, test=train)
-    assert f"{tmp_path / 'test'} has also z: it must have" in refusal(tmp_path)
+    assert f"{tmp_path / 'test'} also has z: it must have" in refusal(tmp_path)
     write_folder(tmp_path, train=("z/1.jpg",))
     assert read_image_folder(tmp_path)["test"].classes == tuple("abcdefghiz")
 
@@ -194,9 +194,9 @@ def test_names_that_differ_only_in_case_are_refused(tmp_path):
     write_folder(tmp_path, train=("cat/a.jpg", "cat/A.JPG", "dog/1.jpg"))
     if len(os.listdir(tmp_path / "train" / "cat")) < 2:
         pytest.skip("this disk ignores case")
-    assert f"{tmp_path / 'train' / 'cat'} holds both A.JPG and a.jpg" in refusal(tmp_path)
+    assert f"{tmp_path / 'train' / 'cat'} has both A.JPG and a.jpg" in refusal(tmp_path)
     write_folder(tmp_path, train=("Cat/1.jpg",))
-    assert f"{tmp_path / 'train'} holds both Cat and cat" in refusal(tmp_path)
+    assert f"{tmp_path / 'train'} has both Cat and cat" in refusal(tmp_path)
 
 
 def test_a_class_name_that_is_not_utf8_is_refused(tmp_path):
@@ -205,7 +205,7 @@ def test_a_class_name_that_is_not_utf8_is_refused(tmp_path):
         (tmp_path / "train" / os.fsdecode(b"\xff")).mkdir()
     except OSError:
         pytest.skip("this disk takes no such names")
-    assert r"train/\xff is not named in UTF-8" in refusal(tmp_path)
+    assert r"train/\xff is not UTF-8" in refusal(tmp_path)
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path):

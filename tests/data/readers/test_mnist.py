@@ -42,7 +42,7 @@ def test_mnist_needs_data_dir():
 def test_images_and_labels_of_different_counts_are_refused(tmp_path, read, title):
     write_idx_files(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(19, np.uint8)))
-    with pytest.raises(InputError, match=r"holds 20 images but .*train-labels-idx1-ubyte 19 labels"):
+    with pytest.raises(InputError, match=r"has 20 images, but .*train-labels-idx1-ubyte has 19 labels"):
         read(tmp_path)
 
 
@@ -50,5 +50,5 @@ def test_images_and_labels_of_different_counts_are_refused(tmp_path, read, title
 def test_images_of_another_size_are_refused(tmp_path, read, title):
     write_idx_files(tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((20, 32, 32), np.uint8)))
-    with pytest.raises(InputError, match=f"32x32 pixels; {title}'s are 28x28"):
+    with pytest.raises(InputError, match=f"32x32 pixels, but {title} has 28x28"):
         read(tmp_path)

@@ -115,7 +115,7 @@ def test_a_test_set_without_labels_is_left_out(tmp_path):
     assert list(read_tfds("animals", tmp_path, validation_fraction=0.5)) == ["train", "validation"]
     message = refusal("animals", tmp_path, test_split="test", validation_fraction=0)
     assert (
-        f"{folder}/animals-test.array_record-00000-of-00001 record 0 (test_0.JPEG) has the label -1: allowed are 0 to 2"
+        f"{folder}/animals-test.array_record-00000-of-00001 record 0 (test_0.JPEG) has the label -1 (allowed: 0 to 2"
         in message
     )
 
@@ -131,7 +131,7 @@ def test_a_label_out_of_range_is_named_when_it_is_read(tmp_path):
         (tmp_path / "animals" / "1.0.0" / name).write_bytes((other / name).read_bytes())
     photos = read_tfds("animals", tmp_path, validation_fraction=0)["train"]
     assert photos.read(3)[1] == 0
-    with pytest.raises(InputError, match=r"record 2 \(train_2.JPEG\) has the label 3: allowed are 0 to 2"):
+    with pytest.raises(InputError, match=r"record 2 \(train_2.JPEG\) has the label 3 \(allowed: 0 to 2"):
         photos.read(2)
 
 
@@ -178,7 +178,10 @@ def test_supervised_keys_choose_between_several_images_and_labels(tmp_path):
 
     folder = write_set(tmp_path, {"train": [3]}, features=features, example=example)
     message = refusal("animals", tmp_path)
-    assert f"{folder} is no image classification set: it has 2 images (back, front) and 2 class labels" in message
+    assert (
+        f"{folder} is not an image classification set: a record has 2 images (back, front) and 2 class labels"
+        in message
+    )
     keys = {"tuple": {"items": [{"featureKey": "back"}, {"featureKey": "mood"}]}}
     change_info(folder, supervisedKeys=keys)
     assert read_tfds("animals", tmp_path, validation_fraction=0)["train"].read(2) == (b"back", 2)
@@ -246,7 +249,7 @@ assert [photos.read(index)[1] for index in range(150)] == [0, 1, 2] * 50
     assert result.returncode == 0, result.stderr
     code = code.replace(f"(100, {hard})", "(100, 100)")
     result = run_python(code)
-    assert "has 150 files, but the system lets a process open 100: raise ulimit -Hn" in result.stderr
+    assert "has 150 files, but a process may only open 100: raise ulimit -Hn" in result.stderr
 
 
 def test_reading_imports_neither_tensorflow_nor_jax_and_importing_not_even_tfds(tmp_path):
@@ -294,7 +297,7 @@ def test_a_config_is_chosen_by_name_where_there_are_several(tmp_path):
     large = write_set(tmp_path, {"train": [1]}, config="large", version="2.0.0")
     assert find_tfds("animals/small", tmp_path) == small
     assert find_tfds("animals", large) == large
-    assert "has animals in 2 configs: name one of animals/{large,small}" in refusal("animals", tmp_path)
+    assert "has animals in 2 configs: choose one of animals/{large,small}" in refusal("animals", tmp_path)
 
 
 # What a user can get wrong
@@ -303,23 +306,23 @@ def test_a_config_is_chosen_by_name_where_there_are_several(tmp_path):
 def test_a_set_that_is_not_there_is_told_how_to_make(tmp_path):
     build = f"tfds build plants --data_dir={tmp_path} --file_format=array_record (from an environment with tensorflow "
     message = refusal("plants", tmp_path)
-    assert f"no TFDS set 'plants' in data_dir {tmp_path}, which holds nothing; to make it: {build}" in message
+    assert f"no TFDS set 'plants' in data_dir {tmp_path}, which has nothing; to build it: {build}" in message
     (tmp_path / "photos").mkdir()
-    assert "which holds photos; to make it" in refusal("plants", tmp_path)
+    assert "which has photos; to build it" in refusal("plants", tmp_path)
     version = write_set(tmp_path, {"train": [1]})
     for data_dir in (tmp_path, tmp_path / "animals", version):
-        assert f"in data_dir {data_dir}, which holds animals; to make it" in refusal("plants", data_dir)
+        assert f"in data_dir {data_dir}, which has animals; to build it" in refusal("plants", data_dir)
     assert f"no TFDS set 'animal', did you mean 'animals'? in data_dir {tmp_path}" in refusal("animal", tmp_path)
-    assert f"data_dir {tmp_path / 'nowhere'} does not exist; to make it" in refusal("plants", tmp_path / "nowhere")
-    assert f"data_dir {__file__} is a file; to make it" in refusal("plants", __file__)
+    assert f"data_dir {tmp_path / 'nowhere'} does not exist; to build it" in refusal("plants", tmp_path / "nowhere")
+    assert f"data_dir {__file__} is a file; to build it" in refusal("plants", __file__)
     prepare = f"python -m resnet_alexnet.data.prepare --train=FILE --val=FILE --devkit=FILE --output={tmp_path}"
-    assert refusal("imagenet2012", tmp_path).endswith(f"; to make it: {prepare}")
+    assert refusal("imagenet2012", tmp_path).endswith(f"; to build it: {prepare}")
 
 
 @pytest.mark.parametrize("name", ["1.0.0.incomplete", "incomplete.AB12CD_1.0.0"])
 def test_a_set_whose_preparation_was_stopped_is_named(tmp_path, name):
     write_set(tmp_path, {"train": [1]}).rename(tmp_path / "animals" / name)
-    assert f"{tmp_path / 'animals' / name} was not made to the end; to make it: " in refusal("animals", tmp_path)
+    assert f"{tmp_path / 'animals' / name} is incomplete; to build it: " in refusal("animals", tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
@@ -331,7 +334,7 @@ def test_a_set_that_was_not_made_to_the_end_is_named(tmp_path, damage):
     info.unlink()
     if damage != "missing":
         info.write_text(text[: len(text) // 2] if damage == "cut" else "")
-    assert f"{folder} has no readable dataset_info.json: the set was not made to the end" in refusal(
+    assert f"{folder} has no readable dataset_info.json: the set is incomplete or damaged" in refusal(
         "animals", tmp_path
     )
 
@@ -339,10 +342,10 @@ def test_a_set_that_was_not_made_to_the_end_is_named(tmp_path, damage):
 def test_another_format_is_told_how_to_convert(tmp_path):
     folder = write_set(tmp_path, {"train": [1]}, file_format="tfrecord")
     command = f"tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
-    assert f"{folder} holds tfrecord files, which only TensorFlow reads" in refusal("animals", tmp_path)
+    assert f"{folder} has tfrecord files, which only TensorFlow reads" in refusal("animals", tmp_path)
     assert command in refusal("animals", tmp_path)
     change_info(folder, fileFormat="")  # as old versions of TFDS wrote it
-    assert "holds tfrecord files" in refusal("animals", tmp_path)
+    assert "has tfrecord files" in refusal("animals", tmp_path)
 
 
 def test_a_set_that_was_converted_in_place_is_read(tmp_path):
@@ -354,8 +357,8 @@ def test_a_set_that_was_converted_in_place_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"label": FEATURES["label"]}, "has 0 images and 1 class labels (label) a record"),
-        ({"image": FEATURES["image"]}, "has 1 images (image) and 0 class labels a record"),
+        ({"label": FEATURES["label"]}, "a record has 0 images and 1 class labels (label)"),
+        ({"image": FEATURES["image"]}, "a record has 1 images (image) and 0 class labels"),
         ({"image": tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16), "label": FEATURES["label"]}, "are uint16"),
     ],
 )
@@ -381,7 +384,7 @@ def test_a_set_of_another_kind_is_refused(tmp_path, features, message):
         ),
         ("train_split", "train[:200%]", "dataset.train_split='train[:200%]': When unit=%"),
         ("train_split", "all[:5]", "dataset.train_split='all[:5]': 'all' does not support slice"),
-        ("train_split", "train[3:3]", "dataset.train_split='train[3:3]': no record is in it"),
+        ("train_split", "train[3:3]", "dataset.train_split='train[3:3]': it has no records"),
         ("validation_split", "val", "dataset.validation_split='val': Unknown split 'val'"),
         ("test_split", "test[0%]", "dataset.test_split='test[0%]': Absolute or percent only support slice syntax"),
     ],
@@ -390,7 +393,7 @@ def test_a_split_that_is_not_there_or_badly_written_is_told_what_there_is(tmp_pa
     write_set(tmp_path, {"train": [10], "test": [1200]})
     refused = refusal("animals", tmp_path, **{option: value})
     assert message in refused
-    assert "; animals has train (10), test (1,200), and parts are written like train[:90%]" in refused
+    assert "; animals has train (10), test (1,200); write parts as train[:90%]" in refused
 
 
 @pytest.mark.parametrize(
@@ -420,14 +423,14 @@ def test_splits_that_only_touch_are_accepted(tmp_path):
 
 def test_a_fraction_that_holds_nothing_out_is_refused(tmp_path):
     write_set(tmp_path, {"train": [10]})
-    message = "validation_fraction=0.05 holds out none of the 10 examples of 'train'; raise it, or set 0"
+    message = "validation_fraction=0.05 holds out none of the 10 images of 'train': raise it, or set 0"
     assert message in refusal("animals", tmp_path, validation_fraction=0.05)
 
 
 def test_nothing_is_held_out_of_records_in_an_order_of_their_own(tmp_path):
     folder = write_set(tmp_path, {"train": [10]})
     change_info(folder, disableShuffling=True)
-    assert f"the records of {folder} are in an order of their own" in refusal("animals", tmp_path)
+    assert f"the records of {folder} are not shuffled" in refusal("animals", tmp_path)
     assert len(read_tfds("animals", tmp_path, validation_fraction=0)["train"]) == 10
 
 
@@ -435,10 +438,10 @@ def test_nothing_is_held_out_of_records_in_an_order_of_their_own(tmp_path):
     ("damage", "message"),
     [
         ("missing", "is missing: restore it"),
-        ("empty", r"is damaged or unfinished \(.*at least 64KB.*; 4 records belong there\)"),
-        ("half", r"is damaged or unfinished \(.*; 4 records belong there\)"),
-        ("byte", r"is damaged or unfinished \(.*; 4 records belong there\)"),
-        ("other", r"is damaged or unfinished \(it holds 3 records; 4 records belong there\)"),
+        ("empty", r"is damaged or incomplete \(.*at least 64KB.*; it should have 4 records\)"),
+        ("half", r"is damaged or incomplete \(.*; it should have 4 records\)"),
+        ("byte", r"is damaged or incomplete \(.*; it should have 4 records\)"),
+        ("other", r"is damaged or incomplete \(it has 3 records; it should have 4 records\)"),
     ],
 )
 def test_a_missing_or_half_written_file_is_named_at_once(tmp_path, damage, message):
@@ -467,7 +470,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path):
     data = shard.read_bytes()
     position = data.index(image_bytes("train", 123))
     shard.write_bytes(data[:position] + b"X" + data[position + 1 :])
-    message = rf"{shard} record 123 cannot be read \(.*hash mismatch.*\): restore the file, or make the set again"
+    message = rf"{shard} record 123 cannot be read \(.*hash mismatch.*\): restore the file, or build the set again"
     with pytest.raises(InputError, match=message):
         photos.read(123)
     assert photos.where(123) == f"{shard} record 123"

@@ -1,0 +1,23 @@
+"""Networks that are smaller than any paper's."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from resnet_alexnet.models.layers import Convolution, Dropout, Linear, he_normal
+
+
+class DropoutNet(nnx.Module):
+    """A convolution and two dropout layers: small, and random in training."""
+
+    def __init__(self, key):
+        keys = jax.random.split(key, 2)
+        self.conv = Convolution(1, 8, 3, padding=(1, 1), kernel_init=he_normal(), key=keys[0])
+        self.dropout1 = Dropout(0.5, index=1)
+        self.dropout2 = Dropout(0.5, index=2)
+        self.fc = Linear(8, 10, kernel_init=he_normal(), bias_init=jax.nn.initializers.zeros, key=keys[1])
+
+    def __call__(self, image, *, train=False, rngs=None):
+        keys = rngs if train else None
+        x = self.dropout1(jax.nn.relu(self.conv(image)), keys=keys)
+        return self.fc(self.dropout2(jnp.mean(x, (1, 2)), keys=keys))
