@@ -81,7 +81,7 @@ def test_loaders_loops_and_memory(tmp_path):
 
 @pytest.mark.nightly
 def test_our_forms_beside_the_plain_ones(tmp_path):
-    record = record_of(run(f"--photos={write_folder(tmp_path / 'photos')}", "--parts=forms", *SMALL))
+    record = parse_result(run(f"--photos={write_folder(tmp_path / 'photos')}", "--parts=forms", *SMALL))
     names = ["rows down to the crop", "whole photographs", "our processes, 2", "Grain's processes, 2"]
     check_lines(record, names)
     assert [row["name"] for row in record["comparisons"]] == [

@@ -8,13 +8,12 @@ import pytest
 
 from resnet_alexnet import __main__ as program
 from resnet_alexnet.errors import InputError
-from tests.cli.test_doors import WITHOUT_JAX
 from tests.support import processes
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])
 def test_the_commands_are_listed_a_line_each_and_nothing_heavy_is_imported(words):
-    called = [sys.executable, "-c", WITHOUT_JAX, "resnet_alexnet", *words]
+    called = [sys.executable, "-c", processes.WITHOUT_HEAVY_IMPORTS, "resnet_alexnet", *words]
     result = subprocess.run(called, cwd=processes.CHECKOUT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     lines = [line for line in result.stdout.splitlines() if line.startswith("  ") and line.endswith(".")]

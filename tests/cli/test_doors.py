@@ -31,15 +31,6 @@ CHOICES = {
     ("pretrained.convert", "--interpolation"): INTERPOLATIONS,
     ("pretrained.convert", "--names"): NAMES,
 }
-WITHOUT_JAX = """
-import runpy, sys
-name = sys.argv.pop(1)
-try:
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
-finally:
-    heavy = {"jax", "flax", "numpy", "rich", "ml_collections", "tensorflow_datasets", "grain"} & sys.modules.keys()
-    assert not heavy, heavy
-"""
 
 
 def create_parser(door):
@@ -48,7 +39,7 @@ def create_parser(door):
 
 @pytest.mark.parametrize("door", DOORS)
 def test_help_needs_nothing_heavy_and_fits_a_terminal(door):
-    called = [sys.executable, "-c", WITHOUT_JAX, f"resnet_alexnet.{door}", "--help"]
+    called = [sys.executable, "-c", processes.WITHOUT_HEAVY_IMPORTS, f"resnet_alexnet.{door}", "--help"]
     result = subprocess.run(called, cwd=processes.CHECKOUT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()

@@ -26,6 +26,16 @@ CHECKOUT = Path(__file__).parents[2]
 MAIN = ("-m", "resnet_alexnet.main")
 SPEEDS = ("images_per_second", "step_images_per_second", "input_wait_percent")
 SECONDS = 120  # that any one process may take on a busy machine
+# Runs a module as a command, and fails if it imported what takes long.
+WITHOUT_HEAVY_IMPORTS = """
+import runpy, sys
+name = sys.argv.pop(1)
+try:
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+finally:
+    heavy = {"jax", "flax", "numpy", "rich", "ml_collections", "tensorflow_datasets", "grain"} & sys.modules.keys()
+    assert not heavy, heavy
+"""
 
 
 def resumable(**fields: Any) -> ConfigDict:
