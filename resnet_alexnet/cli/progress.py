@@ -218,7 +218,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
         width = max((len(name) for name, _ in pairs), default=0)
         print("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in pairs)]), flush=True)
         return
-    # Text objects: a bracket in a name or path is no rich markup.
+    # Text objects: a bracket in a name or path is not rich markup.
     table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=box.ROUNDED)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")

@@ -21,7 +21,7 @@ class ArraySource:
         name: name of the data in error messages.
 
     Raises:
-        InputError: there are no images; an array has the wrong type or shape; a label is not an index into `classes`.
+        InputError: the set is empty; an array has the wrong type or shape; a label is not an index into `classes`.
     """
 
     images: UInt8[np.ndarray, "num_examples height width channels"]

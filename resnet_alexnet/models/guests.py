@@ -1,4 +1,4 @@
-"""A user's own network, "path/to/file.py:CLASS": what is asked of it, and how it takes its place among ours.
+"""A user's own network, "path/to/file.py:CLASS": its contract, and how it is used in place of ours.
 
 The class is plain Flax NNX. `__init__` takes `num_classes`, `image_size`, `channels` and `rngs` (an nnx.Rngs, or `key`,
 one jax key) by keyword, and its options, which have defaults. `model(image, *, train=False, rngs=None)` returns logits
@@ -24,10 +24,10 @@ _STATE = (nnx.Param, nnx.BatchStat)
 
 
 def load_class(name: str) -> type[nnx.Module]:
-    """The class that a guest's name stands for, its signatures checked.
+    """Loads the class of a user's own network and checks its signatures.
 
     Raises:
-        InputError: it cannot be had, is no nnx.Module, or takes other arguments than are asked of it.
+        InputError: it cannot be loaded, is not an nnx.Module, or does not take the arguments of the contract.
     """
     found = load_guest(name, field="model.name")
     if not isinstance(found, type) or not issubclass(found, nnx.Module):

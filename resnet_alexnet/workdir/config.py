@@ -16,7 +16,7 @@ from resnet_alexnet.workdir import recipes
 from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
-_OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are no options
+_OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are not options
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
@@ -135,7 +135,7 @@ def _field_type(config: ConfigDict, field: str) -> type:
     group, prefix = config, ""
     for name in field.split("."):
         if kind is not ConfigDict:
-            raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is no group of fields")
+            raise InputError(f"unknown config field {field!r}: {prefix.removesuffix('.')!r} is not a group of fields")
         if name not in group:
             allowed = ", ".join(prefix + other for other in group)
             meant = [other for other in flatten(config.to_dict()) if f".{other}".endswith(f".{field.split('.')[-1]}")]

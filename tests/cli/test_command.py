@@ -24,7 +24,7 @@ BAD_FIELDS = {
     "--config.optm.momentum=0.5": ["'optm.momentum', did you mean 'optim.momentum'?"],
     "--config.dataset.image_size=8": ["'dataset.image_size', did you mean 'preprocess.image_size'?"],
     "--config.optim=3": ["'optim' is a group", "optim.learning_rate"],
-    "--config.batch_size.x=3": ["'batch_size.x'", "'batch_size' is no group"],
+    "--config.batch_size.x=3": ["'batch_size.x'", "'batch_size' is not a group"],
     "--config.batch_size=many": ["--config.batch_size=many (allowed: a whole number)"],
     "--config.batch_size=16.5": ["--config.batch_size=16.5 (allowed: a whole number)"],
     "--config.batch_size=": ["--config.batch_size= (allowed: a whole number)"],
