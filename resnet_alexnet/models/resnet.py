@@ -1,4 +1,4 @@
-"""Residual networks and their plain twins [H15]; the tables of the paper are at the bottom."""
+"""Residual networks and their plain counterparts [H15]; the tables of the paper are at the end of the file."""
 
 from functools import partial
 from typing import Any
@@ -21,9 +21,12 @@ POOL_PADDING = {"caffe": "ceil", "torch": "symmetric"}
 
 
 class ImageNetStem(nnx.Module):
-    """7x7 convolution with stride 2, then 3x3 max-pooling with stride 2. Source: [H15] table 1.
+    """7x7 convolution with stride 2, then 3x3 max-pooling with stride 2.
 
-    pool_padding: "caffe" pads only the far side, as He's published nets; "torch" pads one pixel on each.
+    `pool_padding` "caffe" pads only at the end of each axis, as in He's published networks; "torch" pads one pixel on
+    each side.
+
+    Source: [H15] table 1.
     """
 
     width = 64
@@ -54,19 +57,31 @@ class CifarStem(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A stem, stages of equal blocks, global average pooling, a linear classifier. Source: [H15] table 1, section 4.2.
+    """A stem, stages of equal blocks, global average pooling and a linear classifier.
 
-    The first block of every stage but the first halves the map and doubles the width. Initialization is He's [13].
-    `image_size` changes nothing: averaging over the last map leaves any image size possible, down to one pixel.
+    The first block of each stage, except the first stage, halves the feature map and doubles the width. Weights are
+    initialized as in the paper, by `he_normal`.
 
-    shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain nets have none.
-    shortcut_padding: where option A's zero channels go, "behind" the others (default; fb.resnet.torch) or "both" before
-        and behind, half each, as in the CIFAR nets that circulate for torch.
-    stride_in: where a bottleneck strides, "1x1" (default, as published) or "3x3".
-    activation: "relu" or "tanh".
-    pool_padding: the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR nets have none.
-    bn_group, bn_momentum, bn_unbiased_variance: as in BatchNorm.
-    zero_init_last_gamma: each residual function begins at zero (Goyal et al. 2017 section 5.1).
+    Args:
+        stage_sizes: blocks per stage.
+        block: the kind of block.
+        stem: the kind of stem.
+        num_classes: logits per image.
+        image_size: ignored: averaging over the last map allows any image size, down to one pixel.
+        channels: color channels.
+        key: the random key of the initialization.
+        shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain networks have none.
+        shortcut_padding: where the zero channels of option A are: "behind" the channels of the identity (default;
+            fb.resnet.torch), or on "both" sides, half each, as in most CIFAR networks for torch.
+        stride_in: the convolution of a bottleneck with the stride, "1x1" (default, as published) or "3x3".
+        activation: "relu" or "tanh".
+        pool_padding: padding of the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR networks have none.
+        bn_group: see `BatchNorm`.
+        bn_momentum: see `BatchNorm`.
+        bn_unbiased_variance: see `BatchNorm`.
+        zero_init_last_gamma: each residual function starts at zero (Goyal et al. 2017 section 5.1).
+
+    Source: [H15] table 1, section 4.2.
     """
 
     @staticmethod
@@ -144,13 +159,14 @@ class ResNet(nnx.Module):
         train: bool = False,
         rngs: nnx.Rngs | jax.Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits; in training each BatchNorm uses the batch's statistics and moves its running ones."""
+        """Computes logits; in training each BatchNorm uses batch statistics and updates its running statistics."""
         check_image(image, self.channels, smallest=1)
         x = self.stem(image, train=train)
         for blocks in self.stages:
             for block in blocks:
                 x = block(x, train=train)
-        # Without it jax 0.12's CPU backend fuses the mean with convolutions, and of few layers in bfloat16 makes NaN.
+        # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
+        # result is NaN.
         x = lax.optimization_barrier(x)
         return self.head(jnp.mean(x, axis=(1, 2)))
 
@@ -179,7 +195,7 @@ def _block_options(
 
 
 RESNETS = {
-    # [H15] table 1; the plain twins of section 3.3
+    # [H15] table 1; the plain networks are those of section 3.3
     "resnet18": partial(ResNet, (2, 2, 2, 2), BasicBlock, ImageNetStem),
     "resnet34": partial(ResNet, (3, 4, 6, 3), BasicBlock, ImageNetStem),
     "resnet50": partial(ResNet, (3, 4, 6, 3), Bottleneck, ImageNetStem),
