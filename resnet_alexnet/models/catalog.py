@@ -93,7 +93,7 @@ def fully_convolutional_options(name: str) -> dict[str, Any]:
     """The options with which the model called `name` takes whole images of any shape, with the weights it has.
 
     They are its class's `fully_convolutional`, none where it has no such attribute: AlexNet's first fully connected
-    layer is a convolution, and residual nets average the whole last map.
+    layer is a convolution, and residual networks average the whole last map.
 
     Raises:
         InputError: it cannot, which a text in place of the options says.

@@ -86,15 +86,15 @@ class ResNet(nnx.Module):
 
     @staticmethod
     def lacking_options(stage_sizes: tuple[int, ...], block: Block, stem: type) -> dict[str, str]:
-        """The options that the net of these parts has no use for, and why."""
+        """The options that do not apply to a network of these parts, and why."""
         lacking: dict[str, str] = {}
         if block.default_shortcut is None:
             of_shortcuts = ("shortcut", "shortcut_padding", "zero_init_last_gamma")
-            lacking |= dict.fromkeys(of_shortcuts, "a plain net has no shortcuts")
+            lacking |= dict.fromkeys(of_shortcuts, "a plain network has no shortcuts")
         if block.default_stride_in is None:
-            lacking["stride_in"] = "only bottleneck nets (50 layers and more) have this option"
+            lacking["stride_in"] = "only bottleneck networks (50 layers or more) have this option"
         if stem is not ImageNetStem:
-            lacking["pool_padding"] = "a CIFAR net has no max-pooling"
+            lacking["pool_padding"] = "a CIFAR network has no max-pooling"
         return lacking
 
     def __init__(
