@@ -85,7 +85,7 @@ class TestRunFolders:
         network = pretrained.load_network(run)
         assert snapshot(run) == before
         assert_weights(network, processes.saved_leaves(run, CONFIG))
-        expected = create_experiment(CONFIG, jax.devices()[:1]).spec
+        expected = create_experiment(CONFIG, jax.devices()[:1]).model.spec
         assert network.spec.to_json() == expected.to_json()
         assert network.spec.options == {"shortcut_padding": "both"}
 

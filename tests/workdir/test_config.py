@@ -74,5 +74,5 @@ def test_a_users_own_data_set_has_an_absolute_path(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"model.name=/.*gone.py:LeNet: there is no such file \(put it there"):
+    with pytest.raises(InputError, match=r"model.name=/.*gone.py:LeNet: there is no such file; correct the path"):
         load_overridden(QUICKSTART, ["--config.model.name=gone.py:LeNet"])
