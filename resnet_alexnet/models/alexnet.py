@@ -1,4 +1,4 @@
-"""AlexNet [K12]: the two-tower net of 2012 and its one-tower control; their widths are at the bottom."""
+"""AlexNet [K12]: the two-tower network and its one-tower control; their widths are at the end of the file."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +29,7 @@ from resnet_alexnet.models.normalization import LocalResponseNorm
 POOLING = {"overlapping": (3, 2), "plain": (2, 2)}  # window and stride, [K12] section 3.4
 LRN_ORDER = ("after_activation", "before_activation")
 INIT = ("paper", "author_code")
-# [K12] section 3.5: kernel size, stride, padding, whether each tower sees all maps; section 5: bias at the start
+# [K12] section 3.5: kernel size, stride, padding, whether each tower sees all maps; section 5: initial bias
 CONVOLUTIONS = (
     (11, 4, 2, True, 0.0),
     (5, 1, 2, False, 1.0),
@@ -40,11 +40,13 @@ CONVOLUTIONS = (
 
 
 class TowerConvolution(Layer):
-    """A convolution split over towers: each tower has its own kernels and gives its own run of the output channels.
+    """A convolution split over towers: each tower has its own kernels and its own output channels.
 
-    The kernel carries a leading tower axis, so that a mesh can shard it. With `see_all` every tower takes all the input
-    channels (as conv1 and conv3 do), else only its own (conv2, 4 and 5). Written as plain convolutions, one a tower:
-    XLA's grouped convolution has a slow gradient. Source: [K12] section 3.5 and figure 2.
+    The kernel has a leading tower axis, so that a mesh can shard it. With `see_all` each tower takes all input channels
+    (conv1 and conv3), else only its own (conv2, 4 and 5). It is computed as one plain convolution per tower, because
+    XLA's grouped convolution has a slow gradient.
+
+    Source: [K12] section 3.5 and figure 2.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class TowerConvolution(Layer):
         self.see_all, self.strides, self.padding = see_all, strides, padding
 
     def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch new_height new_width out"]:
-        """Convolves each tower's input with its kernels and puts the towers' channels side by side."""
+        """Convolves the input of each tower with its kernels and concatenates the channels of the towers."""
         kernels, biases = self.kernel.get_value(), self.bias.get_value()
         towers = kernels.shape[0]
         inputs = [x] * towers if self.see_all else jnp.split(x, towers, axis=-1)
@@ -84,15 +86,15 @@ class TowerConvolution(Layer):
         return jnp.concatenate(outputs, axis=-1)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every output pixel takes each tower's kernel once."""
+        """Each output pixel uses the kernel of each tower once."""
         return output_shape[0] * output_shape[1] * self.kernel.get_value().size
 
 
 class MapLinear(Layer):
-    """A fully connected layer over a whole map, stored as a convolution kernel (side, side, in, out).
+    """A fully connected layer over a whole feature map, stored as a convolution kernel (side, side, in, out).
 
-    On a map of just that side it is one inner product, on a larger one a convolution: the same weights serve the
-    fully-convolutional test. The result is a map in both cases, of one pixel in the first.
+    On a map of exactly that side it is one inner product and its output is a map of one pixel. On a larger map it is a
+    convolution, so the same weights work in fully-convolutional testing.
     """
 
     def __init__(
@@ -118,24 +120,37 @@ class MapLinear(Layer):
         return convolve(x, kernel) + bias
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every weight is used once at each position."""
+        """Each weight is used once at each position."""
         return output_shape[0] * output_shape[1] * self.kernel.get_value().size
 
 
 class AlexNet(nnx.Module):
-    """The network of [K12], in two towers or in one; logits of a larger image are averaged over its positions.
+    """The network of [K12], with two towers or one. The logits of a larger image are averaged over its positions.
 
-    Source: [K12] section 3 (figure 2), initialization section 5: weights N(0, 0.01), bias 1 in conv2, 4, 5 and the
-        hidden fully connected layers. `init="author_code"` is cuda-convnet2's: std 0.03 in conv3 to 5, bias -7 before
-        logistic outputs.
-    Departure: 224 pixels need 2 of padding to give the stated 55x55 maps.
+    Args:
+        widths: output channels of conv1 to conv5.
+        num_classes: logits per image.
+        image_size: side of the images in pixels.
+        channels: color channels.
+        key: the random key of the initialization.
+        towers: 2, or 1 without groups.
+        activation: "relu" or "tanh" (figure 1).
+        lrn: whether conv1 and conv2 are followed by local response normalization.
+        lrn_size: see `LocalResponseNorm`, as for lrn_k, lrn_alpha, lrn_beta and lrn_alpha_over_size.
+        lrn_k: likewise.
+        lrn_alpha: likewise.
+        lrn_beta: likewise.
+        lrn_alpha_over_size: likewise.
+        lrn_order: "after_activation" (the paper), or "before_activation" (the first layer of cuda-convnet2).
+        lrn_across_towers: normalize over all kernel maps of a layer, as Caffe and torch do.
+        pooling: "overlapping" 3x3 windows with stride 2, or "plain" 2x2 windows.
+        dropout: probability in the two hidden fully connected layers.
+        dropout_scaling: "inverted", or "test" as in section 4.2; see `Dropout`.
+        init: "paper": weights N(0, 0.01), bias 1 in conv2, 4, 5 and the hidden fully connected layers; "author_code":
+            cuda-convnet2's, with std 0.03 in conv3 to 5 and bias -7 before logistic outputs.
 
-    activation: "relu" or "tanh" (figure 1).
-    lrn: local response normalization after conv1 and conv2, with lrn_size, lrn_k, lrn_alpha, lrn_alpha_over_size and
-        lrn_beta of its formula; lrn_order "after_activation" (the paper) or "before_activation" (the study text, and
-        cuda-convnet2's first layer); lrn_across_towers runs it over all the layer's kernel maps, as Caffe and torch do.
-    pooling: "overlapping" 3x3 windows with stride 2, or "plain" 2x2.
-    dropout: rate in the two hidden fully connected layers; dropout_scaling "inverted", or "test" as in section 4.2.
+    Source: [K12] section 3 (figure 2); initialization, section 5.
+    Departure: with 224 pixels, 2 pixels of padding are needed for the stated 55x55 maps.
     """
 
     def __init__(
@@ -201,7 +216,7 @@ class AlexNet(nnx.Module):
         train: bool = False,
         rngs: nnx.Rngs | jax.Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits; `rngs` (an nnx.Rngs or one key an image) is needed in training with dropout."""
+        """Computes logits; training with dropout needs `rngs`, an nnx.Rngs or one key per image."""
         check_image(image, self.channels, self.smallest)
         act = ACTIVATIONS[self.activation]
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout6.rate > 0 else None
@@ -222,7 +237,7 @@ class AlexNet(nnx.Module):
 
 
 def map_size(image_size: int, pooling: str = "overlapping") -> int:
-    """Side of the last map of conv1 to pool5: 224 -> 55 -> 27 -> 13 -> 6; below 1 where the image is too small."""
+    """Side of the map after pool5: 224 -> 55 -> 27 -> 13 -> 6; below 1 if the image is too small."""
     size = window_output(image_size, 11, 4, (2, 2))
     for _ in range(3):
         size = window_output(size, *POOLING[pooling], (0, 0))
@@ -230,7 +245,7 @@ def map_size(image_size: int, pooling: str = "overlapping") -> int:
 
 
 def _convolutions(widths: tuple[int, ...], *, towers: int, init: str, keys: jax.Array) -> Iterator[TowerConvolution]:
-    """conv1 to conv5; `widths` begins with the image's channels."""
+    """Yields conv1 to conv5; `widths` starts with the channels of the image."""
     for i, (kernel_size, strides, padding, see_all, bias) in enumerate(CONVOLUTIONS):
         std = 0.03 if init == "author_code" and i >= 2 else 0.01
         yield TowerConvolution(

@@ -1,4 +1,4 @@
-"""Krizhevsky's small net for CIFAR-10, of figure 1 and of section 3.3's ablation in [K12]."""
+"""Krizhevsky's small network for CIFAR-10: [K12] figure 1 and the ablation in section 3.3."""
 
 from functools import partial
 
@@ -14,14 +14,15 @@ from resnet_alexnet.models.normalization import LocalResponseNorm
 
 
 class AlexNetCifar(nnx.Module):
-    """Krizhevsky's four-layer CIFAR-10 net: two convolutional and two locally connected layers, then the classifier.
+    """Krizhevsky's CIFAR-10 network: two convolutional layers, two locally connected layers and the classifier.
+
+    The options are those of `AlexNet`.
 
     Source: [K12] sections 3.1 and 3.3 (13 % test error without normalization, 11 % with), with the shapes of
         cuda-convnet's layers-conv-local-13pct and -11pct: 64@5x5, 64@5x5, 64@3x3 and 32@3x3 untied, max-pooling 3x3
-        with stride 2 in ceil mode, normalization over 9 maps with k 1 and alpha 0.001, divided by 9 as that code does.
-    Departure: conv1's weights are N(0, 0.01), not N(0, 0.0001), because our pixels have unit variance, not 0 to 255.
-
-    activation, lrn, lrn_size, lrn_k, lrn_alpha, lrn_beta, lrn_alpha_over_size, pooling: as in AlexNet.
+        with stride 2 in ceil mode, normalization over 9 maps with k 1 and alpha 0.001, divided by 9 as in that code.
+    Departure: the weights of conv1 are N(0, 0.01), not N(0, 0.0001), because our pixels have unit variance instead of
+        a range of 0 to 255.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class AlexNetCifar(nnx.Module):
         train: bool = False,
         rngs: nnx.Rngs | jax.Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits; nothing differs in training. Untied weights know one image size only."""
+        """Computes logits, in training as in testing. Untied weights fit only one image size."""
         check_image(image, self.channels, self.image_size, largest=self.image_size)
         act = ACTIVATIONS[self.activation]
         x = self.pool1(act(self.conv1(image)))

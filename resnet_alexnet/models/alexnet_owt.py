@@ -24,12 +24,13 @@ LAST_MAP = ("averaged", "whole")
 
 
 class AlexNetOwt(nnx.Module):
-    """torchvision's one-column net after "One weird trick" (Krizhevsky 2014): no LRN, dropout before fc6 and fc7.
+    """torchvision's one-column network after "One weird trick" (Krizhevsky 2014): no LRN, dropout before fc6 and fc7.
 
-    Source: torchvision.models.alexnet, torch's initialization included. Any image of 63 pixels or more.
+    Images need 63 pixels or more. `last_map` is how a last map larger than 6x6 is handled: "averaged" to 6x6, as in
+    torchvision, or "whole": the fully connected layers are applied as convolutions and the logits are averaged over
+    positions, as in `AlexNet`. The other options are those of `AlexNet`.
 
-    last_map: what becomes of a larger last map: "averaged" to 6x6 as in torchvision, or taken "whole", by the fully
-        connected layers as convolutions, whose logits are averaged over its positions as in AlexNet.
+    Source: torchvision.models.alexnet, including torch's initialization.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class AlexNetOwt(nnx.Module):
         train: bool = False,
         rngs: nnx.Rngs | jax.Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits; `rngs` (an nnx.Rngs or one key an image) is needed in training with dropout."""
+        """Computes logits; training with dropout needs `rngs`, an nnx.Rngs or one key per image."""
         check_image(image, self.channels, self.smallest)
         act = ACTIVATIONS[self.activation]
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout6.rate > 0 else None
@@ -108,7 +109,7 @@ class AlexNetOwt(nnx.Module):
 def adaptive_average_pool(
     x: Float[Array, "batch height width channels"], size: int
 ) -> Float[Array, "batch size size channels"]:
-    """Averages a map into size x size bins, the i-th from floor(i n / size) to ceil((i + 1) n / size), as torch."""
+    """Averages a map into size x size bins; bin i is from floor(i n / size) to ceil((i + 1) n / size), as in torch."""
     if x.shape[1:3] == (size, size):
         return x
 

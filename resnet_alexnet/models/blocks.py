@@ -42,7 +42,7 @@ class ConvolutionNorm(nnx.Module):
 
 
 class PlainBlock(nnx.Module):
-    """Two 3x3 convolutions, no shortcut: a pair of layers of the plain nets. Source: [H15] section 3.3."""
+    """Two 3x3 convolutions without a shortcut: two layers of the plain networks. Source: [H15] section 3.3."""
 
     expansion = 1
     default_shortcut = None
@@ -61,12 +61,13 @@ class PlainBlock(nnx.Module):
 
 
 class Shortcut(nnx.Module):
-    """The shortcut of a residual block: identity where shapes agree, else by option. Source: [H15] sections 3.3, 4.1.
+    """The shortcut of a residual block: the identity if the shape does not change, else by option.
 
-    A pads the strided identity with zero channels and has no parameters, B projects by a 1x1 convolution only where the
-    shape changes, C projects everywhere.
+    Option A pads the strided identity with zero channels and has no parameters. Option B projects by a 1x1 convolution
+    only if the shape changes. Option C always projects. `padding` is where the zero channels of option A are: "behind"
+    the channels of the identity, or on "both" sides of them, half each.
 
-    padding: where option A's zero channels go, "behind" the identity's or "both" before and behind, half each.
+    Source: [H15] sections 3.3, 4.1.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Shortcut(nnx.Module):
         self.new_channels = (before, new - before)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """What is added to the residual function."""
+        """The tensor that is added to the residual function."""
         if self.projection is not None:
             return self.projection(x, train=train)
         x = x[:, :: self.strides, :: self.strides]
@@ -99,7 +100,7 @@ class Shortcut(nnx.Module):
 
 
 class BasicBlock(nnx.Module):
-    """y = act(F(x) + shortcut(x)) with F two 3x3 convolutions. Source: [H15] figure 5, left."""
+    """y = act(F(x) + shortcut(x)), where F is two 3x3 convolutions. Source: [H15] figure 5, left."""
 
     expansion = 1
     default_shortcut = "A"
@@ -127,16 +128,19 @@ class BasicBlock(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Adds the residual function to the shortcut; the last activation follows the addition."""
+        """Adds the residual function to the shortcut; the last activation is after the addition."""
         act = ACTIVATIONS[self.activation]
         residual = self.conv2(act(self.conv1(x, train=train)), train=train)
         return act(residual + self.shortcut(x, train=train))
 
 
 class Bottleneck(nnx.Module):
-    """F is 1x1, 3x3, 1x1 with four times as many channels at the end. Source: [H15] figure 5, right.
+    """y = act(F(x) + shortcut(x)), where F is 1x1, 3x3 and 1x1 convolutions, the last with four times the channels.
 
-    stride_in: "1x1" strides in the first convolution, as He's published nets; "3x3" in the second, as torchvision's.
+    `stride_in` is the convolution with the stride: "1x1", the first, as in He's published networks, or "3x3", the
+    second, as in torchvision.
+
+    Source: [H15] figure 5, right.
     """
 
     expansion = 4
@@ -168,7 +172,7 @@ class Bottleneck(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Adds the residual function to the shortcut; the last activation follows the addition."""
+        """Adds the residual function to the shortcut; the last activation is after the addition."""
         act = ACTIVATIONS[self.activation]
         residual = act(self.conv1(x, train=train))
         residual = act(self.conv2(residual, train=train))

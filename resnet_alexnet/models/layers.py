@@ -1,8 +1,8 @@
-"""The layers both papers are made of, each with one lowering in one place.
+"""The layers of both papers.
 
-Layers take a `key` and split it for their parts instead of drawing from an `nnx.Rngs`: a stream's counter is a
-variable, and under a trace every write to a variable walks the whole program, which is quadratic in depth.
-A layer computes in the dtype of its input; parameters and statistics stay float32.
+Layers take a `key` and split it for their parts, instead of drawing from an `nnx.Rngs`: the counter of a stream is a
+variable, and under a trace each write to a variable walks the whole program, which takes quadratic time in depth. A
+layer computes in the dtype of its input; parameters and statistics are float32.
 """
 
 import contextlib
@@ -32,19 +32,19 @@ _observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar("obs
 
 
 def he_normal() -> Initializer:
-    """Normal with variance 2 / fan_in. Source: He et al. 2015, "Delving deep into rectifiers", eq. 10; [H15] 3.4."""
+    """Normal with variance 2 / fan_in. Source: He et al., "Delving deep into rectifiers", eq. 10; [H15] section 3.4."""
     return initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def torch_uniform(fan_in: int) -> Initializer:
-    """Uniform in +-1 / sqrt(fan_in): what torch gives convolutions and linear layers, weights and biases alike."""
+    """Uniform in +-1 / sqrt(fan_in): torch's initialization of weights and biases of convolutions and linear layers."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 @contextlib.contextmanager
 def observe(observer: Observer) -> Iterator[None]:
-    """Calls `observer(layer, input, output)` after every layer's call inside the block."""
+    """Calls `observer(layer, input, output)` after each call of a layer inside the `with` block."""
     token = _observer.set(observer)
     try:
         yield
@@ -53,42 +53,42 @@ def observe(observer: Observer) -> Iterator[None]:
 
 
 class Layer(nnx.Module):
-    """A step of a network with a row in its paper's table; subclasses define `forward`."""
+    """A layer with a row in the table of its paper; subclasses define `forward`."""
 
-    frozen = False  # whether it works in training as it does in testing, see `paths.freeze`
+    frozen = False  # whether it behaves in training as in testing, see `trace.freeze`
 
     def __call__(self, x: jax.Array, **kwargs: Any) -> jax.Array:
-        """Applies the layer and shows the result to the observer, if there is one."""
+        """Applies the layer and passes the result to the observer, if there is one."""
         y = self.forward(x, **kwargs)
         if (observer := _observer.get()) is not None:
             observer(self, x, y)
         return y
 
     def forward(self, x: jax.Array, **kwargs: Any) -> jax.Array:
-        """What the layer computes."""
+        """Computes the output of the layer."""
         raise NotImplementedError
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Multiply-adds for one image, counted as both papers do: convolutions and inner products only."""
+        """Multiply-adds per image, counted as in both papers: only convolutions and inner products."""
         return 0
 
 
 def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
-    """Length of the map that a window of `window` pixels leaves of `size` pixels; below 1 where it does not fit."""
+    """Output size of a window of `window` pixels on `size` pixels; below 1 if the window does not fit."""
     return (size + sum(padding) - window) // stride + 1
 
 
 def ceil_padding(size: int, window: int, stride: int) -> Padding:
-    """Caffe's and cuda-convnet's ceil mode: just enough at the far side for the last window to begin inside the map."""
+    """The ceil mode of Caffe and cuda-convnet: pads the end so that the last window starting inside the map fits."""
     windows = -(-max(size - window, 0) // stride) + 1
     return (0, max((windows - 1) * stride + window - size, 0))
 
 
 def check_image(image: jax.Array, channels: int, smallest: int, largest: int | None = None) -> None:
-    """Raises InputError unless `image` is (batch, height, width, channels) with sides the net can take."""
+    """Raises InputError unless `image` is (batch, height, width, channels) with sides that the network can take."""
     if image.ndim != 4 or image.shape[-1] != channels:
         raise InputError(
-            f"image has shape {tuple(image.shape)}, the model takes (batch, height, width, {channels} channels)"
+            f"image has shape {tuple(image.shape)}, but the model takes (batch, height, width, {channels} channels)"
         )
     if min(image.shape[1:3]) < smallest:
         raise InputError(
@@ -101,9 +101,12 @@ def check_image(image: jax.Array, channels: int, smallest: int, largest: int | N
 
 
 def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: int = 1, model: str) -> int:
-    """The smallest side whose last map has `needed` pixels; InputError naming it when `image_size` is below.
+    """The smallest image side whose last map has a side of at least `needed` pixels.
 
-    `map_size` gives the side of the last map for an image side; it must not decrease.
+    `map_size` is (image side) -> side of the last map; it must not decrease.
+
+    Raises:
+        InputError: `image_size` is smaller. The message has the smallest side.
     """
     smallest = next(size for size in itertools.count(1) if map_size(size) >= needed)
     if image_size < smallest:
@@ -118,9 +121,10 @@ def convolve(
     strides: int = 1,
     padding: Padding = (0, 0),
 ) -> Float[Array, "batch new_height new_width out"]:
-    """Convolution as every net here uses it: NHWC, HWIO, square strides.
+    """Convolution in NHWC with an HWIO kernel and equal strides.
 
-    A 1x1 kernel is a matrix product on the strided pixels, which XLA's CPU backend runs several times faster.
+    A 1x1 kernel is computed as a matrix product on the strided pixels, which is several times faster in XLA's CPU
+    backend.
     """
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1) and padding == (0, 0):
@@ -131,7 +135,7 @@ def convolve(
 
 
 class Convolution(Layer):
-    """A convolution with square kernel and explicit padding, with or without bias."""
+    """A convolution with a square kernel and explicit padding, with or without bias."""
 
     def __init__(
         self,
@@ -159,15 +163,16 @@ class Convolution(Layer):
         return y if self.bias is None else y + self.bias.get_value().astype(y.dtype)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every output pixel takes the whole kernel once."""
+        """Each output pixel uses the whole kernel once."""
         return output_shape[0] * output_shape[1] * self.kernel.get_value().size
 
 
 class LocalConvolution(Layer):
-    """A convolution whose kernel differs at every position (untied weights), for maps of one fixed size.
+    """A locally connected layer: a convolution with another kernel at each position, for maps of one fixed size.
 
-    Each position's kernel is stored flat, in the order (in_channels, kernel_height, kernel_width).
-    Source: cuda-convnet's `local` layers, as in the CIFAR-10 net of [K12] section 3.3.
+    The kernel of a position is stored flat, in the order (in_channels, kernel_height, kernel_width).
+
+    Source: cuda-convnet's `local` layers, as in the CIFAR-10 network of [K12] section 3.3.
     """
 
     def __init__(
@@ -188,7 +193,7 @@ class LocalConvolution(Layer):
         self.padding = padding
 
     def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch new_height new_width out"]:
-        """Applies each position's own kernel; XLA's `conv_general_dilated_local` is several times slower on a CPU."""
+        """Applies the kernel of each position; `lax.conv_general_dilated_local` is several times slower on a CPU."""
         kernel = self.kernel.get_value().astype(x.dtype)
         height, width = kernel.shape[:2]
         padded = jnp.pad(x, [(0, 0), self.padding, self.padding, (0, 0)])
@@ -198,12 +203,12 @@ class LocalConvolution(Layer):
         return jnp.einsum("bhwi,hwio->bhwo", patches, kernel) + self.bias.get_value().astype(x.dtype)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every weight is used once."""
+        """Each weight is used once."""
         return self.kernel.get_value().size
 
 
 class Linear(Layer):
-    """An inner product with bias."""
+    """A linear layer with bias."""
 
     def __init__(
         self,
@@ -223,15 +228,17 @@ class Linear(Layer):
         return x @ self.kernel.get_value().astype(x.dtype) + self.bias.get_value().astype(x.dtype)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Every weight is used once at each position of a map."""
+        """Each weight is used once at each position of a map."""
         return math.prod(output_shape[:-1]) * self.kernel.get_value().size
 
 
 class MaxPool(Layer):
-    """Max-pooling; `padding` is "none", "ceil" (Caffe) or "symmetric" (one pixel each side, torchvision's ResNets).
+    """Max-pooling; `padding` is "none", "ceil" (Caffe) or "symmetric" (one pixel per side, as torchvision's ResNets).
 
-    Written as a maximum of strided slices: its gradient is several times faster on a CPU than XLA's select-and-scatter.
-    Departure: windows with ties share the gradient between the tied pixels instead of giving it to the first.
+    It is computed as a maximum of strided slices: on a CPU the gradient is several times faster than that of XLA's
+    select-and-scatter.
+
+    Departure: if pixels in a window are equal, they share the gradient, instead of the first one getting all of it.
     """
 
     def __init__(self, window: int, stride: int, *, padding: str = "none"):
@@ -244,13 +251,13 @@ class MaxPool(Layer):
         return (1, 1) if self.padding == "symmetric" else (0, 0)
 
     def output_size(self, size: int) -> int:
-        """Side of the map that is left of a map with side `size`."""
+        """Side of the output map for an input map of side `size`."""
         return window_output(size, self.window, self.stride, self._padding(size))
 
     def forward(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch new_height new_width channels"]:
-        """Takes each window's maximum."""
+        """Takes the maximum of each window."""
         height, width = self.output_size(x.shape[1]), self.output_size(x.shape[2])
         pads = [(0, 0), self._padding(x.shape[1]), self._padding(x.shape[2]), (0, 0)]
         x = jnp.pad(x, pads, constant_values=-jnp.inf)
@@ -263,35 +270,40 @@ class MaxPool(Layer):
 
 
 def image_keys(rngs: nnx.Rngs | jax.Array | None, batch: int) -> jax.Array:
-    """One key an image, for what is drawn per image: given as an array of `batch` keys, or drawn from an nnx.Rngs.
+    """One random key per image: an array of `batch` keys is returned as it is, an nnx.Rngs draws them.
 
     Raises:
-        InputError: no randomness was given to a net that needs some.
+        InputError: `rngs` is None, or does not have one key per image.
     """
     if rngs is None:
-        raise InputError("this net draws dropout in training: pass rngs=nnx.Rngs(...) or an array of one key per image")
+        raise InputError(
+            "dropout needs random keys in training: pass rngs=nnx.Rngs(...) or an array of one key per image"
+        )
     if isinstance(rngs, nnx.Rngs):
         return jax.random.split(rngs.dropout(), batch)
     if rngs.shape != (batch,):
-        raise InputError(f"rngs holds keys of shape {rngs.shape}, needed is one key an image: ({batch},)")
+        raise InputError(f"rngs has keys of shape {rngs.shape} (allowed: one key per image, ({batch},))")
     return rngs
 
 
 class Dropout(Layer):
     """Sets each unit to zero with probability `rate`, drawn per image so that it does not depend on the devices.
 
-    scaling: "inverted" divides the kept units by 1 - rate in training; "test" multiplies all by 1 - rate at test time
-        instead, as in [K12] section 4.2. `index` tells one net's dropout layers apart.
+    Args:
+        rate: the probability, in [0, 1).
+        scaling: "inverted" divides the kept units by 1 - rate in training; "test" multiplies all units by 1 - rate in
+            testing instead, as in [K12] section 4.2.
+        index: number of the layer, which gives each dropout layer of a network its own draws.
     """
 
     def __init__(self, rate: float, *, scaling: str = "inverted", index: int):
         check_name("dropout_scaling", scaling, ("inverted", "test"))
         if not 0 <= rate < 1:
-            raise InputError(f"dropout is {rate}, allowed is a probability in [0, 1)")
+            raise InputError(f"dropout is {rate} (allowed: 0 <= dropout < 1)")
         self.rate, self.scaling, self.index = rate, scaling, index
 
     def forward(self, x: Float[Array, "batch *features"], *, keys: jax.Array | None) -> Float[Array, "batch *features"]:
-        """Drops units by each image's key in training; without keys it is test time."""
+        """Drops units by the key of each image in training; no keys means testing."""
         keep = 1 - self.rate
         if keys is None or self.frozen:
             return x * jnp.asarray(keep, x.dtype) if self.scaling == "test" else x

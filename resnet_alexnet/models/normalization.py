@@ -1,4 +1,4 @@
-"""Local response normalization of [K12] and batch normalization of [H15]; statistics are float32 in every dtype."""
+"""Local response normalization of [K12] and batch normalization of [H15]; statistics are always float32."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,17 @@ from jaxtyping import Array, Float
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.layers import Layer
 
-BATCH_AXIS = "data"  # the mapped axis over which synchronized batch normalization averages
+BATCH_AXIS = "data"  # the mesh axis over which synchronized batch normalization averages
 
 
 class LocalResponseNorm(Layer):
-    """b = a / (k + alpha sum_j a_j^2)^beta over the `size` adjacent channels, centered, cut at the edges.
+    """b = a / (k + alpha sum_j a_j^2)^beta over a centered window of `size` adjacent channels, cut off at the edges.
 
-    Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75). `alpha_over_size` divides alpha by n, as the author's
-    cuda-convnet, Caffe and torch do. With `groups` the channels fall into that many separate runs: the paper's two
-    towers exchange nothing before the third layer, so each normalizes over its own kernel maps.
+    `alpha_over_size` divides alpha by `size`, as the author's cuda-convnet, Caffe and torch do. `groups` splits the
+    channels into groups that are normalized separately: the paper's two towers do not communicate before the third
+    layer, so each normalizes over its own kernel maps.
+
+    Source: [K12] section 3.3 (k=2, n=5, alpha=1e-4, beta=0.75).
     """
 
     def __init__(
@@ -32,14 +34,14 @@ class LocalResponseNorm(Layer):
         groups: int = 1,
     ):
         if size < 1 or size % 2 == 0:
-            raise InputError(f"lrn_size={size}: the window is centered, so its size must be odd and positive")
+            raise InputError(f"lrn_size={size} (allowed: odd and positive, because the window is centered)")
         self.size, self.k, self.beta, self.groups = size, k, beta, groups
         self.alpha = alpha / size if alpha_over_size else alpha
 
     def forward(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
-        """Normalizes; the sum and the power are float32."""
+        """Normalizes; the sum and the power are computed in float32."""
         a = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
-        # The windows' sums as a product with a band of ones: on a CPU several times faster than adding shifted slices.
+        # Sums over windows, as a product with a band matrix: several times faster on a CPU than adding shifted slices.
         channel = np.arange(a.shape[-1])
         band = np.abs(channel[:, None] - channel) <= self.size // 2
         total = jnp.matmul(jnp.square(a), band.astype(np.float32), precision="highest")
@@ -53,13 +55,20 @@ class LocalResponseNorm(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalization over images and pixels, in groups of images. Source: [H15] 3.4, after Ioffe and Szegedy 2015.
+    """Batch normalization over images and pixels, in groups of images (ghost batch norm).
 
-    group: `n` normalizes each run of n consecutive images of the global batch by its own statistics, as n images on
-        each GPU do in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the number of devices;
-        None takes all the images of this device, "sync" those of all devices.
-    momentum: running = momentum * running + (1 - momentum) * mean over the groups.
-    unbiased_variance: the running variance divides by n - 1 as torch's does; the batch's own never does.
+    Args:
+        channels: channels of the input.
+        group: n: each run of n consecutive images of the global batch is normalized by its own statistics, as the n
+            images on each GPU are in the paper (32 on ImageNet, 64 on CIFAR), so the result does not depend on the
+            number of devices. None: all images of a device. "sync": the images of all devices.
+        momentum: running = momentum * running + (1 - momentum) * mean over the groups.
+        epsilon: added to the variance.
+        unbiased_variance: whether the running variance divides by n - 1, as in torch. The variance that normalizes a
+            batch always divides by n.
+        zero_scale: whether the scale starts at 0 instead of 1.
+
+    Source: [H15] section 3.4, after Ioffe and Szegedy 2015.
     """
 
     def __init__(
@@ -74,7 +83,7 @@ class BatchNorm(Layer):
     ):
         if not (group in (None, "sync") or (isinstance(group, int) and group >= 1)):
             raise InputError(
-                f"bn_group is {group!r} (allowed: a positive number of images, None for a device's, 'sync' for all)"
+                f"bn_group is {group!r} (allowed: a positive number of images, None for one device, 'sync' for all)"
             )
         if not 0 <= momentum < 1:
             raise InputError(f"bn_momentum is {momentum!r} (allowed: 0 <= bn_momentum < 1)")
@@ -88,17 +97,17 @@ class BatchNorm(Layer):
     def forward(
         self, x: Float[Array, "batch height width channels"], *, train: bool
     ) -> Float[Array, "batch height width channels"]:
-        """Normalizes by the groups' statistics in training, which also moves the running ones, else by those."""
+        """Normalizes by the statistics of each group in training, and updates the running statistics; else by those."""
         if not train or self.frozen:
             inverse = self.scale.get_value() * lax.rsqrt(self.var.get_value() + self.epsilon)
             return ((x.astype(jnp.float32) - self.mean.get_value()) * inverse + self.bias.get_value()).astype(x.dtype)
         batch, channels = x.shape[0], x.shape[-1]
         size = self.group if isinstance(self.group, int) else batch
         if batch % size:
-            fits = [n for n in range(1, batch + 1) if batch % n == 0]
-            raise InputError(f"bn_group={size} does not divide the {batch} images of a device; groups of {fits} do")
+            divisors = [n for n in range(1, batch + 1) if batch % n == 0]
+            raise InputError(f"bn_group={size} does not divide the {batch} images of a device (allowed: {divisors})")
         grouped = x.astype(jnp.float32).reshape(batch // size, size, -1, channels)
-        # Mean and mean square in one pass over the data; float32 whatever the compute dtype.
+        # Mean and mean square in one pass over the data, in float32 for any compute dtype.
         mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
         count = grouped.shape[1] * grouped.shape[2]
         if self.group == "sync":
@@ -114,6 +123,6 @@ class BatchNorm(Layer):
     def _move_statistics(self, mean: jax.Array, var: jax.Array, count: int) -> None:
         if self.unbiased_variance:
             var = var * (count / max(count - 1, 1))
-        # set_raw_value: an ordinary assignment is checked against the whole trace, see the module's docstring.
+        # set_raw_value: an ordinary assignment is checked against the whole trace, see the docstring of models.layers.
         self.mean.set_raw_value(self.momentum * self.mean.get_value() + (1 - self.momentum) * lax.stop_gradient(mean))
         self.var.set_raw_value(self.momentum * self.var.get_value() + (1 - self.momentum) * lax.stop_gradient(var))

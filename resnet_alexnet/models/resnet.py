@@ -1,4 +1,4 @@
-"""Residual networks and their plain twins [H15]; the tables of the paper are at the bottom."""
+"""Residual networks and their plain counterparts [H15]; the tables of the paper are at the end of the file."""
 
 from functools import partial
 from typing import Any
@@ -21,9 +21,12 @@ POOL_PADDING = {"caffe": "ceil", "torch": "symmetric"}
 
 
 class ImageNetStem(nnx.Module):
-    """7x7 convolution with stride 2, then 3x3 max-pooling with stride 2. Source: [H15] table 1.
+    """7x7 convolution with stride 2, then 3x3 max-pooling with stride 2.
 
-    pool_padding: "caffe" pads only the far side, as He's published nets; "torch" pads one pixel on each.
+    `pool_padding` "caffe" pads only at the end of each axis, as in He's published networks; "torch" pads one pixel on
+    each side.
+
+    Source: [H15] table 1.
     """
 
     width = 64
@@ -54,19 +57,31 @@ class CifarStem(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A stem, stages of equal blocks, global average pooling, a linear classifier. Source: [H15] table 1, section 4.2.
+    """A stem, stages of equal blocks, global average pooling and a linear classifier.
 
-    The first block of every stage but the first halves the map and doubles the width. Initialization is He's [13].
-    `image_size` changes nothing: averaging over the last map leaves any image size possible, down to one pixel.
+    The first block of each stage, except the first stage, halves the feature map and doubles the width. Weights are
+    initialized as in the paper, by `he_normal`.
 
-    shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain nets have none.
-    shortcut_padding: where option A's zero channels go, "behind" the others (default; fb.resnet.torch) or "both" before
-        and behind, half each, as in the CIFAR nets that circulate for torch.
-    stride_in: where a bottleneck strides, "1x1" (default, as published) or "3x3".
-    activation: "relu" or "tanh".
-    pool_padding: the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR nets have none.
-    bn_group, bn_momentum, bn_unbiased_variance: as in BatchNorm.
-    zero_init_last_gamma: each residual function begins at zero (Goyal et al. 2017 section 5.1).
+    Args:
+        stage_sizes: blocks per stage.
+        block: the kind of block.
+        stem: the kind of stem.
+        num_classes: logits per image.
+        image_size: ignored: averaging over the last map allows any image size, down to one pixel.
+        channels: color channels.
+        key: the random key of the initialization.
+        shortcut: option "A", "B" or "C"; default A for basic blocks, B for bottlenecks. Plain networks have none.
+        shortcut_padding: where the zero channels of option A are: "behind" the channels of the identity (default;
+            fb.resnet.torch), or on "both" sides, half each, as in most CIFAR networks for torch.
+        stride_in: the convolution of a bottleneck with the stride, "1x1" (default, as published) or "3x3".
+        activation: "relu" or "tanh".
+        pool_padding: padding of the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR networks have none.
+        bn_group: see `BatchNorm`.
+        bn_momentum: see `BatchNorm`.
+        bn_unbiased_variance: see `BatchNorm`.
+        zero_init_last_gamma: each residual function starts at zero (Goyal et al. 2017 section 5.1).
+
+    Source: [H15] table 1, section 4.2.
     """
 
     def __init__(
@@ -131,13 +146,14 @@ class ResNet(nnx.Module):
         train: bool = False,
         rngs: nnx.Rngs | jax.Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits; in training each BatchNorm uses the batch's statistics and moves its running ones."""
+        """Computes logits; in training each BatchNorm uses batch statistics and updates its running statistics."""
         check_image(image, self.channels, smallest=1)
         x = self.stem(image, train=train)
         for blocks in self.stages:
             for block in blocks:
                 x = block(x, train=train)
-        # Without it jax 0.12's CPU backend fuses the mean with convolutions, and of few layers in bfloat16 makes NaN.
+        # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
+        # result is NaN.
         x = lax.optimization_barrier(x)
         return self.head(jnp.mean(x, axis=(1, 2)))
 
@@ -149,7 +165,7 @@ def _block_options(
     stride_in: str | None,
     zero_init_last_gamma: bool | None,
 ) -> dict[str, Any]:
-    """The options that this kind of block has, by default where None; InputError for one that it lacks."""
+    """The options of this kind of block, with defaults for None; InputError for an option that it does not have."""
     options: dict[str, Any] = {}
     if block.default_shortcut is None:
         of_shortcuts = {
@@ -159,7 +175,7 @@ def _block_options(
         }
         for name, value in of_shortcuts.items():
             if value is not None:
-                raise InputError(f"{name}={value!r}: a plain net has no shortcuts, leave the option out")
+                raise InputError(f"{name}={value!r}: a plain network has no shortcuts, leave the option out")
     else:
         options["shortcut"] = block.default_shortcut if shortcut is None else shortcut
         options["shortcut_padding"] = "behind" if shortcut_padding is None else shortcut_padding
@@ -173,7 +189,7 @@ def _block_options(
         check_name("stride_in", options["stride_in"], STRIDE_IN)
     elif stride_in is not None:
         raise InputError(
-            f"stride_in={stride_in!r}: only bottleneck nets (50 layers and more) have this option, leave it out"
+            f"stride_in={stride_in!r}: only bottleneck networks (50 layers or more) have this option, leave it out"
         )
     return options
 
@@ -182,12 +198,12 @@ def _stem_options(stem: type[ImageNetStem] | type[CifarStem], pool_padding: str 
     if stem is ImageNetStem:
         return {"pool_padding": "caffe" if pool_padding is None else pool_padding}
     if pool_padding is not None:
-        raise InputError(f"pool_padding={pool_padding!r}: a CIFAR net has no max-pooling, leave the option out")
+        raise InputError(f"pool_padding={pool_padding!r}: a CIFAR network has no max-pooling, leave the option out")
     return {}
 
 
 RESNETS = {
-    # [H15] table 1; the plain twins of section 3.3
+    # [H15] table 1; the plain networks are those of section 3.3
     "resnet18": partial(ResNet, (2, 2, 2, 2), BasicBlock, ImageNetStem),
     "resnet34": partial(ResNet, (3, 4, 6, 3), BasicBlock, ImageNetStem),
     "resnet50": partial(ResNet, (3, 4, 6, 3), Bottleneck, ImageNetStem),

@@ -77,7 +77,7 @@ def test_options_that_agree_or_that_the_weights_do_not_mind_may_be_set(options):
         ("cifar_resnet8", {"shortcut": "C"}, "shortcut='C' does not match"),
         ("resnet18", {"pool_padding": "caffe"}, "which need pool_padding='torch'"),
         ("resnet50", {"stride_in": "1x1", "bn_group": 2}, "^stride_in='1x1' does not match .* need stride_in='3x3'"),
-        ("resnet18", {"stride_in": "3x3"}, "only bottleneck nets|stride_in='3x3' does not match"),
+        ("resnet18", {"stride_in": "3x3"}, "only bottleneck networks|stride_in='3x3' does not match"),
         ("resnet18", {"pool_paddin": "torch"}, "did you mean 'pool_padding'"),
         ("resnet18", {"image_size": 32}, "option of resnet18 is 'image_size'"),
         ("resnet18", {"bn_group": 0}, "bn_group is 0"),
