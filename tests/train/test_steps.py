@@ -180,7 +180,7 @@ def all_reduces(text):
 
 def test_the_step_has_one_all_reduce_in_the_entry_with_the_parameters_bytes(grouped):
     config, experiments = grouped
-    state = jax.eval_shape(experiments[EIGHT].create_state)
+    state = jax.eval_shape(experiments[EIGHT].steps.create_state)
     parameter_bytes, statistics_bytes = (
         sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
         for tree in (state.params, state.batch_stats)
@@ -228,7 +228,7 @@ def test_streamed_and_resident_data_give_the_same_state(grouped):
 
 def test_the_state_is_donated(grouped):
     config, experiments = grouped
-    state = parallel.replicated(experiments[ONE].create_state, experiments[ONE].mesh)
+    state = parallel.replicated(experiments[ONE].steps.create_state, experiments[ONE].mesh)
     tiny.train(experiments[ONE], config, steps=1, state=state)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
 
