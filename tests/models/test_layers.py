@@ -177,7 +177,7 @@ def test_image_keys_come_from_a_stream_or_are_given():
     assert image_keys(nnx.Rngs(0), 3).shape == (3,)
     keys = jax.random.split(KEY, 3)
     assert image_keys(keys, 3) is keys
-    with pytest.raises(InputError, match="one key an image"):
+    with pytest.raises(InputError, match="one key per image"):
         image_keys(keys, 4)
     with pytest.raises(InputError, match="pass rngs"):
         image_keys(None, 3)
