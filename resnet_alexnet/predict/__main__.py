@@ -88,9 +88,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.picture is not None and any(image is not None for image in small):
         draw(predictions, small, options.picture)
         print(f"wrote {options.picture}", file=sys.stderr)
-    unanswered = [prediction for prediction in predictions if prediction.error]
-    if unanswered:
-        raise InputError(f"{len(unanswered)} of {len(photographs)} photographs have no answer, as said above")
+    failed = [prediction for prediction in predictions if prediction.error]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(photographs)} photographs were not classified; the errors are above")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def test_topk_batches_and_order(runs, album, capsys):
 
 
 def test_a_bad_image_is_named_and_the_others_are_answered(runs, album, capsys):
-    with pytest.raises(InputError, match="6 of 10 photographs have no answer"):
+    with pytest.raises(InputError, match="6 of 10 photographs were not classified"):
         __main__.main([f"--workdir={runs / 'crops'}", "--format=json", str(album), str(album / "none.jpg")])
     output = capsys.readouterr()
     found = {line["photograph"]: line for line in map(json.loads, output.out.splitlines())}
@@ -130,7 +130,7 @@ def test_an_output_that_is_no_number_is_no_answer(runs, album, tmp_path, capsys)
     network = pretrained.load_network(runs / "crops")
     network.params["head"]["kernel"] = np.full_like(network.params["head"]["kernel"], 3e38)
     weights.save(network, tmp_path / "large.safetensors")
-    with pytest.raises(InputError, match="1 of 1 photographs have no answer"):
+    with pytest.raises(InputError, match="1 of 1 photographs were not classified"):
         __main__.main([f"--weights={tmp_path / 'large.safetensors'}", "--format=json", str(album / "a.jpg")])
     output = capsys.readouterr()
     assert json.loads(output.out)["error"] == "the network's output is NaN: its weights may be too large"
@@ -146,7 +146,7 @@ def test_no_photograph_is_drawn_over(runs, album):
 
 def test_a_link_that_leads_in_a_loop_is_a_photograph_that_cannot_be_read(runs, album, tmp_path, capsys):
     (album / "loop.png").symlink_to(album / "loop.png")
-    with pytest.raises(InputError, match="1 of 2 photographs have no answer"):
+    with pytest.raises(InputError, match="1 of 2 photographs were not classified"):
         __main__.main(
             [
                 f"--workdir={runs / 'crops'}",
@@ -170,7 +170,7 @@ def test_the_process_reads_standard_input_and_ends_with_2_where_one_is_bad(runs,
     assert result.returncode == 2
     assert result.stderr.decode().splitlines() == [
         f"{album / 'text.jpg'}: it is not an image of a known format",
-        "error: 1 of 2 photographs have no answer, as said above",
+        "error: 1 of 2 photographs were not classified; the errors are above",
     ]
     rows = list(csv.DictReader(io.StringIO(result.stdout.decode())))
     assert [row["photograph"] for row in rows] == ["standard input"] * 5 + [str(album / "text.jpg")]

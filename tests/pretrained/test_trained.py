@@ -113,7 +113,7 @@ class TestRunFolders:
         assert snapshot(copied) == before
         (warning,) = capsys.readouterr().err.splitlines()
         assert warning.startswith("warning: checkpoint 6 in ")
-        assert warning.endswith("; checkpoint 4 is taken")
+        assert warning.endswith("; using checkpoint 4")
 
     def test_a_damaged_checkpoint_that_is_asked_for_is_named(self, copied):
         damage(copied, 4)
