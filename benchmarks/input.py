@@ -17,9 +17,10 @@ from typing import Any
 import input_lines
 import numpy as np
 import simplejpeg
+from memory import lifetimes, measure_memory
 from rich.console import Console
 from rich.progress import Progress
-from rounds import Line, Measured, Quiet, interleave, lifetimes, measure_memory
+from rounds import Line, Measured, Quiet, interleave
 from table import (
     Rows,
     comparisons_rows,

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from memory import LIFETIME
 from rich.console import Console
 from rich.table import Table
-from rounds import LIFETIME
 
 from resnet_alexnet.errors import InputError
 
