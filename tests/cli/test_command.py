@@ -102,7 +102,7 @@ BAD_COMMANDS = [
     ([*TINY, "--workdir=~no_such_user_here/run"], ["--workdir=~no_such_user_here/run"]),
     ([*TINY, "--workdir={tmp}/file"], ["--workdir={tmp}/file", "folder"]),
     ([*TINY, "--workdir={tmp}/file/below"], ["--workdir={tmp}/file/below", "cannot be written"]),
-    ([*TINY, "--workdir={tmp}/foreign"], ["--workdir={tmp}/foreign holds something else", "a new folder"]),
+    ([*TINY, "--workdir={tmp}/foreign"], ["--workdir={tmp}/foreign is neither a run folder nor empty", "a new folder"]),
     (["--config=configs/quickstrt.py", WORKDIR], ["quickstrt.py: no such file, did you mean 'configs/quickstart.py'?"]),
     (["--config=quickstrt", WORKDIR], ["--config=quickstrt: no such recipe, did you mean 'quickstart'?", "resnet50"]),
     (["--config=quickstart.py", WORKDIR], ["--config=quickstart.py: no such file"]),
