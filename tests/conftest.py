@@ -1,8 +1,8 @@
-"""How every test and every process that it starts runs; set before jax starts.
+"""How all tests and the processes that they start run; set before jax starts.
 
-Eight fake CPU devices, one thread a worker, and programs that are compiled quickly and once: XLA's LLVM passes take
-much of the time, and change no collective, no type and no random number. XLA_FLAGS from outside come last and win:
-`XLA_FLAGS=--xla_backend_optimization_level=3 make test` tests programs that are optimized in full.
+Eight fake CPU devices and one thread per worker. Programs are compiled once, and without LLVM's optimizations, which
+take much of the time and change no collective, no type and no random number. The nightly tests have the optimizations:
+over many layers the rounding differs. XLA_FLAGS from outside come last and override these flags.
 """
 
 import atexit
@@ -11,15 +11,11 @@ import shutil
 import signal
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-FLAGS = (
-    "--xla_force_host_platform_device_count=8",
-    "--xla_cpu_multi_thread_eigen=false",
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-)
-os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
+FLAGS = ("--xla_force_host_platform_device_count=8", "--xla_cpu_multi_thread_eigen=false")
+UNOPTIMIZED = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -37,3 +33,10 @@ settings.load_profile("suite")
 
 # A shell starts background jobs with Ctrl-C ignored, which Python and every process it starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets XLA's flags, by what is to be run."""
+    flags = FLAGS if config.option.markexpr == "nightly" else FLAGS + UNOPTIMIZED
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has them from the process that started it
+        os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
