@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # pytest workers, of one thread each.
 WORKERS ?= 2
-# The rules of the code and the recipes: seconds that tell most, before all else.
-CONTRACT := tests/test_layering.py tests/test_files.py tests/test_paths.py tests/test_configs.py
+# The rules of the code, the recipes and the models: what tells most comes first.
+CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py tests/test_paths.py tests/test_configs.py \
+	tests/models/test_contract.py
 
 .PHONY: quickstart test lint
 
@@ -12,7 +13,7 @@ quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: .venv/all.stamp
-	$(BIN)/python -m pytest -q -x -m "not nightly" $(CONTRACT)
+	$(BIN)/python -m pytest -q -x -m "not nightly" -n $(WORKERS) --dist=worksteal $(CONTRACT)
 	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile $(CONTRACT:%=--ignore=%)
 
 lint: .venv/all.stamp

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from resnet_alexnet.cli.command import Parser, complete_word, run
+from resnet_alexnet.cli.command import Parser, called_as, complete_word, run
 from resnet_alexnet.errors import InputError, nearest
 
 COMMANDS = {
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> None:
     elif name not in COMMANDS:
         raise InputError(f"unknown command {name!r}{nearest(name, COMMANDS)} (allowed: {', '.join(COMMANDS)})")
     else:
-        _load(name).main(arguments[1:])
+        with called_as(f"resnet-alexnet {name}"):
+            _load(name).main(arguments[1:])
 
 
 def start() -> NoReturn:

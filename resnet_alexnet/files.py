@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
-import functools
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -133,16 +134,41 @@ def load_guest(name: str, *, field: str) -> Any:
     return found[attribute]
 
 
-@functools.cache
+_guests: dict[Path, ModuleType] = {}
+
+
+def guest_files() -> dict[str, Path]:
+    """The users' files that this process has run, by the names of their modules; see `run_guests`."""
+    return {module.__name__: path for path, module in _guests.items()}
+
+
+def run_guests(files: Mapping[str, Path]) -> None:
+    """Runs users' files in a worker process, so that objects of their modules can be unpickled there."""
+    for name, path in files.items():
+        if path not in _guests:
+            _run_guest(path, name)
+
+
 def _run_once(path: Path) -> ModuleType:
-    """Imports a file as a module of the file's name, so that worker processes find it too."""
-    folder, name = str(path.parent), path.stem
-    if folder not in sys.path:
-        sys.path.append(folder)
-    found = importlib.util.find_spec(name) if name.isidentifier() and name not in sys.modules else None
-    if found is None or found.origin != str(path):
-        name = f"guest_{abs(hash(path))}"  # the name belongs to another module
-    return run_file(path, name, where=str(path))
+    if path not in _guests:
+        name = path.stem
+        _import_from_folder(path)
+        found = importlib.util.find_spec(name) if name.isidentifier() and name not in sys.modules else None
+        if found is None or found.origin != str(path):  # not a module's name, or the name of another module
+            name = f"guest_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+        _run_guest(path, name)
+    return _guests[path]
+
+
+def _run_guest(path: Path, name: str) -> None:
+    _import_from_folder(path)
+    _guests[path] = run_file(path, name, where=str(path))
+
+
+def _import_from_folder(path: Path) -> None:
+    """Lets a user's file import the other files in its folder."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
 
 
 def run_file(path: Path, name: str, *, where: str) -> ModuleType:
@@ -168,9 +194,15 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
 
 def error_line(error: Exception, path: Path) -> str:
     """Formats an error with its line in `path`, such as "line 7: NameError: name 'x' is not defined"."""
+
+    def is_here(filename: str | None) -> bool:
+        return filename is not None and os.path.abspath(filename) == os.path.abspath(path)
+
     frames = traceback.extract_tb(error.__traceback__)
-    numbers = [frame.lineno for frame in frames if frame.filename == str(path)]
-    if isinstance(error, SyntaxError) and error.filename == str(path):
+    numbers = [frame.lineno for frame in frames if is_here(frame.filename)]
+    if isinstance(error, SyntaxError) and is_here(error.filename):
         numbers.append(error.lineno)
     place = f"line {numbers[-1]}: " if numbers else ""
-    return f"{place}{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+    # Of an unknown field, ml_collections lists the whole config, and then the nearest name.
+    message = re.sub(r" Other fields present: .*?(?=Did you mean|$)", " ", str(error).strip(), flags=re.DOTALL)
+    return f"{place}{type(error).__name__}: {textwrap.shorten(message or 'no message', 300)}"

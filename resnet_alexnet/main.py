@@ -42,12 +42,16 @@ def create_parser() -> Parser:
         type=flags.one_of(["all", *names]),
         help="print the fields of a group, or of all, with default, unit and source; do not train",
     )
-    flags.add_switch(group, "--show", text="print the config with what differs from the defaults marked; do not train")
+    flags.add_switch(
+        group,
+        "--show",
+        text="print the config with what differs from the defaults marked; do not check its values or train",
+    )
     parser.add_argument(
         "--profile",
         metavar="STEPS",
         type=flags.whole_number(),
-        help="record a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
+        help="save a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
     )
     return parser
 
@@ -65,10 +69,11 @@ def read_run(options: Namespace) -> "tuple[ConfigDict, Path]":
     Raises:
         InputError: one is missing, or something is wrong with the config.
     """
+    missing = "a recipe, such as --config=quickstart, unless the workdir holds a run"
+    config = flags.load_config(options, missing=missing)
     if options.workdir is None:
         raise InputError("--workdir is missing: the run folder, such as --workdir=runs/first")
-    missing = "a recipe, such as --config=quickstart, unless the workdir holds a run"
-    return flags.load_config(options, missing=missing), options.workdir
+    return config, options.workdir
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from resnet_alexnet.cli.command import Parser, run
 _DESCRIPTION = """Draws training images as the network sees them.
 
 The images are decoded, cropped and augmented by the code that trains, with the
-normalization undone. A row is an image: first its view in tests, then its views
+normalization undone. A row is an image: first as in tests, then as
 in the first epochs of training."""
 
 
@@ -26,7 +26,7 @@ def create_parser() -> Parser:
     )
     count = flags.whole_number(most=50)
     parser.add_argument("--images", metavar="N", type=count, default=6, help="rows")
-    parser.add_argument("--epochs", metavar="N", type=count, default=7, help="views in training in a row")
+    parser.add_argument("--epochs", metavar="N", type=count, default=7, help="training images in a row, one per epoch")
     flags.add_config(parser, "the recipe whose images to draw, such as quickstart or FILE.py")
     return parser
 
@@ -65,7 +65,7 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     )
     # Of mixing, neighbors are the partners: an even number of rows.
     rows = np.arange(images + images % 2) * len(source) // (images + images % 2)
-    columns = [[(image, "test view") for image in source.gather(rows)["image"]]]
+    columns = [[(image, "test") for image in source.gather(rows)["image"]]]
     for epoch in range(epochs):
         augment_keys, _, mix_keys = steps.image_keys(config.seed, jax.numpy.asarray(epoch), jax.numpy.arange(len(rows)))
         batch = source.gather(rows, (config.seed, epoch))

@@ -9,17 +9,17 @@ from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import atomic_write
 
-_DESCRIPTION = """Writes README.md's table of results from records of runs.
+_DESCRIPTION = """Writes README.md's table of results from finished runs.
 
-A record is a folder with a run folder's config.json, environment.json and
-metrics.jsonl. No number in the table is typed by hand."""
+A run is a folder with the config.json, environment.json and metrics.jsonl of a
+run folder. No number in the table is typed by hand."""
 
 
 def create_parser() -> Parser:
     """The flags of the command."""
     parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="--runs=PATTERN --readme=FILE")
     parser.add_argument(
-        "--runs", metavar="PATTERN", required=True, help="the folders of the records, such as --runs='docs/results/*'"
+        "--runs", metavar="PATTERN", required=True, help="the folders of the runs, such as --runs='docs/results/*'"
     )
     parser.add_argument(
         "--readme",
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
-        InputError: no folder matches, there is no such file, or something is wrong with a record.
+        InputError: no folder matches, there is no such file, or something is wrong with a run.
     """
     options = create_parser().parse(arguments)
     from resnet_alexnet.workdir.results import update

@@ -35,6 +35,13 @@ def test_a_command_gets_the_words_behind_its_name(capsys):
         program.main(["recalibrate"])
 
 
+@pytest.mark.parametrize("name", program.COMMANDS)
+def test_the_help_of_a_command_shows_how_it_was_called(capsys, name):
+    with pytest.raises(SystemExit, match="0"):
+        program.main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: resnet-alexnet {name} ")
+
+
 def test_an_unknown_command_gives_the_nearest():
     with pytest.raises(InputError, match=r"unknown command 'prdict', did you mean 'predict'. .allowed: train, "):
         program.main(["prdict"])

@@ -31,7 +31,7 @@ def test_without_augmentation_the_views_are_the_images(drawn):
     (rows,) = drawn
     assert [len(row) for row in rows] == [3, 3, 3]
     for row in rows:
-        assert row[0][1] == "test view"
+        assert row[0][1] == "test"
         assert {caption for _, caption in row[1:]} <= {f"class_{label}" for label in range(10)}
         for image, _ in row[1:]:
             np.testing.assert_array_equal(image, row[0][0])

@@ -1,12 +1,15 @@
 """The frame of every command: its flags and help, its exit codes, and the one line a user sees for bad input."""
 
 import argparse
+import contextlib
+import difflib
 import errno
 import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import NoReturn
 
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
@@ -18,6 +21,19 @@ OVERRIDE = "--config.FIELD"  # stands for --config.batch_size and the like where
 _PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
+
+
+_called_as: ContextVar[str | None] = ContextVar("called_as", default=None)
+
+
+@contextlib.contextmanager
+def called_as(program: str) -> Iterator[None]:
+    """Inside the `with` block, the help of a command shows this program instead of `python -m ...`."""
+    token = _called_as.set(program)
+    try:
+        yield
+    finally:
+        _called_as.reset(token)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,10 +48,11 @@ class Parser(argparse.ArgumentParser):
         """Starts the declaration.
 
         Args:
-            prog: how the command is called, such as "python -m resnet_alexnet.kernels".
+            prog: how the command is called, such as "python -m resnet_alexnet.kernels"; see `called_as`.
             description: a line that says what the command does; then any number of paragraphs.
             usage: what follows `prog`: the flags that must be given, then [OPTIONS].
         """
+        prog = _called_as.get() or prog
         super().__init__(
             prog=prog,
             usage=textwrap.fill(f"{prog} {usage}", 73, subsequent_indent=" " * 11, break_on_hyphens=False),
@@ -54,7 +71,7 @@ class Parser(argparse.ArgumentParser):
             InputError: an unknown flag, a bad or missing value, a missing flag, or flags that exclude each other.
             SystemExit: code 0, after --help or --version was printed.
         """
-        if "_ARGCOMPLETE" in os.environ:  # the shell asks how the command line goes on
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions
             import argcomplete
 
             argcomplete.autocomplete(self)
@@ -86,6 +103,8 @@ class Parser(argparse.ArgumentParser):
                 others.append(word)
             elif action is None:
                 known = ", ".join(option for option in self._option_string_actions if option.startswith("--"))
+                if not equals and (value := next(left, "")) and not value.startswith("-"):
+                    word = f"{name}={value}"
                 raise InputError(f"unknown flag {name}{self._suggestion(word)} (allowed: {known})")
             else:
                 if not equals:
@@ -99,14 +118,19 @@ class Parser(argparse.ArgumentParser):
         """A hint at what an unknown flag is meant to be: a field of the config, or the flag with the nearest name."""
         name, equals, value = word.partition("=")
         known = list(self._option_string_actions)
-        if OVERRIDE in known:
-            names = fields.field_names()
-            flag = name.removeprefix("--")
-            meant = [flag] if flag in names else [field for field in names if field.endswith(f".{flag}")]
-            if meant:
-                return f", did you mean {' or '.join(f'--config.{field}{equals}{value}' for field in meant)}?"
-            known += [f"--config.{field}" for field in names]
-        return nearest(name, known)
+        if OVERRIDE not in known:
+            return nearest(name, known)
+        names, flag = fields.field_names(), name.removeprefix("--")
+        candidates = {field: [field] for field in names}  # by the whole name, or else by its last part
+        for field in names:
+            if (last := field.rpartition(".")[2]) not in names:
+                candidates.setdefault(last, []).append(field)
+        own = [option.removeprefix("--") for option in known]
+        close = difflib.get_close_matches(flag, [*own, *candidates], n=1)
+        if not close or close[0] in own:
+            return nearest(name, known)
+        meant = " or ".join(f"--config.{field}{equals}{value}" for field in candidates[close[0]])
+        return f", did you mean {meant}?"
 
     def _check_given(self, given: set[str]) -> None:
         """Raises InputError for a required flag that is not given, or flags of which only one may be."""
@@ -191,7 +215,7 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except InterruptedRunError as error:
         print(error, file=sys.stderr)
         _exit(error.exit_code)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         _exit(_PIPE_CLOSED)
     except OSError as error:
         if error.errno in _NO_ROOM:

@@ -58,7 +58,7 @@ def load_config(options: Namespace, *, missing: str) -> "ConfigDict":
     """
     from resnet_alexnet.workdir.config import CONFIG_FILE, load_overridden
 
-    path = options.config
+    path = options.config or None
     if path is None and getattr(options, "workdir", None) and os.path.isfile(options.workdir / CONFIG_FILE):
         path = str(options.workdir / CONFIG_FILE)
     if path is None:

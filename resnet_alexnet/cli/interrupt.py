@@ -61,14 +61,14 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt(number)  # which nothing takes for an error of its own, such as a damaged file
+        raise KeyboardInterrupt(number)  # an exception that no reader mistakes for a damaged file
 
     previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
     try:
         yield
     except KeyboardInterrupt as interrupt:
         raise InterruptedRunError(
-            f"{state()}; run the same command again to go on", EXIT_CODES[interrupt.args[0]]
+            f"{state()}; run the same command again to resume", EXIT_CODES[interrupt.args[0]]
         ) from None
     finally:
         for number, handler in previous.items():

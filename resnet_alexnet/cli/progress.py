@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-# Key of a record -> what a log line says of it, in this order.
+# Metrics in the order in which a log line shows them, and how it shows them.
 _PHRASES: dict[str, Callable[[float], str]] = {
     "epoch": lambda epoch: f"epoch {epoch:.1f}",
     "train/loss": lambda loss: f"loss {_loss(loss)}",
@@ -35,7 +35,8 @@ class Progress:
     """Shows how far a run is; a context manager.
 
     On a terminal: one live bar with the latest training loss, error, images/s and time left; evaluations and
-    messages are printed above it. Anywhere else (a file, a pipe, a dumb terminal): one plain line per record.
+    messages are printed above it. Anywhere else (a file, a pipe, a dumb terminal): one plain line for each line
+    of metrics.jsonl.
     """
 
     def __init__(self, total_steps: int, start_step: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +52,7 @@ class Progress:
         self._latest: dict[str, float] = {}
         self._clock = clock
         self._start = clock()
-        # The first pace mark is set after the first steps, so that compiling them does not count in the time left.
+        # The first mark is set after the first steps, so that compiling them does not count in the time left.
         self._mark: tuple[int, float] | None = None
         self._bar = self._create_bar() if _is_live() else None
 
@@ -64,7 +65,7 @@ class Progress:
             self._bar.update(self._task, completed=step)
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Shows one record: the keys and units are those of metrics.jsonl."""
+        """Shows the metrics of a step; keys and units are those of metrics.jsonl."""
         self.advance(step)
         if self._bar is None:
             self.say(self._line(values))
@@ -113,12 +114,12 @@ class Progress:
         return "  ".join(parts)
 
     def _seconds_left(self) -> float | None:
-        """Estimates seconds to the last step from the mean pace since the first; None before there is a pace."""
+        """Estimates seconds to the last step from the mean time per step; None before the second mark."""
         if self._mark is None or self.step <= self._mark[0]:
             return None
         first_step, first_time = self._mark
-        pace = (self._clock() - first_time) / (self.step - first_step)
-        return pace * max(self.total_steps - self.step, 0)
+        per_step = (self._clock() - first_time) / (self.step - first_step)
+        return per_step * max(self.total_steps - self.step, 0)
 
     def _status(self) -> str:
         """Says what stands to the right of the bar."""

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -66,8 +67,9 @@ def load_config(path: str) -> ConfigDict:
     Raises:
         InputError: no such file, no get_config in it, an argument it does not take, or a mistake in its code.
     """
-    name, _, argument = path.partition(":")
-    file = recipes.find_recipe(name)
+    in_folders = re.fullmatch(r"(.*?/.*?\.py)(?::(.*))?", path, re.DOTALL)  # whose names may have colons
+    name, argument = in_folders.groups("") if in_folders else (path.partition(":")[0], path.partition(":")[2])
+    file = recipes.find_recipe(name).absolute()
     if file.suffix == ".json":
         values = read_json(file)
         if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):

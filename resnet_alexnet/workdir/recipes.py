@@ -12,7 +12,8 @@ from resnet_alexnet.errors import InputError, nearest
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "configs"  # in a checkout it lies on top
-_SHARED = ("default", "imagenet")  # what recipes start from
+_PARTS = ("imagenet",)  # shared by recipes, without a config of their own
+_SHARED = ("default", *_PARTS)
 
 
 def recipe_names() -> list[str]:
@@ -32,7 +33,7 @@ def find_recipe(name: str) -> Path:
     """
     if re.fullmatch(r"\w+", name):
         file = FOLDER / f"{name}.py"
-        if not os.path.isfile(file):
+        if not os.path.isfile(file) or name in _PARTS:
             known = recipe_names()
             raise InputError(
                 f"--config={name}: no such recipe{nearest(name, known)} (allowed: {', '.join(known)}, or a path)"

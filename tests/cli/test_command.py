@@ -86,8 +86,10 @@ BAD_COMBINATIONS = [
 ]
 WORKDIR = "--workdir={tmp}/run"
 BAD_COMMANDS = [
-    ([], ["--workdir is missing", "--workdir=runs/first"]),
-    ([*TINY], ["--workdir is missing"]),
+    ([], ["--config is missing", "--config=quickstart"]),
+    ([*TINY], ["--workdir is missing", "--workdir=runs/first"]),
+    (["--config=imagenet"], ["--config=imagenet: no such recipe", "resnet50"]),
+    (["--config="], ["--config is missing"]),
     ([WORKDIR], ["--config is missing", "--config=quickstart"]),
     ([*TINY, "--workdir"], ["--workdir has no value"]),
     ([*TINY, "--workdir="], ["--workdir= (allowed: a path)"]),
@@ -96,7 +98,9 @@ BAD_COMMANDS = [
     ([*TINY, WORKDIR, "--batch_size=8"], ["unknown flag --batch_size, did you mean --config.batch_size=8?"]),
     ([*TINY, WORKDIR, "--learning_rate=8"], ["did you mean --config.optim.learning_rate=8?"]),
     ([*TINY, WORKDIR, "--eval.every_steps=8"], ["did you mean --config.eval.every_steps=8?"]),
-    ([*TINY, WORKDIR, "--optim.learning_rat=8"], ["did you mean '--config.optim.learning_rate'?"]),
+    ([*TINY, WORKDIR, "--optim.learning_rat=8"], ["did you mean --config.optim.learning_rate=8?"]),
+    ([*TINY, WORKDIR, "--batchsize=8"], ["unknown flag --batchsize, did you mean --config.batch_size=8?"]),
+    ([*TINY, WORKDIR, "--batch_size", "8"], ["unknown flag --batch_size, did you mean --config.batch_size=8?"]),
     ([*TINY, WORKDIR, "-v"], ["unknown flag -v"]),
     ([*TINY, WORKDIR, "fast"], ["unexpected argument 'fast'"]),
     ([*TINY, "--workdir=~no_such_user_here/run"], ["--workdir=~no_such_user_here/run"]),
@@ -179,6 +183,17 @@ def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, monkey
     assert errors.count("\n") == 1
     assert [words for words in said if words.replace("{tmp}", str(folder)) not in errors] == [], errors
     assert {name: file for name, file in snapshot(folder).items() if "__pycache__" not in name} == before
+
+
+def test_a_mistake_in_a_recipe_of_the_current_folder_has_its_line_and_stays_short(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"bad_field.py: line 5: .*learning_rat") as raised:
+        load_config("./bad_field.py")
+    assert "momentum" not in str(raised.value)  # not the other fields
+    assert "Did you mean" in str(raised.value)
+    (folder / "10:30").mkdir()
+    (folder / "10:30" / "recipe.py").write_text("from configs import quickstart\nget_config = quickstart.get_config\n")
+    assert load_config("10:30/recipe.py") == load_config("quickstart")
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def stop(number, state):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_block_is_stopped_at_once_with_what_is_done(number, code):
-    with pytest.raises(InterruptedRunError, match=r"^1 of 2 is done; run the same command again to go on$") as error:
+    with pytest.raises(InterruptedRunError, match=r"^1 of 2 is done; run the same command again to resume$") as error:
         stop(number, "1 of 2 is done")
     assert error.value.exit_code == code
 

@@ -23,6 +23,7 @@ from resnet_alexnet.data.images.decode import ignore_pillows_warnings
 from resnet_alexnet.data.images.geometry import resize_with_one_thread
 from resnet_alexnet.data.loading.processes import end_process, start_process
 from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.files import guest_files, run_guests
 
 AUTO = -1
 FEW_CORES = 4  # the run's own threads keep this many cores busy: decoding and resizing release the GIL
@@ -84,8 +85,10 @@ def read_with_workers(chunks: Chunks, workers: int) -> Generator[tuple[int, Chun
             stack.callback(end_process, process, connection)
             pool.append((process, connection))
         data = pickle.dumps(chunks)
+        guests = {name: path for name, path in guest_files().items() if name.encode() in data}  # a network is not
         for worker, (_, connection) in enumerate(pool):
             with contextlib.suppress(ConnectionError):  # an ended worker is noticed when its first chunk is due
+                connection.send(guests)
                 connection.send_bytes(data)
             for block in range(BLOCKS):
                 _hand_over(connection, worker * BLOCKS + block)
@@ -103,6 +106,7 @@ def _work(run: Connection, worker: int, workers: int, memory: "_InChild", block_
     resize_with_one_thread()  # the workers are the parallelism
     ignore_pillows_warnings()
     with contextlib.suppress(EOFError, ConnectionError), memory.attach() as blocks:
+        run_guests(run.recv())  # the chunks may have objects of a user's own data set
         chunks: Chunks = run.recv()
         for number in range(worker, len(chunks), workers):
             block = run.recv()

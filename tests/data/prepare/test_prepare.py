@@ -284,7 +284,7 @@ def test_a_signal_stops_it_in_order(archives, undisturbed, tmp_path, number, cod
         os.killpg(process.pid, number)  # as a terminal does: to every process of the command
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == code, errors
-    assert re.fullmatch(r"stopped: \d+ of 43 files are complete; run the same command again to go on\n", errors)
+    assert re.fullmatch(r"stopped: \d+ of 43 files are complete; run the same command again to resume\n", errors)
     wait_until(lambda: group_is_gone(process))
     assert not [name for name in tree_of(tmp_path) if name.endswith(".tmp")]
     for path in (tmp_path / f"{VERSION}.incomplete/data").iterdir():
@@ -299,7 +299,7 @@ def test_a_signal_stops_it_while_archives_are_listed(archives, tmp_path, number,
         assert process.stdout.readline().startswith("listing the archives")
         process.send_signal(number)
         _, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (code, "stopped; run the same command again to go on\n")
+    assert (process.returncode, errors) == (code, "stopped; run the same command again to resume\n")
 
 
 @pytest.mark.usefixtures("in_this_process")

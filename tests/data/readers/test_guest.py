@@ -8,6 +8,7 @@ import pytest
 from resnet_alexnet.data.loading.loader import train_chunks
 from resnet_alexnet.data.sources import Crops, create_splits
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.files import load_guest
 from tests.support.guests import SHAPES, write_shapes
 
 PHOTOS = """
@@ -56,15 +57,20 @@ def take_all(image, draw):
     return image
 
 
-def test_its_photographs_are_read_by_worker_processes_too(tmp_path):
+@pytest.mark.parametrize("file", ["some_photographs", "my-photographs", "json"])  # a module, none, and another's name
+def test_its_photographs_are_read_by_worker_processes_too(tmp_path, file):
     crops = Crops(10, take_all, take_all)
-    name = write_shapes(tmp_path, PHOTOS, name="some_photographs")
+    name = write_shapes(tmp_path, PHOTOS, name=file)
+    network = tmp_path / "network.py"
+    network.write_text("import os\nopen(f'{__file__}.{os.getpid()}', 'x').close()\nNETWORK = 1\n")
+    load_guest(f"{network}:NETWORK", field="model.name")
     train = create_splits(name, data_dir="8", validation_fraction=0, crops=crops).train
     options = {"batch_size": 4, "seed": 0, "start_step": 0, "num_steps": 2, "rows": slice(0, 4)}
     chunks = [list(train_chunks(train, workers=workers, **options)) for workers in (0, 1)]
     for (_, here), (_, there) in zip(*chunks, strict=True):
         np.testing.assert_array_equal(here["image"], there["image"])
         np.testing.assert_array_equal(here["image"][..., 0, 0, 0], 200 * here["label"])
+    assert len(list(tmp_path.glob("network.py.*"))) == 1  # which the workers do not need
 
 
 @pytest.mark.parametrize(
