@@ -54,7 +54,7 @@ PEERS = {"torch_python": "torch", "tf_python": "tf"}
 
 def create_parser() -> command.Parser:
     """Declares the flags of the command."""
-    usage = "(--photos=DIR|ZIP [OPTIONS] | --record=FILE.json --markdown=FILE.md)"
+    usage = "(--photos=DIR|ZIP [OPTIONS] | --results=FILE.json --markdown=FILE.md)"
     parser = command.Parser("python benchmarks/input.py", DESCRIPTION, usage=usage)
     parser.add_argument(
         "--photos", metavar="DIR|ZIP", default="", help="JPEGs: a folder, searched recursively, or a zip archive"
@@ -68,8 +68,8 @@ def create_parser() -> command.Parser:
         text = f"Python with benchmarks/requirements-{name}.txt; without it, {name} is left out"
         parser.add_argument(f"--{flag}", metavar="FILE", default="", help=text)
     text = "JSON file for the results, which are also the last line printed"
-    parser.add_argument("--record", metavar="FILE.json", type=flags.path, help=text)
-    text = "write the tables of --record to this file, between <!-- RECORD --> and <!-- /RECORD -->; measure nothing"
+    parser.add_argument("--results", metavar="FILE.json", type=flags.path, help=text)
+    text = "write the tables of --results to this file, between <!-- RESULTS --> and <!-- /RESULTS -->; measure nothing"
     parser.add_argument("--markdown", metavar="FILE.md", type=flags.path, help=text)
     return parser
 
@@ -78,16 +78,16 @@ def main(arguments: Sequence[str]) -> None:
     """The command."""
     given = vars(create_parser().parse(arguments))
     if given["markdown"]:
-        if given["record"] is None:
-            raise InputError("--record is missing: the file whose tables to write, such as --record=input.json")
-        record = given["record"]
-        write_markdown(given["markdown"], _tables(_read_record(record)), mark=record.stem)
+        if given["results"] is None:
+            raise InputError("--results is missing: the file whose tables to write, such as --results=input.json")
+        results = given["results"]
+        write_markdown(given["markdown"], _tables(_read_results(results)), mark=results.stem)
         return
     numbers, parts = {name: given[name] for name in NUMBERS}, given["parts"]
     if numbers["images"] % numbers["batch_size"]:
         raise InputError(f"--images={numbers['images']} is not a multiple of --batch_size={numbers['batch_size']}")
-    if given["record"] and not given["record"].parent.is_dir():
-        raise InputError(f"--record={given['record']}: the folder does not exist; create it first")
+    if given["results"] and not given["results"].parent.is_dir():
+        raise InputError(f"--results={given['results']}: the folder does not exist; create it first")
     console = Console(stderr=True)
     for flag, name in PEERS.items():
         if given[flag] and not Path(given[flag]).is_file():
@@ -107,12 +107,12 @@ def main(arguments: Sequence[str]) -> None:
         measured = _measure(setting, parts, numbers, console)
         memory = _measure_memory(setting, numbers) if "memory" in parts else []
         ends = _lifetimes(setting, numbers, console) if "forms" in parts else []
-    record = _record(setting, numbers, photos, measured) | {"memory": memory, "lifetimes": ends}
-    record["hardware"]["load_before"] = round(load, 2)
-    if given["record"]:
-        given["record"].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print_tables(Console(), *_tables(record))
-    print(json.dumps(record))
+    results = _results(setting, numbers, photos, measured) | {"memory": memory, "lifetimes": ends}
+    results["hardware"]["load_before"] = round(load, 2)
+    if given["results"]:
+        given["results"].write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print_tables(Console(), *_tables(results))
+    print(json.dumps(results))
 
 
 def _measure(
@@ -166,13 +166,13 @@ def _lifetimes(setting: input_lines.Setting, numbers: dict[str, int], console: C
         )
 
 
-def _tables(record: dict[str, Any]) -> list[Rows]:
+def _tables(results: dict[str, Any]) -> list[Rows]:
     """Returns the tables of the parts that were measured."""
-    tables = [f(record) for f in (setup_rows, comparisons_rows, lines_rows, memory_rows, lifetimes_rows)]
+    tables = [f(results) for f in (setup_rows, comparisons_rows, lines_rows, memory_rows, lifetimes_rows)]
     return [table for table in tables if len(table) > 1]
 
 
-def _record(
+def _results(
     setting: input_lines.Setting, numbers: dict[str, int], photos: dict[str, Any], measured: dict[str, Measured]
 ) -> dict[str, Any]:
     found = [row for comparison in input_lines.comparisons(setting) if (row := comparison.of(measured))]
@@ -246,11 +246,11 @@ def _cores(count: int) -> tuple[int, ...]:
     return tuple(cores)[-count:]
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_results(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"--record={path} is not a result of this benchmark: {error}") from None
+        raise InputError(f"--results={path} is not a result of this benchmark: {error}") from None
 
 
 def _processor() -> str:

@@ -14,7 +14,7 @@ from resnet_alexnet.errors import InputError
 Rows = Sequence[Sequence[str]]  # the first row is the header
 
 
-def lines_rows(record: Mapping[str, Any]) -> Rows:
+def lines_rows(results: Mapping[str, Any]) -> Rows:
     """Returns the table of lines: name, description, cores and throughput."""
     header = (
         "line",
@@ -35,12 +35,12 @@ def lines_rows(record: Mapping[str, Any]) -> Rows:
                 f"{line['images_per_cpu_second']['median']:,.0f}" if line["images_per_cpu_second"] else "",
                 f"{line['others_percent']:g}",
             )
-            for line in record["lines"]
+            for line in results["lines"]
         ),
     ]
 
 
-def comparisons_rows(record: Mapping[str, Any]) -> Rows:
+def comparisons_rows(results: Mapping[str, Any]) -> Rows:
     """Returns the table of comparisons: throughputs, ratio and goal."""
     header = ("comparison", "ours, images/s", "peer, images/s", "ratio, median (min to max)", "goal", "")
     return [
@@ -54,12 +54,12 @@ def comparisons_rows(record: Mapping[str, Any]) -> Rows:
                 "" if row["goal"] is None else f"{row['goal']:g}",
                 {True: "reached", False: "missed", None: ""}[row["met"]],
             )
-            for row in record["comparisons"]
+            for row in results["comparisons"]
         ),
     ]
 
 
-def memory_rows(record: Mapping[str, Any]) -> Rows:
+def memory_rows(results: Mapping[str, Any]) -> Rows:
     """Returns the table of loaders with many workers: time to the first batch, and memory."""
     header = (
         "loader",
@@ -71,11 +71,11 @@ def memory_rows(record: Mapping[str, Any]) -> Rows:
     )
     return [
         header,
-        *([line["name"], *(f"{value:,}" for value in list(line.values())[1:])] for line in record["memory"]),
+        *([line["name"], *(f"{value:,}" for value in list(line.values())[1:])] for line in results["memory"]),
     ]
 
 
-def lifetimes_rows(record: Mapping[str, Any]) -> Rows:
+def lifetimes_rows(results: Mapping[str, Any]) -> Rows:
     """Returns the table of worker processes: start, memory and end."""
     header = (
         "worker processes",
@@ -96,17 +96,17 @@ def lifetimes_rows(record: Mapping[str, Any]) -> Rows:
                 *(_spread(row[key]) for key in LIFETIME[:4]),
                 *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
             )
-            for row in record.get("lifetimes", ())
+            for row in results.get("lifetimes", ())
         ),
     ]
 
 
-def setup_rows(record: Mapping[str, Any]) -> Rows:
+def setup_rows(results: Mapping[str, Any]) -> Rows:
     """Returns the table of hardware, data, settings and versions."""
-    hardware, photos, settings = record["hardware"], record["photos"], record["settings"]
+    hardware, photos, settings = results["hardware"], results["photos"], results["settings"]
     subsampling = ", ".join(f"{count} {name}" for name, count in photos["subsampling"].items())
     return [
-        ("measured", record["date"]),
+        ("measured", results["date"]),
         ("processor", f"{hardware['processor']}, {hardware['cores']} cores, load {hardware['load_before']} before"),
         ("system", hardware["platform"]),
         (
@@ -115,7 +115,7 @@ def setup_rows(record: Mapping[str, Any]) -> Rows:
             f"{photos['mean_bytes']:,} bytes on average",
         ),
         ("settings", ", ".join(f"{name} {value}" for name, value in settings.items())),
-        ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
     ]
 
 

@@ -1,7 +1,6 @@
 """A picture of a network's first kernels: python -m resnet_alexnet.kernels --workdir=DIR --output=kernels.png."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
@@ -18,13 +17,7 @@ def create_parser() -> Parser:
     parser = Parser(
         "python -m resnet_alexnet.kernels", _DESCRIPTION, usage="(--workdir=DIR | --weights=FILE) [OPTIONS]"
     )
-    parser.add_argument(
-        "--output",
-        metavar="FILE.png",
-        type=flags.output_file(".png"),
-        default=Path("kernels.png"),
-        help="the picture to write",
-    )
+    flags.add_output(parser, ".png", default="kernels.png")
     flags.add_trained_model(parser)
     return parser
 

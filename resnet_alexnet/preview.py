@@ -17,13 +17,7 @@ in the first epochs of training."""
 def create_parser() -> Parser:
     """The flags of the command."""
     parser = Parser("python -m resnet_alexnet.preview", _DESCRIPTION, usage="--config=NAME [OPTIONS]")
-    parser.add_argument(
-        "--output",
-        metavar="FILE.png",
-        type=flags.output_file(".png"),
-        default=Path("preview.png"),
-        help="the picture to write",
-    )
+    flags.add_output(parser, ".png", default="preview.png")
     count = flags.whole_number(most=50)
     parser.add_argument("--images", metavar="N", type=count, default=6, help="rows")
     parser.add_argument("--epochs", metavar="N", type=count, default=7, help="training images in a row, one per epoch")

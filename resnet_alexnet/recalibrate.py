@@ -19,13 +19,7 @@ def create_parser() -> Parser:
         _DESCRIPTION,
         usage="(--workdir=DIR | --weights=FILE) --output=FILE [OPTIONS]",
     )
-    parser.add_argument(
-        "--output",
-        metavar="FILE.safetensors",
-        type=flags.output_file(".safetensors"),
-        required=True,
-        help="the weight file to write, such as --output=exact.safetensors",
-    )
+    flags.add_output(parser, ".safetensors", text="the weight file to write, such as --output=exact.safetensors")
     flags.add_switch(
         parser,
         "--augment",

@@ -36,28 +36,28 @@ def parse_result(result: subprocess.CompletedProcess) -> dict:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def check_lines(record: dict, names: list[str]) -> None:
-    assert [line["name"] for line in record["lines"]] == names
-    for line in record["lines"]:
+def check_lines(results: dict, names: list[str]) -> None:
+    assert [line["name"] for line in results["lines"]] == names
+    for line in results["lines"]:
         throughput = line["images_per_second"]
         assert 0 < throughput["min"] <= throughput["median"] <= throughput["max"]
 
 
 def test_photographs_on_one_core(tmp_path):
     photos = write_folder(tmp_path / "photos", per_class=3)
-    result = run(f"--photos={photos}", "--parts=core", f"--record={tmp_path / 'record.json'}", *SMALL)
-    record = parse_result(result)
+    result = run(f"--photos={photos}", "--parts=core", f"--results={tmp_path / 'results.json'}", *SMALL)
+    results = parse_result(result)
     names = [f"ours, {line}" for line in ("bilinear", "area", "bicubic", "decoding alone", "raw cache")]
-    check_lines(record, names)
-    assert record["photos"]["count"] == 9
-    assert {"ours", "peer", "ratio", "hardware"} <= record.keys()
-    assert record["n"] == 1
-    assert record["versions"]["simplejpeg"]
-    assert [row["name"] for row in record["comparisons"]] == [
+    check_lines(results, names)
+    assert results["photos"]["count"] == 9
+    assert {"ours", "peer", "ratio", "hardware"} <= results.keys()
+    assert results["n"] == 1
+    assert results["versions"]["simplejpeg"]
+    assert [row["name"] for row in results["comparisons"]] == [
         "a core, all for decoding alone",
         "a core, raw cache for JPEG",
     ]
-    assert json.loads((tmp_path / "record.json").read_text()) == record
+    assert json.loads((tmp_path / "results.json").read_text()) == results
     left_out = " ".join(result.stderr.split())
     assert "--torch_python" in left_out
     assert "--tf_python" in left_out
@@ -69,27 +69,27 @@ def test_loaders_loops_and_memory(tmp_path):
     with zipfile.ZipFile(photos, "w") as archive:
         for path in write_folder(tmp_path / "photos").rglob("*.jpg"):
             archive.write(path)
-    record = parse_result(run(f"--photos={photos}", "--parts=loaders,loop,memory", *SMALL))
+    results = parse_result(run(f"--photos={photos}", "--parts=loaders,loop,memory", *SMALL))
     loops = [f"{kind}, step {factor}x" for factor in ("0.8", "1", "1.25") for kind in ("step", "loop")]
     loaders = [f"ours, {number}" for number in ("1 thread", "1 worker", "2 threads", "2 workers")]
     real = [f"{kind}, real step" for kind in ("input alone", "step", "loop")]
-    check_lines(record, [*loaders, "2 processes apart", "input alone", *loops, *real])
-    assert sum(row["goal"] == 0.97 for row in record["comparisons"]) == 4
-    (memory,) = record["memory"]
+    check_lines(results, [*loaders, "2 processes apart", "input alone", *loops, *real])
+    assert sum(row["goal"] == 0.97 for row in results["comparisons"]) == 4
+    (memory,) = results["memory"]
     assert memory["megabytes_most"] > memory["megabytes_of_largest_worker"] > 0
 
 
 @pytest.mark.nightly
 def test_our_forms_beside_the_plain_ones(tmp_path):
-    record = parse_result(run(f"--photos={write_folder(tmp_path / 'photos')}", "--parts=forms", *SMALL))
+    results = parse_result(run(f"--photos={write_folder(tmp_path / 'photos')}", "--parts=forms", *SMALL))
     names = ["rows down to the crop", "whole photographs", "our processes, 2", "Grain's processes, 2"]
-    check_lines(record, names)
-    assert [row["name"] for row in record["comparisons"]] == [
+    check_lines(results, names)
+    assert [row["name"] for row in results["comparisons"]] == [
         "a core, partial decoding for whole",
         "our processes for Grain's, by CPU time",
         "our processes for Grain's, by the clock",
     ]
-    ours, grains = record["lifetimes"]
+    ours, grains = results["lifetimes"]
     assert ours["megabytes"]["median"] > ours["megabytes_of_largest_worker"]["median"] > 0
     assert ours["processes_left"]["max"] == ours["shared_memory_left"]["max"] == 0
     assert grains["processes_left"]["min"] >= 8  # or Grain has learned to end with the run, and docs/input.md is old
@@ -102,7 +102,7 @@ def test_the_tables_are_those_of_the_record(tmp_path, name):
     row = {"input": "| ours, bicubic |", "input_forms": "| rows down to the crop |"}[name]
     copy.write_text(text.replace(row, "| old |"), encoding="utf-8")
     assert copy.read_text(encoding="utf-8") != text
-    result = run(f"--record={ROOT / 'docs' / 'results' / name}.json", f"--markdown={copy}")
+    result = run(f"--results={ROOT / 'docs' / 'results' / name}.json", f"--markdown={copy}")
     assert result.returncode == 0, result.stderr
     assert copy.read_text(encoding="utf-8") == text
 
@@ -118,7 +118,7 @@ def test_the_tables_are_those_of_the_record(tmp_path, name):
         (["--photos={folder}", "--rounds=0"], "--rounds=0 (allowed: a whole number from 1 to"),
         (["--photos={folder}", "--images=100"], "--images=100 is not a multiple of --batch_size=64"),
         (["--photos={folder}", "--tf_python=nowhere"], "--tf_python=nowhere is not a file"),
-        (["--markdown=nowhere.md", "--record=nowhere.json"], "--record=nowhere.json is not a result"),
+        (["--markdown=nowhere.md", "--results=nowhere.json"], "--results=nowhere.json is not a result"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, words, said):

@@ -85,6 +85,20 @@ def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None
     )
 
 
+def add_output(
+    parser: "Parser | _ArgumentGroup", suffix: str, *, text: str = "the picture to write", default: str | None = None
+) -> None:
+    """Adds --output, a file whose name ends in `suffix`; required if there is no default."""
+    parser.add_argument(
+        "--output",
+        metavar=f"FILE{suffix}",
+        type=output_file(suffix),
+        default=default and Path(default),
+        required=default is None,
+        help=text,
+    )
+
+
 def add_choice(
     parser: "Parser | _ArgumentGroup", flag: str, choices: Sequence[str], *, text: str, default: str | None = None
 ) -> None:

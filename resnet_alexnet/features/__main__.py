@@ -23,13 +23,7 @@ def create_parser() -> Parser:
         _DESCRIPTION,
         usage="(--workdir=DIR | --weights=FILE) --output=FILE.npz [OPTIONS]",
     )
-    parser.add_argument(
-        "--output",
-        metavar="FILE.npz",
-        type=flags.output_file(".npz"),
-        required=True,
-        help="the file to write, such as --output=features.npz",
-    )
+    flags.add_output(parser, ".npz", text="the file to write, such as --output=features.npz")
     parser.add_argument("--split", metavar="NAME", default="test", help="test, validation or train")
     parser.add_argument(
         "--layer",

@@ -48,13 +48,7 @@ def create_parser() -> Parser:
     )
     flags.add_step(group, default=None)
     group = parser.add_argument_group("the output")
-    group.add_argument(
-        "--output",
-        metavar="FILE.safetensors",
-        type=flags.output_file(".safetensors"),
-        required=True,
-        help="the file to write, such as --output=resnet50.safetensors",
-    )
+    flags.add_output(group, ".safetensors", text="the file to write, such as --output=resnet50.safetensors")
     flags.add_choice(
         group,
         "--names",

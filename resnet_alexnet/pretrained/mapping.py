@@ -98,9 +98,9 @@ def to_ours(
             all of them by their names.
     """
     renamed = _renamed(table, shapes)
-    nothing = np.uint8(0)
+    zero = np.uint8(0)
     expected = {
-        theirs: leaf.to_theirs(np.broadcast_to(nothing, shapes[name])).shape for name, (theirs, leaf) in renamed.items()
+        theirs: leaf.to_theirs(np.broadcast_to(zero, shapes[name])).shape for name, (theirs, leaf) in renamed.items()
     }
     dropped = _dropped(table, shapes)
     given = {name: array.shape for name, array in arrays.items() if name not in dropped}

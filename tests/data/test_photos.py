@@ -20,16 +20,6 @@ from resnet_alexnet.errors import InputError
 from tests.support.photo_sets import SIZE, create_source, damage, write_folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def source(folder):
-    return create_source(folder)
-
-
 def no_progress(items, length, description):
     return items
 

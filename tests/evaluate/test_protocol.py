@@ -86,8 +86,8 @@ def test_networks_say_how_they_are_tested_fully_convolutionally(photos):
 
 
 def test_a_scale_too_small_for_the_first_fully_connected_layer_is_named(photos):
-    record = dataclasses.replace(photos.preprocessing, image_size=224)
-    network = ModelSpec("alexnet_owt", {}, 3, "softmax", record)
+    preprocessing = dataclasses.replace(photos.preprocessing, image_size=224)
+    network = ModelSpec("alexnet_owt", {}, 3, "softmax", preprocessing)
     assert TestProtocol(views="fully_convolutional", scales=(224,)).model_options(network) == {"last_map": "whole"}
     with pytest.raises(InputError, match=r"scales=150 is too small for alexnet_owt \(allowed: \d+ or more\)"):
         TestProtocol(views="fully_convolutional", scales=(224, 150)).model_options(network)

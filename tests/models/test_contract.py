@@ -59,8 +59,8 @@ def forward(graphdef, train):
 
 
 def image_of(network, batch=2):
-    record = network.spec.preprocessing
-    shape = (batch, record.image_size, record.image_size, record.channels)
+    preprocessing = network.spec.preprocessing
+    shape = (batch, preprocessing.image_size, preprocessing.image_size, preprocessing.channels)
     return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
 
 
@@ -115,8 +115,8 @@ def test_training_takes_one_key_an_image_and_keeps_the_shapes(network):
 
 
 def test_the_summary_counts_all_parameters(network):
-    record = network.spec.preprocessing
-    sizes = {"num_classes": 3, "image_size": record.image_size, "channels": record.channels}
+    preprocessing = network.spec.preprocessing
+    sizes = {"num_classes": 3, "image_size": preprocessing.image_size, "channels": preprocessing.channels}
     rows = summarize(network.spec.model, **sizes)
     assert total_parameters(rows) == sum(leaf.size for leaf in jax.tree.leaves(network.params))
     assert all(row.shape and row.layer for row in rows)

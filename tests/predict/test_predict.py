@@ -72,16 +72,16 @@ def slow_probabilities(workdir, file, *, shorter_side, size, mode, interpolation
     import cv2
 
     network = pretrained.load_network(workdir)
-    record = network.spec.preprocessing
+    preprocessing = network.spec.preprocessing
     image = np.asarray(Image.open(file).convert(mode))
     height, width = image.shape[:2]
     scale = shorter_side / min(height, width)
     resized = cv2.resize(image, (int(width * scale + 1e-9), int(height * scale + 1e-9)), interpolation=interpolation)
     top, left = round((resized.shape[0] - size) / 2), round((resized.shape[1] - size) / 2)
     crop = resized[top : top + size, left : left + size].reshape(1, size, size, -1)
-    logits = np.asarray(network.module()((crop - record.mean) / record.std), np.float64)[0]
+    logits = np.asarray(network.module()((crop - preprocessing.mean) / preprocessing.std), np.float64)[0]
     powers = np.exp(logits - logits.max())
-    return dict(zip(record.classes, powers / powers.sum(), strict=True))
+    return dict(zip(preprocessing.classes, powers / powers.sum(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is measured of the training set, and the record's way through JSON."""
+"""What is measured of the training set, and the preprocessing's way through JSON."""
 
 import json
 
@@ -22,16 +22,16 @@ def source(monkeypatch):
 
 @pytest.mark.parametrize(("mean", "axes"), [("pixel", (0,)), ("channel", (0, 1, 2))], ids=["mean image", "mean color"])
 def test_means_are_numpys(source, mean, axes):
-    record = create_preprocessing(measure(source), classes=source.classes, mean=mean, std=True)
-    np.testing.assert_allclose(record.mean, source.images.mean(axes), rtol=1e-6)
-    np.testing.assert_allclose(record.std, source.images.std((0, 1, 2)), rtol=1e-6)
-    assert (record.image_size, record.channels, record.classes) == (5, 3, ("cat", "dog"))
+    preprocessing = create_preprocessing(measure(source), classes=source.classes, mean=mean, std=True)
+    np.testing.assert_allclose(preprocessing.mean, source.images.mean(axes), rtol=1e-6)
+    np.testing.assert_allclose(preprocessing.std, source.images.std((0, 1, 2)), rtol=1e-6)
+    assert (preprocessing.image_size, preprocessing.channels, preprocessing.classes) == (5, 3, ("cat", "dog"))
 
 
 def test_no_mean_and_no_std_only_scales_to_one(source):
-    record = create_preprocessing(measure(source), classes=source.classes, mean="none", std=False)
-    np.testing.assert_array_equal(record.mean, np.zeros(3))
-    np.testing.assert_array_equal(record.std, np.full(3, 255))
+    preprocessing = create_preprocessing(measure(source), classes=source.classes, mean="none", std=False)
+    np.testing.assert_array_equal(preprocessing.mean, np.zeros(3))
+    np.testing.assert_array_equal(preprocessing.std, np.full(3, 255))
 
 
 def checkpoint_metadata(mean, std):
@@ -40,18 +40,20 @@ def checkpoint_metadata(mean, std):
 
 def test_normalize_subtracts_and_divides_in_float32():
     image = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 2), np.uint8)
-    record = checkpoint_metadata(np.float32([100, 50]), np.float32([20, 10]))
-    out = record.normalize(jnp.asarray(image))
-    np.testing.assert_allclose(out, (image - record.mean.astype(np.float64)) / record.std, rtol=1e-6)
+    preprocessing = checkpoint_metadata(np.float32([100, 50]), np.float32([20, 10]))
+    out = preprocessing.normalize(jnp.asarray(image))
+    np.testing.assert_allclose(out, (image - preprocessing.mean.astype(np.float64)) / preprocessing.std, rtol=1e-6)
     assert out.dtype == jnp.float32
-    assert record.normalize(jnp.asarray(image), jnp.bfloat16).dtype == jnp.bfloat16
+    assert preprocessing.normalize(jnp.asarray(image), jnp.bfloat16).dtype == jnp.bfloat16
 
 
 def test_normalize_subtracts_a_mean_image_or_from_images_of_another_size_its_mean():
     mean = np.arange(16, dtype=np.float32).reshape(4, 4, 1)
-    record = checkpoint_metadata(mean, np.float32([2]))
-    assert not np.any(record.normalize(jnp.asarray(mean[None], jnp.uint8)))
-    np.testing.assert_array_equal(record.normalize(jnp.zeros((1, 5, 4, 1), jnp.uint8)), np.full((1, 5, 4, 1), -3.75))
+    preprocessing = checkpoint_metadata(mean, np.float32([2]))
+    assert not np.any(preprocessing.normalize(jnp.asarray(mean[None], jnp.uint8)))
+    np.testing.assert_array_equal(
+        preprocessing.normalize(jnp.zeros((1, 5, 4, 1), jnp.uint8)), np.full((1, 5, 4, 1), -3.75)
+    )
 
 
 def test_an_unknown_mean_is_named(source):
@@ -60,9 +62,13 @@ def test_an_unknown_mean_is_named(source):
 
 
 def test_the_record_survives_json_to_the_bit(source):
-    record = create_preprocessing(measure(source), classes=source.classes, mean="pixel", std=True)
-    back = Preprocessing.from_json(json.loads(json.dumps(record.to_json())))
-    np.testing.assert_array_equal(back.mean, record.mean)
-    np.testing.assert_array_equal(back.std, record.std)
+    preprocessing = create_preprocessing(measure(source), classes=source.classes, mean="pixel", std=True)
+    back = Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json())))
+    np.testing.assert_array_equal(back.mean, preprocessing.mean)
+    np.testing.assert_array_equal(back.std, preprocessing.std)
     assert back.mean.dtype == np.float32
-    assert (back.image_size, back.channels, back.classes) == (record.image_size, record.channels, record.classes)
+    assert (back.image_size, back.channels, back.classes) == (
+        preprocessing.image_size,
+        preprocessing.channels,
+        preprocessing.classes,
+    )

@@ -1,8 +1,6 @@
 """Trained networks out of run folders, which stay as they are, and out of weight files."""
 
-import gc
 import shutil
-import warnings
 from pathlib import Path
 
 import jax
@@ -22,6 +20,8 @@ from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import processes, tiny
 from tests.support.files import snapshot
 from tests.support.networks import assert_same_network, create_network
+
+pytestmark = pytest.mark.usefixtures("leftovers")
 
 # A model that can be written in torch's names as well.
 CONFIG = tiny.config(
@@ -52,15 +52,6 @@ def run(tmp_path_factory) -> Path:
 def copied(run, tmp_path) -> Path:
     shutil.copytree(run, tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture(autouse=True)
-def leftovers():
-    """Where a file is damaged, Orbax leaves coroutines that nothing awaits: they go here, not amid a later test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        gc.collect()
 
 
 def damage(workdir: Path, step: int) -> None:

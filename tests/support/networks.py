@@ -57,8 +57,8 @@ def create_network(
     if mean is None:
         mean = np.random.default_rng(seed).uniform(80, 160, (size, size, channels)).astype(np.float32)
     stds = np.full(channels, std, np.float32)
-    record = Preprocessing(size, channels, mean, stds, tuple(classes), shorter_side, interpolation)
-    spec = ModelSpec(model, options, num_classes or len(classes), scores, record)
+    preprocessing = Preprocessing(size, channels, mean, stds, tuple(classes), shorter_side, interpolation)
+    spec = ModelSpec(model, options, num_classes or len(classes), scores, preprocessing)
     return TrainedModel(spec, **random_weights(spec.shapes(), seed=seed))
 
 

@@ -141,7 +141,7 @@ def saved_leaves(workdir: Path, config: ConfigDict) -> dict[str, np.ndarray]:
     return to_leaves(restored.state)
 
 
-def record(workdir: Path) -> list[dict[str, Any]]:
+def log_lines(workdir: Path) -> list[dict[str, Any]]:
     """The metrics lines without what no two runs have in common."""
     return [
         {name: value for name, value in line.items() if name not in SPEEDS}
@@ -151,7 +151,7 @@ def record(workdir: Path) -> list[dict[str, Any]]:
 
 def assert_same_run(workdir: Path, other: Path, config: ConfigDict) -> None:
     """Two finished runs ended with the same bits and recorded the same lines."""
-    assert record(workdir) == record(other)
+    assert log_lines(workdir) == log_lines(other)
     assert steps_saved(workdir) == steps_saved(other)
     ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
     assert any(name.startswith("opt_state/") for name in ours)

@@ -41,11 +41,11 @@ def slow_whole(image, scale):
 
 
 def slow_input(network, view):
-    record = network.spec.preprocessing
-    mean = record.mean
+    preprocessing = network.spec.preprocessing
+    mean = preprocessing.mean
     if mean.shape[:2] != view.shape[:2]:
         mean = mean.reshape(-1, mean.shape[-1]).mean(0)
-    return (view.astype(np.float32) - mean) / record.std
+    return (view.astype(np.float32) - mean) / preprocessing.std
 
 
 def softmax(logits):

@@ -95,9 +95,11 @@ def test_small_sets_live_on_the_device_unless_told_otherwise():
 def test_color_is_shifted_by_the_basis_times_draws_of_color_std_in_pixel_values():
     config = tiny.config(augment__color="pca_std", augment__color_std=0.3, augment__pad=0)
     covariance = np.array([[900.0, 500, 200], [500, 800, 100], [200, 100, 400]])
-    record = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
+    preprocessing = Preprocessing(2, 3, np.zeros(3, np.float32), np.float32([50, 60, 70]), ("a", "b"))
     images, keys = jnp.zeros((4000, 2, 2, 3)), jax.random.split(jax.random.key(0), 4000)
-    shifts = np.asarray(create_augment(config.augment, record, covariance)(images, keys))[:, 0, 0] * record.std
+    shifts = (
+        np.asarray(create_augment(config.augment, preprocessing, covariance)(images, keys))[:, 0, 0] * preprocessing.std
+    )
     np.testing.assert_allclose(np.cov(shifts.T), 0.3**2 * covariance, atol=0.1 * 0.3**2 * 900)
 
 

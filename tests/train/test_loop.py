@@ -16,7 +16,7 @@ from resnet_alexnet.workdir.folder import check_workdir
 from tests.support import processes, tiny
 from tests.support.events import events_of
 from tests.support.files import snapshot
-from tests.support.processes import MAIN, lines_written, record, run, saving_began, steps_saved, words
+from tests.support.processes import MAIN, lines_written, log_lines, run, saving_began, steps_saved, words
 
 # The command, and then a note of whether TensorFlow came along.
 WITNESS = """
@@ -100,7 +100,7 @@ def test_a_pipe_gets_plain_lines_and_no_warnings_and_tensorflow_stays_away(undis
     assert "\x1b" not in output
     assert "\r" not in output
     printed = output.splitlines()
-    assert len([line for line in printed if line.startswith("step ")]) == len(record(workdir)) - 1
+    assert len([line for line in printed if line.startswith("step ")]) == len(log_lines(workdir)) - 1
     assert "learning rate 0.1, batch size 16, 40 steps (3.6 epochs)" in printed
     assert printed[-1] == "tensorflow imported: False"
 
@@ -113,7 +113,7 @@ def test_events_hold_each_scalar_once(undisturbed):
 def assert_events_follow_the_record(workdir: Path) -> None:
     events = events_of(workdir)
     for name in ("train/loss", "learning_rate", "val/top1_error", "test/loss"):
-        lines = [(line["step"], np.float32(line[name])) for line in record(workdir) if name in line]
+        lines = [(line["step"], np.float32(line[name])) for line in log_lines(workdir) if name in line]
         assert [(step, np.float32(value)) for step, value in events[name]] == lines
 
 
@@ -203,7 +203,7 @@ def test_more_steps_go_on_with_a_finished_run_without_compiling_twice(undisturbe
     monkeypatch.setattr(loop, "create_experiment", create_and_note)
     assert start_in_process(processes.resumable(num_steps=46), workdir) == 0
     assert "resumed at step 40" in capsys.readouterr().out
-    before, after = record(undisturbed[0]), record(workdir)
+    before, after = log_lines(undisturbed[0]), log_lines(workdir)
     assert after[: len(before) - 1] == before[:-1]
     new = after[len(before) - 1 :]
     assert [line["step"] for line in new] == [44, 45, 46, 46, 46, 46]
@@ -268,7 +268,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(compi
     if steps_saved(tmp_path / "run"):
         leaves = processes.saved_leaves(tmp_path / "run", config)
         assert all(np.isfinite(leaf).all() for name, leaf in leaves.items() if name != "best_error")
-    assert all(line["step"] <= 1 for line in record(tmp_path / "run"))
+    assert all(line["step"] <= 1 for line in log_lines(tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -287,4 +287,4 @@ def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(compiled_qu
     assert errors.startswith("error: after 4 steps the loss is 2.30")
     assert "constant prediction (2.3026); usual causes: too low" in errors
     assert "guard.stuck_steps" in errors
-    assert [line["step"] for line in record(tmp_path / "run")] == [2]
+    assert [line["step"] for line in log_lines(tmp_path / "run")] == [2]

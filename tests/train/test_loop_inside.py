@@ -1,4 +1,4 @@
-"""The loop against the device: how far the host runs ahead, and that nothing is read back between records."""
+"""The loop against the device: how far the host runs ahead, and that nothing is read back between log lines."""
 
 import dataclasses
 import time
@@ -48,22 +48,22 @@ def test_the_host_waits_only_for_steps_long_dispatched(tmp_path, monkeypatch):
     assert max(ahead) == STEPS_IN_FLIGHT - 1
 
 
-@pytest.mark.parametrize("where", ["between records", "at records"])
-def test_between_records_nothing_but_batches_is_transferred(tmp_path, monkeypatch, where):
+@pytest.mark.parametrize("where", ["between log lines", "at log lines"])
+def test_between_log_lines_nothing_but_batches_is_transferred(tmp_path, monkeypatch, where):
     """On a CPU the guard sees implicit transfers to the device, not reads: device memory is the host's."""
     config = tiny.config(num_steps=4, log__every_steps=2, eval__every_steps=2, checkpoint__every_steps=2)
     experiment = create_experiment(config, jax.devices()[:1])
 
     def train_chunk(state, data, chunk):
         state, step = experiment.steps.train_chunk(state, data, chunk)
-        return state, step + np.int32(0) if where == "between records" else step
+        return state, step + np.int32(0) if where == "between log lines" else step
 
     def eval_step(params, batch_stats, batch):
         return jax.tree.map(lambda x: x + np.float32(0), experiment.steps.eval_step(params, batch_stats, batch))
 
     steps = dataclasses.replace(experiment.steps, train_chunk=train_chunk, eval_step=eval_step)
     monkeypatch.setattr(loop, "create_experiment", lambda *_, **__: dataclasses.replace(experiment, steps=steps))
-    if where == "at records":
+    if where == "at log lines":
         loop.train_and_evaluate(config, tmp_path / "run")
     else:
         with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
@@ -134,10 +134,10 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
     experiment = create_experiment(tiny.config(), jax.devices()[:1])
 
     def saved(shift):
-        record = checkpoint_metadata(experiment)
-        network, inputs = record["network"], record["network"]["preprocessing"]
+        metadata = checkpoint_metadata(experiment)
+        network, inputs = metadata["network"], metadata["network"]["preprocessing"]
         inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
-        return {**record, "network": {**network, "preprocessing": inputs}}
+        return {**metadata, "network": {**network, "preprocessing": inputs}}
 
     check_same_data(saved(0.3), experiment)
     with pytest.raises(InputError, match="the mean image of the training set has changed"):

@@ -34,8 +34,8 @@ def expected(experiments, odd_source):
     state = experiment.steps.create_state()
     model = models.create_model("cifar_resnet8", num_classes=10, image_size=8, channels=1, rngs=nnx.Rngs(0))
     nnx.update(model, state.params, state.batch_stats)
-    record = experiment.model.spec.preprocessing
-    logits = np.asarray(jax.jit(model)((odd_source.images - record.mean) / record.std), np.float64)
+    preprocessing = experiment.model.spec.preprocessing
+    logits = np.asarray(jax.jit(model)((odd_source.images - preprocessing.mean) / preprocessing.std), np.float64)
     loss, top1, top5 = 0.0, 0, 0
     for row, label in zip(logits, odd_source.labels, strict=True):
         loss += np.log(np.exp(row - row.max()).sum()) + row.max() - row[label]

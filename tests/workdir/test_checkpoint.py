@@ -1,6 +1,4 @@
-import gc
 import shutil
-import warnings
 from pathlib import Path
 
 import jax
@@ -23,7 +21,9 @@ from resnet_alexnet.workdir.checkpoint import (
 from tests.support.files import snapshot
 from tests.support.trees import assert_same_leaves
 
-RECORD = {"config": {"batch_size": 16, "classes": ["a", "b"]}, "preprocessing": {"mean": [0.1, 33.3]}}
+pytestmark = pytest.mark.usefixtures("leftovers")
+
+METADATA = {"config": {"batch_size": 16, "classes": ["a", "b"]}, "preprocessing": {"mean": [0.1, 33.3]}}
 DTYPES = ("float32", "bfloat16", "float16", "int32", "uint32", "int8", "uint8", "bool")
 
 
@@ -38,7 +38,7 @@ def state_of(step: int) -> TrainState:
 def save(folder: Path, *steps: int, keep: int = 2, errors: dict[int, float] | None = None) -> None:
     with Checkpointer(folder / "checkpoints", keep=keep) as checkpointer:
         for step in steps:
-            checkpointer.save(step, state_of(step), RECORD, error=(errors or {}).get(step))
+            checkpointer.save(step, state_of(step), METADATA, error=(errors or {}).get(step))
 
 
 def names(folder: Path) -> list[str]:
@@ -47,15 +47,6 @@ def names(folder: Path) -> list[str]:
 
 def assert_same(state: TrainState, expected: TrainState) -> None:
     assert_same_leaves(to_leaves(state), to_leaves(expected))
-
-
-@pytest.fixture(autouse=True)
-def leftovers():
-    """Where a file is damaged, Orbax leaves coroutines that nothing awaits: they go here, not amid a later test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +71,7 @@ def restore(folder: Path, like: TrainState | None = None):
 def test_the_newest_checkpoint_comes_back_whole_with_its_record(saved):
     restored = restore(saved)
     assert_same(restored.state, state_of(2))
-    assert restored.metadata == {**RECORD, "top1_error": None}
+    assert restored.metadata == {**METADATA, "top1_error": None}
     assert restored.warnings == ()
 
 
@@ -140,7 +131,7 @@ def test_what_was_saved_is_the_state_of_that_moment_though_it_is_donated_at_once
     with Checkpointer(tmp_path / "checkpoints", keep=3) as checkpointer:
         for number in (1, 2, 3):
             state = jax.device_put(state_of(number))
-            checkpointer.save(int(state.step), state, RECORD, error=None)
+            checkpointer.save(int(state.step), state, METADATA, error=None)
             jax.block_until_ready(step(state))
             assert state.params["stem"]["kernel"].is_deleted()
     for number in (3, 2, 1):
@@ -152,7 +143,7 @@ def test_a_state_on_the_host_may_be_overwritten_as_soon_as_it_is_saved(tmp_path)
     with Checkpointer(tmp_path / "checkpoints", keep=3) as checkpointer:
         for number in (1, 2, 3):
             leaves = to_leaves(state_of(number))
-            checkpointer.save(int(leaves["step"]), from_leaves(leaves, state_of(0)), RECORD, error=None)
+            checkpointer.save(int(leaves["step"]), from_leaves(leaves, state_of(0)), METADATA, error=None)
             for leaf in leaves.values():
                 leaf[...] = 99
     for number in (3, 2, 1):
@@ -201,7 +192,7 @@ def test_what_a_killed_process_was_writing_is_cleaned_away(copied):
         restored = checkpointer.restore(jax.eval_shape(lambda: state_of(0)))
         assert restored is not None
         assert_same(restored.state, state_of(2))
-        checkpointer.save(3, state_of(3), RECORD, error=None)
+        checkpointer.save(3, state_of(3), METADATA, error=None)
     assert names(copied / "checkpoints") == ["1", "2", "3"]
     assert_same(restore(copied).state, state_of(3))
 
@@ -238,7 +229,7 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert restored is not None
         step = int(restored.state.step)
         assert_same(restored.state, state_of(step))
-        assert restored.metadata == {**RECORD, "top1_error": None}
+        assert restored.metadata == {**METADATA, "top1_error": None}
         if step == 2:  # the file did not matter
             assert restored.warnings == ()
             continue
@@ -253,14 +244,14 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert fallbacks >= {f"{item}, {how}" for how in ("removed", "halved", "bit flipped")}
 
 
-@pytest.mark.parametrize("damage", ["empty", "no record", "digest"])
+@pytest.mark.parametrize("damage", ["empty", "no metadata", "digest"])
 def test_a_step_that_was_set_aside_is_saved_again_and_again(copied, damage, monkeypatch):
     for attempt in ("2", "2.1", "2.2"):
         step = copied / "checkpoints" / "2"
         if damage == "empty":
             shutil.rmtree(step)
             step.mkdir()
-        elif damage == "no record":
+        elif damage == "no metadata":
             shutil.rmtree(step / "metadata")
         else:
             metadata = step / "metadata" / "metadata"
@@ -272,7 +263,7 @@ def test_a_step_that_was_set_aside_is_saved_again_and_again(copied, damage, monk
             assert restored is not None
             assert_same(restored.state, state_of(1))
             assert str(copied / SET_ASIDE / attempt) in restored.warnings[0]
-            checkpointer.save(2, state_of(2), RECORD, error=None)
+            checkpointer.save(2, state_of(2), METADATA, error=None)
         assert_same(restore(copied).state, state_of(2))
     assert names(copied / SET_ASIDE) == ["2", "2.1", "2.2"]
 

@@ -123,8 +123,8 @@ def test_a_resumed_run_has_the_same_record_and_events_as_an_undisturbed_one(tmp_
     record_run(tmp_path / "undisturbed", range(1, 9), finish=True)
     record_run(tmp_path / "resumed", range(1, 7))  # killed after step 6, its last checkpoint at 4
     record_run(tmp_path / "resumed", range(5, 9), start_step=4, finish=True)
-    records = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("undisturbed", "resumed")]
-    assert records[0] == records[1]
+    logs = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("undisturbed", "resumed")]
+    assert logs[0] == logs[1]
     assert events_of(tmp_path / "resumed") == events_of(tmp_path / "undisturbed")
     assert [step for step, _ in events_of(tmp_path / "resumed")["train/loss"]] == list(range(1, 9))
 

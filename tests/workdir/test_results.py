@@ -12,19 +12,19 @@ MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
 
 
 def write_record(folder: Path, *, model: str = "cifar_resnet20", lines: int = 4, **environment: object) -> Path:
-    """A run of 2 epochs of 450 images, 100 images/s but for a slow first log; `lines` cuts its record short."""
+    """A run of 2 epochs of 450 images, 100 images/s but for a slow first log; `lines` cuts its log short."""
     folder.mkdir(parents=True)
     config = {"batch_size": 45, "model": {"name": model}, "dataset": {"name": "cifar10"}}
     (folder / "config.json").write_text(json.dumps(config))
     machine = {"backend": "cpu", "cpu_count": 2, "devices": ["cpu"]} | environment
     (folder / "environment.json").write_text(json.dumps(machine))
-    record = [
+    logged = [
         {"step": 5, "epoch": 0.5, "train/loss": 2.0, "images_per_second": 1.0},
         {"step": 20, "epoch": 2.0, "train/loss": 1.0, "images_per_second": 100.0},
         {"step": 20, "epoch": 2.0, "test/top1_error": 8.5, "images_per_second": 100.0},
         {"step": 20, "finished": True},
     ]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in record[:lines]))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in logged[:lines]))
     return folder
 
 

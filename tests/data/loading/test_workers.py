@@ -19,16 +19,6 @@ CHECKOUT = Path(__file__).parents[3]
 SECONDS = 60  # that anything may take on a busy machine
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def source(folder):
-    return create_source(folder)
-
-
 def read(source, **options):
     options = {"batch_size": 8, "seed": 3, "start_step": 0, "num_steps": 12, **options}
     return list(train_chunks(source, **options))
