@@ -14,6 +14,7 @@ from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.sources import Crops, create_splits
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.workdir.metrics_log import read_metrics
+from tests.conftest import UNOPTIMIZED
 from tests.support.archives import WNIDS, write_archives
 
 CHECKOUT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = {**os.environ, "XLA_FLAGS": " ".join(UNOPTIMIZED)}
     result = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)], cwd=CHECKOUT, env=environment, capture_output=True, text=True
     )
