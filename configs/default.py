@@ -49,6 +49,8 @@ def _model() -> ConfigDict:
             # them (most CIFAR networks for torch)
             "shortcut_padding": placeholder(str),
             "stride_in": placeholder(str),  # the convolution of a bottleneck that strides: "1x1" ([H15]), "3x3" (torch)
+            "width": placeholder(int),  # channels of the first stage; unset: 64, CIFAR 16, as published
+            "stem_width": placeholder(int),  # channels of the stem; unset: as the first stage, as published
             "pool_padding": placeholder(str),  # of the max-pooling in the stem: "caffe" ([H15]) or "torch"
             # ghost batch norm: images normalized together; unset: those of a device; "sync": those of all devices
             "bn_group": placeholder(object),

@@ -16,9 +16,26 @@ class TrainingError(RuntimeError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Returns the hint ", did you mean 'x'?" with the allowed name closest to `name`, or "" if none is close."""
-    matches = difflib.get_close_matches(name, list(allowed), n=1)
-    return f", did you mean {matches[0]!r}?" if matches else ""
+    """Returns the hint ", did you mean 'x'?" with the allowed name closest to `name`, or "" if none is close.
+
+    The closest is the one that the fewest edits of a letter lead to, and of these the one with the most in common.
+    """
+    matches = difflib.get_close_matches(name, list(allowed), n=8)
+    return f", did you mean {min(matches, key=lambda match: edits(name, match))!r}?" if matches else ""
+
+
+def edits(a: str, b: str) -> int:
+    """The number of letters to insert, delete, replace or swap with the next, to make one name of another."""
+    rows = [list(range(len(b) + 1))]
+    for i, letter in enumerate(a):
+        row = [i + 1]
+        for j, other in enumerate(b):
+            fewest = min(row[j] + 1, rows[-1][j + 1] + 1, rows[-1][j] + (letter != other))
+            if i and j and (letter, other) == (b[j - 1], a[i - 1]):
+                fewest = min(fewest, rows[-2][j - 1] + 1)
+            row.append(fewest)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def check_name(what: str, name: object, allowed: Iterable[object]) -> None:

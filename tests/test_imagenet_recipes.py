@@ -14,7 +14,6 @@ from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.sources import Crops, create_splits
 from resnet_alexnet.data.statistics import load_statistics
 from resnet_alexnet.workdir.metrics_log import read_metrics
-from tests.conftest import UNOPTIMIZED
 from tests.support.archives import WNIDS, write_archives
 
 CHECKOUT = Path(__file__).parents[1]
@@ -22,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 
 def run(*arguments):
-    environment = {**os.environ, "XLA_FLAGS": " ".join(UNOPTIMIZED)}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     result = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)], cwd=CHECKOUT, env=environment, capture_output=True, text=True
     )

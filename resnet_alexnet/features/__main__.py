@@ -78,7 +78,8 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.train import inputs
 
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
-    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
+    path = options.workdir or options.weights
+    network = pretrained.load_network(path, step=options.step, model=options.model, partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)
     splits = inputs.read_splits(
         config.dataset,

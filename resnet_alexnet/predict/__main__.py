@@ -74,7 +74,9 @@ def main(arguments: Sequence[str]) -> None:
         os.path.realpath(file.name) for file in photographs
     }:
         raise InputError(f"--picture={options.picture} is one of the photographs: name another file")
-    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
+    network = pretrained.load_network(
+        options.workdir or options.weights, step=options.step, model=options.model, progress=progress_bar
+    )
     predictions, small = predict(
         network,
         photographs,

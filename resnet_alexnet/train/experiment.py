@@ -100,7 +100,9 @@ def create_experiment(
     )
     models.check_model(config.model.name)
     loss = create_losses(config.loss)
-    start = load_start(config.finetune, config.model.name, set_options(config.model), weights=weights)
+    start = load_start(
+        config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
+    )
     kept = start and start.network.spec.preprocessing
     splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)

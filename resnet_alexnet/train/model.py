@@ -62,7 +62,7 @@ def create_model(
     spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
     leaves: Leaves = {}
     if start is not None:
-        new = new_prefixes(start.network.spec, spec, finetune["new_head"])
+        new = new_prefixes(start.network, spec, finetune["new_head"])
         leaves = select_leaves(start.network, spec, new, where=start.where)
     module, frozen = spec.abstract(), tuple(finetune["frozen"])
     check_frozen(module, frozen)

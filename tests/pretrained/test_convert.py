@@ -17,7 +17,7 @@ from tests.support.networks import published
 def files(tmp_path):
     """Published weights, and where to put ours."""
     path = tmp_path / "published.safetensors"
-    path.write_bytes(safetensors.numpy.save(published().arrays))
+    path.write_bytes(safetensors.numpy.save(published().state_dicts[""]))
     return path, tmp_path / "ours.safetensors"
 
 
@@ -80,8 +80,13 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
         ({"workdir": "runs"}, "--workdir=runs: no such folder"),
         ({"workdir": "RUN", "step": "first"}, "--step=first .allowed: last, best"),
         ({"input": "IN", "step": "3"}, "--step does not go with --input"),
-        ({"input": "IN"}, "does not say which network it holds"),
-        ({"input": "IN", "model": "cifar_resnet14"}, "as cifar_resnet14: .*missing"),
+        ({"input": "IN", "model": "cifar_resnet14"}, "holds the weights of cifar_resnet8, not of cifar_resnet14"),
+        ({"input": "IN", "rename": "conv1"}, "--rename=conv1 .allowed: OLD=NEW"),
+        ({"input": "IN", "rename": "net=x"}, "--rename=net=x changes no name"),
+        ({"input": "IN", "rename": "(=x"}, "is not a regular expression"),
+        ({"input": "IN", "state_dict": "ema"}, "has no state dict 'ema' .it has: ''"),
+        ({"input": "IN", "shortcut": "B"}, "show shortcut='A'"),
+        ({"workdir": "RUN", "rename": "a=b"}, "--rename does not go with --workdir"),
         (
             {"input": "IN", "model": "cifar_resnet8", "names": "torch"},
             "--names=torch, did you mean 'torchvision'.*ours, torchvision",
