@@ -85,6 +85,17 @@ def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None
     )
 
 
+def add_max_pixels(parser: "Parser | _ArgumentGroup") -> None:
+    """Adds --max_pixels, the size of the largest photograph to decode."""
+    parser.add_argument(
+        "--max_pixels",
+        metavar="N",
+        type=whole_number(),
+        default=89_478_485,  # decode.MAX_PIXELS, whose module takes long to import
+        help="photographs with more pixels are unreadable: they may be bombs. The default is Pillow's limit",
+    )
+
+
 def add_output(
     parser: "Parser | _ArgumentGroup", suffix: str, *, text: str = "the picture to write", default: str | None = None
 ) -> None:
@@ -159,6 +170,11 @@ def path(text: str) -> Path:
     if not text or expanded.startswith("~"):
         raise ArgumentTypeError(f"{text} (allowed: a path{', but there is no such home folder' * bool(text)})")
     return Path(expanded)
+
+
+def path_text(text: str) -> str:
+    """A path as text, in which ~ is the home folder."""
+    return str(path(text)) if text.startswith("~") else text
 
 
 def run_folder(text: str) -> Path:

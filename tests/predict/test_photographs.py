@@ -94,5 +94,5 @@ def test_a_list_that_cannot_be_read_is_named(folder):
 def test_a_name_that_is_no_text_can_be_printed_and_its_file_read(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"an image")
     (photograph,) = find_photographs([str(tmp_path)])
-    assert photograph.name.encode().endswith("caf\ufffd.png".encode())
+    assert photograph.name.encode().endswith(rb"caf\xe9.png")
     assert photograph.read() == b"an image"
