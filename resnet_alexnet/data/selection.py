@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,8 @@ from jaxtyping import Int, Int32
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import Photos, PhotoSubset
 from resnet_alexnet.errors import InputError, check_name, printable
+
+MOST_CLASSES = 65_535  # more are a mistake
 
 Images = ArraySource | Photos  # a split as read from its files
 
@@ -35,15 +37,15 @@ def count_classes(images: Labeled) -> Int[np.ndarray, "num_classes"] | None:
     return None if labels is None else np.bincount(labels, minlength=len(images.classes))
 
 
-def describe_lacking(images: Mapping[str, Images]) -> Iterator[str]:
-    """Yields a line for each validation or test split that has no image of some of its classes."""
+def report_lacking(images: Mapping[str, Images], report: Callable[[str], None]) -> None:
+    """Reports each validation or test split that has no image of some of its classes, in a line."""
     for split, part in images.items():
         counts = count_classes(part)
         lacking = [] if counts is None or split == "train" else np.flatnonzero(counts == 0).tolist()
         if lacking:
             names = ", ".join(printable(part.classes[label]) for label in lacking[:5])
             names += f" and {len(lacking) - 5:,} more" * (len(lacking) > 5)
-            yield f"the {split} split has no image of {len(lacking):,} of the {len(part.classes):,} classes: {names}"
+            report(f"the {split} split has no image of {len(lacking):,} of the {len(part.classes):,} classes: {names}")
 
 
 def held_out_start(count: int, fraction: float) -> int:

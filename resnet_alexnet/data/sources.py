@@ -17,7 +17,7 @@ from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, 
 from resnet_alexnet.data.images.geometry import whole_image
 from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
 from resnet_alexnet.data.readers import tfds
-from resnet_alexnet.data.selection import Images, check_fraction, describe_lacking, select_classes
+from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
 
@@ -136,7 +136,7 @@ def create_splits(
         max_pixels: photographs with more pixels are unreadable.
         max_unreadable: unreadable training images to replace at most while a set is loaded into memory.
         progress: shows the progress of loading a set into memory, or of checking one that is not.
-        report: called with one line for each image that was replaced while a set is loaded into memory.
+        report: called with each line about images that are left out or replaced, and classes that a split lacks.
 
     Raises:
         InputError: the name is unknown; files are missing or damaged; an option is out of range or conflicts with the
@@ -154,14 +154,12 @@ def create_splits(
         raise InputError(f"{name} in {data_dir} has no training split: it has only {', '.join(images)}")
     statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
-    for line in describe_lacking(images):
-        report(line)
+    report_lacking(images, report)
     open_part = functools.partial(
         _open, crops=crops, in_memory=in_memory, max_pixels=max_pixels, progress=progress, report=report
     )
-    unreadable = {"train": max_unreadable}
     opened = {
-        split: open_part(part, name=f"{name} {split}", max_unreadable=unreadable.get(split))
+        split: open_part(part, name=f"{name} {split}", max_unreadable=max_unreadable if split == "train" else None)
         for split, part in images.items()
     }
     _check_sizes(name, opened, image_size=image_size, channels=channels)
@@ -227,8 +225,7 @@ def open_split(
     images, classes = readers.divide(images, fraction, classes, name=name)
     check_name(f"the split of {name}", split, images)
     part, title = images[split], f"{name} {split}"
-    for line in describe_lacking({split: part}):
-        report(line)
+    report_lacking({split: part}, report)
     if isinstance(part, ArraySource):
         return split, part
     if classes:  # of a TFDS set, whose labels are in its records
