@@ -35,7 +35,7 @@ def add_step(parser: "Parser | _ArgumentGroup", **options: Any) -> None:
 def add_config(parser: Parser, text: str) -> None:
     """Adds --config and --config.FIELD; `text` says what a config is needed for. See `load_config`."""
     group = parser.add_argument_group("the config")
-    group.add_argument("--config", metavar="NAME[:ARGUMENT]", help=text)
+    group.add_argument("--config", metavar="NAME[:ARGUMENT]", type=path_text, help=text)
     group.add_argument(
         OVERRIDE,
         metavar="VALUE",
