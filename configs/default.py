@@ -93,6 +93,9 @@ def _dataset() -> ConfigDict:
             "in_memory": "auto",  # keep images that are not cropped in memory: "yes", "no", or "auto" (up to 2 GiB)
             "on_device": "auto",  # keep the training set on the device: "yes", "no", or "auto" (up to 1 GiB)
             "workers": -1,  # processes that decode photographs; 0: threads; -1: one per core, threads on few cores
+            # photographs with more pixels are unreadable: they may be bombs. The default is Pillow's limit; 108,000,000
+            # takes those of phones
+            "max_pixels": 89_478_485,
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced before the run stops
             "channels": placeholder(int),  # color channels; unset: those of the data
             "num_classes": placeholder(int),  # classes of the synthetic set; other sets have their own

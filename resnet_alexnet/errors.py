@@ -1,6 +1,7 @@
 """Errors that are reported to the user in one line, without a traceback."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -9,6 +10,26 @@ class InputError(ValueError):
 
     The message says in one line what is wrong, where, what is allowed, and what to do.
     """
+
+
+def printable(text: str) -> str:
+    r"""Returns text from outside, such as the name of a file or a class, so that a terminal shows it on one line.
+
+    Whatever else a terminal could obey becomes an escape, such as \x1b or \u202e: control characters, line ends, marks
+    that change the direction of writing, and bytes of file names that are not UTF-8. Everything that a person is shown
+    and that comes from files goes through here. Where rich prints, also pass it as `Text`, which is no markup.
+    """
+    return "".join(letter if _is_printable(letter) else _escape(letter) for letter in text)
+
+
+def _is_printable(letter: str) -> bool:
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"  # the spaces of other scripts
+
+
+def _escape(letter: str) -> str:
+    if 0xDC80 <= ord(letter) <= 0xDCFF:  # how Python stands for a byte that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
 
 
 class TrainingError(RuntimeError):

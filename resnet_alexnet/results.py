@@ -1,32 +1,34 @@
-"""Writes README.md's table of results: python -m resnet_alexnet.results --runs='docs/results/*' --readme=README.md."""
+"""Shows the results of finished runs, or writes README.md's table of them: python -m resnet_alexnet.results."""
 
 import glob
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import atomic_write
 
-_DESCRIPTION = """Writes README.md's table of results from finished runs.
+_DESCRIPTION = """Shows the results of finished runs, or writes README.md's table of them.
 
 A run is a folder with the config.json, environment.json and metrics.jsonl of a
 run folder. No number in the table is typed by hand."""
+_RUNS = "runs/*"
 
 
 def create_parser() -> Parser:
     """The flags of the command."""
-    parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="--runs=PATTERN --readme=FILE")
+    parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="[RUN...] [--readme=FILE]")
+    parser.add_argument("folders", metavar="RUN", nargs="*", type=flags.path_text, help=f"run folders; default {_RUNS}")
     parser.add_argument(
-        "--runs", metavar="PATTERN", required=True, help="the folders of the runs, such as --runs='docs/results/*'"
+        "--runs", metavar="PATTERN", type=flags.path_text, help="run folders by a pattern, such as 'docs/results/*'"
     )
     parser.add_argument(
         "--readme",
         metavar="FILE",
         type=flags.path,
-        required=True,
-        help="the file that holds the table, such as --readme=README.md",
+        help="write the table to this file, between <!-- results --> and <!-- /results -->; all runs must be finished",
     )
     return parser
 
@@ -38,15 +40,28 @@ def main(arguments: Sequence[str]) -> None:
         InputError: no folder matches, there is no such file, or something is wrong with a run.
     """
     options = create_parser().parse(arguments)
-    from resnet_alexnet.workdir.results import update
+    from resnet_alexnet.workdir.results import align, read_result, update
 
-    folders = [Path(folder) for folder in sorted(glob.glob(options.runs)) if Path(folder).is_dir()]
-    if not folders:
-        raise InputError(f"--runs={options.runs} matches no folder, such as --runs='docs/results/*'")
-    if not options.readme.is_file():
-        raise InputError(f"--readme={options.readme}: no such file")
-    with atomic_write(options.readme) as temporary:
-        temporary.write_text(update(options.readme, folders), encoding="utf-8")
+    pattern = options.runs or ("" if options.folders else _RUNS)
+    found = [folder for folder in sorted(glob.glob(pattern)) if Path(folder).is_dir()]
+    if pattern and not found:
+        raise InputError(f"--runs={pattern} matches no folder, such as --runs='docs/results/*'")
+    folders = [Path(folder) for folder in (*options.folders, *found)]
+    if options.readme is not None:
+        if not options.readme.is_file():
+            raise InputError(f"--readme={options.readme}: no such file")
+        with atomic_write(options.readme) as temporary:
+            temporary.write_text(update(options.readme, folders), encoding="utf-8")
+        return
+    results = {}
+    for folder in folders:
+        try:
+            results[str(folder)] = read_result(folder)
+        except InputError as error:
+            print(f"left out: {printable(str(error))}", file=sys.stderr)
+    if not results:
+        raise InputError("none of these folders has a result: finish a run, or name others, such as results runs/*")
+    print("\n".join(map(printable, align(results))))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
-from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest, printable
 from resnet_alexnet.workdir import fields
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 75 SIGTERM (run it again), 130 Ctrl-C"
@@ -213,7 +213,7 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except TrainingError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         _exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has closed it
         _exit(_PIPE_CLOSED)
@@ -230,7 +230,7 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     _exit(code)
 
 

@@ -49,7 +49,7 @@ def add_step(parser: "Parser | _ArgumentGroup", **options: Any) -> None:
 def add_config(parser: Parser, text: str) -> None:
     """Adds --config and --config.FIELD; `text` says what a config is needed for. See `load_config`."""
     group = parser.add_argument_group("the config")
-    group.add_argument("--config", metavar="NAME[:ARGUMENT]", help=text)
+    group.add_argument("--config", metavar="NAME[:ARGUMENT]", type=path_text, help=text)
     group.add_argument(
         OVERRIDE,
         metavar="VALUE",
@@ -96,6 +96,17 @@ def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None
         type=list_of(whole_number()),
         default=(),
         help="what the shorter side is resized to, such as 224,256,384,480,640; by default each network's own",
+    )
+
+
+def add_max_pixels(parser: "Parser | _ArgumentGroup") -> None:
+    """Adds --max_pixels, the size of the largest photograph to decode."""
+    parser.add_argument(
+        "--max_pixels",
+        metavar="N",
+        type=whole_number(),
+        default=89_478_485,  # decode.MAX_PIXELS, whose module takes long to import
+        help="photographs with more pixels are unreadable: they may be bombs. The default is Pillow's limit",
     )
 
 
@@ -173,6 +184,11 @@ def path(text: str) -> Path:
     if not text or expanded.startswith("~"):
         raise ArgumentTypeError(f"{text} (allowed: a path{', but there is no such home folder' * bool(text)})")
     return Path(expanded)
+
+
+def path_text(text: str) -> str:
+    """A path as text, in which ~ is the home folder."""
+    return str(path(text)) if text.startswith("~") else text
 
 
 def run_folder(text: str) -> Path:

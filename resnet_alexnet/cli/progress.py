@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from resnet_alexnet.errors import printable
+
 # Metrics in the order in which a log line shows them, and how it shows them.
 _PHRASES: dict[str, Callable[[float], str]] = {
     "epoch": lambda epoch: f"epoch {epoch:.1f}",
@@ -78,6 +80,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a message, above the bar where there is one."""
+        text = "\n".join(map(printable, text.split("\n")))
         if self._bar is None:
             print(text, flush=True)
         else:
@@ -174,14 +177,14 @@ def progress_bar(
 
 def _with_bar(items: Iterable[Item], length: int, description: str, size: Callable[[Item], int]) -> Iterator[Item]:
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=None),
         progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
         _StatusColumn(lambda task: f"{_rate(task.speed)}/s" if task.speed else ""),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(file=sys.stdout), transient=True) as bar:
-        task = bar.add_task(description, total=length)
+        task = bar.add_task(printable(description), total=length)
         for item in items:
             yield item
             bar.advance(task, size(item))
@@ -214,7 +217,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
         title: what the rows sum up, such as the run's name.
         rows: (name, value) pairs; values are printed as `str` gives them, so they carry their unit.
     """
-    pairs = [(name, str(value)) for name, value in rows]
+    title, pairs = printable(title), [(printable(name), printable(str(value))) for name, value in rows]
     if not _is_live():
         width = max((len(name) for name, _ in pairs), default=0)
         print("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in pairs)]), flush=True)

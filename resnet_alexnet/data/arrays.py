@@ -1,6 +1,7 @@
 """Images and labels held in memory."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -8,6 +9,13 @@ from jaxtyping import Int, Int32, UInt8
 from resnet_alexnet.errors import InputError
 
 Draw = tuple[int, int]  # (seed, epoch); with the example's index it determines a random crop
+
+
+def check_distinct(name: str, classes: Sequence[str]) -> None:
+    """Raises InputError if two classes of the set `name` have the same name: classes are told apart by it."""
+    if len(set(classes)) < len(classes):
+        twice = next(one for one in classes if list(classes).count(one) > 1)
+        raise InputError(f"{name} has {list(classes).count(twice)} classes called {twice!r}: give each its own name")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +29,8 @@ class ArraySource:
         name: name of the data in error messages.
 
     Raises:
-        InputError: the set is empty; an array has the wrong type or shape; a label is not an index into `classes`.
+        InputError: the set is empty; an array has the wrong type or shape; a label is not an index into `classes`; two
+            classes have the same name.
     """
 
     images: UInt8[np.ndarray, "num_examples height width channels"]
@@ -45,6 +54,7 @@ class ArraySource:
             raise InputError(f"{self.name}: images of shape {images.shape[1:]} have no pixels")
         if not len(images):
             raise InputError(f"{self.name} has no images")
+        check_distinct(self.name, self.classes)
         bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
         if len(bad):
             raise InputError(

@@ -12,7 +12,7 @@ from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.images.cut import Crop, decode_crop
-from resnet_alexnet.data.images.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, decode
 from resnet_alexnet.errors import InputError
 
 READABLE = -1  # value of a batch's `unreadable` for rows where nothing was replaced
@@ -89,17 +89,24 @@ class PhotoSource:
         image_shape: (height, width, channels) of a crop, in pixels.
         train_crop: makes the training crop; its random generator is a function of (seed, epoch, index).
         test_crop: makes the crop for evaluation and for measuring statistics.
+        max_pixels: photographs with more pixels are unreadable.
     """
 
     photos: Photos
     image_shape: tuple[int, int, int]
     train_crop: Crop
     test_crop: Crop
+    max_pixels: int = MAX_PIXELS
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
         return self.photos.classes
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "num_photos"] | None:
+        """All labels, or None if they are only known by reading the photographs."""
+        return self.photos.labels
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -150,7 +157,7 @@ class PhotoSource:
         """
         try:
             data, label = self.photos.read(index)
-            return decode(data, channels=self.image_shape[2]), label
+            return decode(data, channels=self.image_shape[2], max_pixels=self.max_pixels), label
         except UnreadableImageError as error:
             raise self._unreadable(index, error) from None
 
@@ -191,7 +198,7 @@ class PhotoSource:
 
     def _example(self, index: int, crop: Crop, rng: np.random.Generator | None) -> tuple[np.ndarray, int]:
         data, label = self.photos.read(index)
-        image = decode_crop(data, crop, rng, channels=self.image_shape[2])
+        image = decode_crop(data, crop, rng, channels=self.image_shape[2], max_pixels=self.max_pixels)
         if image.shape != self.image_shape:
             height, width, _ = image.shape
             raise InputError(

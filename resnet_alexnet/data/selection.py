@@ -1,16 +1,51 @@
-"""Subsets of a data set: a validation set held out of the training set, and selected classes."""
+"""Subsets of a data set: a validation set held out of the training set, and selected classes; counts of classes."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
+from jaxtyping import Int, Int32
 
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import Photos, PhotoSubset
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.errors import InputError, check_name, printable
+
+MOST_CLASSES = 65_535  # more are a mistake
 
 Images = ArraySource | Photos  # a split as read from its files
+
+
+class Labeled(Protocol):
+    """A split as read from its files, or as it is opened for the loader."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        ...
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "num_examples"] | None:
+        """All labels, or None if they are only known by reading the images."""
+        ...
+
+
+def count_classes(images: Labeled) -> Int[np.ndarray, "num_classes"] | None:
+    """Returns the number of images of each class; None if labels are only known by reading the images (TFDS)."""
+    labels = images.labels
+    return None if labels is None else np.bincount(labels, minlength=len(images.classes))
+
+
+def report_lacking(images: Mapping[str, Images], report: Callable[[str], None]) -> None:
+    """Reports each validation or test split that has no image of some of its classes, in a line."""
+    for split, part in images.items():
+        counts = count_classes(part)
+        lacking = [] if counts is None or split == "train" else np.flatnonzero(counts == 0).tolist()
+        if lacking:
+            names = ", ".join(printable(part.classes[label]) for label in lacking[:5])
+            names += f" and {len(lacking) - 5:,} more" * (len(lacking) > 5)
+            report(f"the {split} split has no image of {len(lacking):,} of the {len(part.classes):,} classes: {names}")
 
 
 def held_out_start(count: int, fraction: float) -> int:

@@ -2,21 +2,22 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.images.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, decode
 from resnet_alexnet.data.images.geometry import whole_image
 from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
 from resnet_alexnet.data.readers import tfds
-from resnet_alexnet.data.selection import Images, check_fraction, select_classes
+from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
 
@@ -34,6 +35,11 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
+        ...
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "num_examples"] | None:
+        """All labels, or None if they are only known by reading the images; see `selection.count_classes`."""
         ...
 
     @property
@@ -106,6 +112,7 @@ def create_splits(
     num_classes: int | None = None,
     num_examples: int | None = None,
     max_unreadable: int = 0,
+    max_pixels: int = MAX_PIXELS,
     progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
 ) -> Splits:
@@ -126,33 +133,33 @@ def create_splits(
         channels: color channels of "synthetic" images (default 3). For other sets: None, or the channels they have.
         num_classes: classes of "synthetic" before `classes` selects some (default 10).
         num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
+        max_pixels: photographs with more pixels are unreadable.
         max_unreadable: unreadable training images to replace at most while a set is loaded into memory.
         progress: shows the progress of loading a set into memory, or of checking one that is not.
-        report: called with one line for each image that was replaced while a set is loaded into memory.
+        report: called with each line about images that are left out or replaced, and classes that a split lacks.
 
     Raises:
         InputError: the name is unknown; files are missing or damaged; an option is out of range or conflicts with the
             data.
     """
     check_fraction(validation_fraction)
+    _check_max_pixels(max_pixels)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
-    images = readers.read_images(name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes)
+    images = readers.read_images(
+        name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes, report=report
+    )
     if "train" not in images:
         raise InputError(f"{name} in {data_dir} has no training split: it has only {', '.join(images)}")
     statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
+    report_lacking(images, report)
+    open_part = functools.partial(
+        _open, crops=crops, in_memory=in_memory, max_pixels=max_pixels, progress=progress, report=report
+    )
     opened = {
-        split: _open(
-            part,
-            crops,
-            in_memory,
-            name=f"{name} {split}",
-            max_unreadable=max_unreadable if split == "train" else None,
-            progress=progress,
-            report=report,
-        )
+        split: open_part(part, name=f"{name} {split}", max_unreadable=max_unreadable if split == "train" else None)
         for split, part in images.items()
     }
     _check_sizes(name, opened, image_size=image_size, channels=channels)
@@ -171,7 +178,9 @@ def open_split(
     test_split: str = "",
     validation_fraction: float = 0.1,
     classes: Sequence[str] = (),
+    max_pixels: int = MAX_PIXELS,
     progress: ProgressFn = no_progress,
+    report: Callable[[str], None] = print,
     **sizes: int | None,
 ) -> tuple[str, Source]:
     """Opens one split with its whole images, of any size: for `Source.example`, not for batches.
@@ -186,8 +195,10 @@ def open_split(
         validation_split: see `create_splits`.
         test_split: see `create_splits`.
         validation_fraction: see `create_splits`.
+        max_pixels: see `create_splits`.
         classes: see `create_splits`. To select classes of a TFDS set, all its records are read.
         progress: shows the progress of reading them.
+        report: called with each line about files that are left out and classes that the split lacks.
         sizes: image_size, channels, num_classes and num_examples of `create_splits`.
 
     Returns:
@@ -197,20 +208,24 @@ def open_split(
         InputError: there is no such split; or see `create_splits`.
     """
     check_fraction(validation_fraction)
+    _check_max_pixels(max_pixels)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
 
-    def read(fraction: float) -> Mapping[str, Images]:
-        return readers.read_images(name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes)
+    def read(fraction: float, report: Callable[[str], None]) -> Mapping[str, Images]:
+        return readers.read_images(
+            name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes, report=report
+        )
 
     # Hold out only if needed: a set too small to hold anything out can still be opened.
-    images = read(validation_fraction if split in ("train", "validation") else 0.0)
+    images = read(validation_fraction if split in ("train", "validation") else 0.0, report)
     if not split and not {"test", "validation"} & set(images):
-        images = read(validation_fraction)
+        images = read(validation_fraction, lambda line: None)  # the same lines once more
     split = split or ("test" if "test" in images else "validation")
     fraction = 0.0 if split == "test" and split in images else validation_fraction
     images, classes = readers.divide(images, fraction, classes, name=name)
     check_name(f"the split of {name}", split, images)
     part, title = images[split], f"{name} {split}"
+    report_lacking({split: part}, report)
     if isinstance(part, ArraySource):
         return split, part
     if classes:  # of a TFDS set, whose labels are in its records
@@ -218,16 +233,17 @@ def open_split(
         labels = [part.read(index)[1] for index in progress(range(len(part)), len(part), f"labels of {title}")]
         part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
         assert not isinstance(part, ArraySource)
-    return split, PhotoSource(part, _first_shape(part, title), whole_image, whole_image)
+    return split, PhotoSource(part, _first_shape(part, title, max_pixels), whole_image, whole_image, max_pixels)
 
 
 def _open(
     images: Images,
+    *,
     crops: Crops | None,
     in_memory: str,
-    *,
     name: str,
     max_unreadable: int | None,
+    max_pixels: int,
     progress: ProgressFn,
     report: Callable[[str], None],
 ) -> Source:
@@ -245,9 +261,9 @@ def _open(
         )
     if crops is not None:
         shape = (crops.size, crops.size, images.channels)
-        source = PhotoSource(images, shape, crops.train, crops.test)
+        source = PhotoSource(images, shape, crops.train, crops.test, max_pixels)
     else:
-        source = PhotoSource(images, _first_shape(images, name), whole_image, whole_image)
+        source = PhotoSource(images, _first_shape(images, name, max_pixels), whole_image, whole_image, max_pixels)
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
             return load(source, name=name, max_unreadable=max_unreadable, progress=progress, report=report)
@@ -258,11 +274,16 @@ def _open(
     return source
 
 
-def _first_shape(photos: Photos, name: str) -> tuple[int, int, int]:
+def _check_max_pixels(max_pixels: int) -> None:
+    if max_pixels < 1:
+        raise InputError(f"dataset.max_pixels is {max_pixels} (allowed: 1 or more)")
+
+
+def _first_shape(photos: Photos, name: str, max_pixels: int) -> tuple[int, int, int]:
     """Returns the shape of the first readable image."""
     for index in range(len(photos)):
         with contextlib.suppress(UnreadableImageError):
-            return decode(photos.read(index)[0], channels=photos.channels).shape
+            return decode(photos.read(index)[0], channels=photos.channels, max_pixels=max_pixels).shape
     raise InputError(f"{name}: none of the {len(photos)} images can be read")
 
 

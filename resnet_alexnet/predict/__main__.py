@@ -27,8 +27,8 @@ def create_parser() -> Parser:
         "photographs",
         metavar="PHOTOGRAPH",
         nargs="*",
-        help="a file of any usual format; a folder, with all .jpg, .jpeg, .png, .webp and .bmp below it; or -, an "
-        "image on standard input",
+        help="a file; a folder, with all photographs below it; or -, an image on standard input. JPEG, PNG, GIF, BMP, "
+        "TIFF, WebP, AVIF, JPEG 2000 and PPM are read",
     )
     parser.add_argument(
         "--list",
@@ -48,8 +48,13 @@ def create_parser() -> Parser:
     )
     flags.add_views(parser, default="center")
     parser.add_argument("--batch_size", metavar="N", type=flags.whole_number(), default=64, help="photographs per step")
+    flags.add_max_pixels(parser)
     flags.add_trained_model(parser)
     return parser
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.predict.photographs import find_photographs
     from resnet_alexnet.predict.predictions import WRITERS
 
-    photographs = list(find_photographs(options.photographs, options.list))
+    photographs = list(find_photographs(options.photographs, options.list, report=_note))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
     if options.picture is not None and os.path.realpath(options.picture) in {
@@ -83,6 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         protocol=TestProtocol(views=options.views, scales=options.scales),
         topk=options.topk,
         batch_size=options.batch_size,
+        max_pixels=options.max_pixels,
         drawn=0 if options.picture is None else _MOST_DRAWN,
         progress=progress_bar,
     )

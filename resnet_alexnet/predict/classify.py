@@ -10,15 +10,16 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from resnet_alexnet import parallel
-from resnet_alexnet.data.images.decode import UnreadableImageError, decode
+from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, decode
 from resnet_alexnet.data.images.geometry import check_aspect, resize
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import ProgressFn, no_progress
+from resnet_alexnet.errors import printable
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scoring import score_images
 from resnet_alexnet.plots import grid
 from resnet_alexnet.predict.photographs import Photograph
-from resnet_alexnet.predict.predictions import Prediction, on_one_line
+from resnet_alexnet.predict.predictions import Prediction
 from resnet_alexnet.pretrained.network import TrainedModel
 
 _COLUMNS, _CAPTION_LINES = 4, 3  # columns and caption lines of the picture
@@ -34,6 +35,7 @@ def predict(
     protocol: TestProtocol,
     topk: int,
     batch_size: int,
+    max_pixels: int = MAX_PIXELS,
     drawn: int = 0,
     progress: ProgressFn = no_progress,
 ) -> tuple[list[Prediction], list[Pixels | None]]:
@@ -47,6 +49,7 @@ def predict(
         protocol: the test protocol.
         topk: the greatest number of classes per photograph.
         batch_size: photographs per step over all devices.
+        max_pixels: photographs with more pixels cannot be read.
         drawn: number of photographs, from the first, to make thumbnails of.
         progress: shows the number of photographs read.
 
@@ -63,11 +66,11 @@ def predict(
 
     def refuse(index: int, error: str) -> None:
         errors[index] = error
-        print(f"{on_one_line(photographs[index].name)}: {error}", file=sys.stderr)
+        print(printable(f"{photographs[index].name}: {error}"), file=sys.stderr)
 
     def read(index: int) -> Pixels | None:
         try:
-            image = decode(photographs[index].read(), channels=preprocessing.channels)
+            image = decode(photographs[index].read(), channels=preprocessing.channels, max_pixels=max_pixels)
             check_aspect(*image.shape[:2])
         except UnreadableImageError as error:
             refuse(index, str(error))
@@ -119,6 +122,7 @@ def draw(predictions: Sequence[Prediction], small: Sequence[Pixels | None], path
     cells = []
     for prediction, image in zip(predictions, small, strict=False):
         if image is not None:
-            lines = [f"{display_name(name)} {100 * value:.0f} %" for name, value in prediction.classes[:_CAPTION_LINES]]
+            best = prediction.classes[:_CAPTION_LINES]
+            lines = [f"{printable(display_name(name))} {100 * value:.0f} %" for name, value in best]
             cells.append((image, "\n".join(lines)))
     grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)

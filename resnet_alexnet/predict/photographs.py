@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from resnet_alexnet.data.images.decode import UnreadableImageError
-from resnet_alexnet.data.readers.image_folder import SUFFIXES
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.data.readers.photo_files import LeftOut, list_photographs
+from resnet_alexnet.errors import InputError, printable
 
 STDIN = "-"
 _MOST_BYTES = 2**30  # more than the largest image that is decoded takes uncompressed
@@ -30,12 +30,16 @@ class Photograph:
     read: Callable[[], bytes]
 
 
-def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photograph]:
+def find_photographs(
+    words: Sequence[str], listed: str = "", *, report: Callable[[str], None] = print
+) -> Iterator[Photograph]:
     """Yields the photographs on a command line, in order.
 
     Args:
-        words: files; folders, searched at any depth and sorted by path; or "-", an image on standard input.
+        words: files; folders, whose photographs are at any depth and sorted by path, see `photo_files`; or "-", an
+            image on standard input. A ~ at the beginning is the home folder.
         listed: a file with such words, one per line; "-" for standard input.
+        report: called with each line about what is left out of a folder.
 
     Raises:
         InputError: the list cannot be read, or standard input is used twice. Raised at the first photograph.
@@ -46,13 +50,15 @@ def find_photographs(words: Sequence[str], listed: str = "") -> Iterator[Photogr
     for word in filter(None, words):
         if word == STDIN:
             yield Photograph("standard input", partial(_read, sys.stdin.buffer))
-        elif os.path.isdir(path := Path(word)):
-            for file in sorted(path.rglob("*")):
-                hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-                if file.suffix.lower() in SUFFIXES and not hidden and os.path.isfile(file):
-                    yield Photograph(_printable(str(file)), partial(_read_file, file))
+        elif os.path.isdir(path := Path(os.path.expanduser(word))):
+            left_out = LeftOut()
+            for name in list_photographs(path, left_out):
+                file = path / os.fsdecode(name)
+                yield Photograph(printable(str(file)), partial(_read_file, file))
+            for line in left_out.describe(word):
+                report(line)
         else:
-            yield Photograph(_printable(word), partial(_read_file, path))
+            yield Photograph(printable(word), partial(_read_file, path))
 
 
 def _read_file(path: Path) -> bytes:
@@ -73,13 +79,8 @@ def _read(file: BinaryIO) -> bytes:
 
 def _read_list(name: str) -> list[str]:
     try:
-        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if name == STDIN else Path(os.path.expanduser(name)).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"--list={name} cannot be read: {reason}") from None
     return [line for line in map(str.strip, text.splitlines()) if line]
-
-
-def _printable(name: str) -> str:
-    """The name with replacement characters for bytes that are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_alexnet.data.readers.imagenet_classes import display_name
+from resnet_alexnet.errors import printable
 
 _PLAIN_WIDTH = 200  # columns of a table that is not written to a terminal
 
@@ -31,11 +32,6 @@ class Prediction:
     error: str = ""
 
 
-def on_one_line(name: str) -> str:
-    """The name of a photograph with replacement characters for line ends and other control characters."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-
-
 def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
     """Writes one JSON object per line: the photograph, and its predictions or the error."""
     for prediction in predictions:
@@ -48,13 +44,14 @@ def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
 
 def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
     """Writes one row per predicted class, and one row per photograph without a prediction."""
+    shown = printable if file.isatty() else str
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("photograph", "rank", "class", "name", "probability", "error"))
     for prediction in predictions:
         if prediction.error:
             writer.writerow((prediction.photograph, "", "", "", "", prediction.error))
         for rank, (name, value) in enumerate(prediction.classes, start=1):
-            writer.writerow((prediction.photograph, rank, name, display_name(name), value, ""))
+            writer.writerow((prediction.photograph, rank, shown(name), shown(display_name(name)), value, ""))
         file.flush()
 
 
@@ -66,11 +63,11 @@ def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right")
     for prediction in predictions:
-        name = on_one_line(prediction.photograph)
+        name = printable(prediction.photograph)
         if prediction.error:
-            table.add_row(Text(name), Text(f"not classified: {prediction.error}"), "", end_section=True)
+            table.add_row(Text(name), Text(printable(f"not classified: {prediction.error}")), "", end_section=True)
         for rank, (found, value) in enumerate(prediction.classes, start=1):
-            shown = (Text(name if rank == 1 else ""), Text(display_name(found)), f"{100 * value:.1f} %")
+            shown = (Text(name if rank == 1 else ""), Text(printable(display_name(found))), f"{100 * value:.1f} %")
             table.add_row(*shown, end_section=rank == len(prediction.classes))
     console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
     with console.capture() as text:  # rich itself would exit with code 1 on a closed pipe

@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, printable
 
 _DESCRIPTION = """Converts weights of other libraries to ours, and ours to theirs.
 
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.pretrained import weights
 
     network = read_input(options)
-    print(f"read {options.input or options.workdir}", *explain(network), sep="\n")
+    print(*map(printable, (f"read {options.input or options.workdir}", *explain(network))), sep="\n")
     weights.save(network, options.output, names=options.names)
     whose = "our" if options.names == "ours" else "torchvision's"
     print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:,.1f} MB, in {whose} names")

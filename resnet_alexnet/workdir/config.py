@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
 _OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are not options
+_PATHS = ("dataset.data_dir", "finetune.weights")  # fields in which ~ is the home folder
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
@@ -36,6 +38,9 @@ def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
     for group in ("model", "dataset"):
         if "name" in config.get(group, {}):
             config[group].name = absolute_guest(config[group].name)
+    for group, field in (name.split(".") for name in _PATHS):
+        if str(config.get(group, {}).get(field, "")).startswith("~"):
+            config[group][field] = os.path.expanduser(config[group][field])
     if "model" in recipe and config.model.name != recipe["model"]["name"]:
         _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in overrides})
     return config

@@ -1,9 +1,9 @@
-"""The table of results in README.md, computed from the files of finished runs."""
+"""The table of results, computed from the files of finished runs."""
 
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,21 +82,30 @@ def read_result(folder: Path) -> Result:
 def format_table(results: dict[str, Result]) -> str:
     """A Markdown table of the results; the keys are links to the run folders."""
     rows = [HEADER, ("---",) * len(HEADER)]
-    for link, result in results.items():
-        published = PUBLISHED.get((result.model, result.dataset))
-        rows.append(
-            (
-                f"[{Path(link).name}]({link})",
-                f"{result.model}, {result.dataset}",
-                f"{result.train_images:,}",
-                f"{result.epochs:.3g}",
-                f"{result.test_error:.2f} %",
-                "-" if published is None else f"{published:.2f} %",
-                _duration(result.seconds),
-                result.hardware,
-            )
-        )
+    rows += [(f"[{Path(link).name}]({link})", *_cells(result)) for link, result in results.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def align(results: dict[str, Result]) -> Iterator[str]:
+    """The lines of a table of the results, in columns; the keys are the run folders."""
+    rows = [HEADER, *((folder, *_cells(result)) for folder, result in results.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    """A row of the table, behind the run."""
+    published = PUBLISHED.get((result.model, result.dataset))
+    return (
+        f"{result.model}, {result.dataset}",
+        f"{result.train_images:,}",
+        f"{result.epochs:.3g}",
+        f"{result.test_error:.2f} %",
+        "-" if published is None else f"{published:.2f} %",
+        _duration(result.seconds),
+        result.hardware,
+    )
 
 
 def update(readme: Path, folders: Sequence[Path]) -> str:

@@ -390,3 +390,12 @@ def test_a_path_that_no_disk_takes_is_named_in_one_line(words):
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "a" * 300 in result.stderr
     assert not (processes.CHECKOUT / "runs" / "never").exists()
+
+
+def test_an_error_about_names_from_outside_does_not_steer_the_terminal(capsys):
+    def run():
+        raise InputError("no photograph \x1b]0;owned\x07\x1b[2J\u202e.jpg\nin [red]")
+
+    with pytest.raises(SystemExit):
+        command.exit_with(run)
+    assert capsys.readouterr().err == "error: no photograph \\x1b]0;owned\\x07\\x1b[2J\\u202e.jpg in [red]\n"

@@ -146,3 +146,26 @@ print("the end")
     )
     assert bars
     assert [line for line in screen(stream) if line] == ["the end"]
+
+
+OUTSIDE = "[red]\x1b]0;owned\x07\x1b[2J\u202e\nnext[/]"  # as the name of a folder, a class or a file may be
+
+
+def test_names_from_outside_neither_steer_a_terminal_nor_are_markup(capsys):
+    program = f"""
+from resnet_alexnet.cli.progress import Progress, print_summary, progress_bar
+name = {OUTSIDE!r}
+with Progress(10) as bar:
+    bar.say(name.replace("\\n", "|"))
+for _ in progress_bar([1], 1, name):
+    pass
+print_summary(name, [(name, name)])
+"""
+    stream = run_on_a_terminal(program, columns=200)
+    shown = r"[red]\x1b]0;owned\x07\x1b[2J\u202e"
+    assert stream.count(shown) >= 4
+    assert not {"\x07", "\u202e"} & set(stream)
+    assert "\x1b]0" not in stream
+    assert "\x1b[2J" not in stream
+    print_summary(OUTSIDE, [(OUTSIDE, OUTSIDE)])
+    assert capsys.readouterr().out.replace("\n", "").isprintable()

@@ -11,6 +11,7 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.images.geometry import resize_center_crop
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.selection import count_classes
 from resnet_alexnet.data.sources import Crops, create_splits, open_split
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
@@ -70,6 +71,13 @@ def test_synthetic_splits_share_no_image():
     ("name", "options", "message"),
     [
         ("fashion_minst", {}, "did you mean 'fashion_mnist'"),
+        (
+            "imagefolder",
+            {"data_dir": "x"},
+            "dataset name 'imagefolder', did you mean 'image_folder'.: imagefolder is none of",
+        ),
+        ("ImageFolder", {"data_dir": "."}, "did you mean 'image_folder'"),
+        ("fashion_mnist", {"max_pixels": 0}, "dataset.max_pixels is 0 .allowed: 1 or more"),
         ("imagenet2012", {}, "to read it as a TFDS set, set data_dir"),
         ("image_folder", {"data_dir": "nowhere"}, "nowhere does not exist"),
         ("cifar10", {"data_dir": "x", "train_split": "train[:9]"}, "train_split='train.:9.' is for the sets of TFDS"),
@@ -399,3 +407,42 @@ def test_classes_of_one_split(tfds_root, folder, name):
     for index in range(0, len(source), 3):
         np.testing.assert_array_equal(source.example(index)[0], other.example(index)[0])
         assert source.example(index)[1] == other.example(index)[1]
+
+
+# What a split lacks
+
+
+def test_each_split_tells_which_classes_it_lacks(tmp_path):
+    write_folder(tmp_path, per_class=12, classes=("ant", "bee"), size=(16, 20))
+    for number in range(6):
+        (tmp_path / "train" / "cat\x1b[2J").mkdir(exist_ok=True)
+        (tmp_path / "train" / "cat\x1b[2J" / f"{number}.jpg").write_bytes(encode(photograph(16, 20, seed=number)))
+    write_folder(tmp_path, split="test", per_class=3, classes=("bee",), size=(16, 20))
+    lines = []
+    splits = create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, report=lines.append)
+    assert lines == [
+        r"the test split has no image of 2 of the 3 classes: ant, cat\x1b[2J",
+        r"the validation split has no image of 1 of the 3 classes: cat\x1b[2J",
+    ]
+    assert [count_classes(source).tolist() for source in (splits.train, splits.validation, splits.test)] == [
+        [11, 11, 6],
+        [1, 1, 0],
+        [0, 3, 0],
+    ]
+    lines.clear()
+    assert open_split("test", "image_folder", data_dir=str(tmp_path), report=lines.append)[0] == "test"
+    assert lines == [r"the test split has no image of 2 of the 3 classes: ant, cat\x1b[2J"]
+
+
+def test_the_counts_of_classes_of_records_are_not_known(tfds_root):
+    source = create_splits("animals", data_dir=str(tfds_root), in_memory="no").train
+    assert source.labels is None
+    assert count_classes(source) is None
+
+
+def test_larger_photographs_are_unreadable_by_the_limit(tmp_path):
+    write_folder(tmp_path, size=(40, 50))
+    with pytest.raises(InputError, match="cannot be read: it has 50 x 40 pixels, more than max_pixels=1,999"):
+        create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=1999)
+    splits = create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=2000)
+    assert splits.train.gather(np.arange(2), (0, 0))["unreadable"].tolist() == [-1, -1]

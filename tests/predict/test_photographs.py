@@ -94,5 +94,35 @@ def test_a_list_that_cannot_be_read_is_named(folder):
 def test_a_name_that_is_no_text_can_be_printed_and_its_file_read(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"an image")
     (photograph,) = find_photographs([str(tmp_path)])
-    assert photograph.name.encode().endswith("caf\ufffd.png".encode())
+    assert photograph.name.encode().endswith(rb"caf\xe9.png")
+    assert photograph.read() == b"an image"
+
+
+def test_a_folder_has_what_its_files_have_one_by_one(tmp_path):
+    for name in ("a.jfif", "b.JPE", "c.tif", "d.GIF", "e.avif", "f.ppm", "g.pgm", "h.heic", "i"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")  # a JPEG, whatever it is called
+    (tmp_path / "k.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir" / "thumb.jpg").touch()
+    lines = []
+    found = [photograph.name for photograph in find_photographs([str(tmp_path)], report=lines.append)]
+    assert found == names(sorted(str(path) for path in tmp_path.glob("[a-i]*")))
+    assert lines == [
+        f"left out of {tmp_path}: 1 .heic, images of kinds that are not read; convert them to JPEG",
+        f"passed over in {tmp_path}: 1 @eaDir, folders that systems leave behind",
+    ]
+
+
+def test_the_home_folder_may_be_written_short(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert names(["~/deep"]) == [str(folder / "deep" / "er" / "C.JPEG")]
+    (folder / "list").write_text("~/a.jpg\n")
+    (photograph,) = find_photographs([], "~/list")
+    assert photograph.read() == b"a.jpg"
+
+
+def test_names_that_would_steer_a_terminal_are_escaped(tmp_path):
+    (tmp_path / "\x1b[31m\n.jpg").write_bytes(b"an image")
+    (photograph,) = find_photographs([str(tmp_path)])
+    assert photograph.name == f"{tmp_path}/\\x1b[31m\\n.jpg"
     assert photograph.read() == b"an image"

@@ -65,8 +65,8 @@ def test_a_name_stays_on_its_line_of_the_table_and_steers_no_terminal():
     write_table(predictions, file)
     found = [line.split("  ")[0] for line in file.getvalue().splitlines()[1:]]
     assert found == [
-        "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m.jpg",
-        "a\N{REPLACEMENT CHARACTER}b.jpg",
+        r"two\nlines\x1b[31m.jpg",
+        r"a\rb.jpg",
     ]
     file = io.StringIO()
     write_json(predictions, file)

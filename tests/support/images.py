@@ -36,14 +36,17 @@ def oriented(orientation):
     return exif
 
 
-def png_of_size(width, height):
-    """The first bytes of a PNG that claims to be this large: a decompression bomb costs its maker nothing."""
+def png(header, *chunks):
+    """A PNG of chunks, (kind, content), between those that every PNG begins and ends with."""
 
     def chunk(kind, content):
         body = kind + content
         return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in ((b"IHDR", header), *chunks, (b"IEND", b"")))
+
+
+def png_of_size(width, height):
+    """The first bytes of a PNG that claims to be this large: a decompression bomb costs its maker nothing."""
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
+    return png(header, (b"IDAT", zlib.compress(b"\0" * 100)))

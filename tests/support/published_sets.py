@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import pickle
 import tarfile
 
 import numpy as np
@@ -56,6 +57,22 @@ def write_cifar(folder, name, records):
         (folder / "fine_label_names.txt").write_text("".join(f"fine_{label}\n" for label in range(100)))
         (folder / "coarse_label_names.txt").write_text("".join(f"coarse_{label}\n" for label in range(20)))
     return written
+
+
+def pickle_cifar(binary, folder, name, written, *, protocol=2):
+    """Writes the Python version of what `write_cifar` wrote into the folder `binary`."""
+    folder.mkdir()
+    key = {"cifar10": b"label_names", "cifar100": b"fine_label_names"}[name]
+    names = (binary / {"cifar10": "batches.meta.txt", "cifar100": "fine_label_names.txt"}[name]).read_text().split()
+    files = {
+        file.removesuffix(".bin"): {b"data": images.transpose(0, 3, 1, 2).reshape(len(images), -1).copy()}
+        | {b"labels" if name == "cifar10" else b"fine_labels": labels.tolist(), b"batch_label": b"a batch"}
+        | ({b"coarse_labels": (labels // 5).tolist()} if name == "cifar100" else {})
+        for file, (images, labels) in written.items()
+    }
+    files[{"cifar10": "batches.meta", "cifar100": "meta"}[name]] = {key: [name.encode() for name in names]}
+    for file, values in files.items():
+        (folder / file).write_bytes(pickle.dumps(values, protocol=protocol))
 
 
 def pack(folder, path):

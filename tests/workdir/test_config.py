@@ -1,6 +1,7 @@
 """Another model than the recipe's: what becomes of the recipe's options, and a user's own network with its own."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.train.model import set_options
-from resnet_alexnet.workdir.config import load_config, load_overridden, override, to_json
+from resnet_alexnet.workdir.config import flatten, load_config, load_overridden, override, to_json
 from tests.support.guests import write_lenet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -76,3 +77,12 @@ def test_a_users_own_data_set_has_an_absolute_path(tmp_path, monkeypatch):
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(InputError, match=r"model.name=/.*gone.py:LeNet: there is no such file; correct the path"):
         load_overridden(QUICKSTART, ["--config.model.name=gone.py:LeNet"])
+
+
+def test_the_home_folder_may_be_written_short_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ("--config.dataset.data_dir=~/photos", "--config.finetune.weights=~/w.safetensors")
+    config = load_overridden("quickstart", words)
+    assert (config.dataset.data_dir, config.finetune.weights) == (f"{tmp_path}/photos", f"{tmp_path}/w.safetensors")
+    paths = {name for name in flatten(config.to_dict()) if re.search(r"(_dir|weights|path|file|folder)$", name)}
+    assert paths == {"dataset.data_dir", "finetune.weights"}  # a new one is to be expanded too

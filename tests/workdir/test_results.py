@@ -1,11 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.results import main
-from resnet_alexnet.workdir.results import Result, read_result, update
+from resnet_alexnet.workdir.results import HEADER, Result, read_result, update
 
 ROOT = Path(__file__).parents[2]
 MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
@@ -80,6 +81,27 @@ def test_bad_arguments_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match=r"--readme=none\.md: no such file"):
         main([f"--runs={tmp_path}/run", "--readme=none.md"])
     assert readme.read_text() == "no marks"
+
+
+def test_without_a_readme_the_results_are_shown_and_other_runs_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_record(tmp_path / "runs" / "a")
+    write_record(tmp_path / "runs" / "b", lines=2)
+    write_record(tmp_path / "c\x1b[31m", model="alexnet_cifar")
+    main([])
+    out, err = capsys.readouterr()
+    assert [re.split("  +", line) for line in out.splitlines()] == [
+        list(HEADER),
+        ["runs/a", "cifar_resnet20, cifar10", "450", "2", "8.50 %", "8.75 %", "9 s", "2 CPU cores"],
+    ]
+    assert err.startswith("left out: runs/b/metrics.jsonl has no result")
+    main(["runs/a", "c\x1b[31m"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "runs/a", r"c\x1b[31m"]
+    main(["--runs=runs/*"])
+    assert capsys.readouterr().out == out
+    with pytest.raises(InputError, match="none of these folders has a result"):
+        main(["runs/b"])
 
 
 def test_the_table_of_the_readme_is_what_the_records_say():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import simplejpeg
 
-from resnet_alexnet.data.images.decode import COLORSPACES, Header, Pixels, decode, read_header
+from resnet_alexnet.data.images.decode import COLORSPACES, MAX_PIXELS, Header, Pixels, decode, read_header
 from resnet_alexnet.data.images.geometry import RandomResizedCrop
 
 Crop = Callable[..., np.ndarray]  # (image, random generator or None for test crops) -> crop; see geometry.py
@@ -18,8 +18,10 @@ _UNWRITTEN = 77  # arbitrary marker; a real last row of this value only costs a 
 _REST = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9")
 
 
-def decode_crop(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels:
-    """Returns exactly `crop(decode(data, channels=channels), rng)`, but faster.
+def decode_crop(
+    data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int, max_pixels: int = MAX_PIXELS
+) -> Pixels:
+    """Returns exactly `crop(decode(data, channels=channels, max_pixels=max_pixels), rng)`, but faster.
 
     If the crop is a window of the photograph, the window is drawn from the size in the headers, and the rows below it
     are not decoded. Pixels, random draws, and which photographs are unreadable stay the same: see `decode_rows`.
@@ -27,15 +29,17 @@ def decode_crop(data: bytes, crop: Crop, rng: np.random.Generator | None, *, cha
     Raises:
         UnreadableImageError: see `decode` and the crops.
     """
-    seen = _decode_window(data, crop, rng, channels=channels)
-    return crop(decode(data, channels=channels), rng) if seen is None else seen
+    seen = _decode_window(data, crop, rng, channels=channels, max_pixels=max_pixels)
+    return crop(decode(data, channels=channels, max_pixels=max_pixels), rng) if seen is None else seen
 
 
-def _decode_window(data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int) -> Pixels | None:
+def _decode_window(
+    data: bytes, crop: Crop, rng: np.random.Generator | None, *, channels: int, max_pixels: int
+) -> Pixels | None:
     """Returns the crop if decoding its rows is enough. Else returns None and leaves `rng` unchanged."""
     if not isinstance(crop, RandomResizedCrop) or rng is None:
         return None
-    header = read_header(data)
+    header = read_header(data, max_pixels=max_pixels)
     if header is None or not can_be_cut(header, channels=channels):
         return None
     before = rng.bit_generator.state

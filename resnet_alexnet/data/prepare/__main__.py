@@ -27,9 +27,12 @@ def create_parser() -> Parser:
 
 def _add_input(parser: Parser) -> None:
     group = parser.add_argument_group("input: ImageNet's official archives", "They are not unpacked.")
-    group.add_argument("--train", metavar="FILE", default="", help="ILSVRC2012_img_train.tar")
-    group.add_argument("--val", metavar="FILE", default="", help="ILSVRC2012_img_val.tar, with the devkit")
-    group.add_argument("--devkit", metavar="FILE", default="", help="ILSVRC2012_devkit_t12.tar.gz")
+    for flag, text in (
+        ("--train", "ILSVRC2012_img_train.tar"),
+        ("--val", "ILSVRC2012_img_val.tar, with the devkit"),
+        ("--devkit", "ILSVRC2012_devkit_t12.tar.gz"),
+    ):
+        group.add_argument(flag, metavar="FILE", type=flags.path_text, default="", help=text)
     flags.add_switch(
         group, "--allow_incomplete", text="a part of ImageNet: do not check the numbers of classes and photographs"
     )
@@ -37,8 +40,9 @@ def _add_input(parser: Parser) -> None:
     group.add_argument(
         "--images",
         metavar="FOLDER",
+        type=flags.path_text,
         default="",
-        help="holds train/CLASS/PHOTO, val/CLASS/PHOTO, test/CLASS/PHOTO, or some of them; jpg, png, webp, bmp",
+        help="holds train/CLASS/PHOTO, val/CLASS/PHOTO, test/CLASS/PHOTO, or some of them; or see docs/data.md",
     )
 
 
@@ -82,6 +86,7 @@ def _add_output(parser: Parser) -> None:
         "--skip_unreadable",
         text="leave out what cannot be read and list it in the manifest, instead of stopping",
     )
+    flags.add_max_pixels(group)
     group.add_argument(
         "--workers", metavar="N", type=flags.whole_number(), help="processes; by default one for each core"
     )

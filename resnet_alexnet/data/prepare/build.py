@@ -86,10 +86,7 @@ def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPho
 
 def photo_names(photos: ArchivePhotos | FolderPhotos) -> list[str]:
     """Returns the name of each photograph in its split: ImageNet's file name, or CLASS/FILE."""
-    if isinstance(photos, ArchivePhotos):
-        return [photos.name(index) for index in range(len(photos))]
-    start = len(str(photos.folder)) + 1
-    return [photos.where(index)[start:] for index in range(len(photos))]
+    return [photos.name(index) for index in range(len(photos))]
 
 
 def write_shards(prepared: Set, shards: Sequence[Shard], *, workers: int) -> None:

@@ -6,43 +6,22 @@ archive contains ILSVRC2012_val_0000000N.JPEG. The devkit lists the classes and 
 Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", 2015; the devkit's readme.
 """
 
-import io
 import re
 import tarfile
-from dataclasses import dataclass
-
-import numpy as np
-import scipy.io
 
 from resnet_alexnet.data.prepare.archive import ArchivePhotos, Entry, open_tar, plain_files, tar_errors, to_photos
+from resnet_alexnet.data.readers.imagenet_devkit import DEVKIT, Devkit, read_devkit
 from resnet_alexnet.errors import InputError
 
 NUM_CLASSES = 1000
 NUM_TRAIN, NUM_VALIDATION = 1_281_167, 50_000
 _TRAIN_FILE = "give --train=ILSVRC2012_img_train.tar as published"
 _VALIDATION_FILE = "give --val=ILSVRC2012_img_val.tar as published"
-_DEVKIT_FILE = "give --devkit=ILSVRC2012_devkit_t12.tar.gz as published"
+_DEVKIT_FILE = f"give --devkit={DEVKIT} as published"
 _INCOMPLETE = "or pass --allow_incomplete to prepare a part of ImageNet"
 _CLASS_TAR = re.compile(r"(n\d{8})\.tar")
 _TRAIN_PHOTO = re.compile(r"(n\d{8})_\d+\.JPEG")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
-_META = "meta.mat"
-_GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-
-
-@dataclass(frozen=True)
-class Devkit:
-    """The contents of the development kit.
-
-    Attributes:
-        wnids: WordNet ID of each class, by ILSVRC2012_ID.
-        words: words for each class, by WordNet ID, such as "tench, Tinca tinca".
-        ground_truth: ILSVRC2012_ID of every validation photograph, in the order of their names.
-    """
-
-    wnids: dict[int, str]
-    words: dict[str, str]
-    ground_truth: tuple[int, ...]
 
 
 def read_imagenet(
@@ -70,7 +49,7 @@ def read_imagenet(
         raise InputError(f"no archive: {_TRAIN_FILE}, or --val and --devkit, or all three")
     if validation and not devkit:
         raise InputError(f"--val needs the devkit, which has the classes of the photographs: {_DEVKIT_FILE}")
-    kit = read_devkit(devkit) if devkit else Devkit({}, {}, ())
+    kit = read_devkit(devkit, remedy=_DEVKIT_FILE) if devkit else Devkit({}, {}, ())
     known = set(kit.wnids.values())
     train_entries = _list_train(train) if train else []
     classes = sorted({wnid for _, wnid, _, _ in train_entries} if train else known)
@@ -162,35 +141,3 @@ def _list_validation(path: str, kit: Devkit, devkit: str) -> list[Entry]:
 
 def _file_name(member: tarfile.TarInfo) -> str:
     return member.name.rpartition("/")[2]
-
-
-def read_devkit(path: str) -> Devkit:
-    """Reads the development kit of 2012 for tasks 1 and 2.
-
-    Raises:
-        InputError: the file is missing, damaged or not the expected one.
-    """
-    files: dict[str, bytes] = {}
-    with open_tar(path, remedy=_DEVKIT_FILE, mode="r:gz") as archive:
-        for member in plain_files(archive, path):
-            name = _file_name(member)
-            extracted = archive.extractfile(member)
-            if name in (_META, _GROUND_TRUTH) and extracted is not None:
-                files[name] = extracted.read()
-    for name in (_META, _GROUND_TRUTH):
-        if name not in files:
-            raise InputError(f"{path} has no {name}: {_DEVKIT_FILE}")
-    try:
-        synsets = np.atleast_1d(scipy.io.loadmat(io.BytesIO(files[_META]), squeeze_me=True)["synsets"])
-        # Synsets with children are nodes above the classes in WordNet and have no photographs.
-        leaves = synsets[synsets["num_children"].astype(int) == 0]
-        kit = Devkit(
-            wnids={int(leaf["ILSVRC2012_ID"]): str(leaf["WNID"]) for leaf in leaves},
-            words={str(leaf["WNID"]): " ".join(str(leaf["words"]).split()) for leaf in leaves},
-            ground_truth=tuple(map(int, files[_GROUND_TRUTH].split())),
-        )
-    except Exception as error:  # scipy raises errors of many types for a damaged .mat file
-        raise InputError(f"{path} has a damaged {_META} or {_GROUND_TRUTH} ({error}): {_DEVKIT_FILE}") from None
-    if not set(kit.ground_truth) <= kit.wnids.keys():
-        raise InputError(f"{path}: {_GROUND_TRUTH} has classes that are not in {_META}: {_DEVKIT_FILE}")
-    return kit

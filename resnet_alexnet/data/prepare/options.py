@@ -50,7 +50,7 @@ def check_options(given: Namespace) -> Options:
         output=given.output,
         name=_check_set_name(given.name, given.images),
         version="5.1.0" if archives else "1.0.0",
-        recoding=Recoding(given.encoding, given.resize or 0, given.quality or 95),
+        recoding=Recoding(given.encoding, given.resize or 0, given.quality or 95, given.max_pixels),
         workers=given.workers or count_cores(),
         photos_per_shard=given.photos_per_shard,
         allow_incomplete=given.allow_incomplete,

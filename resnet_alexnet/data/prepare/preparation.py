@@ -53,8 +53,10 @@ def settings(
     sizes: Mapping[str, Int64[np.ndarray, "num_photos"]],
 ) -> dict[str, Any]:
     """Returns all that determines the files of a set, as JSON values. With equal settings, one run resumes another."""
+    stored = asdict(recoding)
+    del stored["max_pixels"]  # decides what can be read, not how it is stored
     return {
-        **asdict(recoding),
+        **stored,
         "chroma": CHROMA,
         "photos_per_shard": photos_per_shard,
         "classes": len(next(iter(splits.values())).classes),

@@ -1,14 +1,19 @@
 """Checks a photograph for a prepared set, converts it to an RGB JPEG if necessary, and shrinks it on request."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from PIL import Image
 
-from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_gray_jpeg, is_plain_jpeg
+from resnet_alexnet.data.images.decode import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    decode,
+    format_and_mode,
+    is_gray_jpeg,
+    is_plain_jpeg,
+)
 from resnet_alexnet.data.images.geometry import center_crop, check_aspect, resize, resize_shorter_side
 
 ENCODINGS = ("jpeg", "raw")
@@ -27,11 +32,13 @@ class Recoding:
         encoding: "jpeg", or "raw" for the central 256 x 256 of shorter side 256, uncompressed, as binary PPM.
         resize: maximum of the shorter side, in pixels; larger photographs are shrunk to it. 0 keeps all sizes.
         quality: quality of the JPEGs that are written, 1 to 100.
+        max_pixels: photographs with more pixels are unreadable.
     """
 
     encoding: str = "jpeg"
     resize: int = 0
     quality: int = 95
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +60,14 @@ def recode(data: bytes, recoding: Recoding) -> Recoded:
     """Decodes a photograph to check it, and re-encodes it if necessary.
 
     An upright RGB JPEG without flaws that needs no resizing is kept byte for byte. Everything else is converted to one:
-    other formats, gray, CMYK, palettes, 16 bits, images that EXIF rotates, and JPEGs with flaws that only Pillow
+    other formats, gray, CMYK, palettes, 16 bits, images that EXIF or XMP rotates, and JPEGs with flaws that only Pillow
     forgives. Shrinking averages over the area of a pixel. Nothing is enlarged, except for "raw".
 
     Raises:
         UnreadableImageError: it cannot be decoded, one side is 100 times the other or more, or it is too long for a
             JPEG.
     """
-    image, oddity = _decode(data)
+    image, oddity = _decode(data, recoding.max_pixels)
     check_aspect(*image.shape[:2])
     changes = (oddity,) if oddity else ()
     if recoding.encoding == "raw":
@@ -89,21 +96,21 @@ def central_square(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarr
     return resize(center_crop(image, side, side), SIDE, SIDE, "area" if side > SIDE else "bilinear")
 
 
-def _decode(data: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
+def _decode(data: bytes, max_pixels: int) -> tuple[UInt8[np.ndarray, "height width 3"], str]:
     """Returns the pixels and why the file must be re-encoded, which is "" for an upright RGB JPEG without flaws."""
-    if not is_plain_jpeg(data):
-        return decode(data), _oddity(data)
-    if is_gray_jpeg(data):
-        return decode(data), "gray"
+    if not is_plain_jpeg(data, max_pixels=max_pixels):
+        return decode(data, max_pixels=max_pixels), _oddity(data)
+    if is_gray_jpeg(data, max_pixels=max_pixels):
+        return decode(data, max_pixels=max_pixels), "gray"
     try:
         return simplejpeg.decode_jpeg(data, "RGB", strict=True), ""
     except ValueError:
-        return decode(data), "flawed JPEG"
+        return decode(data, max_pixels=max_pixels), "flawed JPEG"
 
 
 def _oddity(data: bytes) -> str:
-    """Returns why a file is not a plain JPEG: its format, "CMYK", or "rotated by EXIF"."""
-    with Image.open(io.BytesIO(data)) as image:
-        if image.format != "JPEG":
-            return image.format or "unknown"
-        return image.mode if image.mode == "CMYK" else "rotated by EXIF"
+    """Returns why a file is not a plain JPEG: its format, "CMYK", or "rotated"."""
+    kind, mode = format_and_mode(data)
+    if kind != "JPEG":
+        return kind
+    return mode if mode == "CMYK" else "rotated"

@@ -34,8 +34,8 @@ PUBLISHED: dict[str, Reader] = {
     "mnist": _read_arrays("mnist", mnist.read_mnist),
 }
 # and kinds of files. Any other name is looked up in TFDS's folders, or is that of a user's own.
-READERS: dict[str, Reader] = {**PUBLISHED, "image_folder": image_folder.read_image_folder, "npz": npz.read_npz}
-OWN_NAMES = (*READERS, "synthetic")
+READERS: dict[str, Reader] = {**PUBLISHED, "npz": npz.read_npz}
+OWN_NAMES = (*READERS, "image_folder", "synthetic")
 
 
 def read_images(
@@ -45,6 +45,7 @@ def read_images(
     validation_fraction: float,
     splits: Mapping[str, str],
     sizes: Mapping[str, int | None],
+    report: Callable[[str], None] = print,
 ) -> Mapping[str, Images]:
     """The splits of the set `name`; the arguments are those of `sources.create_splits`.
 
@@ -54,21 +55,26 @@ def read_images(
         validation_fraction: part of the training set to hold out, by those readers that do so themselves.
         splits: train_split, validation_split and test_split, of a TFDS set.
         sizes: image_size, channels, num_classes and num_examples, of "synthetic".
+        report: called with each line about files that are left out.
 
     Raises:
         InputError: unknown name; missing or damaged files; an option that the set does not have.
     """
     if name == "synthetic":
         return _make(data_dir, validation_fraction, sizes)
-    if is_guest(name) or (name in READERS and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir))):
+    is_own = name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir))
+    if is_guest(name) or is_own:
         for option, value in splits.items():
             if value:
                 raise InputError(f"dataset.{option}={value!r} is for the sets of TFDS; leave it empty for {name}")
+        if name == "image_folder":
+            return image_folder.read_image_folder(data_dir, report=report)
         return read_guest(name, data_dir) if is_guest(name) else READERS[name](data_dir)
-    if not data_dir:
+    hint = nearest(name, OWN_NAMES)
+    if not data_dir or (hint and name not in OWN_NAMES and not tfds.find_tfds(name, data_dir)):
         raise InputError(
-            f"dataset name {name!r}{nearest(name, OWN_NAMES)}: {name} is none of {', '.join(OWN_NAMES)}; to read it as "
-            "a TFDS set, set data_dir to the folder that holds it; your own is FILE.py:FUNCTION"
+            f"dataset name {name!r}{hint}: {name} is none of {', '.join(OWN_NAMES)}; to read it as a TFDS set, set "
+            "data_dir to the folder that holds it; your own is FILE.py:FUNCTION"
         )
     return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.arrays import ArraySource, check_distinct
 from resnet_alexnet.data.selection import Images
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import absolute_guest, error_line, load_guest
@@ -53,6 +53,7 @@ def _check(where: str, images: Any) -> None:
             f"{where} is {type(images).__name__} without {', '.join(lacking)} (needed: data.arrays.ArraySource, or "
             "what data.photos.Photos describes)"
         )
+    check_distinct(where, images.classes)
     labels = images.labels
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int32 or labels.shape != (len(images),):
         raise InputError(f"{where}.labels must be an int32 array of {len(images)} numbers, one for each photograph")

@@ -1,36 +1,48 @@
-"""Reads a folder of photographs: DIR/train/CLASS/*.jpg, and the same for validation and test."""
+"""Reads a folder of photographs: DIR/train/CLASS/*.jpg, and the other layouts in which photographs are published."""
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.data.readers.label_lists import LABELS, find_list, label_photographs
+from resnet_alexnet.data.readers.photo_files import SUFFIXES, LeftOut, list_folders, list_photographs
+from resnet_alexnet.errors import InputError, printable
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # case does not matter
 TRAIN, TEST = "train", "test"
-VALIDATION_FOLDERS = ("val", "valid", "validation")  # allowed names; only one may exist
+# Names of the folders of each split, in small letters; only one of each may exist.
+SPLIT_FOLDERS = {
+    "train": (TRAIN, "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": (TEST, "testing"),
+}
+_GTSRB = {"train": "Final_Training/Images", "test": "Final_Test/Images"}  # the traffic signs, as published
+_KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # where Kaggle's ImageNet has the folders of the splits
+_IMAGES = "images"  # a folder that is no class: Tiny ImageNet's, between the split or the class and the photographs
+_ONE_ON_SOME_DISKS = "which are one on disks that ignore case"
+_MOST_NOTES = 5  # lines about one split
 
-_LAYOUT = (
-    f"the layout is train/CLASS/PHOTO and optionally {'|'.join(VALIDATION_FOLDERS)}/CLASS/PHOTO, {TEST}/CLASS/PHOTO"
-)
+_LAYOUT = f"the layout is train/CLASS/PHOTO and optionally val|valid|validation/CLASS/PHOTO, {TEST}/CLASS/PHOTO"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FolderPhotos:
-    """The photographs of one split, sorted by class, then by file name.
+    """The photographs of one split, sorted by class, then by path.
 
     File names are kept in one byte string. A list of 1.28 million paths takes ten times the memory, in every worker
     process.
 
     Attributes:
-        folder: the split's folder, which contains one folder per class.
-        classes: names of the class folders, sorted; a label is an index into them.
+        folder: the split's folder.
+        classes: names of the classes, sorted; a label is an index into them.
         labels: the class index of each photograph.
-        names: all file names, concatenated, in the encoding of the file system.
-        starts: where in `names` the name of each photograph starts; the last entry is the end of the last name.
+        names: the paths of all photographs below their folder, concatenated, in the encoding of the file system.
+        starts: where in `names` the path of each photograph starts; the last entry is the end of the last path.
+        in_classes: whether the split's folder contains one folder per class, in which the paths are.
         channels: color channels to decode to.
     """
 
@@ -39,6 +51,7 @@ class FolderPhotos:
     labels: Int32[np.ndarray, "num_photos"]
     names: bytes
     starts: Int64[np.ndarray, "num_photos+1"]
+    in_classes: bool = True
     channels: int = 3
 
     def __len__(self) -> int:
@@ -75,146 +88,223 @@ class FolderPhotos:
 
     def where(self, index: int) -> str:
         """Returns the path of photograph `index`, for messages."""
-        return _printable(self._path(index))
+        return printable(os.fsdecode(self._path(index)))
+
+    def name(self, index: int) -> str:
+        """Returns the path of photograph `index` in the split's folder. It is unique."""
+        path = self._path(index)[len(os.fsencode(self.folder)) + 1 :]
+        return path.decode("utf-8", errors="backslashreplace")
 
     def _path(self, index: int) -> bytes:
-        name = self.names[self.starts[index] : self.starts[index + 1]]
-        return os.path.join(os.fsencode(self.folder), os.fsencode(self.classes[self.labels[index]]), name)
+        inner = os.fsencode(self.classes[self.labels[index]]) if self.in_classes else b""
+        return os.path.join(os.fsencode(self.folder), inner, self.names[self.starts[index] : self.starts[index + 1]])
 
 
-def read_image_folder(data_dir: str | os.PathLike[str]) -> dict[str, FolderPhotos]:
-    """Lists the photographs in `data_dir`: the splits of "train", "validation" and "test" that have a folder.
+def read_image_folder(
+    data_dir: str | os.PathLike[str], *, report: Callable[[str], None] = print
+) -> dict[str, FolderPhotos]:
+    """Lists the photographs in `data_dir`: the splits of "train", "validation" and "test" that it has.
 
-    A photograph is a file directly in a class folder with one of `SUFFIXES`. Hidden files and folders, other files,
-    pipes and devices are ignored. Links are followed. `cat1.jpg` and `cat1.png` are two photographs. Names that differ
-    only in case are refused, because they are one file on some disks. Nothing is decoded here.
+    A photograph is a file, at any depth in its class folder, with one of `photo_files.SUFFIXES`. Hidden files and
+    folders, other files, pipes and devices are ignored. Links are followed. `cat1.jpg` and `cat1.png` are two
+    photographs. Nothing is decoded here. The classes are those of the training split, or of all splits if it is not
+    there; another split may lack some of them.
+
+    Args:
+        data_dir: contains a folder for each split, with a folder for each class; or only folders of classes, which are
+            a training split; or photographs whose classes are in a list, see `label_lists`.
+        report: called with each line about what is left out, or is another set on another disk.
 
     Raises:
-        InputError: data_dir is empty, is not a folder, or has another layout; a class has no photographs; classes
-            differ between splits; names differ only in case.
+        InputError: data_dir is empty, is not a folder, or has another layout; a class of the training split has no
+            photographs; a split has classes that the training split lacks; a list does not fit its photographs.
     """
     if not data_dir:
         raise InputError(f"image_folder needs data_dir: {_LAYOUT}")
-    folders = _split_folders(Path(data_dir))
-    splits = {split: _list_split(folder) for split, folder in folders.items()}
-    first = next(iter(splits))
-    classes = splits[first].classes
-    for split, photos in splits.items():
-        missing = sorted(set(classes) - set(photos.classes))
-        unknown = sorted(set(photos.classes) - set(classes))
-        if missing or unknown:
-            parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
+    left_out = LeftOut()
+    folders = _find_splits(Path(data_dir), left_out, report)
+    listed = {split: _list_split(split, folder, left_out) for split, folder in folders.items()}
+    for line in (*left_out.describe(str(data_dir)), *(line for part in listed.values() for line in part.notes)):
+        report(line)
+    splits = {split: part for split, part in listed.items() if part.photographs}
+    if not splits:
+        raise InputError(f"{data_dir} has no photographs with classes: {_LAYOUT}")
+    first = next(iter(splits.values()))
+    parts = [first] if "train" in splits else splits.values()
+    classes = sorted({name for part in parts for name in part.photographs})
+    for pairs in _same_but_for_case(classes):
+        report(f"warning: {first.folder} has the classes {pairs}, {_ONE_ON_SOME_DISKS}")
+    return {split: _to_photos(part.named_as(classes, first.folder), classes) for split, part in splits.items()}
+
+
+class _Listed(NamedTuple):
+    """A split as its folder has it.
+
+    Attributes:
+        folder: the folder.
+        photographs: the paths of the photographs of each class, below `folder` or its class folder.
+        in_classes: see `FolderPhotos`.
+        notes: lines about what was left out.
+    """
+
+    folder: Path
+    photographs: Mapping[str, Sequence[bytes]]
+    in_classes: bool
+    notes: tuple[str, ...] = ()
+
+    def named_as(self, classes: Sequence[str], others: Path) -> "_Listed":
+        """Returns the split with its classes called as in `classes`, of the folder `others`.
+
+        In lists, numbers often lack the zeros at the beginning that class folders have.
+
+        Raises:
+            InputError: it has other classes.
+        """
+        by_number = {str(int(name)): name for name in classes if name.isdecimal()}
+        called = {name: name if name in classes else by_number.get(name, name) for name in self.photographs}
+        unknown = sorted(set(called.values()) - set(classes))
+        if unknown:
             raise InputError(
-                f"{folders[split]} {' and '.join(parts)}: it must have the same class folders as {folders[first]}; "
-                "add or remove class folders"
+                f"{self.folder} has the classes {_listed(unknown)}, which {others} lacks: a class needs photographs to "
+                "be trained on; add or remove class folders"
             )
-    return splits
+        return self._replace(photographs={called[name]: found for name, found in self.photographs.items()})
 
 
-def _split_folders(data_dir: Path) -> dict[str, Path]:
-    """Returns the folder of each split that exists."""
+def _to_photos(listed: _Listed, classes: Sequence[str]) -> FolderPhotos:
+    found = [listed.photographs.get(name, ()) for name in classes]
+    lengths = [len(photograph) for photographs in found for photograph in photographs]
+    return FolderPhotos(
+        folder=str(listed.folder),
+        classes=tuple(classes),
+        labels=np.repeat(np.arange(len(classes), dtype=np.int32), [len(photographs) for photographs in found]),
+        names=b"".join(photograph for photographs in found for photograph in photographs),
+        starts=np.cumsum([0, *lengths], dtype=np.int64),
+        in_classes=listed.in_classes,
+    )
+
+
+def _find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]) -> dict[str, Path]:
+    """Returns the folder of each split that exists. It may be `data_dir` itself, which is reported.
+
+    Raises:
+        InputError: there is none, or two are for the same split.
+    """
     if not os.path.isdir(data_dir):
         state = "is a file" if os.path.exists(data_dir) else "does not exist"
         raise InputError(f"data_dir {data_dir} {state}: it must be a folder of photographs ({_LAYOUT})")
-    validation = [name for name in VALIDATION_FOLDERS if os.path.isdir(data_dir / name)]
-    if len(validation) > 1:
-        raise InputError(f"{data_dir} has the folders {_listed(validation)}: keep only one for validation")
-    names = {TRAIN: TRAIN, "validation": (validation or [""])[0], TEST: TEST}
-    folders = {split: data_dir / name for split, name in names.items() if name and os.path.isdir(data_dir / name)}
-    if not folders:
-        raise InputError(f"{data_dir} has no folder {TRAIN}: {_remedy(data_dir)}")
-    return folders
+    data_dir = next((data_dir / inner for inner in _KAGGLE if os.path.isdir(data_dir / inner)), data_dir)
+    names = list_folders(data_dir, left_out)
+    folders = {split: data_dir / inner for split, inner in _GTSRB.items() if os.path.isdir(data_dir / inner)}
+    for split, allowed in SPLIT_FOLDERS.items():
+        found = [name for name in names if name.lower() in allowed]
+        if len(found) > 1:
+            raise InputError(f"{data_dir} has the folders {_listed(found)}: keep only one for {split}")
+        if found:
+            folders[split] = data_dir / found[0]
+    # A folder called train may be a class, the vehicle: it then has no folders, and lies among other classes.
+    if folders and not (set(folders) == {"train"} and len(names) > 1 and _is_class(folders["train"])):
+        return folders
+    left_out.folders.clear()  # the same folder is listed once more
+    own, beside = _own_split(data_dir)
+    if os.path.isfile(data_dir / LABELS) or (_is_flat(names) and find_list(data_dir)):
+        return {own: data_dir}
+    inner = next((data_dir / name for name in names if os.path.isdir(data_dir / name / TRAIN)), None)
+    if inner is not None:
+        raise InputError(f"{data_dir} has no folder {TRAIN}: it is one level down; set data_dir to {inner}")
+    if not any(list_photographs(data_dir / name, LeftOut()) for name in names[:10]):
+        holds = f"the folders found are {_listed(names)}" if names else "it has no folders"
+        raise InputError(f"{data_dir} has no folder {TRAIN}: {_LAYOUT}; {holds}")
+    what = "training" if own == "train" else own
+    more = f"; to use {_listed(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""
+    report(f"{data_dir} has no folder {TRAIN}: its {len(names)} folders are the classes of a {what} split{more}")
+    return {own: data_dir}
 
 
-def _remedy(data_dir: Path) -> str:
-    """Returns advice for a data_dir without a train folder."""
-    folders = [data_dir / name for name in _folders(data_dir)]
-    inner = [folder for folder in folders if os.path.isdir(folder / TRAIN)]
-    if inner:
-        return f"it is one level down; set data_dir to {inner[0]}"
-    if any(_photo_names(folder) for folder in folders[:10]):
-        return f"put the class folders into {data_dir / TRAIN}"
-    found = _listed([folder.name for folder in folders])
-    return f"{_LAYOUT}; the folders found are {found}" if found else f"{_LAYOUT}; it has no folders"
+def _is_flat(names: Sequence[str]) -> bool:
+    """Whether a folder with these folders has no class folders."""
+    return [name.lower() for name in names] in ([], [_IMAGES])
 
 
-def _list_split(folder: Path) -> FolderPhotos:
-    """Lists the photographs of one split."""
-    classes = _folders(folder)
-    if not classes:
-        raise InputError(f"{folder} has no class folders: {_LAYOUT}")
-    _check_case(folder, [os.fsencode(name) for name in classes])
-    counts, names, lengths = [], [], [np.zeros(1, np.int64)]
-    for name in classes:
-        found = _photo_names(folder / name)
-        if not found:
-            raise InputError(
-                f"{folder / name} has no photographs ({', '.join(SUFFIXES)}): add some, or remove the class folder "
-                "from every split"
-            )
-        _check_case(folder / name, found)
-        counts.append(len(found))
-        names.append(b"".join(found))
-        lengths.append(np.array([len(photo) for photo in found]))
-    return FolderPhotos(
-        folder=str(folder),
-        classes=tuple(classes),
-        labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts),
-        names=b"".join(names),
-        starts=np.cumsum(np.concatenate(lengths)),
+def _own_split(folder: Path) -> tuple[str, list[str]]:
+    """Returns the split that a folder is by its own name and by those beside it, and the names of the latter."""
+    place = folder.resolve()
+    splits = {name: split for split, allowed in SPLIT_FOLDERS.items() for name in allowed}
+    own = splits.get(place.name.lower(), "")
+    beside = [name for name in list_folders(place.parent, LeftOut()) if name != place.name] if own else []
+    others = [name for name in beside if name.lower() in splits]
+    return own if own == "validation" or others else "train", others
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether a folder has photographs, but no folders and no list of their classes."""
+    return (
+        not list_folders(folder, LeftOut()) and find_list(folder) is None and bool(list_photographs(folder, LeftOut()))
     )
 
 
-def _folders(folder: Path) -> list[str]:
-    """Returns the names of the folders in `folder` that are not hidden, sorted."""
-    # os.path is only used for links, because it is slower. For a loop of links it returns False; DirEntry raises.
-    names = sorted(
-        entry.name for entry in _scan(folder) if (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())
+def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
+    """Lists the photographs of one split, by class folders or by a list of their classes.
+
+    Raises:
+        InputError: a training split has neither, or a class without photographs.
+    """
+    names = list_folders(folder, left_out)
+    is_flat = _is_flat(names)
+    if is_flat and names and list_folders(folder / names[0], LeftOut()):
+        return _list_split(split, folder / names[0], left_out)
+    listed = find_list(folder) if is_flat or os.path.isfile(folder / LABELS) else None
+    photographs = list_photographs(folder, left_out) if is_flat or listed else []
+    if listed is not None and (labeled := label_photographs(folder, photographs, listed)):
+        others = len(photographs) - sum(map(len, labeled.values()))
+        note = f"left out of {folder}: {others:,} photographs that {listed} does not name"
+        return _Listed(folder, labeled, False, (note,) * bool(others))
+    if not is_flat:
+        return _list_classes(split, folder, names, left_out)
+    if split == "train":
+        raise InputError(f"{folder} has no class folders: {_LAYOUT}, or photographs and {LABELS} with file,label")
+    holds = (
+        f"{len(photographs):,} photographs, but no folders or list of their classes"
+        if photographs
+        else "no photographs"
     )
+    return _Listed(folder, {}, True, (f"{folder} has {holds}: there is no {split} split",))
+
+
+def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: LeftOut) -> _Listed:
+    photographs, notes = {}, []
     for name in names:
-        if name != _printable(os.fsencode(name)):
-            raise InputError(f"the name of {_printable(os.fsencode(folder / name))} is not UTF-8: rename the folder")
-    return names
+        if name != name.encode("utf-8", "replace").decode():
+            raise InputError(f"the name of {printable(str(folder / name))} is not UTF-8: rename the folder")
+        found = list_photographs(folder / name, left_out)
+        if found:
+            photographs[name] = found
+        elif split == "train":
+            unread = next(left_out.describe(str(folder)), "")
+            raise InputError(
+                f"{printable(str(folder / name))} has no photographs ({', '.join(SUFFIXES)}): add some, or remove the "
+                f"class folder from every split{'; ' * bool(unread)}{unread}"
+            )
+        for pairs in _same_but_for_case(list(map(os.fsdecode, found))):
+            notes.append(f"warning: {printable(str(folder / name))} has {pairs}, {_ONE_ON_SOME_DISKS}")
+    if not photographs:
+        notes.append(f"{folder} has no photographs: there is no {split} split")
+    return _Listed(folder, photographs, True, tuple(notes[:_MOST_NOTES]))
 
 
-def _photo_names(folder: Path) -> list[bytes]:
-    """Returns the names of the photographs in `folder`, sorted. Includes broken links, so that reading reports them."""
-    # Sorted as bytes, by code point, independent of the locale.
-    return sorted(
-        os.fsencode(entry.name)
-        for entry in _scan(folder)
-        if entry.name.lower().endswith(SUFFIXES)
-        and (os.path.isfile(entry) or not os.path.exists(entry) if entry.is_symlink() else entry.is_file())
-    )
-
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Returns the entries of `folder` that are not hidden."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
-
-
-def _check_case(folder: Path, names: list[bytes]) -> None:
-    """Raises InputError if two names in `folder` differ only in case."""
+def _same_but_for_case(names: Sequence[str]) -> Iterator[str]:
+    """Yields a line about the first names that differ only in case, if there are any."""
     if len({name.lower() for name in names}) == len(names):
         return
-    seen: dict[bytes, bytes] = {}
-    for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other != name:
-            raise InputError(
-                f"{folder} has both {_printable(other)} and {_printable(name)}, which are the same file on disks that "
-                "ignore case: rename or remove one"
-            )
+    seen: dict[str, str] = {}
+    pairs = [
+        f"{printable(other)} and {printable(name)}"
+        for name in names
+        if (other := seen.setdefault(name.lower(), name)) != name
+    ]
+    yield _listed(pairs)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """Lists the first five names, and the number of further names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _printable(name: bytes) -> str:
-    return name.decode("utf-8", errors="backslashreplace")
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.selection import MOST_CLASSES
 from resnet_alexnet.errors import InputError
 
 # Names of (images, labels) of each split. The second pair is what Keras uses.
@@ -19,7 +20,6 @@ _NAMES = {
     "test": (("test_images", "test_labels"), ("x_test", "y_test")),
 }
 _CLASSES = "classes"
-_HIGHEST_LABEL = 65_535  # a higher number is a mistake, not a class
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError)
 
@@ -111,11 +111,14 @@ def _labels(path: Path, arrays: dict[str, np.ndarray], name: str) -> Int32[np.nd
             "(num_examples,) or (num_examples, 1)"
         )
     labels = labels.reshape(-1)
-    bad = np.flatnonzero((labels < 0) | (labels > _HIGHEST_LABEL))
+    highest = np.iinfo(labels.dtype).max
+    # The highest number of a type without a sign is -1, "no label", unless the classes below it occur too.
+    is_class = np.issubdtype(labels.dtype, np.signedinteger) or (labels == highest - 1).any()
+    bad = np.flatnonzero((labels < 0) | (labels >= MOST_CLASSES) | ((labels == highest) & (not is_class)))
     if len(bad):
         raise InputError(
             f"{path}: array {name}: label {bad[0]} is {labels[bad[0]]} (allowed: class numbers from 0 to "
-            f"{_HIGHEST_LABEL})"
+            f"{MOST_CLASSES - 1}; {highest} in {labels.dtype} is no label)"
         )
     return labels.astype(np.int32)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_alexnet.data.readers import tfds_records
 from resnet_alexnet.data.readers.tfds_folder import check_tfds, find_tfds
-from resnet_alexnet.data.selection import held_out_start
+from resnet_alexnet.data.selection import MOST_CLASSES, held_out_start
 from resnet_alexnet.errors import InputError
 
 __all__ = ["TfdsPhotos", "find_tfds", "read_tfds"]
@@ -175,7 +175,17 @@ def _keys(folder: Path, info: Any) -> tuple[str, str]:
 
 def _class_names(folder: Path, label_key: str, feature: Any) -> tuple[str, ...]:
     """Returns the class names, and checks their number: TFDS ignores a file of names that does not match the set."""
+    if not feature.num_classes or feature.num_classes > MOST_CLASSES:
+        raise InputError(
+            f"{folder} has {feature.num_classes or 0:,} classes of {label_key} (allowed: 1 to {MOST_CLASSES:,})"
+        )
     names = tuple(feature.names)
+    try:
+        (folder / f"{label_key}.labels.txt").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        pass  # the classes are numbers
+    except UnicodeDecodeError:
+        raise InputError(f"{folder}/{label_key}.labels.txt is not UTF-8 text: restore the file") from None
     if len(set(names)) != feature.num_classes:
         raise InputError(
             f"{folder}/{label_key}.labels.txt has {len(set(names))} different class names, not {feature.num_classes}: "

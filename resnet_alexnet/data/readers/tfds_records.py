@@ -3,14 +3,21 @@
 import bisect
 import functools
 import itertools
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_alexnet.data.readers.tfds_folder import FILE_FORMAT
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.data.readers.tfds_folder import FILE_FORMAT, read_info
+from resnet_alexnet.errors import InputError, printable
 
 _FILE_NAME_KEYS = ("file_name", "filename", "image/filename")  # features that hold the original file name
+_FEATURES_FILE = "features.json"
+# The classes of tfds.features that a set may have features of. For a name that it does not know, TFDS imports a module.
+_FEATURES = (
+    *("FeaturesDict", "Image", "LabeledImage", "ClassLabel", "Text", "Tensor", "Scalar", "Sequence", "BBoxFeature"),
+    *("Audio", "Video", "Dataset"),
+)
 _SPARE_FILES = 256  # open files to allow in addition to those of the set
 
 
@@ -75,20 +82,50 @@ def open_builder(folder: Path) -> Any:
     """Returns TFDS's builder for the array_record files in a version folder.
 
     Raises:
-        InputError: the metadata is damaged.
+        InputError: the metadata is damaged, or names a kind of feature that is not known. Nothing that it names is
+            imported.
     """
     import tensorflow_datasets as tfds
 
     try:
+        _check_features(folder, tfds.features)
         builder = tfds.builder_from_directory(folder)
         # A set converted in place also has files of its original format, which would be the default.
         builder.info.set_file_format(FILE_FORMAT, override=True, override_if_initialized=True)
+    except InputError:
+        raise
     except Exception as error:  # of many types
         raise InputError(
             f"the metadata of {folder} (dataset_info.json, features.json) cannot be read ({last_line(error)}): restore "
             "the files, or build the set again"
         ) from error
     return builder
+
+
+def _check_features(folder: Path, features: Any) -> None:
+    """Raises InputError if the metadata names a class that is none of `_FEATURES`, in any of TFDS's forms."""
+    known = [getattr(features, name) for name in _FEATURES]
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in known}
+    names |= {alias for kind in known for alias in vars(kind).get("ALIASES", ())}
+    described = json.loads((folder / _FEATURES_FILE).read_text(encoding="utf-8"))
+    for named in _named_classes([described, read_info(folder).get("features")]):
+        if named not in names:
+            raise InputError(
+                f"the metadata of {folder} names the class {printable(named)}, which is not loaded (allowed: those of "
+                f"tfds.features: {', '.join(kind.__name__ for kind in known)}); build the set again without it"
+            )
+
+
+def _named_classes(value: Any) -> Iterator[str]:
+    """Yields the class names in the JSON of features: in the form of today, in the older one, and in JSON in a text."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _named_classes(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("pythonClassName", "python_class_name", "type") and isinstance(item, str):
+                yield item
+            yield from _named_classes(json.loads(item) if key == "json" and isinstance(item, str) else item)
 
 
 def check_files(files: Sequence[Any]) -> None:

@@ -2,7 +2,11 @@
 
 import contextlib
 import io
+import re
+import struct
+import subprocess
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +16,8 @@ from PIL import Image, ImageOps
 
 from resnet_alexnet.data.images import decode as module
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_gray_jpeg, is_plain_jpeg
-from tests.support.images import encode, oriented, photograph, png_of_size
+from resnet_alexnet.workdir.config import load_config
+from tests.support.images import encode, oriented, photograph, png, png_of_size
 
 
 def with_pillow(data, mode="RGB"):
@@ -238,7 +243,7 @@ def test_a_damaged_png_is_refused():
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000)])
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size):
-    with pytest.raises(UnreadableImageError, match=r"pixels.* more than 89,478,485$"):
+    with pytest.raises(UnreadableImageError, match=r"pixels.* more than max_pixels=89,478,485$"):
         decode(png_of_size(*size))
 
 
@@ -250,12 +255,15 @@ def test_an_enormous_jpeg_is_refused_by_its_header():
         decode(bomb)
 
 
-def test_the_limit_is_pillows(monkeypatch):
-    assert module.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 60 - 1)
-    for kind in ("JPEG", "PNG"):
-        with pytest.raises(UnreadableImageError, match="60 x 40 pixels"):
-            decode(encode(photograph(), kind))
+def test_the_limit_is_pillows_unless_another_is_given(monkeypatch):
+    assert module.MAX_PIXELS == Image.MAX_IMAGE_PIXELS == load_config("default").dataset.max_pixels
+    for kind in ("JPEG", "PNG", "PPM"):
+        assert decode(encode(photograph(), kind), max_pixels=40 * 60).shape == (40, 60, 3)
+        with pytest.raises(UnreadableImageError, match="60 x 40 pixels, more than max_pixels=2,399"):
+            decode(encode(photograph(), kind), max_pixels=40 * 60 - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # a small stand-in for a photograph of 200 megapixels
+    for kind in ("PNG", "GIF", "TIFF", "WEBP"):
+        assert decode(encode(photograph(), kind), max_pixels=40 * 60).shape == (40, 60, 3)
 
 
 @given(
@@ -268,3 +276,87 @@ def test_damage_gives_pixels_or_an_unreadable_image_and_nothing_else(data, kind,
     damaged = whole[:cut] + data + whole[cut + len(data) :]
     with contextlib.suppress(UnreadableImageError):
         assert decode(damaged).dtype == np.uint8
+
+
+# Formats
+
+
+def test_only_listed_formats_are_opened_whatever_a_file_is_called(monkeypatch):
+    image = Image.fromarray(photograph())
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **options: started.append(words))  # Ghostscript
+    monkeypatch.setattr(subprocess, "check_call", lambda *words, **options: started.append(words))
+    for kind in ("EPS", "TGA", "ICO", "PCX", "SGI", "ICNS", "DDS", "SPIDER"):
+        data = encode(image.convert("L").convert("F") if kind == "SPIDER" else image, kind)
+        with pytest.raises(UnreadableImageError):
+            decode(data)
+    assert started == []
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000", "MPO"])
+def test_other_formats_of_cameras_have_pillows_pixels(kind):
+    data = encode(Image.fromarray(photograph()), kind)
+    np.testing.assert_array_equal(decode(data), with_pillow(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is HEIC, which is not read: convert it to JPEG or PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is PostScript"),
+        (b"<?xml version='1.0'?>\n<svg/>", "it is SVG, HTML or XML"),
+        (b"GIF89a", "its first bytes are damaged, or its kind of pixels is not read"),
+        (b"no image", "it is not an image of a known format"),
+    ],
+)
+def test_why_an_image_cannot_be_opened(data, reason):
+    with pytest.raises(UnreadableImageError, match=re.escape(reason)):
+        decode(data)
+
+
+# Bits
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floats_are_refused_rather_than_black(kind, channels):
+    data = encode(Image.fromarray(np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)), kind)
+    with pytest.raises(UnreadableImageError, match=r"floats, signed or of 32 bits.*convert it to 8 or 16 bits"):
+        decode(data, channels=channels)
+
+
+def test_a_tiff_of_32_bits_is_refused_rather_than_black():
+    data = encode(Image.fromarray(np.arange(24, dtype=np.int32).reshape(4, 6)), "TIFF")
+    with pytest.raises(UnreadableImageError, match="floats, signed or of 32 bits"):
+        decode(data)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM", "PNG"])
+def test_of_gray_with_sixteen_bits_the_upper_eight_are_taken_in_every_format(kind):
+    values = np.arange(0, 65_536, 257, dtype=np.uint16).reshape(16, 16)
+    image = decode(encode(Image.fromarray(values), kind), channels=1)
+    np.testing.assert_array_equal(image[..., 0], values >> 8)
+
+
+def test_a_tiff_in_which_white_is_zero_is_no_negative():
+    values = np.arange(0, 65_536, 257, dtype=np.uint16).reshape(16, 16)
+    data = encode(Image.fromarray(values), "TIFF")
+    black_is_zero = struct.pack("<HHIH", 262, 3, 1, 1)
+    assert data.count(black_is_zero) == 1
+    image = decode(data.replace(black_is_zero, struct.pack("<HHIH", 262, 3, 1, 0)), channels=1)
+    np.testing.assert_array_equal(image[..., 0], 255 - (values >> 8))
+
+
+@pytest.mark.parametrize("clear", [0x1234, 0xFFFF])
+@pytest.mark.parametrize("color", [0, 2])  # gray, RGB
+def test_the_transparent_color_of_sixteen_bits_is_white(color, clear):
+    pixels = np.full((4, 6, 3 if color else 1), 0x4000, ">u2")
+    pixels[1, 2] = clear
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    transparent = np.full(pixels.shape[2], clear, ">u2").tobytes()
+    image = decode(
+        png(struct.pack(">IIBBBBB", 6, 4, 16, color, 0, 0, 0), (b"tRNS", transparent), (b"IDAT", zlib.compress(rows)))
+    )
+    expected = np.full((4, 6, 3), 0x40)
+    expected[1, 2] = 255
+    np.testing.assert_array_equal(image, expected)

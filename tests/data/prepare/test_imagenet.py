@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_alexnet.data.prepare import imagenet
-from resnet_alexnet.data.prepare.imagenet import read_devkit, read_imagenet
+from resnet_alexnet.data.prepare.imagenet import read_imagenet
+from resnet_alexnet.data.readers.imagenet_devkit import read_devkit
 from resnet_alexnet.errors import InputError
 from tests.support import archives as made
 from tests.support.archives import WNIDS, Archives
@@ -165,7 +166,9 @@ def test_a_file_that_is_no_archive(archives, tmp_path, flag, kind):
             path.touch()
         case "text":
             path.write_text("<html>404</html>" * 100)
-    with pytest.raises(InputError, match=rf"^{path} (is cut off|cannot be read).*: give --\w+=ILSVRC2012"):
+    with pytest.raises(
+        InputError, match=rf"^{path} (is cut off|cannot be read|has no meta.mat).*: give --\w+=ILSVRC2012"
+    ):
         read(archives, **{flag: str(path)})
 
 
@@ -216,13 +219,13 @@ BAD_DEVKIT = {
 def test_a_devkit_that_is_damaged(tmp_path, files, message):
     made.write_devkit(tmp_path / "kit", **{"ground_truth": [1, 2], **files})
     with pytest.raises(InputError, match=f"^{tmp_path / 'kit'}.*{message}"):
-        read_devkit(str(tmp_path / "kit"))
+        read_devkit(str(tmp_path / "kit"), remedy="give --devkit=FILE")
 
 
 def test_a_devkit_that_lacks_a_file(tmp_path):
     (tmp_path / "kit").write_bytes(made.tar({"ILSVRC2012_devkit_t12/data/meta.mat": made.meta_mat()}, mode="w:gz"))
     with pytest.raises(InputError, match=r"kit has no ILSVRC2012_validation_ground_truth.txt: give --devkit="):
-        read_devkit(str(tmp_path / "kit"))
+        read_devkit(str(tmp_path / "kit"), remedy="give --devkit=FILE")
 
 
 def test_fewer_classes_known_than_photographs(archives, tmp_path):

@@ -51,7 +51,7 @@ def undisturbed(archives, tmp_path_factory) -> Path:
     with started(*archives.flags(), f"--output={output}", "--photos_per_shard=3", "--workers=2") as process:
         out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert "train: 120 photographs, 95 unchanged; CMYK 5, PNG 10, gray 5, rotated by EXIF 5\n" in out
+    assert "train: 120 photographs, 95 unchanged; CMYK 5, PNG 10, gray 5, rotated 5\n" in out
     return output
 
 
@@ -180,7 +180,7 @@ def test_the_manifest_says_what_is_there_and_what_was_changed(undisturbed):
         "CMYK": 5,
         "PNG": 10,
         "gray": 5,
-        "rotated by EXIF": 5,
+        "rotated": 5,
     }
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert manifest["files"].keys() | {"manifest.json"} == files.keys()

@@ -56,7 +56,7 @@ ODD = {
     "gray": "gray",
     "PNG": "PNG",
     "palette": "PNG",
-    "rotated": "rotated by EXIF",
+    "rotated": "rotated",
 }
 
 

@@ -1,26 +1,33 @@
 import dataclasses
+import os
+import pickle
+import pickletools
 
 import numpy as np
 import pytest
 
 from resnet_alexnet.data.readers import cifar
+from resnet_alexnet.data.sources import create_splits
 from resnet_alexnet.errors import InputError
-from tests.support.published_sets import CIFAR_TEST_FILES, CIFAR_TRAIN_FILES, pack, write_cifar
+from tests.support.published_sets import CIFAR_TEST_FILES, CIFAR_TRAIN_FILES, pack, pickle_cifar, write_cifar
 
 RECORDS = 4
 READERS = {"cifar10": cifar.read_cifar10, "cifar100": cifar.read_cifar100}
 FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
 ARCHIVES = {"cifar10": "cifar-10-binary.tar.gz", "cifar100": "cifar-100-binary.tar.gz"}
+PICKLED_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
 both = pytest.mark.parametrize("name", READERS)
 
 
 @pytest.fixture(autouse=True)
 def few_records(monkeypatch):
-    for archive in ("CIFAR10", "CIFAR100"):
-        published = getattr(cifar, archive)
-        files = {split: dict.fromkeys(getattr(published, split), RECORDS) for split in ("train", "test")}
-        monkeypatch.setattr(cifar, archive, dataclasses.replace(published, **files))
+    for name in ("CIFAR10", "CIFAR100"):
+        smaller = []
+        for published in getattr(cifar, name):
+            files = {split: dict.fromkeys(getattr(published, split), RECORDS) for split in ("train", "test")}
+            smaller.append(dataclasses.replace(published, **files))
+        monkeypatch.setattr(cifar, name, tuple(smaller))
 
 
 def refusal(name, data_dir):
@@ -65,16 +72,20 @@ def test_the_archive_is_read_as_it_was_downloaded(tmp_path, name):
 
 def test_sizes_are_those_of_the_published_archives(monkeypatch):
     monkeypatch.undo()
-    sizes = {name: sum(archive.train.values()) for name, archive in (("10", cifar.CIFAR10), ("100", cifar.CIFAR100))}
-    assert sizes == {"10": 50_000, "100": 50_000}
-    assert (cifar.CIFAR10.row_bytes, cifar.CIFAR100.row_bytes) == (3073, 3074)
-    assert cifar.CIFAR10.test == {"test_batch.bin": 10_000}
-    assert cifar.CIFAR100.test == {"test.bin": 10_000}
+    for archives, row_bytes in ((cifar.CIFAR10, 3073), (cifar.CIFAR100, 3074)):
+        for archive in archives:
+            assert (sum(archive.train.values()), sum(archive.test.values())) == (50_000, 10_000)
+            assert archive.row_bytes == row_bytes
+    assert [list(archive.test) for archive in cifar.CIFAR10] == [["test_batch.bin"], ["test_batch"]]
+    assert [list(archive.test) for archive in cifar.CIFAR100] == [["test.bin"], ["test"]]
 
 
 @both
 def test_data_dir_must_be_given_and_right(tmp_path, name):
-    remedy = f"data_dir must be {ARCHIVES[name]}, the extracted folder {FOLDERS[name]}, or a folder that contains"
+    pickled = ARCHIVES[name].replace("binary", "python"), PICKLED_FOLDERS[name]
+    remedy = (
+        f"data_dir must be {ARCHIVES[name]} (extracted: {FOLDERS[name]}) or {pickled[0]} (extracted: {pickled[1]}), or"
+    )
     assert f"{name} needs data_dir: {remedy}" in refusal(name, "")
     message = refusal(name, tmp_path)
     assert f"cannot be read (No such file or directory): {remedy}" in message
@@ -151,3 +162,113 @@ def test_a_damaged_archive_is_named(tmp_path, damage):
         "a cut file inside": f"{inside} has 3 bytes, not 12,292",
     }
     assert expected.get(damage, f"{path} cannot be unpacked (") in refusal("cifar10", tmp_path)
+
+
+# The Python version
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@both
+def test_the_pickled_version_has_the_same_images_and_labels_as_the_binary_one(tmp_path, name, protocol):
+    binary, pickled = tmp_path / FOLDERS[name], tmp_path / "pickled" / PICKLED_FOLDERS[name]
+    pickled.parent.mkdir()
+    written = write_cifar(binary, name, RECORDS)
+    pickle_cifar(binary, pickled, name, written, protocol=protocol)
+    expected = READERS[name](binary)
+    for data_dir in (pickled, pickled.parent):
+        for one, other in zip(READERS[name](data_dir)[:2], expected[:2], strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+        assert READERS[name](data_dir)[2] == expected[2]
+
+
+@both
+def test_the_pickled_version_is_read_from_its_archive(tmp_path, name):
+    folder = tmp_path / "inside" / PICKLED_FOLDERS[name]
+    folder.parent.mkdir()
+    written = write_cifar(tmp_path / "binary", name, RECORDS)
+    pickle_cifar(tmp_path / "binary", folder, name, written)
+    archive = tmp_path / "packed" / ARCHIVES[name].replace("binary", "python")
+    archive.parent.mkdir()
+    pack(folder, archive)
+    renamed = tmp_path / "cifar.tgz"
+    renamed.write_bytes(archive.read_bytes())
+    for data_dir in (archive, archive.parent, renamed):
+        check(name, data_dir, written)
+
+
+def test_a_pickle_of_python_2_is_read(tmp_path, monkeypatch):
+    """As numpy 1 of Python 2 wrote it: text is bytes, and the old name of numpy's module."""
+    rows = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    content = pickle.dumps({"data": rows}, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    text = pickletools.genops(content)
+    assert any(name.name == "BINUNICODE" for name, *_ in text)
+    found = cifar.plain_pickle.load(content)
+    np.testing.assert_array_equal(found["data"], rows)
+    old = (
+        b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x01K\x07eU\x04dataq\x04cnumpy.core.multiarray\n_reconstruct\nq\x05"
+        b"cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x01K\x03\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq"
+        b"\x09(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x03abctbu."
+    )
+    values = cifar.plain_pickle.load(old)
+    assert values[b"labels"] == [1, 7]
+    np.testing.assert_array_equal(values[b"data"], [list(b"abc")])
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_nothing_that_a_pickle_names_runs(tmp_path, protocol):
+    folder = tmp_path / PICKLED_FOLDERS["cifar10"]
+    written = write_cifar(tmp_path / "binary", "cifar10", RECORDS)
+    pickle_cifar(tmp_path / "binary", folder, "cifar10", written)
+    (folder / "data_batch_3").write_bytes(pickle.dumps({b"data": Evil(tmp_path / "ran")}, protocol=protocol))
+    message = refusal("cifar10", folder)
+    assert f"{folder / 'data_batch_3'} cannot be read (it names posix.mkdir, which is not loaded)" in message
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({b"labels": [0] * 4}, "cannot be read (no 'data'"),
+        ({b"data": np.zeros((4, 3072), np.uint8)}, "cannot be read (no 'labels'"),
+        ({b"data": np.zeros((4, 3071), np.uint8), b"labels": [0] * 4}, "has 4 images of 3,071 bytes, not 4 of 3,072"),
+        ({b"data": np.zeros((3, 3072), np.uint8), b"labels": [0] * 3}, "has 3 images of 3,072 bytes, not 4 of 3,072"),
+        ({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0] * 5}, "is not as published"),
+        ({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, 2, -1]}, "the label of image 3 is 255"),
+        ({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, 2, 10**30]}, "the label of image 3 is 255"),
+        ({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, 2, "x"]}, "is not as published"),
+        ({b"data": np.zeros((4, 3072), np.int64), b"labels": [0] * 4}, "an array that is not of bytes"),
+        (
+            {b"data": np.asfortranarray(np.zeros((4, 3072), np.uint8)), b"labels": [0] * 4},
+            "an array that is not of bytes",
+        ),
+        ([1, 2], "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_pickle_of_something_else_is_refused(tmp_path, values, message):
+    folder = tmp_path / PICKLED_FOLDERS["cifar10"]
+    written = write_cifar(tmp_path / "binary", "cifar10", RECORDS)
+    pickle_cifar(tmp_path / "binary", folder, "cifar10", written)
+    (folder / "test_batch").write_bytes(pickle.dumps(values, protocol=2))
+    found = refusal("cifar10", folder)
+    assert f"{folder / 'test_batch'} " in found
+    assert message in found
+    (folder / "test_batch").write_bytes(b"\x80\x02garbage")
+    assert f"{folder / 'test_batch'} cannot be read" in refusal("cifar10", folder)
+
+
+def test_equal_class_names_are_refused(tmp_path):
+    folder = tmp_path / FOLDERS["cifar10"]
+    write_cifar(folder, "cifar10", RECORDS)
+    (folder / "batches.meta.txt").write_text("cat\n" * 10)
+    with pytest.raises(InputError, match="cifar10 train has 10 classes called 'cat'"):
+        create_splits("cifar10", data_dir=str(folder))

@@ -4,9 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from resnet_alexnet.data.images import decode
 from resnet_alexnet.data.readers.image_folder import read_image_folder
+from resnet_alexnet.data.readers.photo_files import SUFFIXES
 from resnet_alexnet.errors import InputError
+from tests.support.images import encode, photograph
 
 
 def write_folder(root, **splits):
@@ -58,15 +62,16 @@ def test_validation_and_test_folders_are_found_by_their_names(tmp_path, name):
     }
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path):
-    write_folder(tmp_path, train=("a/1.jpg", "a/._1.jpg", "a/Thumbs.db", "a/list.txt", "a/deeper.jpg/2.jpg", "b/3.jpg"))
-    write_folder(tmp_path, train=(".ipynb_checkpoints/1.jpg",))
+def test_hidden_and_other_files_are_passed_over(tmp_path, capsys):
+    write_folder(tmp_path, train=("a/1.jpg", "a/._1.jpg", "a/Thumbs.db", "a/list.txt", "a/.deeper/2.jpg", "b/3.jpg"))
+    write_folder(tmp_path, train=(".ipynb_checkpoints/1.jpg", "a/README", "a/desktop.ini", "a/.DS_Store"))
     (tmp_path / "train" / "README.jpg").write_bytes(b"beside the class folders")
     os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")  # reading it would wait for ever
     (tmp_path / "train" / "b" / "link.jpg").symlink_to(tmp_path / "train" / "a" / "pipe.jpg")
     photos = read_image_folder(tmp_path)["train"]
     assert (photos.classes, len(photos)) == (("a", "b"), 2)
     assert [photos.read(index)[0] for index in range(len(photos))] == [b"train/a/1.jpg", b"train/b/3.jpg"]
+    assert capsys.readouterr().out == ""
 
 
 def test_links_are_followed(tmp_path):
@@ -138,6 +143,150 @@ def test_ordinary_files_and_folders_are_listed_without_a_look_at_each(tmp_path, 
     assert len(looked) < 10
 
 
+# As photographs really come
+
+
+def lines_about(folder):
+    lines = []
+    splits = read_image_folder(folder, report=lines.append)
+    return splits, lines
+
+
+def names_of(photos):
+    return [photos.name(index) for index in range(len(photos))]
+
+
+def test_photographs_are_found_at_any_depth(tmp_path):
+    write_folder(
+        tmp_path, train=("a/2.jpg", "a/2019/summer/1.jpg", "a/2019/3.jpg", "a/deeper.jpg/2.jpg", "b/images/4.JPEG")
+    )
+    photos = read_image_folder(tmp_path)["train"]
+    assert names_of(photos) == [
+        "a/2.jpg",
+        "a/2019/3.jpg",
+        "a/2019/summer/1.jpg",
+        "a/deeper.jpg/2.jpg",
+        "b/images/4.JPEG",
+    ]
+    assert photos.labels.tolist() == [0, 0, 0, 0, 1]
+    assert photos.read(2) == (b"train/a/2019/summer/1.jpg", 0)
+
+
+def test_every_suffix_that_pillow_decodes_is_a_photograph(tmp_path):
+    suffixes = [suffix for suffix, kind in Image.registered_extensions().items() if kind in decode.FORMATS]
+    unusual = {".j2c", ".jpc", ".jpf", ".jpx", ".pfm"}  # never seen among photographs
+    assert set(suffixes) - unusual <= set(SUFFIXES)
+    write_folder(
+        tmp_path, train=[f"a/{number}{suffix.upper()}" for number, suffix in enumerate(SUFFIXES)] + ["b/1.jpg"]
+    )
+    assert len(read_image_folder(tmp_path)["train"]) == len(SUFFIXES) + 1
+
+
+def test_images_of_other_kinds_are_counted_unless_their_content_is_a_photograph(tmp_path):
+    heic, raw = b"\0\0\0\x18ftypheic\0\0\0\0", b"II*\0\x08\0\0\0"
+    files = {"1.heic": heic, "2.HEIC": heic, "3.nef": raw, "4.svg": b"<svg/>", "notes.txt": b"", "5": b"text"}
+    photograph_bytes = encode(photograph())
+    files |= {"6.heic": photograph_bytes, "7": photograph_bytes, "8.jpg": photograph_bytes}
+    for name in "ab":
+        (tmp_path / "train" / name).mkdir(parents=True)
+    for name, content in files.items():
+        (tmp_path / "train" / "a" / name).write_bytes(content)
+    (tmp_path / "train" / "b" / "1.jpg").write_bytes(photograph_bytes)
+    splits, lines = lines_about(tmp_path)
+    assert names_of(splits["train"]) == ["a/6.heic", "a/7", "a/8.jpg", "b/1.jpg"]
+    left = "2 .heic, 1 .nef, 1 .svg, images of kinds that are not read; convert them to JPEG"
+    assert lines == [f"left out of {tmp_path}: {left}"]
+
+
+@pytest.mark.parametrize(
+    "junk", ["__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "#recycle", "System Volume Information"]
+)
+def test_what_systems_leave_behind_is_no_class(tmp_path, junk):
+    write_folder(
+        tmp_path, train=("a/1.jpg", "b/1.jpg", f"{junk}/thumb.jpg", f"a/{junk}/thumb.jpg"), **{junk: ("a/1.jpg",)}
+    )
+    splits, lines = lines_about(tmp_path)
+    assert names_of(splits["train"]) == ["a/1.jpg", "b/1.jpg"]
+    assert lines == [f"passed over in {tmp_path}: 3 {junk}, folders that systems leave behind"]
+
+
+def test_links_that_lead_back_up_are_not_followed(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "a/in/2.jpg", "b/1.jpg"))
+    (tmp_path / "train" / "a" / "in" / "up").symlink_to("..")
+    (tmp_path / "train" / "a" / "in" / "across").symlink_to("../../b")
+    (tmp_path / "train" / "b" / "back").symlink_to("../a/in")
+    photos = read_image_folder(tmp_path)["train"]
+    assert names_of(photos) == ["a/1.jpg", "a/in/2.jpg", "a/in/across/1.jpg", "b/1.jpg", "b/back/2.jpg"]
+
+
+def test_labels_go_by_name_where_a_split_lacks_a_class(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg", "c/1.jpg"), val=("c/1.jpg", "a/1.jpg"), test=("b/1.jpg",))
+    (tmp_path / "val" / "b").mkdir()
+    splits = read_image_folder(tmp_path)
+    assert {split: photos.labels.tolist() for split, photos in splits.items()} == {
+        "train": [0, 1, 2],
+        "validation": [0, 2],
+        "test": [1],
+    }
+    assert {photos.classes for photos in splits.values()} == {("a", "b", "c")}
+
+
+def test_without_a_training_split_the_classes_are_those_of_all_splits(tmp_path):
+    write_folder(tmp_path, val=("b/1.jpg",), test=("a/1.jpg", "c/1.jpg"))
+    splits = read_image_folder(tmp_path)
+    assert splits["validation"].classes == splits["test"].classes == ("a", "b", "c")
+    assert splits["test"].labels.tolist() == [0, 2]
+
+
+def test_a_split_without_photographs_is_told(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg"), test=("1.jpg",))
+    for name in "ab":
+        (tmp_path / "val" / name).mkdir(parents=True)
+    splits, lines = lines_about(tmp_path)
+    assert list(splits) == ["train"]
+    assert lines == [
+        f"{tmp_path / 'val'} has no photographs: there is no validation split",
+        f"{tmp_path / 'test'} has 1 photographs, but no folders or list of their classes: there is no test split",
+    ]
+
+
+def test_class_folders_alone_are_a_training_split(tmp_path):
+    write_folder(tmp_path / "pets", cat=("1.jpg",), dog=("deep/2.jpg",))
+    splits, lines = lines_about(tmp_path / "pets")
+    assert {split: names_of(photos) for split, photos in splits.items()} == {"train": ["cat/1.jpg", "dog/deep/2.jpg"]}
+    assert lines == [f"{tmp_path / 'pets'} has no folder train: its 2 folders are the classes of a training split"]
+
+
+def test_the_folder_of_one_split_is_that_split(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg"), val=("a/2.jpg",), test=("b/1.jpg",))
+    for name, split in (("train", "training"), ("val", "validation"), ("test", "test")):
+        splits, lines = lines_about(tmp_path / name)
+        assert list(splits) == ["train" if name == "train" else split]
+        assert f"the classes of a {split} split; to use " in lines[0]
+        assert lines[0].endswith(f"set data_dir to {tmp_path}")
+
+
+def test_a_class_may_be_called_as_a_split(tmp_path):
+    write_folder(tmp_path, train=("1.jpg",), bus=("1.jpg",), car=("1.jpg",))
+    assert read_image_folder(tmp_path)["train"].classes == ("bus", "car", "train")
+
+
+@pytest.mark.parametrize("names", [("Train", "Valid", "TEST"), ("training", "validation", "testing")])
+def test_the_folders_of_splits_have_other_names(tmp_path, names):
+    write_folder(tmp_path, **dict.fromkeys(names, ("a/1.jpg", "b/1.jpg")))
+    assert list(read_image_folder(tmp_path)) == ["train", "validation", "test"]
+
+
+def test_the_names_of_files_reach_messages_without_effect_on_a_terminal(tmp_path):
+    write_folder(tmp_path, train=("a/\x1b[31mred\n.jpg", "b\x1b]0;title\x07/1.jpg", "B\x1b]0;title\x07/1.jpg"))
+    splits, lines = lines_about(tmp_path)
+    photos = splits["train"]
+    assert photos.where(1) == f"{tmp_path}/train/a/\\x1b[31mred\\n.jpg"
+    assert photos.read(1) == (b"train/a/\x1b[31mred\n.jpg", 1)
+    assert len(lines) == 1
+    assert lines[0].isprintable()
+
+
 # Bad folders
 
 
@@ -151,10 +300,8 @@ def test_data_dir_must_be_a_folder(tmp_path):
 
 def test_another_layout_is_told_what_to_do(tmp_path):
     assert "has no folder train: the layout is train/CLASS/PHOTO" in refusal(tmp_path)
-    (tmp_path / "Train").mkdir()
-    assert "the folders found are Train" in refusal(tmp_path)
-    write_folder(tmp_path / "flat", cat=("1.jpg",), dog=("2.jpg",))
-    assert f"put the class folders into {tmp_path / 'flat' / 'train'}" in refusal(tmp_path / "flat")
+    (tmp_path / "Photos").mkdir()
+    assert "the folders found are Photos" in refusal(tmp_path)
     write_folder(tmp_path / "outer" / "inner", train=("a/1.jpg",))
     assert f"one level down; set data_dir to {tmp_path / 'outer' / 'inner'}" in refusal(tmp_path / "outer")
     write_folder(tmp_path / "no_class", train=("1.jpg",))
@@ -177,26 +324,32 @@ def test_two_validation_folders_are_refused(tmp_path):
 def test_a_class_without_photographs_is_named(tmp_path, content):
     write_folder(tmp_path, train=("a/1.jpg", *content))
     (tmp_path / "train" / "b").mkdir(exist_ok=True)
-    assert f"{tmp_path / 'train' / 'b'} has no photographs (.jpg, .jpeg, .png, .webp, .bmp)" in refusal(tmp_path)
+    assert f"{tmp_path / 'train' / 'b'} has no photographs (.jpg, .jpeg, .jpe, .jfif, .png, " in refusal(tmp_path)
+    (tmp_path / "train" / "b" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert f"; left out of {tmp_path / 'train'}: 1 .heic, images of kinds that are not read" in refusal(tmp_path)
 
 
 def test_classes_that_differ_between_splits_are_named(tmp_path):
     train = [f"{name}/1.jpg" for name in "abcdefghi"]
-    write_folder(tmp_path, train=train, test=("a/1.jpg", "b/1.jpg", "z/1.jpg"))
-    assert f"{tmp_path / 'test'} lacks c, d, e, f, g and 2 more and also has z: it must have" in refusal(tmp_path)
-    write_folder(tmp_path, test=train)
-    assert f"{tmp_path / 'test'} also has z: it must have" in refusal(tmp_path)
+    write_folder(tmp_path, train=train, test=("a/1.jpg", "z/1.jpg"))
+    assert f"{tmp_path / 'test'} has the classes z, which {tmp_path / 'train'} lacks" in refusal(tmp_path)
+    (tmp_path / "test" / "z" / "1.jpg").unlink()
+    assert read_image_folder(tmp_path)["test"].classes == tuple("abcdefghi")
+    write_folder(tmp_path, test=("z/1.jpg",))
     write_folder(tmp_path, train=("z/1.jpg",))
     assert read_image_folder(tmp_path)["test"].classes == tuple("abcdefghiz")
 
 
-def test_names_that_differ_only_in_case_are_refused(tmp_path):
-    write_folder(tmp_path, train=("cat/a.jpg", "cat/A.JPG", "dog/1.jpg"))
+def test_names_that_differ_only_in_case_are_told(tmp_path, capsys):
+    write_folder(tmp_path, train=("cat/a.jpg", "cat/A.JPG", "dog/1.jpg", "Cat/1.jpg"))
     if len(os.listdir(tmp_path / "train" / "cat")) < 2:
         pytest.skip("this disk ignores case")
-    assert f"{tmp_path / 'train' / 'cat'} has both A.JPG and a.jpg" in refusal(tmp_path)
-    write_folder(tmp_path, train=("Cat/1.jpg",))
-    assert f"{tmp_path / 'train'} has both Cat and cat" in refusal(tmp_path)
+    photos = read_image_folder(tmp_path)["train"]
+    assert (photos.classes, photos.labels.tolist()) == (("Cat", "cat", "dog"), [0, 1, 1, 2])
+    assert capsys.readouterr().out.splitlines() == [
+        f"warning: {tmp_path / 'train' / 'cat'} has A.JPG and a.jpg, which are one on disks that ignore case",
+        f"warning: {tmp_path / 'train'} has the classes Cat and cat, which are one on disks that ignore case",
+    ]
 
 
 def test_a_class_name_that_is_not_utf8_is_refused(tmp_path):

@@ -131,3 +131,19 @@ def test_damaged_files_are_named(tmp_path):
     position = data.index(IMAGES.tobytes())
     path.write_bytes(data[:position] + bytes([data[position] ^ 255]) + data[position + 1 :])
     assert re.search(r"array train_images cannot be read \(damaged: Bad CRC-32.*\); save it again", refusal(path))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_highest_number_of_a_type_is_no_label(tmp_path, kind):
+    path = tmp_path / "set.npz"
+    highest = int(np.iinfo(kind).max)
+    labels = np.array([0, 1, -1]).astype(kind)  # -1, "no label", in a type without a sign
+    np.savez(path, train_images=np.zeros((3, 4, 4), np.uint8), train_labels=labels)
+    with pytest.raises(InputError, match=rf"array train_labels: label 2 is {highest} \(allowed: .* is no label"):
+        read_npz(path)
+
+
+def test_as_many_classes_as_a_byte_has_values_are_classes(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, train_images=np.zeros((256, 4, 4), np.uint8), train_labels=np.arange(256, dtype=np.uint8))
+    assert len(read_npz(path)["train"].classes) == 256

@@ -1,4 +1,5 @@
 import itertools
+import json
 import multiprocessing
 import pickle
 import re
@@ -491,3 +492,85 @@ def test_class_names_that_do_not_fit_are_refused(tmp_path, names):
     (folder / "label.labels.txt").write_text(names)
     count = len(set(names.split()))
     assert f"{folder}/label.labels.txt has {count} different class names, not 3" in refusal("animals", tmp_path)
+
+
+# Sets from strangers
+
+
+def write_evil(folder, form):
+    """Makes the set's list of features name a class of the module `evil`, in one of TFDS's forms."""
+    path = folder / "features.json"
+    features = json.loads(path.read_text())
+    label = features["featuresDict"]["features"]["label"]
+    if form == "today":
+        label["pythonClassName"] = "evil.ClassLabel"
+    elif form == "proto":
+        del label["pythonClassName"]
+        label["python_class_name"] = "evil.ClassLabel"
+    elif form == "info":
+        label["pythonClassName"] = "evil.ClassLabel"
+        change_info(folder, features=features)
+        return
+    elif form == "top":
+        features["pythonClassName"] = "evil.FeaturesDict"
+    elif form == "old":
+        kind = "tensorflow_datasets.core.features.features_dict.FeaturesDict"
+        features = {"type": kind, "content": {"label": {"type": "evil.ClassLabel", "content": {"num_classes": 3}}}}
+    else:
+        old = {"label": {"type": "evil.ClassLabel", "content": {"num_classes": 3}}}
+        features = {"pythonClassName": features["pythonClassName"], "jsonFeature": {"json": json.dumps(old)}}
+    path.write_text(json.dumps(features))
+
+
+@pytest.mark.parametrize("form", ["today", "proto", "top", "old", "in a text", "info"])
+def test_nothing_that_a_set_names_is_imported(tmp_path, form, monkeypatch):
+    folder = write_set(tmp_path / "sets", {"train": [3]})
+    write_evil(folder, form)
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass ClassLabel: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = refusal("animals", tmp_path / "sets")
+    assert f"the metadata of {folder} names the class evil." in message
+    assert "which is not loaded (allowed: those of tfds.features: FeaturesDict, Image, " in message
+    assert not (tmp_path / "ran").exists()
+    assert "evil" not in sys.modules
+
+
+def test_every_kind_of_feature_of_an_ordinary_set_is_known(tmp_path):
+    features = FEATURES | {
+        "box": tfds.features.BBoxFeature(),
+        "parts": tfds.features.Sequence(
+            {"name": tfds.features.Text(), "kind": tfds.features.ClassLabel(num_classes=2)}
+        ),
+        "more": {"area": tfds.features.Scalar(np.int64), "vector": tfds.features.Tensor(shape=(3,), dtype=np.float32)},
+    }
+
+    def example(split, number):
+        parts = {"name": ["a"], "kind": [1]}
+        more = {"area": 1, "vector": np.zeros(3, np.float32)}
+        return make_example(split, number) | {"box": np.zeros(4, np.float32), "parts": parts, "more": more}
+
+    write_set(tmp_path, {"train": [3]}, features=features, example=example)
+    assert len(read_tfds("animals", tmp_path, validation_fraction=0)["train"]) == 3
+
+
+@pytest.mark.parametrize("count", [0, 65_536, 10**15])
+def test_a_number_of_classes_that_is_a_mistake_is_refused(tmp_path, count):
+    folder = write_set(tmp_path, {"train": [3]})
+    path = folder / "features.json"
+    path.write_text(path.read_text().replace('"numClasses": "3"', f'"numClasses": "{count}"'))
+    (folder / "label.labels.txt").unlink()
+    assert f"{folder} has {count:,} classes of label (allowed: 1 to 65,535)" in refusal("animals", tmp_path)
+
+
+def test_equal_class_names_are_refused(tmp_path):
+    folder = write_set(
+        tmp_path, {"train": [3]}, features=FEATURES | {"label": tfds.features.ClassLabel(num_classes=10)}
+    )
+    (folder / "label.labels.txt").write_text("cat\n" * 10)
+    assert f"{folder}/label.labels.txt has 1 different class names, not 10" in refusal("animals", tmp_path)
+
+
+def test_class_names_that_are_not_utf8_are_refused(tmp_path):
+    folder = write_set(tmp_path, {"train": [3]})
+    (folder / "label.labels.txt").write_bytes(b"ant\nbee\nc\xe4t\n")
+    assert f"{folder}/label.labels.txt is not UTF-8 text" in refusal("animals", tmp_path)

@@ -1,0 +1,121 @@
+"""Which files in a folder are photographs, at any depth; and which are left out, so that it can be said."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resnet_alexnet.data.images.decode import is_surely_image
+from resnet_alexnet.errors import InputError, printable
+
+# Names of photographs end in one of these. Case does not matter.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".avif", ".avifs", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Names of other images end in one of these. They are read if they are photographs by their content.
+_OTHER_SUFFIXES = (
+    *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".svg", ".eps", ".psd", ".xcf", ".tga", ".ico", ".pcx", ".exr", ".hdr"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".dcm", ".fits"),
+    *(".bpg", ".dds", ".flif", ".jpf", ".jpx", ".mpo", ".pfm", ".ras", ".sgi", ".wbmp", ".xbm", ".xpm"),
+)
+# Folders that systems leave behind, in small letters; hidden ones, with a dot, are left out anyway.
+_LEFT_BEHIND = {
+    *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information", "found.000"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@__thumb", "network trash folder"),
+}
+_FIRST = 32  # bytes that tell a photograph
+
+
+@dataclass
+class LeftOut:
+    """What was left out of folders: counts of files by suffix, and of folders that systems left behind by name."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    folders: Counter[str] = field(default_factory=Counter)
+
+    def describe(self, place: str) -> Iterator[str]:
+        """Yields a line about the files and a line about the folders, if there are any; `place` is where they are."""
+        if self.files:
+            counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(self.files.items()))
+            yield f"left out of {printable(place)}: {counts}, images of kinds that are not read; convert them to JPEG"
+        if self.folders:
+            counts = ", ".join(f"{count:,} {printable(name)}" for name, count in sorted(self.folders.items()))
+            yield f"passed over in {printable(place)}: {counts}, folders that systems leave behind"
+
+
+def list_folders(folder: Path, left_out: LeftOut) -> list[str]:
+    """Returns the sorted names of the folders in `folder`, without hidden ones and those that systems leave behind."""
+    return sorted(entry.name for entry in _scan(folder) if _is_folder(entry) and not _is_left_behind(entry, left_out))
+
+
+def list_photographs(folder: Path, left_out: LeftOut) -> list[bytes]:
+    """Returns the names of the photographs in `folder`, at any depth, as paths relative to it, sorted part by part.
+
+    Links are followed, except to a folder that the link is in. Broken links are included, so that reading reports them.
+    """
+    found: list[list[bytes]] = []  # the parts of each path
+    waiting: list[tuple[bytes, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        here = Path(folder, *map(os.fsdecode, parts))
+        for entry in _scan(here):
+            if _is_folder(entry):
+                if not _is_left_behind(entry, left_out) and not (entry.is_symlink() and _is_above(entry, here)):
+                    waiting.append((*parts, os.fsencode(entry.name)))
+            elif _is_photograph(entry, left_out):
+                found.append([*parts, os.fsencode(entry.name)])
+    # Sorted as bytes, by code point, independent of the locale.
+    return [b"/".join(parts) for parts in sorted(found)]
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Returns the entries of `folder` that are not hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+# os.path is only used for links, because it is slower. For a loop of links it returns False; DirEntry raises.
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a broken link, but no pipe or device."""
+    return os.path.isfile(entry) or not os.path.exists(entry) if entry.is_symlink() else entry.is_file()
+
+
+def _is_left_behind(entry: os.DirEntry[str], left_out: LeftOut) -> bool:
+    if entry.name.lower() not in _LEFT_BEHIND:
+        return False
+    left_out.folders[entry.name] += 1
+    return True
+
+
+def _is_above(link: os.DirEntry[str], folder: Path) -> bool:
+    """Whether a link in `folder` leads to the folder itself or to one that it is in, also by the way it was reached."""
+    place = os.path.realpath(link)
+    return any(Path(os.path.realpath(above)).is_relative_to(place) for above in (folder, *folder.absolute().parents))
+
+
+def _is_photograph(entry: os.DirEntry[str], left_out: LeftOut) -> bool:
+    name = entry.name.lower()
+    if name.endswith(SUFFIXES):
+        return _is_file(entry)
+    suffix = os.path.splitext(name)[1]
+    if (suffix and suffix not in _OTHER_SUFFIXES) or not _is_file(entry):
+        return False
+    try:
+        with open(entry, "rb") as file:
+            is_photograph = is_surely_image(file.read(_FIRST))
+    except OSError:
+        is_photograph = False
+    if suffix and not is_photograph:
+        left_out.files[suffix] += 1
+    return is_photograph

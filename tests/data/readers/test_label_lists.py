@@ -1,0 +1,162 @@
+"""Photographs whose classes are in a list, as data sets are published."""
+
+import re
+
+import pytest
+
+from resnet_alexnet.data.readers.image_folder import read_image_folder
+from resnet_alexnet.errors import InputError
+from tests.support.archives import meta_mat, write_devkit
+
+
+def write(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def labeled(photos):
+    return {photos.name(index): photos.classes[photos.labels[index]] for index in range(len(photos))}
+
+
+def refusal(root):
+    with pytest.raises(InputError) as error:
+        read_image_folder(root)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\nb.jpg,owl\ndeep/a.jpg,cat\n",
+        "\ufeffid;name;breed\n7;deep/a;cat\n8;b;owl\n".replace("id;name", "number;name"),
+        "b.jpg\towl\na.jpg\tcat\n",
+        'label,path\n"owl","b.jpg"\ncat,deep\\a.jpg\n',
+    ],
+)
+def test_a_list_beside_the_photographs_has_their_classes(tmp_path, text):
+    write(tmp_path, "b.jpg", "deep/a.jpg")
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    splits = read_image_folder(tmp_path)
+    assert list(splits) == ["train"]
+    assert labeled(splits["train"]) == {"b.jpg": "owl", "deep/a.jpg": "cat"}
+    assert splits["train"].read(1) == (b"b.jpg", 1)
+    assert splits["train"].where(1) == str(tmp_path / "b.jpg")
+
+
+def test_each_split_may_have_its_list(tmp_path, capsys):
+    write(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "test/1.jpg", "test/2.jpg")
+    (tmp_path / "train" / "labels.csv").write_text("file,label\n1.jpg,a\n2.jpg,b\n")
+    (tmp_path / "val" / "labels.csv").write_text("file,label\n1.jpg,b\n")
+    (tmp_path / "test.csv").write_text("Path,ClassId\ntest/2.jpg,a\n")  # beside the folder, with its name
+    splits = read_image_folder(tmp_path)
+    assert [labeled(photos) for photos in splits.values()] == [
+        {"1.jpg": "a", "2.jpg": "b"},
+        {"1.jpg": "b"},
+        {"2.jpg": "a"},
+    ]
+    left = f"left out of {tmp_path / 'test'}: 1 photographs that {tmp_path / 'test.csv'} does not name\n"
+    assert capsys.readouterr().out == left
+
+
+def test_one_list_may_be_for_all_splits(tmp_path):
+    write(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "test/3.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\ntrain/1.jpg,a\n2,b\nval/1.jpg,b\n")
+    splits = read_image_folder(tmp_path)
+    assert {split: labeled(photos) for split, photos in splits.items()} == {
+        "train": {"1.jpg": "a", "2.jpg": "b"},
+        "validation": {"1.jpg": "b"},
+    }
+
+
+def test_tiny_imagenet(tmp_path):
+    wnids = ("n01443537", "n01629819", "n01641577")
+    write(tmp_path, *(f"train/{wnid}/images/{wnid}_0.JPEG" for wnid in wnids), "test/images/test_0.JPEG")
+    write(tmp_path, *(f"val/images/val_{number}.JPEG" for number in range(3)))
+    lines = [f"val_{number}.JPEG\t{wnids[-number]}\t0\t0\t9\t9\n" for number in range(3)]
+    (tmp_path / "val" / "val_annotations.txt").write_text("".join(lines))
+    splits = read_image_folder(tmp_path)
+    assert list(splits) == ["train", "validation"]
+    assert labeled(splits["train"]) == {f"{wnid}/images/{wnid}_0.JPEG": wnid for wnid in wnids}
+    assert labeled(splits["validation"]) == {f"images/val_{number}.JPEG": wnids[-number] for number in range(3)}
+
+
+def test_the_traffic_signs(tmp_path):
+    write(tmp_path, *(f"Final_Training/Images/{name}/00000_00000.ppm" for name in ("00000", "00007", "00014")))
+    write(tmp_path, "Final_Test/Images/00000.ppm", "Final_Test/Images/00001.ppm")
+    (tmp_path / "Final_Test" / "Images" / "GT-final_test.csv").write_text(
+        "Filename;Width;Height;Roi.X1;ClassId\n00000.ppm;53;54;6;14\n00001.ppm;42;45;5;0\n"
+    )
+    splits = read_image_folder(tmp_path)
+    assert splits["train"].classes == ("00000", "00007", "00014")
+    assert labeled(splits["test"]) == {"00000.ppm": "00014", "00001.ppm": "00000"}
+
+
+@pytest.mark.parametrize("inner", ["", "ILSVRC", "ILSVRC/Data/CLS-LOC"])
+def test_imagenet_as_kaggle_has_it(tmp_path, inner):
+    place = "ILSVRC/Data/CLS-LOC"
+    write(tmp_path, f"{place}/train/n01440764/n01440764_1.JPEG", f"{place}/train/n01443537/n01443537_1.JPEG")
+    write(tmp_path, *(f"{place}/val/ILSVRC2012_val_0000000{number}.JPEG" for number in (1, 2)))
+    (tmp_path / "LOC_val_solution.csv").write_text(
+        "ImageId,PredictionString\nILSVRC2012_val_00000001,n01443537 1 2 3 4 n01443537 5 6 7 8 \n"
+        "ILSVRC2012_val_00000002,n01440764 1 2 3 4\n"
+    )
+    splits = read_image_folder(tmp_path / inner)
+    assert list(labeled(splits["validation"]).values()) == ["n01440764", "n01443537"]
+    assert labeled(splits["validation"])["ILSVRC2012_val_00000001.JPEG"] == "n01443537"
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_imagenets_validation_photographs_with_the_devkit(tmp_path, unpacked):
+    write(tmp_path, *(f"val/ILSVRC2012_val_0000000{number}.JPEG" for number in (3, 1, 2)))
+    if unpacked:
+        folder = tmp_path / "ILSVRC2012_devkit_t12" / "data"
+        folder.mkdir(parents=True)
+        (folder / "meta.mat").write_bytes(meta_mat())
+        (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n2\n")
+    else:
+        write_devkit(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", [2, 1, 2])
+    for data_dir in (tmp_path, tmp_path / "val"):
+        photos = read_image_folder(data_dir)["validation"]
+        first, second, third = (
+            photos.classes[label] for _, label in sorted(zip(names(photos), photos.labels, strict=True))
+        )
+        assert first == third != second
+
+
+def names(photos):
+    return [photos.name(index) for index in range(len(photos))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.jpg,a\nno.jpg,a\n", "labels.csv names 1 photographs that are not in"),
+        ("file,label\n1.jpg,a\n1.jpg,b\n", "has 1.jpg as b and as a: give each photograph one class"),
+        ("file,label\n1.jpg,\n", "labels.csv row 1 has no file or no class: each line must be FILE,CLASS"),
+        ("file,label\n1.jpg\n", "labels.csv row 1 has no file or no class"),
+        ("file,label\n../../secret.jpg,a\n", r"not in .*, such as ../../secret.jpg: restore them"),
+        ("file,label\n/etc/passwd,a\n", "such as /etc/passwd: restore them"),
+        ("file,label\n\x1b[31m.jpg,a\n", r"such as \\x1b\[31m.jpg"),
+        ("file,label\n", "labels.csv names no photograph"),
+        ("", "labels.csv names no photograph"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused(tmp_path, text, message):
+    write(tmp_path, "1.jpg", "sub/2.jpg")
+    (tmp_path / "labels.csv").write_text(text)
+    assert re.search(message, refusal(tmp_path))
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path):
+    write(tmp_path, "1.jpg")
+    (tmp_path / "labels.csv").write_bytes("file,label\n1.jpg,Bär\n".encode("latin-1"))
+    assert "labels.csv is not UTF-8 text: save it as UTF-8" in refusal(tmp_path)
+
+
+def test_a_name_that_several_photographs_have_is_not_guessed(tmp_path):
+    write(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n1.jpg,cat\n")
+    assert "or not alone with that name, such as 1.jpg" in refusal(tmp_path)
