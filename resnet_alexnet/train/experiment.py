@@ -20,7 +20,7 @@ from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
-from resnet_alexnet.train.finetune import load_start
+from resnet_alexnet.train.finetune import load_start, start_preprocessing
 from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
 from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
@@ -101,7 +101,8 @@ def create_experiment(
     models.check_model(config.model.name)
     loss = create_losses(config.loss)
     start = load_start(config.finetune, config.model.name, set_options(config.model), weights=weights)
-    kept = start and start.network.spec.preprocessing
+    # A resumed run keeps what its own checkpoint says.
+    kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
     splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)
     num_logits = count_logits(config, splits.train.classes)

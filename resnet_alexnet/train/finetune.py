@@ -22,6 +22,7 @@ from resnet_alexnet.pretrained.network import (
     shapes_of,
     weights_of,
 )
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 AUTO = "auto"
 
@@ -67,6 +68,15 @@ def load_start(
         own = spec.options.get(name, "the default")
         raise InputError(f"model.{name} is {options[name]!r}, but {where} was trained with {own!r}: leave it unset")
     return Start(network, where)
+
+
+def start_preprocessing(start: Start, preprocess: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing that a run takes from its weights, at the sizes that the group `preprocess` of the config sets.
+
+    With another image size, photographs are resized in the proportion that the weights were trained with, unless
+    preprocess.shorter_side is set.
+    """
+    return start.network.spec.preprocessing.at_size(preprocess["image_size"], preprocess["shorter_side"])
 
 
 def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
