@@ -22,7 +22,14 @@ from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
 from resnet_alexnet.train.finetune import load_start, start_preprocessing
 from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
-from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
+from resnet_alexnet.train.model import (
+    Model,
+    check_batch_norm,
+    check_bn_group,
+    create_model,
+    create_run_state,
+    set_options,
+)
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
@@ -116,6 +123,8 @@ def create_experiment(
         finetune=config.finetune,
     )
     check_bn_group(model.spec, device_batch_size)
+    alone = model.spec.options.get("bn_group") == 1
+    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=alone)
     check_optimizer(optimizer, model)
     check_pairs(config, device_batch_size)
     called = create_steps(

@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from resnet_alexnet import metrics
+from resnet_alexnet import metrics, parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.resnet import ImageNetStem
 from resnet_alexnet.models.trace import freeze
-from resnet_alexnet.paths import is_within, leaf_name, partition
+from resnet_alexnet.paths import Tree, is_within, leaf_name, partition
 from resnet_alexnet.pretrained.network import ModelSpec, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, new_prefixes, select_leaves
@@ -108,6 +109,33 @@ def create_run_state(
     sums = metrics.zero_sums(model.spec.num_logits)
     _, learned = partition(weights["params"], model.is_frozen)
     return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)
+
+
+def check_batch_norm(
+    spec: ModelSpec, graphdef: nnx.GraphDef, mesh: parallel.Mesh, batch_size: int, *, alone: bool = False
+) -> None:
+    """Raises InputError, which names the layer, if one normalizes each channel of a batch over a single value.
+
+    Only the shapes of a training step are computed, and these only if images are normalized one by one.
+
+    Args:
+        spec: the network.
+        graphdef: its graph definition, with the options that it is trained with.
+        mesh: the devices.
+        batch_size: images per step over all devices.
+        alone: whether images are normalized one by one in a larger batch.
+    """
+    if batch_size > mesh.size and not alone:
+        return
+
+    def forward(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:
+        model: Any = nnx.merge(graphdef, params, batch_stats, copy=True)
+        image = batch["image"]
+        return model(image, train=True, rngs=jax.random.split(jax.random.key(0), len(image)))
+
+    size, shapes = spec.preprocessing.image_size, spec.shapes()
+    image = jax.ShapeDtypeStruct((batch_size, size, size, spec.preprocessing.channels), jnp.float32)
+    jax.eval_shape(parallel.parallel_rows(forward, mesh), shapes["params"], shapes["batch_stats"], {"image": image})
 
 
 def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:
