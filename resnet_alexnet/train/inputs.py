@@ -12,12 +12,13 @@ import numpy as np
 
 from resnet_alexnet import losses
 from resnet_alexnet.data import sources
+from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.loading.workers import AUTO
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.data.statistics import Statistics
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.preprocessing import Preprocessing, create_preprocessing
 from resnet_alexnet.train.augment import augment as augment_images
 from resnet_alexnet.train.augment import color_basis, mix
@@ -124,7 +125,7 @@ def read_splits(
         )
         raise InputError(f"the images are {width} x {height} pixels, but networks take square images: {remedy}")
     if start is not None:
-        _check_images(splits, start, name=dataset["name"])
+        _check_images(splits.train, start, name=dataset["name"])
     return splits
 
 
@@ -149,6 +150,40 @@ def read_split(
     return sources.open_split(split, image_size=image_size, progress=progress, **fields)
 
 
+def read_test_crops(
+    dataset: Group,
+    split: str,
+    preprocessing: Preprocessing,
+    *,
+    image_size: int | None = None,
+    progress: ProgressFn = no_progress,
+) -> tuple[str, Source]:
+    """Reads one split of a data set, as `read_split` does, with the test crops of a trained network.
+
+    Photographs are decoded to the channels of the network. Images in memory are not cropped.
+
+    Args:
+        dataset: the group of the config.
+        split: see `read_split`.
+        preprocessing: that of the network.
+        image_size: see `read_split`.
+        progress: see `read_split`.
+
+    Raises:
+        InputError: see `read_split`; or images in memory have another size than those of the network.
+    """
+    name, source = read_split(dataset, split, image_size=image_size, progress=progress)
+    if not isinstance(source, PhotoSource):
+        _check_images(source, preprocessing, name=dataset["name"])
+        return name, source
+    photographs = preprocessing.for_photographs()
+    size, shorter_side, interpolation = photographs.image_size, photographs.shorter_side, photographs.interpolation
+    assert shorter_side is not None
+    crop = partial(geometry.resize_center_crop, size=size, shorter_side=shorter_side, interpolation=interpolation)
+    shape = (size, size, photographs.channels)
+    return name, dataclasses.replace(source, image_shape=shape, train_crop=crop, test_crop=crop)
+
+
 def _without(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name not in names}
 
@@ -168,11 +203,11 @@ def read_statistics(splits: Splits, *, shorter_side: int | None, progress: Progr
     return statistics.central(size)
 
 
-def _check_images(splits: Splits, preprocessing: Preprocessing, *, name: str) -> None:
+def _check_images(source: Source, preprocessing: Preprocessing, *, name: str) -> None:
     """Raises InputError if the images do not have the size and channels that a trained network takes."""
     size, channels = preprocessing.image_size, preprocessing.channels
-    if splits.train.image_shape != (size, size, channels):
-        height, width, own_channels = splits.train.image_shape
+    if source.image_shape != (size, size, channels):
+        height, width, own_channels = source.image_shape
         remedy = f" (to fine-tune at that size: preprocess.image_size={width})" if own_channels == channels else ""
         raise InputError(
             f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
@@ -193,17 +228,6 @@ def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
         f"dataset {name!r} has {len(given)} classes, the trained network {len(own)}; the first difference is class "
         f"{first}: {names[0]!r}, not {names[1]!r} (allowed: the same classes in the same order)"
     )
-
-
-def choose_split(splits: Splits, name: str) -> Source:
-    """The split called `name`.
-
-    Raises:
-        InputError: the data set has no such split. The message lists the splits that it has.
-    """
-    sources = {split: getattr(splits, split) for split in ("train", "validation", "test")}
-    check_name("split", name, [split for split, source in sources.items() if source is not None])
-    return sources[name]
 
 
 def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.ndarray | None) -> AugmentFn:
