@@ -92,7 +92,8 @@ def _dataset() -> ConfigDict:
             "on_device": "auto",  # keep the training set on the device: "yes", "no", or "auto" (up to 1 GiB)
             "workers": -1,  # processes that decode photographs; 0: threads; -1: one per core, threads on few cores
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced before the run stops
-            "channels": placeholder(int),  # color channels; unset: those of the data
+            # color channels; unset: those of the data. Photographs are decoded to 3, or to 1 for gray
+            "channels": placeholder(int),
             "num_classes": placeholder(int),  # classes of the synthetic set; other sets have their own
             "num_examples": placeholder(int),  # training images of the synthetic set
         }

@@ -1,10 +1,12 @@
 """Scores a whole split of a data set."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.sources import Source, name_images
 from resnet_alexnet.evaluate.classes import match_classes
 from resnet_alexnet.evaluate.crops import Pixels
@@ -38,6 +40,7 @@ def score_split(
         match_classes(source.classes, network.spec.preprocessing.classes, network=name)
         for name, network in networks.items()
     )
+    source = _in_channels(source, networks)
     labels = np.empty(len(source), np.int32)
     names = [""] * len(source)
 
@@ -58,3 +61,11 @@ def score_split(
         name: Scores(part, labels, images, classes, {**described[name], **settings}, name=name)
         for name, part in zip(networks, scores, strict=True)
     }
+
+
+def _in_channels(source: Source, networks: Mapping[str, TrainedModel]) -> Source:
+    """The source with photographs decoded to the channels of the networks, as in training, if these have the same."""
+    channels, *others = {network.spec.preprocessing.channels for network in networks.values()}
+    if others or not isinstance(source, PhotoSource):
+        return source
+    return dataclasses.replace(source, image_shape=(*source.image_shape[:2], channels))

@@ -196,9 +196,9 @@ def read_statistics(splits: Splits, *, shorter_side: int | None, progress: Progr
         shorter_side: size in pixels to which photographs are resized before the crop; None for images without a crop.
         progress: shows the progress of measuring.
     """
-    size, statistics = splits.train.image_shape[0], splits.statistics
+    (size, _, channels), statistics = splits.train.image_shape, splits.statistics
     measured_at = size if shorter_side is None else shorter_side
-    if statistics is None or statistics.pixel_mean.shape[:2] != (measured_at, measured_at):
+    if statistics is None or statistics.pixel_mean.shape != (measured_at, measured_at, channels):
         statistics = measure(splits.train, progress=progress)
     return statistics.central(size)
 
@@ -208,10 +208,12 @@ def _check_images(source: Source, preprocessing: Preprocessing, *, name: str) ->
     size, channels = preprocessing.image_size, preprocessing.channels
     if source.image_shape != (size, size, channels):
         height, width, own_channels = source.image_shape
-        remedy = f" (to fine-tune at that size: preprocess.image_size={width})" if own_channels == channels else ""
+        remedy = f"to fine-tune at that size: preprocess.image_size={width}"
+        if own_channels != channels:
+            remedy = f"for photographs: dataset.channels={channels}"
         raise InputError(
             f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
-            f"{name!r} has {width} x {height} and {own_channels}{remedy}"
+            f"{name!r} has {width} x {height} and {own_channels} ({remedy})"
         )
 
 

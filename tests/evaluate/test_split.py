@@ -6,6 +6,7 @@ import pytest
 
 from resnet_alexnet import parallel
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.split import score_split
@@ -44,7 +45,8 @@ def expected(network, images):
 
 
 def folder_config(folder, **fields):
-    return tiny.config(dataset__name="image_folder", dataset__data_dir=str(folder), dataset__channels=3, **fields)
+    data = {"dataset__name": "image_folder", "dataset__data_dir": str(folder), "dataset__channels": 3}
+    return tiny.config(**{**data, **fields})
 
 
 def read_split(config, split=""):
@@ -128,3 +130,13 @@ def test_classes_that_the_network_lacks_are_named(folder):
     other = create_network(size=16, shorter_side=20, classes=("ant", "bee", "dog"))
     with pytest.raises(InputError, match="net lacks 1 of the 3 classes of the data: 'cat'"):
         scores_of(other, *read_split(folder_config(folder)))
+
+
+def test_photographs_are_decoded_to_the_channels_of_the_network_whatever_the_config_says(folder):
+    network = create_network(size=16, shorter_side=20, channels=1)
+    one, three = (
+        scores_of(network, *read_split(folder_config(folder, dataset__channels=channels))) for channels in (1, 3)
+    )
+    np.testing.assert_array_equal(one.scores, three.scores)
+    gray = [decode((folder / "test" / "ant" / f"{n:02}.jpg").read_bytes(), channels=1) for n in range(3)]
+    np.testing.assert_allclose(three.scores[:3], expected(network, gray), rtol=1e-4, atol=1e-6)
