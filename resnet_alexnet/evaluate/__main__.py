@@ -148,7 +148,8 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
         config.dataset, options.split or "", image_size=config.preprocess.image_size, progress=progress_bar
     )
     if against is not None:  # whether it is the same split to the last image will be seen when all are read
-        check_classes(against.classes, source.classes, what=against.name, than="the data")
+        name, network = next(iter(networks.items()))
+        check_classes(against.classes, network.spec.preprocessing.classes, what=against.name, than=name)
         if len(against.labels) != len(source):
             raise InputError(
                 f"--against={against.name} has {len(against.labels):,} images, the {split} split {len(source):,}"

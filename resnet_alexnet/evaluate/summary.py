@@ -5,6 +5,8 @@ from typing import Any
 
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 
+_AMONG_PRESENT = "if only the classes that have images can be predicted"
+
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows, (name, value), of the summary of a `report.report`, with "parts" and "against" if it has them."""
@@ -14,8 +16,11 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("images", f"{result['images']:,}, {made_by[0].get('dataset')} {made_by[0].get('split')}"),
         *(("test", protocol) for protocol in protocols),
     ]
-    rows += [(name, _format_errors(part)) for name, part in result.get("parts", {}).items()]
-    rows.append(("error", _format_errors(result)))
+    for name, part in (*result.get("parts", {}).items(), ("error", result)):
+        rows.append((name, _format_errors(part)))
+        if "among_present" in part:
+            present = part["among_present"]
+            rows.append((f"of {present['classes']:,} classes", f"{_format_errors(present)}, {_AMONG_PRESENT}"))
     if result["without_prediction"]:
         rows.append(("not classified", f"{result['without_prediction']:,} images, whose scores are NaN"))
     if result["confusions"]:

@@ -77,6 +77,14 @@ class Layer(nnx.Module):
         return 0 if kernel is None else math.prod(output_shape[:-1]) * kernel.get_value().size
 
 
+class LayerError(InputError):
+    """Bad input of a layer, which does not know its path in the network: `trace.naming_layers` adds it."""
+
+    def __init__(self, layer: Layer, message: str):
+        super().__init__(message)
+        self.layer = layer
+
+
 def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
     """Output size of a window of `window` pixels on `size` pixels; below 1 if the window does not fit."""
     return (size + sum(padding) - window) // stride + 1

@@ -13,6 +13,7 @@ from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models.blocks import BasicBlock, Block, Bottleneck, ConvolutionNorm, PlainBlock
 from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_image, he_normal
 from resnet_alexnet.models.normalization import BatchNorm
+from resnet_alexnet.models.trace import naming_layers
 
 SHORTCUTS = ("A", "B", "C")
 SHORTCUT_PADDING = ("behind", "both")
@@ -170,10 +171,11 @@ class ResNet(nnx.Module):
     ) -> Float[Array, "batch classes"]:
         """Computes logits; in training each BatchNorm uses batch statistics and updates its running statistics."""
         check_image(image, self.channels, smallest=1)
-        x = self.stem(image, train=train)
-        for blocks in self.stages:
-            for block in blocks:
-                x = block(x, train=train)
+        with naming_layers(self):
+            x = self.stem(image, train=train)
+            for blocks in self.stages:
+                for block in blocks:
+                    x = block(x, train=train)
         # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
         # result is NaN.
         x = lax.optimization_barrier(x)

@@ -73,6 +73,21 @@ class Preprocessing:
         )
         return [images, *(f"{line}, of pixels from 0 to 255" for line in numbers)]
 
+    def at_size(self, image_size: int | None, shorter_side: int | None = None) -> "Preprocessing":
+        """A copy for images of another size. A mean image becomes its mean over the pixels, as in `normalize`.
+
+        Args:
+            image_size: side of the input in pixels; None for its own.
+            shorter_side: to which photographs are resized; None keeps its proportion to the image size.
+        """
+        image_size = image_size or self.image_size
+        if shorter_side is None and self.shorter_side is not None:
+            shorter_side = round(self.shorter_side * image_size / self.image_size)
+        if image_size == self.image_size:
+            return replace(self, shorter_side=shorter_side)
+        mean, std = (array.mean((0, 1)) if array.ndim == 3 else array for array in (self.mean, self.std))
+        return replace(self, image_size=image_size, shorter_side=shorter_side, mean=mean, std=std)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values; arrays become nested lists, which hold float32 exactly."""
         return {

@@ -20,9 +20,16 @@ from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
-from resnet_alexnet.train.finetune import load_start
+from resnet_alexnet.train.finetune import load_start, start_preprocessing
 from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
-from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
+from resnet_alexnet.train.model import (
+    Model,
+    check_batch_norm,
+    check_bn_group,
+    create_model,
+    create_run_state,
+    set_options,
+)
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
@@ -103,7 +110,8 @@ def create_experiment(
     start = load_start(
         config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
     )
-    kept = start and start.network.spec.preprocessing
+    # A resumed run keeps what its own checkpoint says.
+    kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
     splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)
     num_logits = count_logits(config, splits.train.classes)
@@ -117,6 +125,8 @@ def create_experiment(
         finetune=config.finetune,
     )
     check_bn_group(model.spec, device_batch_size)
+    alone = model.spec.options.get("bn_group") == 1
+    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=alone)
     check_optimizer(optimizer, model)
     check_pairs(config, device_batch_size)
     called = create_steps(

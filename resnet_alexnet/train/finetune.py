@@ -22,6 +22,7 @@ from resnet_alexnet.pretrained.network import (
     shapes_of,
     weights_of,
 )
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 AUTO = "auto"
 
@@ -65,6 +66,15 @@ def load_start(
         return None
     path = weights or os.path.expanduser(where)
     return Start(pretrained.load_network(path, model=model, partial=True, progress=progress, **options), where)
+
+
+def start_preprocessing(start: Start, preprocess: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing that a run takes from its weights, at the sizes that the group `preprocess` of the config sets.
+
+    With another image size, photographs are resized in the proportion that the weights were trained with, unless
+    preprocess.shorter_side is set.
+    """
+    return start.network.spec.preprocessing.at_size(preprocess["image_size"], preprocess["shorter_side"])
 
 
 def new_prefixes(start: TrainedModel, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:

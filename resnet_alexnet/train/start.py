@@ -51,6 +51,8 @@ def start_run(experiment: Experiment, config: ConfigDict, checkpointer: Checkpoi
         f"{run_title(config)}: {parameters:,} parameters, {config.precision}, "
         f"{len(devices)} x {devices[0].device_kind}",
         "images: " + ", ".join(f"{len(source):,} {name}" for name, source in sizes.items() if source is not None),
+        *experiment.inputs.notes,
+        *experiment.model.notes,
         f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
         *(_initial_weights_message(experiment, config, state) if restored is None else []),

@@ -76,6 +76,29 @@ def test_what_does_not_fit_is_named(fields, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "devices", "layer"),
+    [
+        ({"batch_size": 8}, 8, "stages.2.0.conv1.norm"),
+        ({"batch_size": 1}, 1, "stages.2.0.conv1.norm"),
+        ({"model__bn_group": 1}, 1, "stages.2.0.conv1.norm"),
+        ({"model__bn_group": 1, "model__name": "cifar_plain8"}, 8, "stages.2.0.conv1.norm"),
+        ({"batch_size": 1, "model__name": "resnet18"}, 1, "stages.0.0.conv1.norm"),
+        ({"batch_size": 8, "model__bn_group": "sync"}, 8, None),
+        ({"batch_size": 8}, 4, None),
+        ({"batch_size": 8, "preprocess__image_size": 8}, 8, None),
+        ({"batch_size": 1, "model__name": "alexnet_owt", "preprocess__image_size": 64}, 1, None),
+    ],
+)
+def test_batch_normalization_over_one_value_names_the_first_such_layer(fields, devices, layer):
+    config = tiny.config(**{"preprocess__image_size": 4, "augment__pad": 0, **fields})
+    if layer is None:
+        create_experiment(config, jax.devices()[:devices])
+    else:
+        with pytest.raises(InputError, match=rf"^{layer}: batch normalization in training over 1 value per channel"):
+            create_experiment(config, jax.devices()[:devices])
+
+
 def test_a_single_logit_stands_for_two_classes():
     config = tiny.config(model__num_logits=1, dataset__num_classes=2, loss__name="binary_cross_entropy_with_logits")
     experiment = create_experiment(config, jax.devices()[:1])

@@ -183,8 +183,8 @@ def test_dropout_is_off_in_frozen_layers():
         ({"finetune__lr_multipliers": ("stem=1", "stem=2")}, "'stem' twice"),
         ({"finetune__lr_multipliers": ("stem=1",), "finetune__frozen": ("stem",)}, "lr_multipliers has 'stem'"),
         (
-            {"preprocess__image_size": 16},
-            "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16",
+            {"preprocess__image_size": None},
+            "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 32 x 32 and 1 .to fine-tune",
         ),
         ({"dataset__channels": 3}, "has 8 x 8 and 3"),
     ],
