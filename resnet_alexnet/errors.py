@@ -1,8 +1,12 @@
 """Errors that are reported to the user in one line, without a traceback."""
 
+import contextlib
 import difflib
+import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+XLA_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class InputError(ValueError):
@@ -34,6 +38,27 @@ def _escape(letter: str) -> str:
 
 class TrainingError(RuntimeError):
     """A failure during a run, such as a loss that is not finite. The message is one line. Exit code 1."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The memory of the host or of a device does not suffice. The message names what to lower."""
+
+
+@contextlib.contextmanager
+def memory_needed(what: str, remedy: str) -> Iterator[None]:
+    """Turns Python's and XLA's ways to run out of memory in the block into an `OutOfMemoryError`.
+
+    Args:
+        what: what needs the memory, such as "for a training step".
+        remedy: what to do, such as "lower batch_size (128)".
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # XLA's is a RuntimeError that only its message tells from others
+        if isinstance(error, TrainingError) or not (isinstance(error, MemoryError) or XLA_OUT_OF_MEMORY in str(error)):
+            raise
+        reason = textwrap.shorten(str(error), 150) or type(error).__name__
+        raise OutOfMemoryError(f"out of memory {what}: {remedy} ({reason})") from error
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -135,7 +135,7 @@ def collect(
     Returns:
         The features and the labels, in the order of the source.
     """
-    batch_size = math.ceil(batch_size / mesh.size) * mesh.size
+    batch_size = parallel.padded_batch_size(batch_size, len(source), mesh)
     step = parallel.parallel_rows(_create_step(network, layer), mesh)
     params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
     features = np.empty((len(source), *layer.shape), np.float32)

@@ -25,6 +25,7 @@ from resnet_alexnet.pretrained.network import (
 from resnet_alexnet.pretrained.preprocessing import Restate, unchanged
 from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.workdir.metrics_log import validation_errors
 
 
 def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
@@ -182,7 +183,8 @@ def _from_run(workdir: Path, step: int | str) -> TrainedModel:
     if not (workdir / CONFIG_FILE).is_file():
         raise InputError(f"{workdir} is not a run folder: it has no {CONFIG_FILE}")
     try:
-        step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step)
+        errors = validation_errors(workdir) if step == "best" else None
+        step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step, errors=errors)
     except checkpoint.DamagedCheckpointError as error:
         raise InputError(str(error)) from None
     for warning in warnings:

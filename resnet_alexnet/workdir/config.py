@@ -20,6 +20,7 @@ from resnet_alexnet.workdir.fields import read_groups
 CONFIG_FILE = "config.json"  # of a run folder
 _OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are not options
 _PATHS = ("dataset.data_dir", "finetune.weights")  # fields in which ~ is the home folder
+_NAMED_BY_PATH = ("image_folder", "npz")  # sets that can hold anything: their path says what
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
@@ -194,6 +195,14 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
+
+
+def run_title(config: ConfigDict) -> str:
+    """The title of a run, such as "resnet50 on cifar10", or "resnet18 on pets" for a folder of that name."""
+    name, data_dir = config.dataset.name, config.dataset.data_dir
+    path = name if is_guest(name) else data_dir if name in _NAMED_BY_PATH else ""
+    model = os.path.basename(config.model.name)  # of a user's own, FILE.py:CLASS
+    return f"{model} on {os.path.basename(os.path.abspath(os.path.expanduser(path))) if path else name}"
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
     state = create_state(network.params, network.batch_stats, opt_state=(), sums={})
     create_workdir(folder / "deep", config)
     with Checkpointer(folder / "deep" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(0, state, {"network": network.spec.to_json()}, error=None)
+        checkpointer.save(0, state, {"network": network.spec.to_json()})
     return folder
 
 
