@@ -1,7 +1,7 @@
 """The names under which the networks circulate, brought to torchvision's.
 
 A name is a prefix, a layer and an array of the layer: "module.", "layer1.0.conv2" and "weight". What follows reads the
-layer by the patterns of many libraries; docs/trained.md lists them with their sources. Stages, blocks and the layers of
+layer by the patterns of many libraries; docs/weights.md lists them with their sources. Stages, blocks and the layers of
 AlexNet are counted in the order of their numbers, so it does not matter whether a library counts from 0, 1 or 2.
 """
 
@@ -75,29 +75,26 @@ class NamedNetwork:
         return re.search(r"(?<![a-z])(ema|swa|avg|average|averaged)(?![a-z])", self.name.lower()) is not None
 
 
-def rename(arrays: Arrays, rules: Sequence[tuple[str, str]], *, where: str) -> Arrays:
+def rename(state_dicts: Mapping[str, Arrays], rules: Sequence[tuple[str, str]], *, where: str) -> dict[str, Arrays]:
     """Replaces what matches each regular expression in the names; an array whose name becomes "" is left out.
 
     Raises:
         InputError: a rule is not a regular expression, or matches no name, or two arrays get the same name.
     """
-    names = {name: name for name in arrays}
+    renamed = dict(state_dicts)
     for old, new in rules:
         try:
-            changed = {name: re.sub(old, new, now) for name, now in names.items()}
+            named = {key: [re.sub(old, new, name) for name in arrays] for key, arrays in renamed.items()}
         except (re.error, IndexError) as error:
             raise InputError(f"--rename={old}={new} is not a regular expression and its replacement: {error}") from None
-        if changed == names:
-            raise InputError(
-                f"--rename={old}={new} changes no name in {where} (they are like {next(iter(names), '')!r})"
-            )
-        names = changed
-    renamed: Arrays = {}
-    for name, new in names.items():
-        if new in renamed:
-            raise InputError(f"{where}: --rename gives two arrays the name {new!r}")
-        if new:
-            renamed[new] = arrays[name]
+        if all(named[key] == list(arrays) for key, arrays in renamed.items()):
+            example = next((name for arrays in renamed.values() for name in arrays), "")
+            raise InputError(f"--rename={old}={new} changes no name in {where} (they are like {example!r})")
+        for key, arrays in renamed.items():
+            kept = [name for name in named[key] if name]
+            if twice := next((name for i, name in enumerate(kept) if name in kept[:i]), None):
+                raise InputError(f"{where}: --rename={old}={new} gives two arrays the name {twice!r}")
+            renamed[key] = {name: array for name, array in zip(named[key], arrays.values(), strict=True) if name}
     return renamed
 
 

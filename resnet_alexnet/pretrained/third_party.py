@@ -42,7 +42,7 @@ def read_network(
     check_name("channel_order", channel_order, CHANNEL_ORDERS)
     if model is not None:
         check_model(model)
-    given = {key: names.rename(arrays, rename, where=where) for key, arrays in file.state_dicts.items()}
+    given = names.rename(file.state_dicts, rename, where=where)
     found = [network for key, arrays in given.items() for network in names.find_networks(key, arrays)]
     if not found:
         raise InputError(_unknown_names(given, where))
@@ -79,11 +79,7 @@ def read_network(
         notes=(
             *_choice_notes(network, found),
             *([] if model else [f"{where} is read as {name}, by its arrays" + _or_plain(shown)]),
-            *(
-                [f"the biases of {len(moved)} convolutions are added to the means of batch normalization"]
-                if moved
-                else []
-            ),
+            *([f"the biases of {len(moved)} convolutions are moved into batch normalization"] if moved else []),
             *_presumption_notes(presumed, options),
             *([f"presumed {'; '.join(usual.lines())}"] if preprocessing is usual else []),
         ),

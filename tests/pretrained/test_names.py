@@ -366,7 +366,7 @@ def test_unknown_names_can_be_changed(resnet18, tmp_path):
         load(arrays)
     rules = [("anfang", "conv1"), (r"abschnitt(\d)_(\d)_", r"layer\1.\2.")]
     assert load(arrays, rename=rules).spec.model == "resnet18"
-    with pytest.raises(InputError, match="gives two arrays the name"):
+    with pytest.raises(InputError, match=r"gives two arrays the name"):
         load(arrays, rename=[(".*", "x")])
     extra = {**resnet18[0], "aux.weight": np.ones((2, 2), np.float32)}
     with pytest.raises(InputError, match=r"aux.weight\); --rename='NAME=' leaves an array out"):
@@ -421,3 +421,9 @@ def test_the_settings_of_a_training_script_do_not_matter(resnet18, tmp_path):
     saved = {"model": {name: torch.tensor(array) for name, array in resnet18[0].items()}, "optimizer": {}, "epoch": 1}
     torch.save({**saved, "args": argparse.Namespace(lr=0.1), "best": np.float64(3)}, tmp_path / WHERE)
     assert pretrained.load_network(tmp_path / WHERE).spec.num_logits == 3
+
+
+def test_a_rule_need_not_match_in_every_state_dict(resnet18):
+    file = WeightFile({"model": rename(resnet18[0], ("", "a_")), "ema": dict(resnet18[0])}, {})
+    network = pretrained.network_of(file, where=WHERE, rename=[("^a_", "")])
+    assert "the state dict 'model' is taken; --state_dict takes another: ema" in network.notes
