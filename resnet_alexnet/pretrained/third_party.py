@@ -184,7 +184,9 @@ def _choice_notes(network: NamedNetwork, found: Sequence[NamedNetwork]) -> list[
     others = [other.name or "''" for other in found if other is not network]
     notes = []
     if others:
-        notes.append(f"the state dict {network.name!r} is taken; --state_dict takes another: {', '.join(others)}")
+        notes.append(
+            f"the state dict {network.name!r} is taken; convert --state_dict=NAME takes another: {', '.join(others)}"
+        )
     elif network.averaged:
         notes.append(f"the state dict {network.name!r} is taken, a moving average of weights; the file has no others")
     if network.left_out:
@@ -196,4 +198,4 @@ def _presumption_notes(presumed: Mapping[str, Any], stated: Mapping[str, Any]) -
     """Says which options are presumed."""
     flags = ("shortcut_padding", "stride_in", "pool_padding")
     options = [f"{name}={value}" for name, value in presumed.items() if name in flags and name not in stated]
-    return [f"presumed, as the arrays do not show it: {', '.join(options)}"] if options else []
+    return [f"presumed, as the arrays do not show it (convert can state it): {', '.join(options)}"] if options else []

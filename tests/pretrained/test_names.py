@@ -233,7 +233,7 @@ def test_the_logits_of_cifar_networks_are_torchs(shortcut, form, stated):
 def test_what_is_presumed_is_said_and_matters():
     arrays, image, expected = cifar("behind")
     network = load(arrays)
-    assert "presumed, as the arrays do not show it: shortcut_padding=both" in network.notes
+    assert "presumed, as the arrays do not show it (convert can state it): shortcut_padding=both" in network.notes
     assert np.abs(np.asarray(network.module()(image)) - expected).max() > 1e-2
     stated = load(arrays, shortcut_padding="behind")
     assert not any("shortcut_padding" in note for note in stated.notes)
@@ -289,7 +289,10 @@ def test_hes_published_form_strides_first_pools_as_caffe_and_sees_blue_first():
     network = load(torch_peers.state_dict(net), **stated)
     np.testing.assert_allclose(np.asarray(network.module()(image)), expected, atol=1e-4)
     presumed = load(torch_peers.state_dict(net))
-    assert "presumed, as the arrays do not show it: stride_in=3x3, pool_padding=torch" in presumed.notes
+    assert (
+        "presumed, as the arrays do not show it (convert can state it): stride_in=3x3, pool_padding=torch"
+        in presumed.notes
+    )
     assert np.abs(np.asarray(presumed.module()(image)) - expected).max() > 1e-2
 
 
@@ -316,7 +319,7 @@ def test_plain_weights_are_taken_before_averages_and_both_are_named(resnet18):
         file = WeightFile({ema: average, plain: arrays}, {})
         network = pretrained.network_of(file, where=WHERE)
         np.testing.assert_array_equal(network.params["head"]["bias"], arrays["fc.bias"])
-        assert f"the state dict {plain!r} is taken; --state_dict takes another: {ema}" in network.notes
+        assert f"the state dict {plain!r} is taken; convert --state_dict=NAME takes another: {ema}" in network.notes
         other = pretrained.network_of(file, where=WHERE, state_dict=ema)
         np.testing.assert_array_equal(other.params["head"]["bias"], arrays["fc.bias"] + 1)
         only = pretrained.network_of(WeightFile({ema: average}, {}), where=WHERE)
@@ -329,7 +332,7 @@ def test_averages_beside_the_weights_in_one_state_dict(resnet18):
     both = rename(resnet18[0], ("", "model.")) | rename(resnet18[0], ("", "ema_model."))
     both["criterion.weight"] = np.ones(3, np.float32)
     network = load(both)
-    assert "the state dict 'model' is taken; --state_dict takes another: ema_model" in network.notes
+    assert "the state dict 'model' is taken; convert --state_dict=NAME takes another: ema_model" in network.notes
     assert "left out, as not of the network: criterion.weight" in network.notes
 
 
@@ -426,4 +429,4 @@ def test_the_settings_of_a_training_script_do_not_matter(resnet18, tmp_path):
 def test_a_rule_need_not_match_in_every_state_dict(resnet18):
     file = WeightFile({"model": rename(resnet18[0], ("", "a_")), "ema": dict(resnet18[0])}, {})
     network = pretrained.network_of(file, where=WHERE, rename=[("^a_", "")])
-    assert "the state dict 'model' is taken; --state_dict takes another: ema" in network.notes
+    assert "the state dict 'model' is taken; convert --state_dict=NAME takes another: ema" in network.notes

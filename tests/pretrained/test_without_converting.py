@@ -31,7 +31,7 @@ def test_photographs_are_classified_and_what_is_presumed_goes_to_standard_error(
     predict.main([f"--weights={cifar[0]}", "--model=cifar_resnet8", "--format=csv", "--topk=1", str(photos)])
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 1 + 3
-    assert "note: presumed, as the arrays do not show it: shortcut_padding=both" in captured.err
+    assert "note: presumed, as the arrays do not show it (convert can state it): shortcut_padding=both" in captured.err
     assert "note: presumed images: 32 x 32 pixels, as they are; mean: 123.7" in captured.err
     with pytest.raises(InputError, match="holds the weights of cifar_resnet8, not of cifar_resnet14"):
         predict.main([f"--weights={cifar[0]}", "--model=cifar_resnet14", str(photos)])
