@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from resnet_alexnet.data.sources import ProgressFn, no_progress
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import absolute_guest
 from resnet_alexnet.models import check_option
 from resnet_alexnet.pretrained import mapping, published, state_dict, third_party, torchvision, weights
@@ -95,7 +95,7 @@ def load_network(
     file = state_dict.read(Path(path))
     network = network_of(file, where=str(path), **expected, restate=restate, partial=partial, **options)
     for note in network.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     return network
 
 
