@@ -34,6 +34,7 @@ def refusal(root):
         "\ufeffid;name;breed\n7;deep/a;cat\n8;b;owl\n".replace("id;name", "number;name"),
         "b.jpg\towl\na.jpg\tcat\n",
         'label,path\n"owl","b.jpg"\ncat,deep\\a.jpg\n',
+        "Photo,Animal\nb.jpg,owl\na.jpg,cat\n",
     ],
 )
 def test_a_list_beside_the_photographs_has_their_classes(tmp_path, text):
@@ -140,6 +141,7 @@ def names(photos):
         ("file,label\n../../secret.jpg,a\n", r"not in .*, such as ../../secret.jpg: restore them"),
         ("file,label\n/etc/passwd,a\n", "such as /etc/passwd: restore them"),
         ("file,label\n\x1b[31m.jpg,a\n", r"such as \\x1b\[31m.jpg"),
+        ("a,b,c\n1.jpg,10,cat\n", "labels.csv has the columns a, b, c: name that of the photographs file, and"),
         ("file,label\n", "labels.csv names no photograph"),
         ("", "labels.csv names no photograph"),
     ],
