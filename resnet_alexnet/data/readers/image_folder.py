@@ -256,9 +256,9 @@ def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
     """
     names = list_folders(folder, left_out)
     is_flat = _is_flat(names)
-    if is_flat and names and list_folders(folder / names[0], LeftOut()):
-        return _list_split(split, folder / names[0], left_out)
     listed = find_list(folder) if is_flat or os.path.isfile(folder / LABELS) else None
+    if listed is None and is_flat and names and list_folders(folder / names[0], LeftOut()):
+        return _list_split(split, folder / names[0], left_out)
     photographs = list_photographs(folder, left_out) if is_flat or listed else []
     if listed is not None and (labeled := label_photographs(folder, photographs, listed)):
         others = len(photographs) - sum(map(len, labeled.values()))

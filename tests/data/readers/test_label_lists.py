@@ -47,6 +47,12 @@ def test_a_list_beside_the_photographs_has_their_classes(tmp_path, text):
     assert splits["train"].where(1) == str(tmp_path / "b.jpg")
 
 
+def test_the_photographs_of_a_list_may_be_in_any_folder(tmp_path):
+    write(tmp_path, "images/a/1.jpg", "images/b/1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nimages/a/1.jpg,cat\nimages/b/1.jpg,dog\n")
+    assert labeled(read_image_folder(tmp_path)["train"]) == {"images/a/1.jpg": "cat", "images/b/1.jpg": "dog"}
+
+
 def test_each_split_may_have_its_list(tmp_path, capsys):
     write(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "test/1.jpg", "test/2.jpg")
     (tmp_path / "train" / "labels.csv").write_text("file,label\n1.jpg,a\n2.jpg,b\n")
