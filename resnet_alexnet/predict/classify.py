@@ -122,7 +122,6 @@ def draw(predictions: Sequence[Prediction], small: Sequence[Pixels | None], path
     cells = []
     for prediction, image in zip(predictions, small, strict=False):
         if image is not None:
-            best = prediction.classes[:_CAPTION_LINES]
-            lines = [f"{printable(display_name(name))} {100 * value:.0f} %" for name, value in best]
+            lines = [f"{display_name(name)} {100 * value:.0f} %" for name, value in prediction.classes[:_CAPTION_LINES]]
             cells.append((image, "\n".join(lines)))
     grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)

@@ -51,7 +51,7 @@ def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
         if prediction.error:
             writer.writerow((prediction.photograph, "", "", "", "", prediction.error))
         for rank, (name, value) in enumerate(prediction.classes, start=1):
-            writer.writerow((prediction.photograph, rank, shown(name), shown(display_name(name)), value, ""))
+            writer.writerow((prediction.photograph, rank, shown(name), display_name(name), value, ""))
         file.flush()
 
 
@@ -67,7 +67,7 @@ def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
         if prediction.error:
             table.add_row(Text(name), Text(printable(f"not classified: {prediction.error}")), "", end_section=True)
         for rank, (found, value) in enumerate(prediction.classes, start=1):
-            shown = (Text(name if rank == 1 else ""), Text(printable(display_name(found))), f"{100 * value:.1f} %")
+            shown = (Text(name if rank == 1 else ""), Text(display_name(found)), f"{100 * value:.1f} %")
             table.add_row(*shown, end_section=rank == len(prediction.classes))
     console = Console(file=file, width=None if live else _PLAIN_WIDTH, highlight=False)
     with console.capture() as text:  # rich itself would exit with code 1 on a closed pipe

@@ -83,3 +83,24 @@ def test_a_file_that_nobody_reads_any_more_is_the_callers_to_know(form):
 
     with pytest.raises(BrokenPipeError):
         WRITERS[form](iter(PREDICTIONS), Closed())
+
+
+def test_names_of_classes_steer_no_terminal_and_files_have_them_as_they_are(monkeypatch):
+    evil = "\x1b]0;owned\x07[red]\u202ecat\n"
+    shown = r"\x1b]0;owned\x07[red]\u202ecat\n"
+    predictions = [Prediction("a.jpg", ((evil, 1.0),))]
+    for is_terminal in (False, True):
+        for write in WRITERS.values():
+            file = io.StringIO()
+            monkeypatch.setattr(file, "isatty", lambda is_terminal=is_terminal: is_terminal)
+            write(predictions, file)
+            if write is write_json:  # which escapes by itself
+                found = json.loads(file.getvalue())["predictions"]
+                assert found == [{"class": evil, "name": shown, "probability": 1.0}]
+                assert file.getvalue().rstrip("\n").isprintable()
+            elif write is write_table or is_terminal:
+                assert shown in file.getvalue()
+                assert "owned\x07" not in file.getvalue()
+            else:
+                rows = list(csv.reader(io.StringIO(file.getvalue())))
+                assert rows[1][2:4] == [evil, shown]

@@ -113,14 +113,14 @@ def to_photos(file: str, entries: Sequence[Entry], classes: Sequence[str]) -> Ar
 
 
 def plain_files(archive: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
-    """Yields every file of an archive. Folders are skipped.
+    """Yields every file of an archive, without folders and what a Mac leaves behind.
 
     Raises:
         InputError: a member is neither a file nor a folder.
         ReadError: the archive ends without its end mark.
     """
     for member in archive:
-        if member.isdir():
+        if member.isdir() or is_left_by_a_mac(member.name):
             continue
         if not member.isreg() or member.issparse():
             raise InputError(f"{where} has {member.name}, which is not a regular file: give the archive as published")
@@ -132,6 +132,12 @@ def plain_files(archive: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInf
         raise tarfile.ReadError(f"neither a file header nor the end mark at byte {archive.offset:,}")
     while file.read(2**20):  # padding, then the checksum of a compressed archive
         pass
+
+
+def is_left_by_a_mac(name: str) -> bool:
+    """Whether a path in an archive is one of those that a Mac adds: ._FILE and .DS_Store, and all in __MACOSX."""
+    *folders, file = name.split("/")
+    return file.startswith("._") or file == ".DS_Store" or "__MACOSX" in folders
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from resnet_alexnet.data.prepare.options import Options
 from resnet_alexnet.data.prepare.pool import run_tasks
 from resnet_alexnet.data.prepare.shards import RESUME, Set, Shard, count_finished, create_shards, write_shard
 from resnet_alexnet.data.readers.image_folder import FolderPhotos, read_image_folder
+from resnet_alexnet.data.selection import report_lacking
 from resnet_alexnet.errors import InputError
 
 _LINE_SECONDS = 10.0  # between two progress lines, without a terminal
@@ -81,6 +82,7 @@ def read_input(options: Options) -> tuple[Mapping[str, ArchivePhotos | FolderPho
         )
     for split, photos in splits.items():
         print(f"{split}: {len(photos):,} photographs of {len(photos.classes):,} classes", flush=True)
+    report_lacking(splits, print)
     return splits, words
 
 

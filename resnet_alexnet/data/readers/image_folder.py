@@ -125,15 +125,15 @@ def read_image_folder(
     folders = _find_splits(Path(data_dir), left_out, report)
     listed = {split: _list_split(split, folder, left_out) for split, folder in folders.items()}
     for line in (*left_out.describe(str(data_dir)), *(line for part in listed.values() for line in part.notes)):
-        report(line)
+        report(printable(line))
     splits = {split: part for split, part in listed.items() if part.photographs}
     if not splits:
         raise InputError(f"{data_dir} has no photographs with classes: {_LAYOUT}")
     first = next(iter(splits.values()))
     parts = [first] if "train" in splits else splits.values()
     classes = sorted({name for part in parts for name in part.photographs})
-    for pairs in _same_but_for_case(classes):
-        report(f"warning: {first.folder} has the classes {pairs}, {_ONE_ON_SOME_DISKS}")
+    for pairs in _same_but_for_case(classes) if first.in_classes else ():
+        report(printable(f"warning: {first.folder} has the classes {pairs}, {_ONE_ON_SOME_DISKS}"))
     return {split: _to_photos(part.named_as(classes, first.folder), classes) for split, part in splits.items()}
 
 
@@ -204,6 +204,10 @@ def _find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None
             folders[split] = data_dir / found[0]
     # A folder called train may be a class, the vehicle: it then has no folders, and lies among other classes.
     if folders and not (set(folders) == {"train"} and len(names) > 1 and _is_class(folders["train"])):
+        used = {folder.relative_to(data_dir).parts[0] for folder in folders.values()}
+        others = [name for name in names if name not in used]
+        if others:
+            report(printable(f"not read in {data_dir}: {_listed(others)}, which is the name of no split"))
         return folders
     left_out.folders.clear()  # the same folder is listed once more
     own, beside = _own_split(data_dir)
@@ -217,7 +221,8 @@ def _find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None
         raise InputError(f"{data_dir} has no folder {TRAIN}: {_LAYOUT}; {holds}")
     what = "training" if own == "train" else own
     more = f"; to use {_listed(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""
-    report(f"{data_dir} has no folder {TRAIN}: its {len(names)} folders are the classes of a {what} split{more}")
+    line = f"{data_dir} has no folder {TRAIN}: its {len(names)} folders are the classes of a {what} split{more}"
+    report(printable(line))
     return {own: data_dir}
 
 
@@ -251,9 +256,9 @@ def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
     """
     names = list_folders(folder, left_out)
     is_flat = _is_flat(names)
-    if is_flat and names and list_folders(folder / names[0], LeftOut()):
-        return _list_split(split, folder / names[0], left_out)
     listed = find_list(folder) if is_flat or os.path.isfile(folder / LABELS) else None
+    if listed is None and is_flat and names and list_folders(folder / names[0], LeftOut()):
+        return _list_split(split, folder / names[0], left_out)
     photographs = list_photographs(folder, left_out) if is_flat or listed else []
     if listed is not None and (labeled := label_photographs(folder, photographs, listed)):
         others = len(photographs) - sum(map(len, labeled.values()))
@@ -286,9 +291,12 @@ def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: Left
                 f"class folder from every split{'; ' * bool(unread)}{unread}"
             )
         for pairs in _same_but_for_case(list(map(os.fsdecode, found))):
-            notes.append(f"warning: {printable(str(folder / name))} has {pairs}, {_ONE_ON_SOME_DISKS}")
+            notes.append(f"warning: {folder / name} has {pairs}, {_ONE_ON_SOME_DISKS}")
+    beside = len(list_photographs(folder, left_out, deep=False))
+    if beside:
+        notes.append(f"left out of {folder}: {beside:,} photographs beside the class folders")
     if not photographs:
-        notes.append(f"{folder} has no photographs: there is no {split} split")
+        notes.append(f"{folder} has no photographs in class folders: there is no {split} split")
     return _Listed(folder, photographs, True, tuple(notes[:_MOST_NOTES]))
 
 

@@ -3,6 +3,8 @@
 import functools
 import importlib.resources
 
+from resnet_alexnet.errors import printable
+
 
 @functools.cache
 def _words() -> dict[str, str]:
@@ -16,5 +18,5 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def display_name(name: str) -> str:
-    """Returns the WordNet word for the ID of an ImageNet class, and any other class name unchanged."""
-    return _words().get(name, name)
+    """Returns what to show of a class: the WordNet word for an ID of ImageNet, or its name, made printable."""
+    return _words().get(name) or printable(name)

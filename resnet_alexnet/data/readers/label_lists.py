@@ -1,11 +1,12 @@
 """Classes of photographs that are listed in a file, as data sets are published whose folders are not classes."""
 
 import csv
+import functools
 import io
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from resnet_alexnet.data.readers.imagenet_devkit import find_devkit, read_devkit
@@ -82,8 +83,9 @@ def label_photographs(folder: Path, photographs: Sequence[bytes], listed: Path) 
     known = _Names(photographs)
     class_of: dict[bytes, str] = {}
     lost = []
-    for name, label in _read(listed, photographs):
-        photograph = known.find(name, below=folder.name, by_name=not is_shared)
+    find = functools.partial(known.find, below=folder.name, by_name=not is_shared)
+    for name, label in _read(listed, photographs, lambda name: find(name.strip()) is not None):
+        photograph = find(name)
         if photograph is None:
             lost.append(name)
         elif class_of.setdefault(photograph, label) != label:
@@ -130,7 +132,7 @@ def _forms(path: str) -> tuple[str, str, str, str]:
     return path, name, os.path.splitext(path)[0], os.path.splitext(name)[0]
 
 
-def _read(listed: Path, photographs: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+def _read(listed: Path, photographs: Sequence[bytes], is_there: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     """Yields name and class of each listed photograph."""
     if listed.is_dir() or listed.suffix == ".gz":
         return _read_devkit(listed, photographs)
@@ -140,11 +142,14 @@ def _read(listed: Path, photographs: Sequence[bytes]) -> Iterator[tuple[str, str
         raise InputError(f"{listed} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{listed} is not UTF-8 text: save it as UTF-8") from None
-    return _read_table(listed, text)
+    return _read_table(listed, text, is_there)
 
 
-def _read_table(listed: Path, text: str) -> Iterator[tuple[str, str]]:
-    """Yields the columns of file and class, by their titles in the first line or, without titles, the first two."""
+def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Yields the columns of file and class, by their titles in the first line or, of two columns without titles, both.
+
+    `is_there` tells whether a photograph has a name.
+    """
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     try:
@@ -152,15 +157,20 @@ def _read_table(listed: Path, text: str) -> Iterator[tuple[str, str]]:
     except csv.Error as error:
         raise InputError(f"{listed} is not a table: {error}") from None
     titles = [title.strip().lower() for title in rows[0]] if rows else []
-    columns = [
+    file, label = (
         next((titles.index(title) for title in known if title in titles), None)
         for known in (_FILE_COLUMNS, _LABEL_COLUMNS)
-    ]
-    file, label = columns
-    if file is None or label is None:
-        file, label = 0, 1
-    else:
+    )
+    if file is not None and label is not None:
         rows = rows[1:]
+    elif len(titles) <= 2 or listed.name == _TINY:
+        file, label = 0, 1
+        rows = rows[not is_there(rows[0][0]) and len(rows) > 1 and is_there(rows[1][0]) :] if rows else rows
+    else:
+        raise InputError(
+            f"{listed} has the columns {printable(', '.join(titles))}: name that of the photographs file, and that of "
+            "their classes label"
+        )
     for number, row in enumerate(rows, start=1):
         if len(row) <= max(file, label) or not row[file].strip() or not row[label].strip():
             raise InputError(

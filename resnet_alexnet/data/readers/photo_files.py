@@ -50,8 +50,10 @@ def list_folders(folder: Path, left_out: LeftOut) -> list[str]:
     return sorted(entry.name for entry in _scan(folder) if _is_folder(entry) and not _is_left_behind(entry, left_out))
 
 
-def list_photographs(folder: Path, left_out: LeftOut) -> list[bytes]:
-    """Returns the names of the photographs in `folder`, at any depth, as paths relative to it, sorted part by part.
+def list_photographs(folder: Path, left_out: LeftOut, *, deep: bool = True) -> list[bytes]:
+    """Returns the names of the photographs in `folder`, as paths relative to it, sorted part by part.
+
+    They are at any depth or, without `deep`, directly in the folder.
 
     Links are followed, except to a folder that the link is in. Broken links are included, so that reading reports them.
     """
@@ -62,7 +64,11 @@ def list_photographs(folder: Path, left_out: LeftOut) -> list[bytes]:
         here = Path(folder, *map(os.fsdecode, parts))
         for entry in _scan(here):
             if _is_folder(entry):
-                if not _is_left_behind(entry, left_out) and not (entry.is_symlink() and _is_above(entry, here)):
+                if (
+                    deep
+                    and not _is_left_behind(entry, left_out)
+                    and not (entry.is_symlink() and _is_above(entry, here))
+                ):
                     waiting.append((*parts, os.fsencode(entry.name)))
             elif _is_photograph(entry, left_out):
                 found.append([*parts, os.fsencode(entry.name)])

@@ -182,14 +182,14 @@ def _class_names(folder: Path, label_key: str, feature: Any) -> tuple[str, ...]:
     names = tuple(feature.names)
     try:
         (folder / f"{label_key}.labels.txt").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        pass  # the classes are numbers
+    except OSError:
+        pass  # it is not there: the classes are numbers
     except UnicodeDecodeError:
         raise InputError(f"{folder}/{label_key}.labels.txt is not UTF-8 text: restore the file") from None
-    if len(set(names)) != feature.num_classes:
+    if not len(names) == len(set(names)) == feature.num_classes:
         raise InputError(
-            f"{folder}/{label_key}.labels.txt has {len(set(names))} different class names, not {feature.num_classes}: "
-            "restore the file, or build the set again"
+            f"{folder}/{label_key}.labels.txt has {len(names)} lines with {len(set(names))} different class names, not "
+            f"{feature.num_classes}: restore the file, or build the set again"
         )
     return names
 

@@ -59,7 +59,7 @@ class Records:
             example = self._example(position)
         except Exception:  # the record cannot be read, but its place is known
             return self._place(position)
-        names = [example[key].decode("utf-8", errors="backslashreplace") for key in self._name_keys]
+        names = [printable(example[key].decode("utf-8", errors="backslashreplace")) for key in self._name_keys]
         return self._place(position) + "".join(f" ({name})" for name in names)
 
     def _example(self, position: int) -> dict[str, Any]:

@@ -239,3 +239,18 @@ def test_what_must_be_given(archives):
         read_imagenet(devkit=str(archives.devkit))
     with pytest.raises(InputError, match="--val needs the devkit"):
         read_imagenet(validation=str(archives.validation))
+
+
+def test_what_a_mac_adds_to_an_archive_is_passed_over(archives, tmp_path):
+    left = {".DS_Store": b"x", "._n01440764.tar": b"x", "__MACOSX/n01440764.tar": b"x"}
+    inner = {wnid: {} for wnid in WNIDS}
+    for name, data in archives.train_photos.items():
+        inner[name.partition("_")[0]] |= {f"._{name}": b"x", name: data}
+    train, validation = tmp_path / "train.tar", tmp_path / "val.tar"
+    train.write_bytes(made.tar({**left, **{f"{wnid}.tar": made.tar(photos) for wnid, photos in inner.items()}}))
+    validation.write_bytes(made.tar({"._ILSVRC2012_val_00000001.JPEG": b"x", **archives.validation_photos}))
+    splits, _ = read(archives, train=str(train), validation=str(validation))
+    assert {split: len(photos) for split, photos in splits.items()} == {
+        "train": len(archives.train_photos),
+        "validation": len(archives.validation_photos),
+    }

@@ -71,7 +71,8 @@ def test_hidden_and_other_files_are_passed_over(tmp_path, capsys):
     photos = read_image_folder(tmp_path)["train"]
     assert (photos.classes, len(photos)) == (("a", "b"), 2)
     assert [photos.read(index)[0] for index in range(len(photos))] == [b"train/a/1.jpg", b"train/b/3.jpg"]
-    assert capsys.readouterr().out == ""
+    left = f"left out of {tmp_path / 'train'}: 1 photographs beside the class folders\n"
+    assert capsys.readouterr().out == left
 
 
 def test_links_are_followed(tmp_path):
@@ -245,9 +246,14 @@ def test_a_split_without_photographs_is_told(tmp_path):
     splits, lines = lines_about(tmp_path)
     assert list(splits) == ["train"]
     assert lines == [
-        f"{tmp_path / 'val'} has no photographs: there is no validation split",
+        f"{tmp_path / 'val'} has no photographs in class folders: there is no validation split",
         f"{tmp_path / 'test'} has 1 photographs, but no folders or list of their classes: there is no test split",
     ]
+
+
+def test_folders_that_are_no_split_are_told(tmp_path):
+    write_folder(tmp_path, train=("a/1.jpg", "b/1.jpg"), extra=("a/1.jpg",))
+    assert lines_about(tmp_path)[1] == [f"not read in {tmp_path}: extra, which is the name of no split"]
 
 
 def test_class_folders_alone_are_a_training_split(tmp_path):

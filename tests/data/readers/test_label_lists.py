@@ -34,6 +34,7 @@ def refusal(root):
         "\ufeffid;name;breed\n7;deep/a;cat\n8;b;owl\n".replace("id;name", "number;name"),
         "b.jpg\towl\na.jpg\tcat\n",
         'label,path\n"owl","b.jpg"\ncat,deep\\a.jpg\n',
+        "Photo,Animal\nb.jpg,owl\na.jpg,cat\n",
     ],
 )
 def test_a_list_beside_the_photographs_has_their_classes(tmp_path, text):
@@ -44,6 +45,12 @@ def test_a_list_beside_the_photographs_has_their_classes(tmp_path, text):
     assert labeled(splits["train"]) == {"b.jpg": "owl", "deep/a.jpg": "cat"}
     assert splits["train"].read(1) == (b"b.jpg", 1)
     assert splits["train"].where(1) == str(tmp_path / "b.jpg")
+
+
+def test_the_photographs_of_a_list_may_be_in_any_folder(tmp_path):
+    write(tmp_path, "images/a/1.jpg", "images/b/1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nimages/a/1.jpg,cat\nimages/b/1.jpg,dog\n")
+    assert labeled(read_image_folder(tmp_path)["train"]) == {"images/a/1.jpg": "cat", "images/b/1.jpg": "dog"}
 
 
 def test_each_split_may_have_its_list(tmp_path, capsys):
@@ -140,6 +147,7 @@ def names(photos):
         ("file,label\n../../secret.jpg,a\n", r"not in .*, such as ../../secret.jpg: restore them"),
         ("file,label\n/etc/passwd,a\n", "such as /etc/passwd: restore them"),
         ("file,label\n\x1b[31m.jpg,a\n", r"such as \\x1b\[31m.jpg"),
+        ("a,b,c\n1.jpg,10,cat\n", "labels.csv has the columns a, b, c: name that of the photographs file, and"),
         ("file,label\n", "labels.csv names no photograph"),
         ("", "labels.csv names no photograph"),
     ],

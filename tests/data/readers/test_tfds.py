@@ -490,8 +490,9 @@ def test_damaged_metadata_is_named(tmp_path):
 def test_class_names_that_do_not_fit_are_refused(tmp_path, names):
     folder = write_set(tmp_path, {"train": [3]})
     (folder / "label.labels.txt").write_text(names)
-    count = len(set(names.split()))
-    assert f"{folder}/label.labels.txt has {count} different class names, not 3" in refusal("animals", tmp_path)
+    lines, count = len(names.split()), len(set(names.split()))
+    message = f"{folder}/label.labels.txt has {lines} lines with {count} different class names, not 3"
+    assert message in refusal("animals", tmp_path)
 
 
 # Sets from strangers
@@ -567,7 +568,11 @@ def test_equal_class_names_are_refused(tmp_path):
         tmp_path, {"train": [3]}, features=FEATURES | {"label": tfds.features.ClassLabel(num_classes=10)}
     )
     (folder / "label.labels.txt").write_text("cat\n" * 10)
-    assert f"{folder}/label.labels.txt has 1 different class names, not 10" in refusal("animals", tmp_path)
+    message = f"{folder}/label.labels.txt has 10 lines with 1 different class names, not "
+    assert f"{message}10: " in refusal("animals", tmp_path)
+    path = folder / "features.json"
+    path.write_text(path.read_text().replace('"numClasses": "10"', '"numClasses": "1"'))
+    assert f"{message}1: " in refusal("animals", tmp_path)
 
 
 def test_class_names_that_are_not_utf8_are_refused(tmp_path):
