@@ -123,8 +123,7 @@ def create_splits(
         in_memory: keep images that are not cropped in memory: "yes", "no", or "auto" (up to MEMORY_BYTES).
         image_size: height and width of "synthetic" images, in pixels (default 32). For other sets: None, or the size
             that the images or crops have.
-        channels: color channels of "synthetic" images (default 3), and to which photographs are decoded: 3, or 1 for
-            gray (default: those of the set). For arrays: None, or the channels they have.
+        channels: 3, or 1 for gray photographs; any of "synthetic" images (default 3). For arrays: None, or their own.
         num_classes: classes of "synthetic" before `classes` selects some (default 10).
         num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
         max_unreadable: unreadable training images to replace at most while a set is loaded into memory.

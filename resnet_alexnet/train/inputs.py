@@ -232,6 +232,21 @@ def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
     )
 
 
+def balanced_weights(train: Source) -> tuple[float, ...]:
+    """The weights of the classes of a training set that `losses.balanced_weights` gives.
+
+    Raises:
+        InputError: the labels are known only once the images are read, as those of a TFDS set that is not in memory.
+    """
+    labels = train.photos.labels if isinstance(train, PhotoSource) else getattr(train, "labels", None)
+    if labels is None:
+        raise InputError(
+            "loss.class_weights='balanced' needs the number of images of each class, which is not known of a TFDS set "
+            "that is read from disk (allowed: arrays and image folders)"
+        )
+    return losses.balanced_weights(np.bincount(labels, minlength=len(train.classes)).tolist())
+
+
 def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.ndarray | None) -> AugmentFn:
     """Random crop, flip and color of normalized images; `covariance` is that of the training set's channels."""
     basis = None if covariance is None else color_basis(augment["color"], covariance)
