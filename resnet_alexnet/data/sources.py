@@ -19,9 +19,11 @@ from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import read_json
 
 STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # in the folder of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
+RAW_SIDE = 256  # pixels: shorter side of the photographs of a prepared set that are not compressed
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
 # (items, number of items, description) -> the same items; shows the progress while they are consumed.
@@ -300,6 +302,15 @@ def _stored_statistics(train: Images) -> Statistics | None:
     path = train.folder / STATISTICS_FILE
     statistics = load_statistics(path) if path.exists() else None
     return statistics if statistics is not None and statistics.count == len(train) else None
+
+
+def prepared_side(source: Source) -> int | None:
+    """The shorter side in pixels to which data.prepare has reduced photographs; None if it has not."""
+    photos = source.photos if isinstance(source, PhotoSource) else None
+    if not isinstance(photos, tfds.TfdsPhotos) or not (photos.folder / MANIFEST_FILE).exists():
+        return None
+    settings = read_json(photos.folder / MANIFEST_FILE).get("settings", {})
+    return RAW_SIDE if settings.get("encoding") == "raw" else settings.get("resize") or None
 
 
 def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | None, channels: int | None) -> None:

@@ -81,7 +81,8 @@ def create_inputs(
         preprocessing = create_preprocessing(statistics, mean=mean, std=std, classes=splits.train.classes, **sizes)
     covariance = None if statistics is None else statistics.covariance
     is_cropped = isinstance(splits.train, PhotoSource) and augment["crop"] != "none"
-    notes = describe_crops(preprocess, augment) if is_cropped else ()
+    side = sources.prepared_side(splits.train)
+    notes = describe_crops(preprocess, augment, prepared_side=side) if is_cropped else ()
     return Inputs(splits, preprocessing, create_augment(augment, preprocessing, covariance), tuple(notes))
 
 

@@ -1,5 +1,6 @@
 """The sizes of crops follow the image size, so that a network is tested as it was trained."""
 
+import json
 import re
 
 import jax
@@ -9,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_alexnet import main, preview
+from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.readers.tfds import TfdsPhotos
+from resnet_alexnet.data.sources import prepared_side
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train.crops import create_crops, describe_crops, fill_sizes, in_proportion
@@ -82,6 +86,29 @@ def test_what_a_recipe_sets_for_its_image_size_is_scaled_with_it(recipe, note, s
     groups("preprocess.image_size=224", recipe=recipe)
     preprocess, augment = groups("preprocess.image_size=64", "preprocess.shorter_side=70", recipe=recipe)
     assert preprocess["shorter_side"] == 70
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "enlarged"),
+    [
+        ({"encoding": "jpeg", "resize": 256}, (), 480),
+        ({"encoding": "raw", "resize": 0}, (), 480),
+        ({"encoding": "jpeg", "resize": 256}, ("augment.crop=random_resized_crop",), None),
+        ({"encoding": "jpeg", "resize": 480}, (), None),
+        ({"encoding": "jpeg", "resize": 0}, (), None),
+        ({"encoding": "jpeg", "resize": 480}, ("preprocess.image_size=448", "augment.crop=random_resized_crop"), 512),
+        ({"encoding": "raw", "resize": 0}, ("preprocess.image_size=64",), None),
+    ],
+)
+def test_a_set_that_was_prepared_too_small_is_a_warning(tmp_path, settings, words, enlarged):
+    (tmp_path / "manifest.json").write_text(json.dumps({"settings": settings}))
+    photos = TfdsPhotos(tmp_path, "train", 0, 10, ("a", "b"), 3, "image", "label")
+    side = prepared_side(PhotoSource(photos, (224, 224, 3), None, None))
+    lines = describe_crops(*groups(*words, recipe="resnet18"), prepared_side=side)
+    assert len(lines) == 1 + (enlarged is not None)
+    if enlarged:
+        assert lines[1].startswith(f"warning: photographs are enlarged to a shorter side of {enlarged} pixels")
+        assert lines[1].endswith(f"--resize={enlarged}")
 
 
 def photographs(folder, *words, recipe="resnet18"):
