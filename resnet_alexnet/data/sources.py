@@ -324,7 +324,7 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; leave {option} unset")
+            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
 
 
 def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:

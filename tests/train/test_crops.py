@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train.crops import create_crops, describe_crops, fill_sizes, in_proportion
 from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.train.start import start_run
 from resnet_alexnet.workdir.config import load_overridden
 from tests.support.networks import create_network
 from tests.support.photo_sets import write_folder
@@ -125,9 +127,12 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("photographs"), per_class=12)
 
 
+def config_of(words):
+    return main.read_run(main.create_parser().parse([*words, "--workdir=unused"]))[0]
+
+
 def experiment_of(words):
-    config, _ = main.read_run(main.create_parser().parse([*words, "--workdir=unused"]))
-    return create_experiment(config, jax.devices()[:1])
+    return create_experiment(config_of(words), jax.devices()[:1])
 
 
 def test_one_flag_makes_a_run_whose_tests_see_what_training_sees(folder):
@@ -139,6 +144,13 @@ def test_one_flag_makes_a_run_whose_tests_see_what_training_sees(folder):
     assert train.train_crop.keywords["scale"] == (27, 51)
     assert validation.test_crop.keywords["shorter_side"] == train.test_crop.keywords["shorter_side"] == 27
     assert preprocessing.mean.shape == (24, 24, 3)
+
+
+def test_a_run_says_its_test_view_first(folder):
+    config = config_of(photographs(folder, "preprocess.image_size=16", "model.bn_group=8"))
+    experiment = create_experiment(config, jax.devices()[:1])
+    _, messages = start_run(experiment, config, SimpleNamespace(restore=lambda like: None))
+    assert "test view: shorter side 18, center 16" in messages[:4]
 
 
 def test_a_preview_says_the_test_view(folder, tmp_path, capsys):
@@ -181,9 +193,7 @@ def test_a_resumed_run_keeps_the_sizes_of_its_checkpoint(folder, tmp_path):
     file = tmp_path / "checkpoint.safetensors"
     weights.save(create_network(size=28, shorter_side=32), file)
     words = ("augment.crop=random_resized_crop", "finetune.weights=gone", "preprocess.shorter_side=256")
-    config, _ = main.read_run(
-        main.create_parser().parse([*photographs(folder, *words, recipe="default"), "--workdir=unused"])
-    )
+    config = config_of(photographs(folder, *words, recipe="default"))
     preprocessing = create_experiment(config, jax.devices()[:1], weights=file).model.spec.preprocessing
     assert (preprocessing.image_size, preprocessing.shorter_side) == (28, 32)
 
