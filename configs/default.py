@@ -155,6 +155,9 @@ def _loss() -> ConfigDict:
             "name": "softmax_cross_entropy",  # or binary_cross_entropy_with_logits, binary_cross_entropy (on sigmoids)
             "reduction": "mean",  # of binary losses: "mean" over elements; "sum_classes", then the mean over images
             "label_smoothing": 0.0,  # share of a label spread over all classes in training (Szegedy et al. 2016)
+            # of the training loss: "balanced", n / (K n_k) for n_k of n training images in one of K classes (King and
+            # Zeng 2001); unset: 1 for all
+            "class_weights": placeholder(str),
         }
     )
 

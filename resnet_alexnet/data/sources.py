@@ -20,9 +20,11 @@ from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import read_json
 
 STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # in the folder of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
+RAW_SIDE = 256  # pixels: shorter side of the photographs of a prepared set that are not compressed
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
 # (items, number of items, description) -> the same items; shows the progress while they are consumed.
@@ -130,8 +132,7 @@ def create_splits(
         in_memory: keep images that are not cropped in memory: "yes", "no", or "auto" (up to MEMORY_BYTES).
         image_size: height and width of "synthetic" images, in pixels (default 32). For other sets: None, or the size
             that the images or crops have.
-        channels: color channels of "synthetic" images (default 3), and to which photographs are decoded: 3, or 1 for
-            gray (default: those of the set). For arrays: None, or the channels they have.
+        channels: 3, or 1 for gray photographs; any of "synthetic" images (default 3). For arrays: None, or their own.
         num_classes: classes of "synthetic" before `classes` selects some (default 10).
         num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
         max_pixels: photographs with more pixels are unreadable.
@@ -333,6 +334,15 @@ def _stored_statistics(train: Images) -> Statistics | None:
     return statistics if statistics is not None and statistics.count == len(train) else None
 
 
+def prepared_side(source: Source) -> int | None:
+    """The shorter side in pixels to which data.prepare has reduced photographs; None if it has not."""
+    photos = source.photos if isinstance(source, PhotoSource) else None
+    if not isinstance(photos, tfds.TfdsPhotos) or not (photos.folder / MANIFEST_FILE).exists():
+        return None
+    settings = read_json(photos.folder / MANIFEST_FILE).get("settings", {})
+    return RAW_SIDE if settings.get("encoding") == "raw" else settings.get("resize") or None
+
+
 def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | None, channels: int | None) -> None:
     """Raises InputError if splits differ in image size, or if the options ask for another size than they have."""
     height, width, own_channels = sources["train"].image_shape
@@ -344,7 +354,7 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; leave {option} unset")
+            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
 
 
 def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -71,5 +71,5 @@ def _is_wordnet_id(name: str) -> bool:
 
 
 def _word(name: str) -> str:
-    """The word of a class in lower case, its parts separated by single spaces."""
-    return re.sub(r"[\W_]+", " ", display_name(name)).strip().lower()
+    """The first word of a class, such as "tench" of "tench, Tinca tinca", in lower case, with single spaces."""
+    return re.sub(r"[\W_]+", " ", display_name(name).partition(",")[0]).strip().lower()

@@ -53,13 +53,21 @@ def score_split(
 
     scores = score_images(list(networks.values()), read, len(source), where=source.where, **options)
     images = name_images(split, names)
-    described = {
-        name: {"network": name, "model": network.spec.model, "options": dict(network.spec.options)}
-        for name, network in networks.items()
-    }
     return {
-        name: Scores(part, labels, images, classes, {**described[name], **settings}, name=name)
-        for name, part in zip(networks, scores, strict=True)
+        name: Scores(part, labels, images, classes, {**_describe(name, network), **settings}, name=name)
+        for (name, network), part in zip(networks.items(), scores, strict=True)
+    }
+
+
+def _describe(name: str, network: TrainedModel) -> dict[str, Any]:
+    """The description of a network that is stored with its scores, as JSON values."""
+    preprocessing = network.spec.preprocessing
+    return {
+        "network": name,
+        "model": network.spec.model,
+        "options": dict(network.spec.options),
+        "image_size": preprocessing.image_size,
+        "shorter_side": preprocessing.shorter_side,
     }
 
 

@@ -57,6 +57,11 @@ def _format_errors(part: Mapping[str, Any]) -> str:
 
 def _format_protocol(made: Mapping[str, Any]) -> str:
     views = str(made.get("views")).replace("_", " ")
-    scales = ", ".join(map(str, made.get("scales") or ())) or "the network's own"
+    own, size = made.get("shorter_side"), made.get("image_size")
+    scales = ", ".join(map(str, made.get("scales") or ())) or (
+        f"{own} (the network's own)" if own else "the network's own"
+    )
+    if size and made.get("views") != "fully_convolutional":
+        views += f" {size} x {size}"
     mirrored = ", with mirror images" if made.get("mirrored") else ""
     return f"{views}{mirrored}, scale {scales}, mean of {made.get('average')}"

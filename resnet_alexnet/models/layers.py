@@ -122,7 +122,9 @@ def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: i
     """
     smallest = next(size for size in itertools.count(1) if map_size(size) >= needed)
     if image_size < smallest:
-        raise InputError(f"image_size={image_size} is too small for {model}, the smallest is {smallest}")
+        raise InputError(
+            f"image_size={image_size} is too small for {model}, the smallest is {smallest} (below: alexnet_cifar)"
+        )
     return smallest
 
 

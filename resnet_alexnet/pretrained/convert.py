@@ -111,7 +111,7 @@ def _add_preprocessing(parser: Parser) -> None:
         "--image_size",
         metavar="PIXELS",
         type=flags.whole_number(1, 10_000),
-        help="side of the center that is cropped, such as 224",
+        help="side of the center that is cropped, such as 224; the shorter side follows in proportion",
     )
     flags.add_choice(
         group,
@@ -162,11 +162,10 @@ def restate(preprocessing: Any, options: Namespace) -> Any:
     Raises:
         InputError: a value that is not allowed.
     """
+    preprocessing = preprocessing.at_size(options.image_size)  # whose shorter side follows, unless it is stated
     changes: dict[str, Any] = {}
     if options.shorter_side is not None:
         changes["shorter_side"] = options.shorter_side or None
-    if options.image_size is not None:
-        changes["image_size"] = options.image_size
     if options.interpolation is not None:
         changes["interpolation"] = options.interpolation
     for flag, least in (("mean", 0.0), ("std", 1e-3)):

@@ -109,18 +109,25 @@ def create_crops(preprocess: Group, augment: Group) -> Crops | None:
     return Crops(size, train, test)
 
 
-def describe_crops(preprocess: Group, augment: Group) -> list[str]:
-    """What a run says of its crops when it starts; the arguments are those of `create_crops`.
+def describe_crops(preprocess: Group, augment: Group, *, prepared_side: int | None = None) -> list[str]:
+    """What a run says of its crops when it starts.
 
     It gives the test crop, and a warning if this shows far more or less of a photograph than training crops do, so that
-    objects have another size in tests than in training.
+    objects have another size in tests than in training; or if prepared photographs are smaller than they should be.
+
+    Args:
+        preprocess: see `create_crops`.
+        augment: see `create_crops`.
+        prepared_side: the shorter side in pixels to which data.prepare has reduced the photographs; None if it has not.
     """
     size, shorter_side = preprocess["image_size"], preprocess["shorter_side"]
     lines = [f"test view: shorter side {shorter_side}, center {size}"]
     test = (size / shorter_side) ** 2  # of a square photograph
+    largest = shorter_side
     if augment["crop"] == "random_crop":
         field, (lower, upper) = "scale", augment["scale"]
         least, most = (size / upper) ** 2, (size / lower) ** 2
+        largest = max(upper, shorter_side)
     else:
         field, least = "area", sum(augment["area"]) / 2  # the mean
         most = least
@@ -130,5 +137,10 @@ def describe_crops(preprocess: Group, augment: Group) -> list[str]:
             f"warning: objects have another size in tests than in training: a test crop shows {test:.0%} of a square "
             f"photograph, a training crop {shown} (preprocess.image_size={size}, .shorter_side={shorter_side}, "
             f"augment.{field}={tuple(augment[field])}; unset, .shorter_side is {in_proportion(_SHORTER_SIDE, size)})"
+        )
+    if prepared_side is not None and prepared_side < largest:
+        lines.append(
+            f"warning: photographs are enlarged to a shorter side of {largest} pixels, because the set was prepared "
+            f"with {prepared_side}; prepare it with --resize={largest}"
         )
     return lines

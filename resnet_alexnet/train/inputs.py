@@ -81,7 +81,8 @@ def create_inputs(
         preprocessing = create_preprocessing(statistics, mean=mean, std=std, classes=splits.train.classes, **sizes)
     covariance = None if statistics is None else statistics.covariance
     is_cropped = isinstance(splits.train, PhotoSource) and augment["crop"] != "none"
-    notes = describe_crops(preprocess, augment) if is_cropped else ()
+    side = sources.prepared_side(splits.train)
+    notes = describe_crops(preprocess, augment, prepared_side=side) if is_cropped else ()
     return Inputs(splits, preprocessing, create_augment(augment, preprocessing, covariance), tuple(notes))
 
 
@@ -230,6 +231,21 @@ def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
         f"dataset {name!r} has {len(given)} classes, the trained network {len(own)}; the first difference is class "
         f"{first}: {names[0]!r}, not {names[1]!r} (allowed: the same classes in the same order)"
     )
+
+
+def balanced_weights(train: Source) -> tuple[float, ...]:
+    """The weights of the classes of a training set that `losses.balanced_weights` gives.
+
+    Raises:
+        InputError: the labels are known only once the images are read, as those of a TFDS set that is not in memory.
+    """
+    labels = train.photos.labels if isinstance(train, PhotoSource) else getattr(train, "labels", None)
+    if labels is None:
+        raise InputError(
+            "loss.class_weights='balanced' needs the number of images of each class, which is not known of a TFDS set "
+            "that is read from disk (allowed: arrays and image folders)"
+        )
+    return losses.balanced_weights(np.bincount(labels, minlength=len(train.classes)).tolist())
 
 
 def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.ndarray | None) -> AugmentFn:

@@ -56,3 +56,9 @@ def test_classes_that_cannot_be_matched_are_one_line(classes, message):
 def test_other_names_must_be_equal_to_the_letter():
     with pytest.raises(InputError, match="'Cat', did you mean 'cat'"):
         match_classes(("Cat",), ("cat", "dog"), network="net")
+
+
+def test_networks_whose_classes_are_lists_of_words_know_the_first():
+    """As id2label of the ImageNet networks on Hugging Face."""
+    names = ("tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark, man-eater")
+    assert match_classes(("n01484850", "n01440764"), names, network="net").tolist() == [2, 0]

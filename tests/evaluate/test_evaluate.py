@@ -110,7 +110,7 @@ def test_a_run_and_a_weight_file_on_photographs_in_the_way_of_each_paper(tmp_pat
     words += [f"--config.dataset.data_dir={tmp_path / 'photos'}", "--batch_size=4"]
     words += [f"--weights={tmp_path / 'net0.safetensors'},{tmp_path / 'net1.safetensors'}"]
     _, rows = run(capsys, *words, "--views=ten_crop", "--corners=photograph")
-    assert rows["test"] == "ten crop, with mirror images, scale the network's own, mean of probabilities"
+    assert rows["test"] == "ten crop 16 x 16, with mirror images, scale 20 (the network's own), mean of probabilities"
     assert rows["images"] == "9, image_folder test"
     _, rows = run(capsys, *words, "--views=fully_convolutional", "--scales=16,20", "--average=logits", "--flip=false")
     assert rows["test"] == "fully convolutional, scale 16, 20, mean of logits"
@@ -147,8 +147,8 @@ def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path)
     files = ",".join(str(tmp_path / name / "scores.npz") for name in ("plain", "flipped"))
     evaluate.main([f"--from={files}", f"--output={tmp_path / 'mean'}"])
     printed = capsys.readouterr().out
-    assert "center, scale the network's own" in printed
-    assert "center, with mirror images, scale the network's own" in printed
+    assert "center 8 x 8, scale the network's own, mean" in printed
+    assert "center 8 x 8, with mirror images, scale the network's own, mean" in printed
     _, rows = run(capsys, f"--from={tmp_path / 'mean' / 'scores.npz'},{tmp_path / 'plain' / 'scores.npz'}")
     assert "None" not in "".join(map(str, rows.values()))
 

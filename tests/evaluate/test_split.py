@@ -72,6 +72,8 @@ def test_a_folder_of_photographs(network, folder):
         "network": "net",
         "model": "cifar_resnet8",
         "options": {},
+        "image_size": 16,
+        "shorter_side": 20,
         "dataset": "image_folder",
     }
 

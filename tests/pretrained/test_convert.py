@@ -9,8 +9,8 @@ import safetensors.numpy
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.pretrained import convert
-from tests.support.networks import published
+from resnet_alexnet.pretrained import convert, weights
+from tests.support.networks import create_network, published
 
 
 @pytest.fixture
@@ -66,6 +66,19 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
     run(input=target, output=target, shorter_side=0)  # in its own place, and nothing else changes
     again = pretrained.load_network(target).spec.preprocessing
     assert (again.shorter_side, again.image_size, again.classes) == (None, 36, preprocessing.classes)
+
+
+def test_the_shorter_side_follows_the_image_size(tmp_path):
+    network = create_network(size=16, shorter_side=20, mean=np.full(3, 120, np.float32))
+    weights.save(network, tmp_path / "net.safetensors")
+    for flags, expected in (
+        ({"image_size": 32}, 40),
+        ({"image_size": 8}, 10),
+        ({"image_size": 8, "shorter_side": 9}, 9),
+    ):
+        run(input=tmp_path / "net.safetensors", output=tmp_path / "other.safetensors", **flags)
+        preprocessing = pretrained.load_network(tmp_path / "other.safetensors").spec.preprocessing
+        assert (preprocessing.image_size, preprocessing.shorter_side) == (flags["image_size"], expected)
 
 
 @pytest.mark.parametrize(

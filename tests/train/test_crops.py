@@ -1,6 +1,8 @@
 """The sizes of crops follow the image size, so that a network is tested as it was trained."""
 
+import json
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -9,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_alexnet import main, preview
+from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.readers.tfds import TfdsPhotos
+from resnet_alexnet.data.sources import prepared_side
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train.crops import create_crops, describe_crops, fill_sizes, in_proportion
 from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.train.start import start_run
 from resnet_alexnet.workdir.config import load_overridden
 from tests.support.networks import create_network
 from tests.support.photo_sets import write_folder
@@ -84,6 +90,29 @@ def test_what_a_recipe_sets_for_its_image_size_is_scaled_with_it(recipe, note, s
     assert preprocess["shorter_side"] == 70
 
 
+@pytest.mark.parametrize(
+    ("settings", "words", "enlarged"),
+    [
+        ({"encoding": "jpeg", "resize": 256}, (), 480),
+        ({"encoding": "raw", "resize": 0}, (), 480),
+        ({"encoding": "jpeg", "resize": 256}, ("augment.crop=random_resized_crop",), None),
+        ({"encoding": "jpeg", "resize": 480}, (), None),
+        ({"encoding": "jpeg", "resize": 0}, (), None),
+        ({"encoding": "jpeg", "resize": 480}, ("preprocess.image_size=448", "augment.crop=random_resized_crop"), 512),
+        ({"encoding": "raw", "resize": 0}, ("preprocess.image_size=64",), None),
+    ],
+)
+def test_a_set_that_was_prepared_too_small_is_a_warning(tmp_path, settings, words, enlarged):
+    (tmp_path / "manifest.json").write_text(json.dumps({"settings": settings}))
+    photos = TfdsPhotos(tmp_path, "train", 0, 10, ("a", "b"), 3, "image", "label")
+    side = prepared_side(PhotoSource(photos, (224, 224, 3), None, None))
+    lines = describe_crops(*groups(*words, recipe="resnet18"), prepared_side=side)
+    assert len(lines) == 1 + (enlarged is not None)
+    if enlarged:
+        assert lines[1].startswith(f"warning: photographs are enlarged to a shorter side of {enlarged} pixels")
+        assert lines[1].endswith(f"--resize={enlarged}")
+
+
 def photographs(folder, *words, recipe="resnet18"):
     """The words of a run on a folder of photographs."""
     fields = [
@@ -98,9 +127,12 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("photographs"), per_class=12)
 
 
+def config_of(words):
+    return main.read_run(main.create_parser().parse([*words, "--workdir=unused"]))[0]
+
+
 def experiment_of(words):
-    config, _ = main.read_run(main.create_parser().parse([*words, "--workdir=unused"]))
-    return create_experiment(config, jax.devices()[:1])
+    return create_experiment(config_of(words), jax.devices()[:1])
 
 
 def test_one_flag_makes_a_run_whose_tests_see_what_training_sees(folder):
@@ -112,6 +144,13 @@ def test_one_flag_makes_a_run_whose_tests_see_what_training_sees(folder):
     assert train.train_crop.keywords["scale"] == (27, 51)
     assert validation.test_crop.keywords["shorter_side"] == train.test_crop.keywords["shorter_side"] == 27
     assert preprocessing.mean.shape == (24, 24, 3)
+
+
+def test_a_run_says_its_test_view_first(folder):
+    config = config_of(photographs(folder, "preprocess.image_size=16", "model.bn_group=8"))
+    experiment = create_experiment(config, jax.devices()[:1])
+    _, messages = start_run(experiment, config, SimpleNamespace(restore=lambda like: None))
+    assert "test view: shorter side 18, center 16" in messages[:4]
 
 
 def test_a_preview_says_the_test_view(folder, tmp_path, capsys):
@@ -154,9 +193,7 @@ def test_a_resumed_run_keeps_the_sizes_of_its_checkpoint(folder, tmp_path):
     file = tmp_path / "checkpoint.safetensors"
     weights.save(create_network(size=28, shorter_side=32), file)
     words = ("augment.crop=random_resized_crop", "finetune.weights=gone", "preprocess.shorter_side=256")
-    config, _ = main.read_run(
-        main.create_parser().parse([*photographs(folder, *words, recipe="default"), "--workdir=unused"])
-    )
+    config = config_of(photographs(folder, *words, recipe="default"))
     preprocessing = create_experiment(config, jax.devices()[:1], weights=file).model.spec.preprocessing
     assert (preprocessing.image_size, preprocessing.shorter_side) == (28, 32)
 

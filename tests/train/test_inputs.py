@@ -1,6 +1,7 @@
 """From a config to the data: what does not go together."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,3 +72,13 @@ def test_the_mean_of_gray_photographs_is_not_the_stored_one_of_colors(tmp_path):
             inputs.read_statistics(Splits(train, None, None, stored), shorter_side=32).pixel_mean.shape[2] == channels
         )
     assert inputs.read_statistics(Splits(source, None, None, stored), shorter_side=32).count == 1
+
+
+def test_class_weights_are_those_of_the_photographs_to_train_on(tmp_path):
+    write_folder(tmp_path, per_class=4, classes=("ant", "bee"))
+    write_folder(tmp_path, per_class=12, classes=("cat",))
+    source = create_source(tmp_path)
+    assert inputs.balanced_weights(source) == pytest.approx((20 / 12, 20 / 12, 20 / 36))
+    unknown = dataclasses.replace(source, photos=SimpleNamespace(labels=None, classes=source.classes))
+    with pytest.raises(InputError, match=r"loss.class_weights='balanced' needs the number of images of each class"):
+        inputs.balanced_weights(unknown)
