@@ -59,7 +59,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
     resumes = check_workdir(workdir, config)
     if resumes and is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
-        print_end(config, workdir)
+        print_end(run_title(config), workdir)
         return
     # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
     weights = workdir if last_checkpoint(workdir) else None
@@ -91,7 +91,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
                 run.train(state, saved, profile)
             checkpointer.wait()
             metrics_log.finish(config.num_steps)  # last, so that a run marked as finished is complete
-    print_end(config, workdir, seconds=time.monotonic() - started)
+    print_end(run_title(config), workdir, seconds=time.monotonic() - started)
 
 
 class Run:
