@@ -14,6 +14,7 @@ from resnet_alexnet.workdir.config import flatten, load_config, override
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir
 from tests.support import processes, tiny
 from tests.support.files import snapshot
+from tests.support.terminal import run_on_a_terminal
 
 TINY = processes.words(tiny.config())
 
@@ -390,3 +391,38 @@ def test_a_path_that_no_disk_takes_is_named_in_one_line(words):
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "a" * 300 in result.stderr
     assert not (processes.CHECKOUT / "runs" / "never").exists()
+
+
+# What a run prints: a bar, a table, and names with letters that few encodings have.
+MANY_LETTERS = r"""
+from resnet_alexnet.cli.command import exit_with
+from resnet_alexnet.cli.progress import Progress, print_summary
+from resnet_alexnet.predict.predictions import Prediction, write_table
+import sys
+
+def command():
+    with Progress(10, batch_size=1, images=5) as bar:
+        bar.say("M\u00fcller \u732b \U0001f408")
+        for _ in bar.follow([1, 2], 3, "validation", size=int):
+            pass
+        bar.update(10, {"val/top1_error": 3.0})
+    print_summary("\u732b", [("\u00fc", "\u2026")])
+    write_table([Prediction("\u732b.jpg", (("\u00fc", 1.0),)), Prediction("\udce9.jpg", error="\u2019")], sys.stdout)
+    print("\u2019", file=sys.stderr)
+
+exit_with(command)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_what_an_encoding_lacks_is_replaced(encoding, terminal):
+    if terminal:
+        printed = run_on_a_terminal(MANY_LETTERS, encoding=encoding)
+    else:
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"}
+        result = subprocess.run([sys.executable, "-c", MANY_LETTERS], env=environment, capture_output=True)
+        assert result.returncode == 0, result.stderr
+        printed = result.stdout.decode(encoding)
+    assert ("M\u00fcller" if encoding != "ascii" else "M?ller") in printed
+    assert "100.0 %" in printed
