@@ -29,6 +29,11 @@ class Pace:
         self._recent.clear()
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a mark."""
+        return self._first is not None
+
+    @property
     def rate(self) -> float:
         """How many were done a second, lately; 0.0 before the second mark."""
         marks = [*self._recent]

@@ -165,7 +165,7 @@ class Progress:
         if self.step >= self.total_steps:
             time_left = f"took {_duration(self._clock() - self._start)}"
         else:
-            time_left = "compiling" if left is None else f"{_duration(left)} left"
+            time_left = f"{_duration(left)} left" if left is not None else "" if pace.begun else "compiling"
         room = self._bar.console.width - max(len(_count(each)) for each in self._bar.tasks) - _LEAST_BAR
         return _fit(self._facts(), time_left, room)
 
@@ -189,10 +189,14 @@ def _fit(facts: Mapping[str, str], time_left: str, room: int) -> str:
     """The facts and the time left in at most `room` columns; what matters least is left out."""
     shown = dict(facts)
     for name in _FIRST_TO_GO:
-        if len("  ".join([*shown.values(), time_left])) <= room:
+        if len(_joined(shown, time_left)) <= room:
             break
         shown.pop(name, None)
-    return "  ".join([*shown.values(), time_left])
+    return _joined(shown, time_left)
+
+
+def _joined(facts: Mapping[str, str], time_left: str) -> str:
+    return "  ".join(filter(None, [*facts.values(), time_left]))
 
 
 def _count(task: progress.Task) -> str:
@@ -312,7 +316,7 @@ def _rate(speed: float) -> str:
 
 
 def _loss(value: float) -> str:
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.3f}"
 
 
 def _duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ from resnet_alexnet.plots import curves
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
-from resnet_alexnet.train.report import is_finished, print_end
+from resnet_alexnet.train.report import describe_data, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
@@ -59,12 +59,13 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
     resumes = check_workdir(workdir, config)
     if resumes and is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
-        print_end(config, workdir)
+        print_end(run_title(config), workdir)
         return
     # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
     weights = workdir if last_checkpoint(workdir) else None
     with memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
         experiment = create_experiment(config, weights=weights, progress=progress_bar)
+    print("\n".join(describe_data(experiment.inputs.splits, config.dataset)), flush=True)
     if not resumes:
         create_workdir(workdir, config)
     with Checkpointer(
@@ -91,7 +92,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
                 run.train(state, saved, profile)
             checkpointer.wait()
             metrics_log.finish(config.num_steps)  # last, so that a run marked as finished is complete
-    print_end(config, workdir, seconds=time.monotonic() - started)
+    print_end(run_title(config), workdir, seconds=time.monotonic() - started)
 
 
 class Run:

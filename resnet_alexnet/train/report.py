@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from ml_collections import ConfigDict
 
 from resnet_alexnet.cli.command import command_words
 from resnet_alexnet.cli.progress import print_summary
@@ -17,7 +16,6 @@ from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
 from resnet_alexnet.workdir import checkpoint
-from resnet_alexnet.workdir.config import run_title
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, read_metrics
 
 _MOST_CLASSES = 12  # that are named with their counts
@@ -80,20 +78,18 @@ def is_finished(workdir: Path, num_steps: int) -> bool:
     return bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
 
 
-def print_end(config: ConfigDict, workdir: Path, *, seconds: float | None = None) -> None:
+def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> None:
     """Prints the result of a finished run, and the commands that come next.
 
     Args:
-        config: the config.
+        title: the title of the run.
         workdir: the run folder.
         seconds: what the run took; None for a run that was finished before.
     """
     lines = read_metrics(workdir / METRICS_FILE)
     metadata = checkpoint.read_metadata(workdir / "checkpoints")
     rows = [*_results(lines, metadata), *([] if seconds is None else [("time", f"{seconds:.0f} s")])]
-    print_summary(
-        run_title(config), [*rows, ("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)")]
-    )
+    print_summary(title, [*rows, ("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)")])
     print("\n".join(["next:", *(f"  {shlex.join(words)}" for words in _next_commands(workdir, lines))]), flush=True)
 
 

@@ -10,7 +10,7 @@ from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.paths import leaf_name, partition
 from resnet_alexnet.train.experiment import Experiment
-from resnet_alexnet.train.report import chance_errors, describe_data
+from resnet_alexnet.train.report import chance_errors
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 
@@ -46,7 +46,6 @@ def start_run(
     devices = experiment.mesh.devices.flat
     messages = [
         f"{parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
-        *describe_data(splits, config.dataset),
         *experiment.inputs.notes,
         *experiment.model.notes,
         f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "
