@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Int32
@@ -30,23 +30,23 @@ def match_classes(
         InputError: the network does not have a class of the data, a word stands for two classes (Cardigan the dog and
             cardigan the garment), or two classes of the data are the same class.
     """
+    if tuple(classes) == tuple(network_classes):
+        return np.arange(len(classes), dtype=np.int32)
     found: dict[int, str] = {}
     unknown = []
-    by_name = {name: index for index, name in enumerate(network_classes)}
-    by_word: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(network_classes):
-        by_word[_word(name)].append(index)
+    by_name, by_word = _index(network_classes, str), _index(network_classes, _word)
     for name in classes:
-        exact = by_name.get(name, by_name.get(display_name(name)))
-        alike = [
-            index
-            for index in by_word.get(_word(name), [])
-            if _is_wordnet_id(name) or _is_wordnet_id(network_classes[index])
-        ]
-        matches = alike if exact is None else [exact]
+        matches = by_name.get(name) or by_name.get(display_name(name)) or []
+        if not matches:
+            alike = by_word.get(_word(name), [])
+            matches = [i for i in alike if _is_wordnet_id(name) or _is_wordnet_id(network_classes[i])]
+        if len(matches) > 1 and _is_wordnet_id(name):  # whose word is written as WordNet does
+            matches = [i for i in matches if _word(network_classes[i], str) == _word(name, str)]
         if len(matches) > 1:
             names = " or ".join(network_classes[index] for index in matches)
-            raise InputError(f"{name!r} of the data may be {names} of {network}: name it by its WordNet ID")
+            raise InputError(
+                f"{name!r} of the data may be {names} of {network} (allowed: names that stand for one class)"
+            )
         if not matches:
             unknown.append(name)
         elif matches[0] in found:
@@ -66,10 +66,18 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:_LISTED])) + ", ..." * (len(names) > _LISTED)
 
 
+def _index(names: Sequence[str], key: Callable[[str], str]) -> dict[str, list[int]]:
+    """The indices of the names by their key."""
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        indices[key(name)].append(index)
+    return indices
+
+
 def _is_wordnet_id(name: str) -> bool:
     return display_name(name) != name
 
 
-def _word(name: str) -> str:
-    """The first word of a class, such as "tench" of "tench, Tinca tinca", in lower case, with single spaces."""
-    return re.sub(r"[\W_]+", " ", display_name(name).partition(",")[0]).strip().lower()
+def _word(name: str, case: Callable[[str], str] = str.lower) -> str:
+    """The first word of a class, such as "tench" of "tench, Tinca tinca", with single spaces between its parts."""
+    return case(re.sub(r"[\W_]+", " ", display_name(name).partition(",")[0]).strip())

@@ -43,7 +43,7 @@ def test_numbers_as_names_are_matched_as_names_and_never_by_their_place():
     [
         (("n01440764", "unicorn"), r"^net lacks 1 of the 2 classes of the data: 'unicorn'"),
         (("n01440764", "Tench"), "^'n01440764' and 'Tench' of the data are one class of net"),
-        (("cardigan",), "^'cardigan' of the data may be n02113186 or n02963159 of net: name it by its WordNet ID"),
+        (("cardigan",), "^'cardigan' of the data may be n02113186 or n02963159 of net .allowed: names that"),
         (("crane",), "^net lacks 1 of the 1 classes of the data: 'crane'"),  # a bird or a machine
     ],
 )
@@ -62,3 +62,12 @@ def test_networks_whose_classes_are_lists_of_words_know_the_first():
     """As id2label of the ImageNet networks on Hugging Face."""
     names = ("tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark, man-eater")
     assert match_classes(("n01484850", "n01440764"), names, network="net").tolist() == [2, 0]
+    names = ("cardigan", "Cardigan, Cardigan Welsh corgi")
+    assert match_classes(("n02113186", "n02963159"), names, network="net").tolist() == [1, 0]
+
+
+def test_a_name_that_two_classes_of_the_network_have_is_refused():
+    with pytest.raises(InputError, match="'crane' of the data may be crane or crane of net"):
+        match_classes(("crane",), ("crane", "dog", "crane"), network="net")
+    same = ("crane", "dog", "crane")
+    assert match_classes(same, same, network="net").tolist() == [0, 1, 2]
