@@ -1,6 +1,7 @@
 """Shows the results of finished runs, or writes README.md's table of them: python -m resnet_alexnet.results."""
 
 import glob
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str]) -> None:
             print(f"left out: {printable(str(error))}", file=sys.stderr)
     if not results:
         raise InputError("none of these folders has a result: finish a run, or name others, such as results runs/*")
-    print("\n".join(map(printable, align(results))))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    print("\n".join(map(printable, align(results, width))))
 
 
 if __name__ == "__main__":
