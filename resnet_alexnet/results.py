@@ -11,7 +11,7 @@ from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import atomic_write
 
-_DESCRIPTION = """Shows the results of finished runs, or writes README.md's table of them.
+_DESCRIPTION = """Shows the results of runs, or writes README.md's table of them.
 
 A run is a folder with the config.json, environment.json and metrics.jsonl of a
 run folder. No number in the table is typed by hand."""
