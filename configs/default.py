@@ -49,6 +49,8 @@ def _model() -> ConfigDict:
             # them (most CIFAR networks for torch)
             "shortcut_padding": placeholder(str),
             "stride_in": placeholder(str),  # the convolution of a bottleneck that strides: "1x1" ([H15]), "3x3" (torch)
+            "width": placeholder(int),  # channels of the first stage; unset: 64, CIFAR 16, as published
+            "stem_width": placeholder(int),  # channels of the stem; unset: as the first stage, as published
             "pool_padding": placeholder(str),  # of the max-pooling in the stem: "caffe" ([H15]) or "torch"
             # ghost batch norm: images normalized together; unset: those of a device; "sync": those of all devices
             "bn_group": placeholder(object),
@@ -95,7 +97,8 @@ def _dataset() -> ConfigDict:
             # takes those of phones
             "max_pixels": 89_478_485,
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced before the run stops
-            "channels": placeholder(int),  # color channels; unset: those of the data
+            # color channels; unset: those of the data. Photographs are decoded to 3, or to 1 for gray
+            "channels": placeholder(int),
             "num_classes": placeholder(int),  # classes of the synthetic set; other sets have their own
             "num_examples": placeholder(int),  # training images of the synthetic set
         }
@@ -107,7 +110,9 @@ def _preprocess() -> ConfigDict:
     return ConfigDict(
         {
             "image_size": placeholder(int),  # pixels: side of the crops of photographs, or of synthetic images
-            "shorter_side": 256,  # pixels: photographs are resized to this before the test crop ([K12] section 2)
+            # pixels: photographs are resized to this before the test crop; unset: 256/224 of image_size, rounded, which
+            # is 256 for 224 ([K12] section 2)
+            "shorter_side": placeholder(int),
             # of resizing: bilinear (OpenCV's, as in Caffe), area, bicubic, or Pillow's bilinear_antialiased
             # (torchvision) and bicubic_antialiased (timm)
             "interpolation": "bilinear",
@@ -124,7 +129,9 @@ def _augment() -> ConfigDict:
             # of photographs: "random_crop" ([K12], [H15]) or "random_resized_crop" (Szegedy et al. 2015, torchvision);
             # "none": images of one size are taken as they are
             "crop": "none",
-            "scale": (256, 480),  # pixels: range of the shorter side before a random_crop ([H15] section 3.4)
+            # pixels: range of the shorter side before a random_crop; unset: 256/224 to 480/224 of image_size, rounded,
+            # which is (256, 480) for 224 ([H15] section 3.4)
+            "scale": placeholder(tuple),
             "central_square": False,  # take a random_crop from the central square only ([K12] section 2)
             "area": (0.08, 1.0),  # range of a random_resized_crop, in fractions of the photograph (Szegedy et al. 2015)
             "aspect": (3 / 4, 4 / 3),  # range of a random_resized_crop, width over height (Szegedy et al. 2015)
@@ -148,6 +155,9 @@ def _loss() -> ConfigDict:
             "name": "softmax_cross_entropy",  # or binary_cross_entropy_with_logits, binary_cross_entropy (on sigmoids)
             "reduction": "mean",  # of binary losses: "mean" over elements; "sum_classes", then the mean over images
             "label_smoothing": 0.0,  # share of a label spread over all classes in training (Szegedy et al. 2016)
+            # of the training loss: "balanced", n / (K n_k) for n_k of n training images in one of K classes (King and
+            # Zeng 2001); unset: 1 for all
+            "class_weights": placeholder(str),
         }
     )
 
@@ -194,8 +204,8 @@ def _finetune() -> ConfigDict:
     """Training that starts from trained weights. Layers have the paths of models.summary: stages.0.1 or stages/0/1."""
     return ConfigDict(
         {
-            # a weight file or a run folder; empty: train from scratch. Its model must be model.name. Model options that
-            # are unset, the mean, the standard deviation and the size of the images are those of the weights
+            # a weight file or a run folder; empty: train from scratch. Its model must be model.name. Model options and
+            # sizes of the images that are unset, the mean and the standard deviation are those of the weights
             "weights": "",
             # paths of the layers to initialize again; "auto": the last linear layer, unless the classes of the
             # data are those of the weights; (): none

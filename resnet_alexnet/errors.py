@@ -1,8 +1,12 @@
 """Errors that are reported to the user in one line, without a traceback."""
 
+import contextlib
 import difflib
+import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+XLA_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class InputError(ValueError):
@@ -36,10 +40,48 @@ class TrainingError(RuntimeError):
     """A failure during a run, such as a loss that is not finite. The message is one line. Exit code 1."""
 
 
+class OutOfMemoryError(TrainingError):
+    """The memory of the host or of a device does not suffice. The message names what to lower."""
+
+
+@contextlib.contextmanager
+def memory_needed(what: str, remedy: str) -> Iterator[None]:
+    """Turns Python's and XLA's ways to run out of memory in the block into an `OutOfMemoryError`.
+
+    Args:
+        what: what needs the memory, such as "for a training step".
+        remedy: what to do, such as "lower batch_size (128)".
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # XLA's is a RuntimeError that only its message tells from others
+        if isinstance(error, TrainingError) or not (isinstance(error, MemoryError) or XLA_OUT_OF_MEMORY in str(error)):
+            raise
+        reason = textwrap.shorten(str(error), 150) or type(error).__name__
+        raise OutOfMemoryError(f"out of memory {what}: {remedy} ({reason})") from error
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Returns the hint ", did you mean 'x'?" with the allowed name closest to `name`, or "" if none is close."""
-    matches = difflib.get_close_matches(name, list(allowed), n=1)
-    return f", did you mean {matches[0]!r}?" if matches else ""
+    """Returns the hint ", did you mean 'x'?" with the allowed name closest to `name`, or "" if none is close.
+
+    The closest is the one that the fewest edits of a letter lead to, and of these the one with the most in common.
+    """
+    matches = difflib.get_close_matches(name, list(allowed), n=8)
+    return f", did you mean {min(matches, key=lambda match: edits(name, match))!r}?" if matches else ""
+
+
+def edits(a: str, b: str) -> int:
+    """The number of letters to insert, delete, replace or swap with the next, to make one name of another."""
+    rows = [list(range(len(b) + 1))]
+    for i, letter in enumerate(a):
+        row = [i + 1]
+        for j, other in enumerate(b):
+            fewest = min(row[j] + 1, rows[-1][j + 1] + 1, rows[-1][j] + (letter != other))
+            if i and j and (letter, other) == (b[j - 1], a[i - 1]):
+                fewest = min(fewest, rows[-2][j - 1] + 1)
+            row.append(fewest)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def check_name(what: str, name: object, allowed: Iterable[object]) -> None:

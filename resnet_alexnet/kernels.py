@@ -30,9 +30,12 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = create_parser().parse(arguments)
     from resnet_alexnet import pretrained
+    from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features.kernels import draw_kernels
 
-    draw_kernels(pretrained.load_network(options.workdir or options.weights, step=options.step), options.output)
+    path = options.workdir or options.weights
+    network = pretrained.load_network(path, step=options.step, model=options.model, partial=True, progress=progress_bar)
+    draw_kernels(network, options.output)
     print(f"wrote {options.output}")
 
 

@@ -5,7 +5,7 @@ The functions are jitted with a static `reduction`. They take any floating dtype
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -186,7 +186,11 @@ LOSSES: dict[str, Callable[..., Float[Array, "..."]]] = {
 
 
 def create_loss(
-    name: str, *, reduction: str = "mean", label_smoothing: float = 0.0
+    name: str,
+    *,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
 ) -> Callable[[Array, Array], Float[Array, "batch"]]:
     """Creates a function (logits, labels) -> one float32 loss per image.
 
@@ -198,6 +202,8 @@ def create_loss(
         reduction: "mean" over the classes, or, for the binary losses, "sum_classes" (larger by the number of classes).
         label_smoothing: the share s of each label that is spread evenly over the K classes, in [0, 1): y becomes
             (1 - s) y + s / K, for softmax and for logistic units. A single logit stands for two classes.
+        class_weights: a factor of the loss of each class, two for a single logit; None for 1. A soft label has the mean
+            of the losses of its classes, each with its factor, as in torch.
 
     Raises:
         InputError: name or reduction is unknown, or label_smoothing is out of its range. The function raises it if
@@ -209,6 +215,8 @@ def create_loss(
     if not 0.0 <= label_smoothing < 1.0:
         raise InputError(f"loss.label_smoothing is {label_smoothing!r} (allowed: at least 0 and below 1; 0 is off)")
     loss = _create_plain_loss(name, reduction)
+    if class_weights is not None:
+        loss = _weighted(loss, jnp.asarray(class_weights, jnp.float32))
     if not label_smoothing:
         return loss
 
@@ -218,6 +226,33 @@ def create_loss(
         return (1.0 - label_smoothing) * loss(logits, labels) + label_smoothing * loss(logits, evenly)
 
     return smoothed_loss
+
+
+def _weighted(
+    loss: Callable[[Array, Array], Float[Array, "batch"]], weights: Float[Array, "classes"]
+) -> Callable[[Array, Array], Float[Array, "batch"]]:
+    """The loss of each class times its weight. All of these losses are linear in the label, which may be soft."""
+
+    def weighted_loss(logits: Array, labels: Array) -> Float[Array, "batch"]:
+        if labels.ndim == 1:
+            return weights[labels] * loss(logits, labels)
+        shares = jnp.concatenate([1.0 - labels, labels], axis=-1) if labels.shape[-1] == 1 else labels
+        total = shares @ weights
+        return total * loss(logits, labels * weights[-labels.shape[-1] :] / total[:, None])
+
+    return weighted_loss
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Class weights with which every class that has images counts alike: n / (K n_k), for n_k of n images in K classes.
+
+    The mean of the weights over the images is 1, so that the learning rate keeps its meaning. A class without images
+    has weight 0.
+
+    Source: King and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's class_weight="balanced".
+    """
+    present = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
 
 
 def _create_plain_loss(name: str, reduction: str) -> Callable[[Array, Array], Float[Array, "batch"]]:

@@ -92,6 +92,9 @@ def main(arguments: Sequence[str]) -> None:
         print("\n".join(compare(config, load_config("default"))))
     else:
         config, workdir = read_run(options)
+        from resnet_alexnet.workdir.config import run_title
+
+        print(f"{run_title(config)}: run folder {workdir}", flush=True)
         from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
 
         train_and_evaluate(config, workdir, profile_calls=options.profile or 0)

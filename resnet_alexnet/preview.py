@@ -38,15 +38,17 @@ def draw_preview(config: Any, output: Path, *, images: int, epochs: int) -> None
     from resnet_alexnet.plots import grid
     from resnet_alexnet.train import steps
     from resnet_alexnet.train.experiment import count_logits, create_preprocess_batch
-    from resnet_alexnet.train.finetune import load_start
+    from resnet_alexnet.train.finetune import load_start, start_preprocessing
     from resnet_alexnet.train.inputs import create_inputs, read_splits
     from resnet_alexnet.train.model import set_options
 
     start = load_start(config.finetune, config.model.name, set_options(config.model))
-    kept = start and start.network.spec.preprocessing
+    kept = start and start_preprocessing(start, config.preprocess)
     groups = (config.preprocess, config.augment)
     splits = read_splits(config.dataset, *groups, start=kept, progress=progress_bar)
     inputs = create_inputs(splits, *groups, start=kept, progress=progress_bar)
+    for note in inputs.notes:
+        print(note)
     source, preprocessing = splits.train, inputs.preprocessing
     preprocess = jax.jit(
         create_preprocess_batch(

@@ -19,6 +19,7 @@ from resnet_alexnet import losses, main, models
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.train.crops import describe_crops, fill_sizes
 from resnet_alexnet.train.experiment import check_numbers, count_logits, create_experiment
 from resnet_alexnet.train.model import check_bn_group, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
@@ -232,6 +233,16 @@ def test_recipe_builds_its_model_optimizer_and_loss(recipe):
 def test_recipe_has_the_published_values(recipe):
     ours = fields(load(recipe))
     assert {name: ours[name] for name in PUBLISHED[recipe]} == PUBLISHED[recipe]
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if load(name).augment.crop != "none"])
+def test_recipes_test_as_they_train_at_224_pixels_and_keep_the_papers_sizes(recipe):
+    config = load(recipe)
+    preprocess, augment = fill_sizes({**config.preprocess, "image_size": 224}, config.augment, None)
+    shorter_side = 232 if recipe == "imagenet_modern" else 256
+    assert describe_crops(preprocess, augment) == [f"test view: shorter side {shorter_side}, center 224"]
+    alexnet = config.model.name == "alexnet" and config.dataset.name == "imagenet2012"
+    assert augment["scale"] == ((256, 256) if alexnet else (256, 480))
 
 
 def test_variants_change_nothing_but_what_they_state():

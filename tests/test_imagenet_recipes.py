@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 
 def run(*arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     result = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)], cwd=CHECKOUT, env=environment, capture_output=True, text=True
     )

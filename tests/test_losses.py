@@ -282,3 +282,57 @@ def test_smoothing_does_not_hide_a_class_number_past_the_last():
 def test_smoothing_out_of_its_range_is_refused(smoothing):
     with pytest.raises(InputError, match=rf"loss.label_smoothing is {smoothing} \(allowed: at least 0"):
         losses.create_loss("softmax_cross_entropy", label_smoothing=smoothing)
+
+
+WEIGHTS = np.array([0.5, 2.0, 1.0, 0.25, 3.0, 1.5, 0.1], np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("labels", ["numbers", "one_hot", "soft"])
+def test_class_weights_of_softmax_equal_torchs(torch, smoothing, labels):
+    logits, rows = _example("soft" if labels == "soft" else "one_hot")
+    given = rows.argmax(-1) if labels == "numbers" else rows
+    theirs = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS), label_smoothing=smoothing, reduction="none")
+    tensor = torch.tensor(logits, requires_grad=True)
+    expected = theirs(tensor, torch.tensor(given))
+    expected.sum().backward()
+    loss = losses.create_loss("softmax_cross_entropy", label_smoothing=smoothing, class_weights=WEIGHTS.tolist())
+    np.testing.assert_allclose(jax.jit(loss)(logits, given), expected.detach(), rtol=1e-5, atol=1e-6)
+    gradient = jax.grad(lambda z: loss(z, jnp.asarray(given)).sum())(jnp.asarray(logits))
+    np.testing.assert_allclose(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
+    if labels == "numbers":  # torch's mean divides by the sum of the weights, ours by the number of images
+        mean = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS), label_smoothing=smoothing)
+        value = loss(logits, given).sum() / WEIGHTS[given].sum()
+        assert float(value) == pytest.approx(mean(torch.tensor(logits), torch.tensor(given)).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("columns", [1, 7])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_of_logistic_units_are_factors_of_the_losses_of_the_classes(name, columns, smoothing):
+    logits, _ = _example("soft", classes=columns)
+    weights = WEIGHTS[: max(columns, 2)]
+    plain, weighted = (
+        losses.create_loss(name, label_smoothing=smoothing * (chosen is not None), class_weights=chosen)
+        for chosen in (None, weights.tolist())
+    )
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(len(weights)), len(logits)).astype(np.float32)
+    numbers = rng.integers(0, len(weights), len(logits))
+    smooth = (1 - smoothing) * shares + smoothing / len(weights)
+    each = [plain(logits, jnp.full(len(logits), label)) for label in range(len(weights))]
+    expected = sum(smooth[:, label] * weights[label] * each[label] for label in range(len(weights)))
+    given = shares[:, 1:] if columns == 1 else shares
+    np.testing.assert_allclose(weighted(logits, jnp.asarray(given)), expected, rtol=1e-4, atol=1e-6)
+    if not smoothing:
+        np.testing.assert_allclose(
+            weighted(logits, jnp.asarray(numbers)), weights[numbers] * plain(logits, numbers), rtol=1e-5
+        )
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=9).filter(any))
+def test_balanced_weights_give_each_class_the_same_share_and_a_mean_of_1(counts):
+    weights = losses.balanced_weights(counts)
+    shares = [count * weight for count, weight in zip(counts, weights, strict=True) if count]
+    np.testing.assert_allclose(shares, sum(counts) / len(shares))
+    assert sum(shares) == pytest.approx(sum(counts))

@@ -21,9 +21,16 @@ from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.workdir.config import load_config, override
 from tests.support import torch_peers
 from tests.support.archives import write_archives
+from tests.support.photo_sets import write_folder
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ["docs/recipes.md", "docs/runs.md", "docs/data.md", "docs/trained.md"]  # their commands run after README.md's
+GUIDES = [
+    "docs/recipes.md",
+    "docs/runs.md",
+    "docs/data.md",
+    "docs/trained.md",
+    "docs/weights.md",
+]  # their commands run after README.md's
 USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md"]
 DOCUMENTS = [*USER_DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md", "docs/input.md", "benchmarks/README.md"]
 PYTHON = ".venv/bin/python"
@@ -86,15 +93,19 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     torch_peers.torch.save(weights, tmp_path / "resnet18-f37072fd.pth")
     monkeypatch.chdir(tmp_path)
     write_archives(tmp_path)
+    write_folder(tmp_path / "photographs")  # 36 of three classes
     # The machine's own devices instead of conftest's eight.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     num_steps = 50
     for module, *arguments in package_commands():
         if module == "resnet_alexnet.main" and not {"--show", "--fields=optim"} & set(arguments):
-            if needs_data(arguments):
+            if "--workdir=runs/finetune" in arguments:  # its weights and photographs are here
+                arguments.append("--config.num_steps=2")
+            elif needs_data(arguments):
                 continue
-            num_steps += 1  # so that the one which resumes has something to do
-            arguments.append(f"--config.num_steps={num_steps}")
+            else:
+                num_steps += 1  # so that the one which resumes has something to do
+                arguments.append(f"--config.num_steps={num_steps}")
         if module == "resnet_alexnet.data.prepare":
             arguments.append("--allow_incomplete")  # the archives of this test hold four classes
         called = [sys.executable, "-m", module, *arguments]

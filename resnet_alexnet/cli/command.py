@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import difflib
 import errno
+import io
 import os
+import shutil
 import sys
 import textwrap
 import warnings
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
+from resnet_alexnet.cli.interrupt import ends_promptly
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest, printable
 from resnet_alexnet.workdir import fields
 
@@ -34,6 +37,22 @@ def called_as(program: str) -> Iterator[None]:
         yield
     finally:
         _called_as.reset(token)
+
+
+def command_words(name: str) -> list[str]:
+    """The words that call another command, whose module has its name, in the way in which this one was called."""
+    program, python = sys.argv[0], _shortest(sys.executable)
+    if _called_as.get() is None:
+        return [python, "-m", f"resnet_alexnet.{name}"]
+    if os.path.basename(program) == "__main__.py":
+        return [python, "-m", "resnet_alexnet", name]
+    return [_shortest(program), name]
+
+
+def _shortest(program: str) -> str:
+    """The name of a program if the shell finds it by that, else its path."""
+    name = os.path.basename(program)
+    return name if shutil.which(name) == program else os.path.relpath(program)
 
 
 class Parser(argparse.ArgumentParser):
@@ -203,8 +222,11 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 if
     nobody reads the output any more; 130 for Ctrl-C; an InterruptedRunError's own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
+            stream.reconfigure(errors="replace")
     try:
-        with warnings.catch_warnings():
+        with ends_promptly(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
         _flush()

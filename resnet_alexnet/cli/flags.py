@@ -5,6 +5,7 @@ A type is a function from what a user wrote to the value. For a bad value it rai
 """
 
 import os
+import re
 from argparse import ArgumentTypeError, Namespace, _ArgumentGroup
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +18,26 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 
+WEIGHTS = (
+    "a weight file, ours or one of torchvision, timm and others (.safetensors, .pth, .pt, .th); or a published one by "
+    "its name, such as torchvision:resnet18, which is downloaded once"
+)
+
+
 def add_trained_model(parser: Parser) -> None:
-    """Adds --workdir, --weights and --step: a trained network. `options.workdir or options.weights` is its path."""
+    """Adds --workdir, --weights, --model and --step: a trained network, at `options.workdir or options.weights`."""
     group = parser.add_argument_group("the trained network")
     either = group.add_mutually_exclusive_group(required=True)
     either.add_argument("--workdir", metavar="DIR", type=run_folder, help="a run folder")
-    either.add_argument("--weights", metavar="FILE", type=weight_file, help="a weight file")
+    either.add_argument("--weights", metavar="FILE", type=weight_file, help=WEIGHTS)
+    add_model(group)
     add_step(group)
+
+
+def add_model(parser: "Parser | _ArgumentGroup", *, of: str = "--weights") -> None:
+    """Adds --model, the model of the weight file that the flag `of` names."""
+    text = f"the model of {of}, needed only if its arrays do not show it: a plain network, or a network of your own"
+    parser.add_argument("--model", metavar="NAME", help=text)
 
 
 def add_step(parser: "Parser | _ArgumentGroup", **options: Any) -> None:
@@ -187,8 +201,10 @@ def run_folder(text: str) -> Path:
 
 
 def weight_file(text: str) -> Path:
-    """A file that exists."""
+    """A file that exists, or the name of a published one, with a colon."""
     file = path(text)
+    if re.fullmatch(r"[a-z]\w+:\w+", text) and not os.path.exists(file):
+        return file
     if not os.path.isfile(file):
         remedy = " is a folder: name a run folder with --workdir" if os.path.isdir(file) else ": no such file"
         raise ArgumentTypeError(f"{text}{remedy}")
@@ -207,3 +223,11 @@ def output_file(suffix: str) -> Callable[[str], Path]:
         return file
 
     return parse
+
+
+def renaming(text: str) -> tuple[str, str]:
+    """A regular expression and what replaces its matches, with an equals sign between."""
+    old, equals, new = text.rpartition("=")
+    if not (old and equals):
+        raise ArgumentTypeError(f"{text} (allowed: OLD=NEW, a regular expression and what replaces it)")
+    return old, new

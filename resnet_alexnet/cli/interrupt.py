@@ -1,8 +1,15 @@
-"""SIGTERM and Ctrl-C, noted until the loop asks or raised at once."""
+"""SIGTERM and Ctrl-C: noted until the loop asks, raised at once, or the end of the process.
+
+Python handles a signal only between two steps of the main thread, which may compile for a minute. So here a thread of
+its own hears of signals, and can answer or end the process at once.
+"""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
@@ -10,26 +17,27 @@ from typing import NoReturn
 from resnet_alexnet.errors import InterruptedRunError
 
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}  # EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT
+_SECONDS_TO_END = 2.0  # that a command may take to clean up after Ctrl-C
 
 
 class Interrupt:
-    """A context manager that notes the first SIGTERM or SIGINT; the second one acts as if nobody listened.
+    """A context manager that notes the first SIGTERM or Ctrl-C and answers at once; the second ends the process.
 
-    Python runs signal handlers in the main thread only: elsewhere nothing is noted.
+    Python allows this in the main thread only: elsewhere nothing is noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[signal.Signals], None], left: Callable[[], str]) -> None:
+        """Prepares; entering begins to listen.
+
+        Args:
+            answer: called by another thread, at once, with the first signal.
+            left: says, at the second signal, how the process leaves things.
+        """
         self.signal: signal.Signals | None = None
-        self._previous: dict[signal.Signals, object] = {}
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
-        self._previous = {}
+        self._answer, self._left = answer, left
+        self._heard = 0
+        self._raises = False
+        self._stack = contextlib.ExitStack()
 
     @property
     def exit_code(self) -> int:
@@ -38,15 +46,40 @@ class Interrupt:
             raise RuntimeError("no signal was noted")
         return EXIT_CODES[self.signal]
 
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """In the block, the first signal is noted and raises KeyboardInterrupt, also if it came before."""
+        self._raises = True
+        try:
+            if self.signal is not None:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._raises = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = self.signal or signal.Signals(number)
+        if self._raises:
+            self._raises = False
+            raise KeyboardInterrupt
+
+    def _hear(self, number: signal.Signals) -> None:
+        self._heard += 1
+        if self._heard == 1:
+            self._answer(number)
+        else:
+            _end(EXIT_CODES[number], self._left())
+
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+            self._stack.enter_context(_handled_by(self._note))
+            self._stack.enter_context(_heard_by(self._hear))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._stack.close()
 
 
 @contextlib.contextmanager
@@ -63,13 +96,72 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt(number)  # an exception that no reader mistakes for a damaged file
 
-    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
     try:
-        yield
+        with _handled_by(stop), _heard_by(lambda number: None):  # cleaning up may take as long as it needs
+            yield
     except KeyboardInterrupt as interrupt:
         raise InterruptedRunError(
             f"{state()}; run the same command again to resume", EXIT_CODES[interrupt.args[0]]
         ) from None
+
+
+@contextlib.contextmanager
+def ends_promptly() -> Iterator[None]:
+    """If Ctrl-C comes in the block, the process is gone _SECONDS_TO_END later, even if a long call goes on."""
+    left = False
+
+    def hear(number: signal.Signals) -> None:
+        if number is signal.SIGINT:
+            time.sleep(_SECONDS_TO_END)
+            _end(EXIT_CODES[number], "" if left else "interrupted")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        with _heard_by(hear):
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        left = True  # whoever catches the exception says so
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Python's handler of both signals in the block."""
+    previous = {number: signal.signal(number, handler) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, earlier in previous.items():
+            signal.signal(number, earlier)  # pyright: ignore[reportArgumentType]
+
+
+@contextlib.contextmanager
+def _heard_by(hear: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Calls `hear` in a thread at each of both signals in the block that Python handles."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def listen() -> None:
+        with open(reading, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] in EXIT_CODES:
+                    hear(signal.Signals(number[0]))
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(writing)  # which ends the thread
+
+
+def _end(code: int, message: str) -> NoReturn:
+    """Ends the process without any cleaning up, as a kill would."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout is not None and sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # below a bar, and with the cursor that it hides
+        if message:
+            os.write(sys.stderr.fileno(), f"{message}\n".encode())
+    os._exit(code)

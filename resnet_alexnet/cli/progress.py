@@ -1,5 +1,6 @@
 """What a person sees of a run on standard output: a live bar on a terminal, plain lines anywhere else."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from resnet_alexnet.cli.pace import Pace
 from resnet_alexnet.errors import printable
 
 # Metrics in the order in which a log line shows them, and how it shows them.
@@ -30,45 +32,62 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "input_wait_percent": lambda percent: f"waits for input {percent:.0f} %",
 }
 Item = TypeVar("Item")
-_ON_THE_BAR = ("train/loss", "train/top1_error", "images_per_second", "input_wait_percent")
+_ON_THE_BAR = ("train/loss", "train/top1_error", "input_wait_percent")
+_LEAST_BAR = 6  # columns of the bar and its margin, if there is room
+_LINE_SECONDS = 60.0  # between two plain lines of an evaluation
 
 
 class Progress:
     """Shows how far a run is; a context manager.
 
-    On a terminal: one live bar with the latest training loss, error, images/s and time left; evaluations and
-    messages are printed above it. Anywhere else (a file, a pipe, a dumb terminal): one plain line for each line
-    of metrics.jsonl.
+    On a terminal: one live bar of the finished steps, with epoch, loss, error, lowest validation error, images/s and
+    time left, as many as fit; a second bar while an evaluation runs; evaluations and messages are printed above.
+    Anywhere else (a file, a pipe, a dumb terminal): one plain line for each line of metrics.jsonl.
     """
 
-    def __init__(self, total_steps: int, start_step: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        total_steps: int,
+        start_step: int = 0,
+        *,
+        batch_size: int = 0,
+        images: int = 0,
+        best_error: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepares the bar; entering shows it.
 
         Args:
             total_steps: steps of the whole run.
             start_step: steps done before, in a run that resumes.
+            batch_size: images per step.
+            images: images per epoch; 0 shows no epoch on the bar.
+            best_error: the lowest validation error so far, in percent.
             clock: seconds since any fixed moment.
         """
         self.total_steps = total_steps
         self.step = start_step
+        self._batch_size, self._images, self._best_error = batch_size, images, best_error
         self._latest: dict[str, float] = {}
         self._clock = clock
         self._start = clock()
-        # The first mark is set after the first steps, so that compiling them does not count in the time left.
-        self._mark: tuple[int, float] | None = None
+        self._pace = Pace(clock)
         self._bar = self._create_bar() if _is_live() else None
 
     def advance(self, step: int) -> None:
-        """Tells that `step` updates are done. Cheap: the bar redraws by itself, a few times a second."""
+        """Tells that `step` steps are finished; from any thread. The bar redraws by itself, a few times a second."""
         self.step = step
-        if self._mark is None:
-            self._mark = (step, self._clock())
+        self._pace.mark(step)
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Shows the metrics of a step; keys and units are those of metrics.jsonl."""
-        self.advance(step)
+        if step != self.step:
+            self.advance(step)
+        if "val/top1_error" in values:
+            lowest = self._best_error if self._best_error is not None else math.inf
+            self._best_error = min(lowest, values["val/top1_error"])
         if self._bar is None:
             self.say(self._line(values))
             return
@@ -78,8 +97,27 @@ class Progress:
             epoch = {"epoch": values["epoch"]} if "epoch" in values else {}
             self.say("  ".join([f"step {step}", *_phrases({**epoch, **evaluated})]))
 
+    def follow(
+        self, items: Iterable[Item], length: int, description: str, *, size: Callable[[Item], int] = lambda item: 1
+    ) -> Iterator[Item]:
+        """Passes items on and shows how many are done, in a bar below that of the run; see `progress_bar`."""
+        if self._bar is None:
+            yield from _with_lines(items, length, description, size, _LINE_SECONDS, self._clock)
+        else:
+            pace, done = Pace(self._clock), 0
+            task = self._bar.add_task(description, total=length, pace=pace)
+            try:
+                for item in items:
+                    yield item
+                    done += size(item)
+                    pace.mark(done)
+                    self._bar.update(task, completed=done)
+            finally:
+                self._bar.remove_task(task)
+        self._pace.pause()
+
     def say(self, text: str) -> None:
-        """Prints a message, above the bar where there is one."""
+        """Prints a message, above the bar where there is one; from any thread."""
         text = "\n".join(map(printable, text.split("\n")))
         if self._bar is None:
             print(text, flush=True)
@@ -99,40 +137,73 @@ class Progress:
 
     def _create_bar(self) -> progress.Progress:
         bar = progress.Progress(
-            progress.TextColumn("{task.completed:.0f}/{task.total:.0f}", style="bold"),
+            _StatusColumn(_count),
             progress.BarColumn(bar_width=None),
-            _StatusColumn(lambda task: self._status()),
+            _StatusColumn(self._status),
             console=Console(file=sys.stdout),
             refresh_per_second=4,
             expand=True,
         )
-        self._task = bar.add_task("", total=self.total_steps, completed=self.step)
+        self._task = bar.add_task("", total=self.total_steps, completed=self.step, pace=self._pace)
         return bar
 
     def _line(self, values: Mapping[str, float]) -> str:
         parts = [f"step {self.step}/{self.total_steps}", *_phrases(values)]
-        seconds = self._seconds_left()
+        seconds = self._pace.seconds_left(self.total_steps)
         if seconds is not None:
             parts.append(f"eta {_duration(seconds)}")
         return "  ".join(parts)
 
-    def _seconds_left(self) -> float | None:
-        """Estimates seconds to the last step from the mean time per step; None before the second mark."""
-        if self._mark is None or self.step <= self._mark[0]:
-            return None
-        first_step, first_time = self._mark
-        per_step = (self._clock() - first_time) / (self.step - first_step)
-        return per_step * max(self.total_steps - self.step, 0)
-
-    def _status(self) -> str:
-        """Says what stands to the right of the bar."""
-        parts = _phrases(self._latest)
-        seconds = self._seconds_left()
+    def _status(self, task: progress.Task) -> str:
+        """Says what stands to the right of a bar: as much as fits, and always the time."""
+        assert self._bar is not None
+        pace, total = task.fields["pace"], int(task.total or 0)
+        left = pace.seconds_left(total)
+        if task.id != self._task:
+            parts = [f"{_rate(pace.rate)}/s" if pace.rate else "", "" if left is None else f"{_duration(left)} left"]
+            return "  ".join(filter(None, parts))
         if self.step >= self.total_steps:
-            parts.append(f"took {_duration(self._clock() - self._start)}")
-        elif seconds is not None:
-            parts.append(f"{_duration(seconds)} left")
-        return "  ".join(parts) or "starting"
+            time_left = f"took {_duration(self._clock() - self._start)}"
+        else:
+            time_left = f"{_duration(left)} left" if left is not None else "" if pace.begun else "compiling"
+        room = self._bar.console.width - max(len(_count(each)) for each in self._bar.tasks) - _LEAST_BAR
+        return _fit(self._facts(), time_left, room)
+
+    def _facts(self) -> dict[str, str]:
+        """What may stand on the bar, in this order, by name."""
+        latest = {key: _PHRASES[key](value) for key, value in self._latest.items()}
+        if self._images:
+            latest["epoch"] = _PHRASES["epoch"](self.step * self._batch_size / self._images)
+        if self._best_error is not None:
+            latest["best"] = f"best val error {self._best_error:.1f} %"
+        if self._pace.rate and self._batch_size:
+            latest["rate"] = f"{_rate(self._pace.rate * self._batch_size)} images/s"
+        order = ("epoch", "train/loss", "train/top1_error", "best", "rate", "input_wait_percent")
+        return {name: latest[name] for name in order if name in latest}
+
+
+_FIRST_TO_GO = ("input_wait_percent", "train/top1_error", "train/loss", "rate", "best", "epoch")
+
+
+def _fit(facts: Mapping[str, str], time_left: str, room: int) -> str:
+    """The facts and the time left in at most `room` columns; what matters least is left out."""
+    shown = dict(facts)
+    for name in _FIRST_TO_GO:
+        if len(_joined(shown, time_left)) <= room:
+            break
+        shown.pop(name, None)
+    return _joined(shown, time_left)
+
+
+def _joined(facts: Mapping[str, str], time_left: str) -> str:
+    return "  ".join(filter(None, [*facts.values(), time_left]))
+
+
+def _count(task: progress.Task) -> str:
+    """What stands to the left of a bar, such as "8/60" or "validation 1,000/5,000"."""
+    if task.description:
+        return f"{task.description} {task.completed:,.0f}/{task.total:,.0f}"
+    return f"{task.completed:.0f}/{task.total:.0f}"
 
 
 class _StatusColumn(progress.ProgressColumn):
@@ -245,7 +316,7 @@ def _rate(speed: float) -> str:
 
 
 def _loss(value: float) -> str:
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.3f}"
 
 
 def _duration(seconds: float) -> str:

@@ -20,9 +20,11 @@ from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import read_json
 
 STATISTICS_FILE, MANIFEST_FILE = "statistics.npz", "manifest.json"  # in the folder of a prepared set
 IN_MEMORY = ("auto", "yes", "no")
+RAW_SIDE = 256  # pixels: shorter side of the photographs of a prepared set that are not compressed
 MEMORY_BYTES = 2**31  # "auto" keeps sets of up to 2 GiB in memory
 
 # (items, number of items, description) -> the same items; shows the progress while they are consumed.
@@ -130,7 +132,7 @@ def create_splits(
         in_memory: keep images that are not cropped in memory: "yes", "no", or "auto" (up to MEMORY_BYTES).
         image_size: height and width of "synthetic" images, in pixels (default 32). For other sets: None, or the size
             that the images or crops have.
-        channels: color channels of "synthetic" images (default 3). For other sets: None, or the channels they have.
+        channels: 3, or 1 for gray photographs; any of "synthetic" images (default 3). For arrays: None, or their own.
         num_classes: classes of "synthetic" before `classes` selects some (default 10).
         num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
         max_pixels: photographs with more pixels are unreadable.
@@ -156,7 +158,13 @@ def create_splits(
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
     report_lacking({} if name == "synthetic" else images, report)  # made-up images are as many as asked for
     open_part = functools.partial(
-        _open, crops=crops, in_memory=in_memory, max_pixels=max_pixels, progress=progress, report=report
+        _open,
+        crops=crops,
+        in_memory=in_memory,
+        channels=channels,
+        max_pixels=max_pixels,
+        progress=progress,
+        report=report,
     )
     opened = {
         split: open_part(part, name=f"{name} {split}", max_unreadable=max_unreadable if split == "train" else None)
@@ -233,7 +241,21 @@ def open_split(
         labels = [part.read(index)[1] for index in progress(range(len(part)), len(part), f"labels of {title}")]
         part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
         assert not isinstance(part, ArraySource)
-    return split, PhotoSource(part, _first_shape(part, title, max_pixels), whole_image, whole_image, max_pixels)
+    channels = _channels(part, sizes.get("channels"))
+    return split, PhotoSource(
+        part, _first_shape(part, title, channels, max_pixels), whole_image, whole_image, max_pixels
+    )
+
+
+def _channels(photos: Photos, channels: int | None) -> int:
+    """The color channels to decode photographs to: those of the set, or other ones.
+
+    Raises:
+        InputError: images cannot be decoded to this number of channels.
+    """
+    if channels not in (None, 1, 3):
+        raise InputError(f"dataset.channels={channels} (allowed for photographs: 3, or 1 for gray)")
+    return channels or photos.channels
 
 
 def _open(
@@ -241,6 +263,7 @@ def _open(
     *,
     crops: Crops | None,
     in_memory: str,
+    channels: int | None,
     name: str,
     max_unreadable: int | None,
     max_pixels: int,
@@ -259,11 +282,14 @@ def _open(
             "dataset.in_memory='yes' needs augment.crop='none': images that are cropped are read from disk; set one of "
             "the two"
         )
+    channels = _channels(images, channels)
     if crops is not None:
-        shape = (crops.size, crops.size, images.channels)
+        shape = (crops.size, crops.size, channels)
         source = PhotoSource(images, shape, crops.train, crops.test, max_pixels)
     else:
-        source = PhotoSource(images, _first_shape(images, name, max_pixels), whole_image, whole_image, max_pixels)
+        source = PhotoSource(
+            images, _first_shape(images, name, channels, max_pixels), whole_image, whole_image, max_pixels
+        )
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
             return load(source, name=name, max_unreadable=max_unreadable, progress=progress, report=report)
@@ -279,11 +305,11 @@ def _check_max_pixels(max_pixels: int) -> None:
         raise InputError(f"dataset.max_pixels is {max_pixels} (allowed: 1 or more)")
 
 
-def _first_shape(photos: Photos, name: str, max_pixels: int) -> tuple[int, int, int]:
-    """Returns the shape of the first readable image."""
+def _first_shape(photos: Photos, name: str, channels: int, max_pixels: int) -> tuple[int, int, int]:
+    """Returns the shape of the first readable image, decoded to this number of channels."""
     for index in range(len(photos)):
         with contextlib.suppress(UnreadableImageError):
-            return decode(photos.read(index)[0], channels=photos.channels, max_pixels=max_pixels).shape
+            return decode(photos.read(index)[0], channels=channels, max_pixels=max_pixels).shape
     raise InputError(f"{name}: none of the {len(photos)} images can be read")
 
 
@@ -308,6 +334,15 @@ def _stored_statistics(train: Images) -> Statistics | None:
     return statistics if statistics is not None and statistics.count == len(train) else None
 
 
+def prepared_side(source: Source) -> int | None:
+    """The shorter side in pixels to which data.prepare has reduced photographs; None if it has not."""
+    photos = source.photos if isinstance(source, PhotoSource) else None
+    if not isinstance(photos, tfds.TfdsPhotos) or not (photos.folder / MANIFEST_FILE).exists():
+        return None
+    settings = read_json(photos.folder / MANIFEST_FILE).get("settings", {})
+    return RAW_SIDE if settings.get("encoding") == "raw" else settings.get("resize") or None
+
+
 def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | None, channels: int | None) -> None:
     """Raises InputError if splits differ in image size, or if the options ask for another size than they have."""
     height, width, own_channels = sources["train"].image_shape
@@ -319,7 +354,7 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; leave {option} unset")
+            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
 
 
 def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:

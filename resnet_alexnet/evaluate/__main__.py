@@ -33,7 +33,8 @@ def create_parser() -> Parser:
     )
     group = parser.add_argument_group("the networks")
     group.add_argument("--workdir", metavar="DIR,...", type=flags.list_of(flags.run_folder), help="run folders")
-    group.add_argument("--weights", metavar="FILE,...", type=flags.list_of(flags.weight_file), help="weight files")
+    group.add_argument("--weights", metavar="FILE,...", type=flags.list_of(flags.weight_file), help=flags.WEIGHTS)
+    flags.add_model(group)
     flags.add_step(group, default=None)
     flags.add_config(parser, "the recipe that names the data; by default that of the first run folder")
     group = parser.add_argument_group("the test")
@@ -147,7 +148,8 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
         config.dataset, options.split or "", image_size=config.preprocess.image_size, progress=progress_bar
     )
     if against is not None:  # whether it is the same split to the last image will be seen when all are read
-        check_classes(against.classes, source.classes, what=against.name, than="the data")
+        name, network = next(iter(networks.items()))
+        check_classes(against.classes, network.spec.preprocessing.classes, what=against.name, than=name)
         if len(against.labels) != len(source):
             raise InputError(
                 f"--against={against.name} has {len(against.labels):,} images, the {split} split {len(source):,}"
@@ -168,12 +170,18 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
 def _load_networks(options: Namespace) -> "dict[str, TrainedModel]":
     """The networks by name: run folders, then weight files."""
     from resnet_alexnet import pretrained
+    from resnet_alexnet.cli.progress import progress_bar
 
     if options.step is not None and not options.workdir:
         raise InputError(f"--step={options.step} is for run folders: a weight file has no checkpoints")
     step = options.step or "last"
     named = _name_paths([*(options.workdir or ()), *(options.weights or ())])
-    return {name: pretrained.load_network(path, step=step if path.is_dir() else "last") for name, path in named.items()}
+    return {
+        name: pretrained.load_network(path, step=step, progress=progress_bar)
+        if path.is_dir()
+        else pretrained.load_network(path, model=options.model, progress=progress_bar)
+        for name, path in named.items()
+    }
 
 
 def _name_paths(paths: Sequence[Path]) -> dict[str, Path]:

@@ -5,6 +5,7 @@ Errors are in percent. On ties the lower class comes first, and an image without
 """
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -24,22 +25,21 @@ def report(scores: Scores) -> dict[str, Any]:
     """The report of a split, as JSON values.
 
     Returns:
-        "images"; "top1_error" and, for five classes or more, "top5_error", each with "top1_interval" or "top5_interval"
-        (95 %, Wilson); "without_prediction", the number of images with a NaN; "per_class", the number of images of each
+        "images"; "classes"; "top1_error" and, for five classes or more, "top5_error", each with "top1_interval" or
+        "top5_interval" (95 %, Wilson); if only some classes have images, "among_present", the errors if only these can
+        be predicted; "without_prediction", the number of images with a NaN; "per_class", the number of images of each
         class and their top-1 error (None without images); "confusions", [class, prediction, images] for wrong
         predictions, the most frequent first; and "settings".
     """
     errors = top_errors(scores.scores, scores.labels)
-    values: dict[str, Any] = {}
-    for name, wrong in errors.items():
-        values[f"{name}_error"] = 100 * float(wrong.mean())
-        values[f"{name}_interval"] = wilson_interval(int(wrong.sum()), len(wrong))
+    present = among_present(scores)
     images = np.bincount(scores.labels, minlength=len(scores.classes))
     wrong = np.bincount(scores.labels[errors["top1"]], minlength=len(scores.classes))
     return {
         "images": len(scores.labels),
         "classes": len(scores.classes),
-        **values,
+        **_error_rates(errors),
+        **({} if present is None else {"among_present": present}),
         "confidence": CONFIDENCE,
         "without_prediction": int((predictions(scores) == NO_PREDICTION).sum()),
         "per_class": {
@@ -52,6 +52,31 @@ def report(scores: Scores) -> dict[str, Any]:
         ],
         "settings": scores.settings,
     }
+
+
+def _error_rates(errors: Mapping[str, Bool[np.ndarray, "images"]]) -> dict[str, Any]:
+    """Errors in percent, with intervals, by what `top_errors` says of each image."""
+    values: dict[str, Any] = {}
+    for name, wrong in errors.items():
+        values[f"{name}_error"] = 100 * float(wrong.mean())
+        values[f"{name}_interval"] = wilson_interval(int(wrong.sum()), len(wrong))
+    return values
+
+
+def among_present(scores: Scores) -> dict[str, Any] | None:
+    """The errors if the prediction is the best of the classes that have images; None if all classes have some.
+
+    Source: Hendrycks et al. 2021, "Natural adversarial examples" and "The many faces of robustness": networks of 1,000
+        classes, tested on images of 200.
+
+    Returns:
+        "classes", the number of classes with images, and errors as in `report`.
+    """
+    present = np.unique(scores.labels)
+    if not 2 <= len(present) < len(scores.classes):
+        return None
+    errors = top_errors(scores.scores[:, present], np.searchsorted(present, scores.labels))
+    return {"classes": len(present), **_error_rates(errors)}
 
 
 def predictions(scores: Scores) -> Int[np.ndarray, "images"]:

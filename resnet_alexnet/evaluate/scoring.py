@@ -7,7 +7,7 @@ most one batch of views per shape.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.images.geometry import resize_with_one_thread
 from resnet_alexnet.data.photos import map_in_threads
 from resnet_alexnet.data.sources import ProgressFn, no_progress
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.errors import InputError, check_name, memory_needed
 from resnet_alexnet.evaluate.crops import Pixels, Views, ViewSpec
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scores import check_classes
@@ -31,6 +31,7 @@ from resnet_alexnet.pretrained.network import TrainedModel, probabilities
 
 PRECISIONS = ("float32", "bfloat16")
 _IMAGES_AHEAD = 64  # images that are decoded ahead, with all their views
+_MOST_BEHIND = 64  # images that are read before an image is scored, in a stream of scores
 _FINISHED_AT_ONCE = 4096  # images per call that turns mean logits into probabilities
 
 Plan = dict[ViewSpec, list[tuple[int, int]]]  # view spec -> (index of a network that uses it, index of the scale)
@@ -69,11 +70,75 @@ def score_images(
         InputError: networks have different classes or do not support the protocol, or an image has a size that a
             network does not take.
     """
-    check_name("precision", precision, PRECISIONS)
     classes = _common_classes(networks)
+    scores = np.full((len(networks), count, len(classes)), np.nan, np.float32)
+    means = _mean_scores(
+        networks,
+        read,
+        count,
+        protocol=protocol,
+        mesh=mesh,
+        batch_size=batch_size,
+        precision=precision,
+        progress=progress,
+        where=where,
+    )
+    for network, index, mean in means:
+        scores[network, index] = mean
+    if protocol.average == "logits":
+        for network, logits in zip(networks, scores, strict=True):
+            _to_probabilities(logits, network, protocol)
+    return scores
+
+
+def stream_scores(
+    network: TrainedModel,
+    read: Callable[[int], Pixels | None],
+    count: int,
+    *,
+    protocol: TestProtocol,
+    mesh: parallel.Mesh,
+    batch_size: int,
+) -> Generator[tuple[int, Float32[np.ndarray, "classes"]], None, None]:
+    """Yields (index, class probabilities) of each image as soon as its batch is computed; see `score_images`.
+
+    The probabilities are NaN for an image that is skipped. Neighboring images come out about together, whatever their
+    shapes: no image waits in its batch for more than _MOST_BEHIND others. So the host holds few images and scores.
+    """
+    _common_classes([network])
+    means = _mean_scores(
+        [network],
+        read,
+        count,
+        protocol=protocol,
+        mesh=mesh,
+        batch_size=batch_size,
+        most_behind=max(batch_size, _MOST_BEHIND),
+    )
+    for _, index, mean in means:
+        if protocol.average == "logits":
+            _to_probabilities(mean[None], network, protocol)
+        yield index, mean
+
+
+def _mean_scores(
+    networks: Sequence[TrainedModel],
+    read: Callable[[int], Pixels | None],
+    count: int,
+    *,
+    protocol: TestProtocol,
+    mesh: parallel.Mesh,
+    batch_size: int,
+    precision: str = "float32",
+    progress: ProgressFn = no_progress,
+    where: Callable[[int], str] = "image {}".format,
+    most_behind: int | None = None,
+) -> Iterator[tuple[int, int, Float32[np.ndarray, "classes"]]]:
+    """Yields (index of a network, index of an image, mean over views and scales), as soon as it is computed."""
+    check_name("precision", precision, PRECISIONS)
     plan = _plan(networks, protocol)
     scorers = [_create_scorer(network, protocol, mesh, jnp.dtype(precision)) for network in networks]
-    means = _Means((len(networks), count, len(classes)), scales=max(1, len(protocol.scales)))
+    means = _Means(scales=max(1, len(protocol.scales)))
     resize_with_one_thread()  # the threads are the parallelism
     views = partial(_views, read=read, view_specs=tuple(plan), where=where)
     rows = partial(_rows, batch_size=batch_size, mirrored=protocol.mirrored, devices=mesh.size, count=count)
@@ -82,15 +147,12 @@ def score_images(
         return [(network, scale, scorers[network](batch["image"])) for network, scale in plan[step[0]]]
 
     with contextlib.closing(map_in_threads(views, range(count), ahead=_IMAGES_AHEAD)) as examples:
-        batches = _batches(progress(examples, count, f"scoring {count:,} images"), rows)
-        for (_, indices), results in parallel.run_batches(score, batches, mesh):
-            for network, scale, result in results:
-                means.add(network, scale, indices, result)
-    scores = means.finish()
-    if protocol.average == "logits":
-        for network, logits in zip(networks, scores, strict=True):
-            _to_probabilities(logits, network, protocol)
-    return scores
+        batches = _batches(progress(examples, count, f"scoring {count:,} images"), rows, most_behind)
+        with memory_needed("for a batch of images", f"lower the batch size (now {batch_size})"):
+            for (_, indices), results in parallel.run_batches(score, batches, mesh):
+                for network, scale, result in results:
+                    yield from means.add(network, scale, indices, result)
+    means.check()
 
 
 def _common_classes(networks: Sequence[TrainedModel]) -> tuple[str, ...]:
@@ -138,13 +200,22 @@ def _rows(
 
 
 def _batches(
-    examples: Iterable[tuple[int, list[tuple[ViewSpec, Views]]]], rows: Callable[[ViewSpec, tuple[int, ...]], int]
+    examples: Iterable[tuple[int, list[tuple[ViewSpec, Views]]]],
+    rows: Callable[[ViewSpec, tuple[int, ...]], int],
+    most_behind: int | None,
 ) -> Iterator[tuple[tuple[ViewSpec, list[int]], dict[str, UInt8[np.ndarray, "rows views height width channels"]]]]:
     """Yields batches of views of one spec and shape, with the indices of their images, as they fill.
 
-    At the end it yields the batches that are not full, padded with zeros.
+    Batches that are not full are yielded, padded with zeros, at the end, or once their first image is more than
+    `most_behind` images behind.
     """
     waiting: dict[tuple[ViewSpec, tuple[int, ...]], tuple[list[int], list[Views]]] = {}
+
+    def padded(view_spec: ViewSpec, shape: tuple[int, ...]) -> tuple[tuple[ViewSpec, list[int]], dict[str, np.ndarray]]:
+        indices, batch = waiting.pop((view_spec, shape))
+        padding = [np.zeros(shape, np.uint8)] * (rows(view_spec, shape) - len(batch))
+        return (view_spec, indices), {"image": np.stack([*batch, *padding])}
+
     for index, views in examples:
         for view_spec, pixels in views:
             indices, batch = waiting.setdefault((view_spec, pixels.shape), ([], []))
@@ -153,9 +224,11 @@ def _batches(
             if len(indices) == rows(view_spec, pixels.shape):
                 del waiting[view_spec, pixels.shape]
                 yield (view_spec, indices), {"image": np.stack(batch)}
-    for (view_spec, shape), (indices, batch) in waiting.items():
-        padding = [np.zeros(shape, np.uint8)] * (rows(view_spec, shape) - len(batch))
-        yield (view_spec, indices), {"image": np.stack([*batch, *padding])}
+        late = [key for key, (indices, _) in waiting.items() if most_behind and index - indices[0] > most_behind]
+        for view_spec, shape in late:
+            yield padded(view_spec, shape)
+    for view_spec, shape in list(waiting):
+        yield padded(view_spec, shape)
 
 
 def _create_scorer(
@@ -223,23 +296,27 @@ class _Means:
     depend on the order. Few images wait for more scales: those in batches that are not full yet.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, scales: int):
-        self._values = np.full(shape, np.nan, np.float32)
+    def __init__(self, *, scales: int):
         self._scales = scales
         self._parts: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
-    def add(self, network: int, scale: int, indices: Sequence[int], results: jax.Array) -> None:
-        """Adds the results of a batch; rows after the last index are padding."""
+    def add(
+        self, network: int, scale: int, indices: Sequence[int], results: jax.Array
+    ) -> Iterator[tuple[int, int, Float32[np.ndarray, "classes"]]]:
+        """Adds the results of a batch, whose rows after the last index are padding.
+
+        Yields:
+            (network, index, mean) of each image of which all scales are there now.
+        """
         for index, row in zip(indices, np.asarray(results), strict=False):
             parts = self._parts.setdefault((network, index), {})
             parts[scale] = row.copy()  # a view would keep the whole batch in memory
             if len(parts) == self._scales:
                 del self._parts[network, index]
                 ordered = [parts[number] for number in range(self._scales)]
-                self._values[network, index] = np.mean(ordered, axis=0, dtype=np.float64)
+                yield network, index, np.asarray(np.mean(ordered, axis=0, dtype=np.float64), np.float32)
 
-    def finish(self) -> Float32[np.ndarray, "networks count classes"]:
-        """The means of all images; NaN for images without results."""
+    def check(self) -> None:
+        """Call at the end: raises RuntimeError if an image lacks a scale."""
         if self._parts:
             raise RuntimeError(f"{len(self._parts)} images lack a scale: a batch was lost")
-        return self._values

@@ -5,6 +5,8 @@ from typing import Any
 
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 
+_AMONG_PRESENT = "if only the classes that have images can be predicted"
+
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows, (name, value), of the summary of a `report.report`, with "parts" and "against" if it has them."""
@@ -14,8 +16,11 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("images", f"{result['images']:,}, {made_by[0].get('dataset')} {made_by[0].get('split')}"),
         *(("test", protocol) for protocol in protocols),
     ]
-    rows += [(name, _format_errors(part)) for name, part in result.get("parts", {}).items()]
-    rows.append(("error", _format_errors(result)))
+    for name, part in (*result.get("parts", {}).items(), ("error", result)):
+        rows.append((name, _format_errors(part)))
+        if "among_present" in part:
+            present = part["among_present"]
+            rows.append((f"of {present['classes']:,} classes", f"{_format_errors(present)}, {_AMONG_PRESENT}"))
     if result["without_prediction"]:
         rows.append(("not classified", f"{result['without_prediction']:,} images, whose scores are NaN"))
     if result["confusions"]:
@@ -52,6 +57,11 @@ def _format_errors(part: Mapping[str, Any]) -> str:
 
 def _format_protocol(made: Mapping[str, Any]) -> str:
     views = str(made.get("views")).replace("_", " ")
-    scales = ", ".join(map(str, made.get("scales") or ())) or "the network's own"
+    own, size = made.get("shorter_side"), made.get("image_size")
+    scales = ", ".join(map(str, made.get("scales") or ())) or (
+        f"{own} (the network's own)" if own else "the network's own"
+    )
+    if size and made.get("views") != "fully_convolutional":
+        views += f" {size} x {size}"
     mirrored = ", with mirror images" if made.get("mirrored") else ""
     return f"{views}{mirrored}, scale {scales}, mean of {made.get('average')}"

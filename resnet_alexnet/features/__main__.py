@@ -1,6 +1,7 @@
 """Features of a trained network at any layer: python -m resnet_alexnet.features --workdir=DIR --output=features.npz."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ def create_parser() -> Parser:
         usage="(--workdir=DIR | --weights=FILE) --output=FILE.npz [OPTIONS]",
     )
     flags.add_output(parser, ".npz", text="the file to write, such as --output=features.npz")
-    parser.add_argument("--split", metavar="NAME", default="test", help="test, validation or train")
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        default="",
+        help="test, validation or train; by default test, or validation if there is no test",
+    )
     parser.add_argument(
         "--layer",
         metavar="PATH",
@@ -78,17 +84,20 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.train import inputs
 
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
-    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
+    path = options.workdir or options.weights
+    network = pretrained.load_network(path, step=options.step, model=options.model, partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)
-    splits = inputs.read_splits(
+    read = partial(
+        inputs.read_test_crops,
         config.dataset,
-        config.preprocess,
-        config.augment,
-        start=network.spec.preprocessing,
+        preprocessing=network.spec.preprocessing,
+        image_size=config.preprocess.image_size,
         progress=progress_bar,
     )
-    names = {options.split, *([options.among] if options.neighbors else [])}
-    sources = {name: inputs.choose_split(splits, name) for name in names}
+    split, source = read(split=options.split)
+    sources = {split: source}
+    if options.neighbors and options.among != split:
+        sources |= [read(split=options.among)]
     extraction.check_memory(layer, sum(map(len, sources.values())), memory=extraction.machine_memory())
     mesh = parallel.create_mesh()
     collected = {
@@ -100,14 +109,12 @@ def main(arguments: Sequence[str]) -> None:
         )
         for name, source in sources.items()
     }
-    source, features, labels = collected[options.split]
-    save(options.output, options.split, source, features, labels, layer=layer.name)
+    source, features, labels = collected[split]
+    save(options.output, split, source, features, labels, layer=layer.name)
     print(f"wrote {options.output}: {' x '.join(map(str, features.shape))} at {layer.name}")
     if options.neighbors is not None:
-        same = options.split == options.among
-        draw_neighbors(
-            collected[options.split], collected[options.among], options.neighbors, rows=options.queries, same=same
-        )
+        same = split == options.among
+        draw_neighbors(collected[split], collected[options.among], options.neighbors, rows=options.queries, same=same)
         print(f"wrote {options.neighbors}")
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,8 @@ def find_layer(network: TrainedModel, name: str = "", *, pool: str = "none") -> 
         pool: see `FeatureLayer`.
 
     Raises:
-        InputError: the layer does not exist (the message names the nearest), or `pool` is unknown.
+        InputError: the layer does not exist (the message names the nearest), its weights or those before it are not
+            there, or `pool` is unknown.
 
     Source: [K12] section 6.1, the 4096 features of the last hidden layer.
     """
@@ -79,10 +80,18 @@ def find_layer(network: TrainedModel, name: str = "", *, pool: str = "none") -> 
             f"(allowed: {', '.join(list(calls)[:3])} and others; --help says how to list them)"
         )
     at_input = name.endswith(INPUT)
+    check_present(network, list(calls)[: list(calls).index(path) + (not at_input)], what=f"--layer={name}")
     shape = calls[path].input_shape if at_input else calls[path].output_shape
     if pool == "mean" or math.prod(shape) == shape[-1]:
         shape = shape[-1:]
     return FeatureLayer(path, at_input, pool, shape)
+
+
+def check_present(network: TrainedModel, needed: Iterable[str], *, what: str) -> None:
+    """Raises InputError if the weight file of a network lacks arrays of a layer that `what` needs."""
+    lacking = {name.partition("/")[2].rpartition("/")[0].replace("/", ".") for name in network.missing}
+    if first := next((path for path in needed if path in lacking), None):
+        raise InputError(f"{what}: the weight file lacks {first}")
 
 
 def machine_memory() -> int:
@@ -126,7 +135,7 @@ def collect(
     Returns:
         The features and the labels, in the order of the source.
     """
-    batch_size = math.ceil(batch_size / mesh.size) * mesh.size
+    batch_size = parallel.padded_batch_size(batch_size, len(source), mesh)
     step = parallel.parallel_rows(_create_step(network, layer), mesh)
     params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
     features = np.empty((len(source), *layer.shape), np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.features.extraction import check_present
 from resnet_alexnet.models.trace import layer_calls
 from resnet_alexnet.plots import grid
 from resnet_alexnet.pretrained.network import TrainedModel
@@ -25,6 +26,7 @@ def first_kernels(network: TrainedModel) -> tuple[str, list[Float32[np.ndarray, 
             f"the network takes images of {channels} channels, so its kernels cannot be drawn (allowed: 1 or 3)"
         )
     path = layer_calls(network.spec.abstract(), (size, size, channels))[0].path
+    check_present(network, [path], what="the kernels")
     kernel = np.asarray(network.leaves()[f"params/{path.replace('.', '/')}/kernel"])
     return path, list(kernel) if kernel.ndim == 5 else [kernel]
 

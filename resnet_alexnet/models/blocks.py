@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal
 
 
@@ -88,6 +89,11 @@ class Shortcut(nnx.Module):
         )
         self.strides = strides
         new = out_channels - in_channels
+        if new < 0 and not project:
+            raise InputError(
+                f"a shortcut of option A cannot shrink {in_channels} channels to {out_channels}: set shortcut='B', or "
+                "a stem_width that is not larger than width"
+            )
         before = new // 2 if padding == "both" else 0
         self.new_channels = (before, new - before)
 

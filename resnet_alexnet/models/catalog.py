@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 
 from flax import nnx
 
-from resnet_alexnet.errors import InputError, check_name, nearest
+from resnet_alexnet.errors import InputError, check_name, edits
 from resnet_alexnet.files import is_guest
 from resnet_alexnet.models import guests
 from resnet_alexnet.models.alexnet import ALEXNETS
@@ -19,6 +19,28 @@ from resnet_alexnet.models.alexnet_owt import AlexNetOwt
 from resnet_alexnet.models.resnet import RESNETS
 
 MODELS: dict[str, Any] = {**ALEXNETS, "alexnet_owt": AlexNetOwt, "alexnet_cifar": AlexNetCifar, **RESNETS}
+
+
+# [H15] section 4.2 and table 6 have these depths; the others of the same form are ours to try.
+_PUBLISHED_CIFAR = {f"cifar_{kind}{depth}" for kind in ("resnet", "plain") for depth in (20, 32, 44, 56, 110, 1202)}
+
+
+def _nearest(name: str) -> str:
+    """The hint for an unknown name: the published network that is fewest edits away, then nearest in depth."""
+    if (cifar := f"cifar_{name}") in MODELS:
+        return f", did you mean {cifar!r}?"
+    known = [model for model in MODELS if model in _PUBLISHED_CIFAR or not model.startswith("cifar_")]
+
+    def distance(model: str) -> tuple[int, int]:
+        return edits(name, model), abs(_depth(model) - _depth(name))
+
+    best = min(known, key=distance)
+    return f", did you mean {best!r}?" if distance(best)[0] <= len(name) // 3 else ""
+
+
+def _depth(name: str) -> int:
+    digits = re.search(r"\d*$", name)
+    return int(digits[0]) if digits and digits[0] else 0
 
 
 def _families() -> str:
@@ -47,9 +69,7 @@ def _class_of(name: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     if is_guest(name):
         return guests.load_class(name), (), {}
     if name not in MODELS:
-        raise InputError(
-            f"unknown model {name!r}{nearest(name, MODELS)} (allowed: {FAMILIES}, or your own, FILE.py:CLASS)"
-        )
+        raise InputError(f"unknown model {name!r}{_nearest(name)} (allowed: {FAMILIES}, or your own, FILE.py:CLASS)")
     model = MODELS[name]
     return (model.func, model.args, model.keywords) if isinstance(model, functools.partial) else (model, (), {})
 

@@ -7,16 +7,21 @@ one jax key) by keyword, and its options, which have defaults. `model(image, *, 
 
 import functools
 import inspect
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import absolute_guest, error_line, load_guest
 from resnet_alexnet.models.layers import Layer
+from resnet_alexnet.models.normalization import check_values
+from resnet_alexnet.models.trace import naming_layers
 
 SIZES = ("num_classes", "image_size", "channels")
 RANDOMNESS = ("rngs", "key")
@@ -144,7 +149,8 @@ class _Guest(nnx.Module):
             rngs = nnx.Rngs(rngs[0])
         where = f"{self._name}: __call__ on images of shape {image.shape}"
         try:
-            logits = super().__call__(image, train=train, rngs=rngs)  # pyright: ignore[reportAttributeAccessIssue]
+            with naming_layers(self):
+                logits = super().__call__(image, train=train, rngs=rngs)  # pyright: ignore[reportAttributeAccessIssue]
         except InputError:
             raise
         except Exception as error:
@@ -166,6 +172,8 @@ class _GuestLayer(Layer):
             return x
         if self.frozen and isinstance(self, nnx.BatchNorm):
             args, kwargs = (), {**kwargs, "use_running_average": True}
+        elif isinstance(self, nnx.BatchNorm) and not _is_averaging(self, *args, **kwargs):
+            check_values(self, _values_per_channel(self, x.shape), x.shape)
         return super(Layer, self).__call__(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
@@ -173,3 +181,18 @@ class _GuestLayer(Layer):
         if hasattr(own := super(Layer, self), "multiply_adds"):
             return own.multiply_adds(output_shape)  # pyright: ignore[reportAttributeAccessIssue]
         return super().multiply_adds(output_shape) if isinstance(self, nnx.Conv | nnx.Linear) else 0
+
+
+def _is_averaging(norm: nnx.BatchNorm, use_running_average: bool | None = None, **_: Any) -> bool:
+    """Whether a call with these arguments normalizes by the running statistics."""
+    return bool(norm.use_running_average if use_running_average is None else use_running_average)
+
+
+def _values_per_channel(norm: nnx.BatchNorm, shape: tuple[int, ...]) -> int:
+    """The values that a plain Flax batch normalization averages over, of an input of this shape on a device."""
+    axes = norm.axis if isinstance(norm.axis, Sequence) else (norm.axis,)
+    channels = {axis % len(shape) for axis in axes}
+    count = math.prod(size for axis, size in enumerate(shape) if axis not in channels)
+    if norm.axis_name is None:
+        return count
+    return count * (len(norm.axis_index_groups[0]) if norm.axis_index_groups else lax.axis_size(norm.axis_name))

@@ -77,6 +77,14 @@ class Layer(nnx.Module):
         return 0 if kernel is None else math.prod(output_shape[:-1]) * kernel.get_value().size
 
 
+class LayerError(InputError):
+    """Bad input of a layer, which does not know its path in the network: `trace.naming_layers` adds it."""
+
+    def __init__(self, layer: Layer, message: str):
+        super().__init__(message)
+        self.layer = layer
+
+
 def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
     """Output size of a window of `window` pixels on `size` pixels; below 1 if the window does not fit."""
     return (size + sum(padding) - window) // stride + 1
@@ -114,7 +122,9 @@ def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: i
     """
     smallest = next(size for size in itertools.count(1) if map_size(size) >= needed)
     if image_size < smallest:
-        raise InputError(f"image_size={image_size} is too small for {model}, the smallest is {smallest}")
+        raise InputError(
+            f"image_size={image_size} is too small for {model}, the smallest is {smallest} (below: alexnet_cifar)"
+        )
     return smallest
 
 

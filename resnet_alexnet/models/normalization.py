@@ -8,9 +8,27 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models.layers import Layer
+from resnet_alexnet.models.layers import Layer, LayerError
 
 BATCH_AXIS = "data"  # the mesh axis over which synchronized batch normalization averages
+
+
+def check_values(layer: Layer, count: int, shape: tuple[int, ...]) -> None:
+    """Raises LayerError if batch normalization in training is over one value per channel, as torch does.
+
+    The value minus the mean is then 0, so that all images have the same output.
+
+    Args:
+        layer: the layer.
+        count: images times pixels that are normalized together.
+        shape: of the input on a device.
+    """
+    if count == 1:
+        raise LayerError(
+            layer,
+            "batch normalization in training over 1 value per channel, which gives the same output for all images (its "
+            f"input is {' x '.join(map(str, shape))}): raise batch_size or model.bn_group, or take larger images",
+        )
 
 
 class LocalResponseNorm(Layer):
@@ -107,12 +125,14 @@ class BatchNorm(Layer):
             divisors = [n for n in range(1, batch + 1) if batch % n == 0]
             raise InputError(f"bn_group={size} does not divide the {batch} images of a device (allowed: {divisors})")
         grouped = x.astype(jnp.float32).reshape(batch // size, size, -1, channels)
-        # Mean and mean square in one pass over the data, in float32 for any compute dtype.
-        mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
         count = grouped.shape[1] * grouped.shape[2]
         if self.group == "sync":
-            mean, mean_square = lax.pmean((mean, mean_square), BATCH_AXIS)
             count *= lax.axis_size(BATCH_AXIS)
+        check_values(self, count, x.shape)
+        # Mean and mean square in one pass over the data, in float32 for any compute dtype.
+        mean, mean_square = jnp.mean(grouped, (1, 2)), jnp.mean(jnp.square(grouped), (1, 2))
+        if self.group == "sync":
+            mean, mean_square = lax.pmean((mean, mean_square), BATCH_AXIS)
         var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
         self._move_statistics(mean.mean(0), var.mean(0), count)
         inverse = self.scale.get_value() * lax.rsqrt(var + self.epsilon)

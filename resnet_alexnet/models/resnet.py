@@ -13,6 +13,7 @@ from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models.blocks import BasicBlock, Block, Bottleneck, ConvolutionNorm, PlainBlock
 from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_image, he_normal
 from resnet_alexnet.models.normalization import BatchNorm
+from resnet_alexnet.models.trace import naming_layers
 
 SHORTCUTS = ("A", "B", "C")
 SHORTCUT_PADDING = ("behind", "both")
@@ -31,9 +32,9 @@ class ImageNetStem(nnx.Module):
 
     width = 64
 
-    def __init__(self, channels: int, *, activation: str, pool_padding: str, norm: partial, key: jax.Array):
+    def __init__(self, channels: int, width: int, *, activation: str, pool_padding: str, norm: partial, key: jax.Array):
         check_name("pool_padding", pool_padding, POOL_PADDING)
-        self.conv1 = ConvolutionNorm(channels, 64, 7, strides=2, norm=norm, key=key)
+        self.conv1 = ConvolutionNorm(channels, width, 7, strides=2, norm=norm, key=key)
         self.pool1 = MaxPool(3, 2, padding=POOL_PADDING[pool_padding])
         self.activation = activation
 
@@ -47,8 +48,8 @@ class CifarStem(nnx.Module):
 
     width = 16
 
-    def __init__(self, channels: int, *, activation: str, norm: partial, key: jax.Array):
-        self.conv1 = ConvolutionNorm(channels, 16, 3, norm=norm, key=key)
+    def __init__(self, channels: int, width: int, *, activation: str, norm: partial, key: jax.Array):
+        self.conv1 = ConvolutionNorm(channels, width, 3, norm=norm, key=key)
         self.activation = activation
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -75,6 +76,9 @@ class ResNet(nnx.Module):
             fb.resnet.torch), or on "both" sides, half each, as in most CIFAR networks for torch.
         stride_in: the convolution of a bottleneck with the stride, "1x1" (default, as published) or "3x3".
         activation: "relu" or "tanh".
+        width: channels of the first stage; each later stage has twice as many (four times as many behind a bottleneck).
+            Default 64, for CIFAR 16.
+        stem_width: channels of the stem; default `width`.
         pool_padding: padding of the stem's max-pooling, "caffe" (as published) or "torch"; CIFAR networks have none.
         bn_group: see `BatchNorm`.
         bn_momentum: see `BatchNorm`.
@@ -111,6 +115,8 @@ class ResNet(nnx.Module):
         shortcut_padding: str | None = None,
         stride_in: str | None = None,
         activation: str = "relu",
+        width: int | None = None,
+        stem_width: int | None = None,
         pool_padding: str | None = None,
         bn_group: int | str | None = None,
         bn_momentum: float = 0.9,
@@ -122,9 +128,13 @@ class ResNet(nnx.Module):
         block_options = _block_options(block, shortcut, shortcut_padding, stride_in, zero_init_last_gamma)
         stem_options = {"pool_padding": pool_padding or "caffe"} if stem is ImageNetStem else {}
         stem_key, head_key, *keys = jax.random.split(key, 2 + sum(stage_sizes))
-        self.stem = stem(channels, activation=activation, norm=norm, key=stem_key, **stem_options)
+        width = stem.width if width is None else width
+        in_channels = width if stem_width is None else stem_width
+        if min(width, in_channels) < 1:
+            raise InputError(f"width={width}, stem_width={in_channels} (allowed: whole numbers from 1 up)")
+        self.stem = stem(channels, in_channels, activation=activation, norm=norm, key=stem_key, **stem_options)
         self.channels = channels
-        stages, width, in_channels = [], stem.width, stem.width
+        stages = []
         for stage, size in enumerate(stage_sizes):
             blocks = []
             for i in range(size):
@@ -161,10 +171,11 @@ class ResNet(nnx.Module):
     ) -> Float[Array, "batch classes"]:
         """Computes logits; in training each BatchNorm uses batch statistics and updates its running statistics."""
         check_image(image, self.channels, smallest=1)
-        x = self.stem(image, train=train)
-        for blocks in self.stages:
-            for block in blocks:
-                x = block(x, train=train)
+        with naming_layers(self):
+            x = self.stem(image, train=train)
+            for blocks in self.stages:
+                for block in blocks:
+                    x = block(x, train=train)
         # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
         # result is NaN.
         x = lax.optimization_barrier(x)

@@ -1,7 +1,8 @@
 """The layers of a network by their path, such as stages.0.1.conv1.conv, and in the order of the forward pass."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models.layers import Layer, Linear, observe
+from resnet_alexnet.models.layers import Layer, LayerError, Linear, observe
 from resnet_alexnet.paths import is_within
 
 
@@ -34,6 +35,15 @@ def layer_paths(model: nnx.Module) -> dict[int, str]:
     return {
         id(module): ".".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, Layer)
     }
+
+
+@contextlib.contextmanager
+def naming_layers(model: nnx.Module) -> Iterator[None]:
+    """Puts the path of the layer before the message of a `LayerError` that is raised inside the `with` block."""
+    try:
+        yield
+    except LayerError as error:
+        raise InputError(f"{layer_paths(model).get(id(error.layer), 'a layer')}: {error}") from None
 
 
 def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall]:

@@ -1,14 +1,16 @@
 """The loop over host batches: puts them on the devices, runs a jitted function, yields results a few batches later."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from resnet_alexnet.parallel.mesh import Mesh, split_batch
 
+_SECONDS_BETWEEN_LOOKS = 0.002
 IN_FLIGHT = 2  # batches dispatched ahead: enough to hide the host's work, few enough to bound memory
 
 Info = TypeVar("Info")
@@ -29,11 +31,20 @@ def run_batches(
         mesh: the devices.
 
     Yields:
-        (info, result) of each batch, in order.
+        (info, result) of each batch, in order, once it is computed.
     """
     waiting: deque[tuple[Info, Result]] = deque()
     for info, batch in batches:
         waiting.append((info, function(info, split_batch(batch, mesh))))
         if len(waiting) > IN_FLIGHT:
-            yield waiting.popleft()
-    yield from waiting
+            yield _computed(waiting.popleft())
+    while waiting:
+        yield _computed(waiting.popleft())
+
+
+def _computed(result: Result) -> Result:
+    """Waits for a result. Unlike a wait in jax, it can be interrupted by Ctrl-C."""
+    arrays: list[Any] = [leaf for leaf in jax.tree.leaves(result) if isinstance(leaf, jax.Array)]
+    while not all(array.is_ready() for array in arrays):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return jax.block_until_ready(result)  # raises the error of a computation that failed

@@ -34,6 +34,11 @@ def device_batch_size(batch_size: int, mesh: Mesh, *, field: str) -> int:
     return batch_size // mesh.size
 
 
+def padded_batch_size(batch_size: int, images: int, mesh: Mesh) -> int:
+    """Images per step for a pass over `images`: no more than there are, rounded up to a multiple of the devices."""
+    return -(-min(batch_size, images) // mesh.size) * mesh.size
+
+
 def process_rows(batch_size: int) -> slice:
     """The rows of the global batch that this process loads."""
     local = batch_size // jax.process_count()

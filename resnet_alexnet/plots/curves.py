@@ -24,8 +24,9 @@ Line = Mapping[str, Any]
 def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
     """Draws the errors (left) and losses (right) of a run over steps as a PNG of 1000 x 450 pixels.
 
-    Training curves are thin, validation curves bold, and the test error is a point. Faint vertical lines are learning
-    rate drops. The file is written atomically.
+    Training curves are thin, validation curves bold, and the test error is a point. The learning rate is a faint curve
+    behind the losses, with an axis of its own on the right; faint vertical lines are its drops. The file is written
+    atomically.
 
     Args:
         lines: the lines of metrics.jsonl in order; errors in percent; a None is a gap.
@@ -36,7 +37,7 @@ def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
         InputError: no line has an error or a loss.
 
     Source: [H15] figure 4 (thin training error, bold validation error).
-    Departure: the loss, the epoch axis and the test error are not in the figure.
+    Departure: the loss, the learning rate, the epoch axis and the test error are not in the figure.
     """
     if not any(line.get(key) is not None for line in lines for key in DRAWN):
         raise InputError(f"nothing to draw for {path}: no line has any of {', '.join(DRAWN)}")
@@ -50,6 +51,7 @@ def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
     for axes in (error, loss):
         _draw_drops(axes, lines)
         _dress(axes, lines)
+    _draw_learning_rate(loss, lines)
     _draw_legend(figure, (error, loss))
     write_png(figure, path)
 
@@ -86,6 +88,25 @@ def _draw_losses(axes: Axes, lines: Sequence[Line]) -> None:
     _plot(axes, lines, "train/loss", color=TRAIN_COLOR, label="training", linewidth=1.1)
     _plot(axes, lines, "val/loss", color=VAL_COLOR, label="validation", linewidth=2.6)
     axes.set_ylim(bottom=0)
+
+
+def _draw_learning_rate(losses: Axes, lines: Sequence[Line]) -> None:
+    """Draws the learning rate behind the losses, against an axis on the right."""
+    steps, rates = series(lines, "learning_rate")
+    if not steps:
+        return
+    axes = losses.twinx()
+    marker = "o" if len(steps) == 1 else None
+    axes.plot(steps, rates, color=FAINT, linewidth=1, linestyle=(0, (4, 2)), marker=marker, label="learning rate")
+    axes.set_ylabel("learning rate", color=FAINT)
+    axes.tick_params(axis="y", colors=FAINT)
+    axes.set_ylim(0, max([1e-12, *(rate for rate in rates if rate == rate)]) * 1.05)
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    for side in ("left", "top", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.spines["right"].set_color(FAINT)
+    losses.set_zorder(axes.get_zorder() + 1)
+    losses.patch.set_visible(False)  # which would hide the axes behind
 
 
 def _plot(axes: Axes, lines: Sequence[Line], key: str, *, label: str, **style: Any) -> None:
@@ -142,7 +163,7 @@ def _dress(axes: Axes, lines: Sequence[Line]) -> None:
 def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     """Draws one legend for both panels, next to the title, where it hides no curve."""
     entries: dict[str, Artist] = {}
-    for axes in panels:
+    for axes in (each for panel in panels for each in (panel, *panel.get_shared_x_axes().get_siblings(panel))):
         handles, labels = axes.get_legend_handles_labels()
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
     legend = figure.legend(

@@ -2,11 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
+
+if TYPE_CHECKING:
+    from resnet_alexnet.predict.predictions import Prediction
 
 _DESCRIPTION = """Classifies photographs with a trained network.
 
@@ -67,10 +72,11 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli.progress import progress_bar
+    from resnet_alexnet.data.readers.imagenet_classes import display_name
     from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.predict.classify import draw, predict
     from resnet_alexnet.predict.photographs import find_photographs
-    from resnet_alexnet.predict.predictions import WRITERS
+    from resnet_alexnet.predict.predictions import WRITERS, write_table
 
     photographs = list(find_photographs(options.photographs, options.list, report=_note))
     if not photographs:
@@ -79,24 +85,40 @@ def main(arguments: Sequence[str]) -> None:
         os.path.realpath(file.name) for file in photographs
     }:
         raise InputError(f"--picture={options.picture} is one of the photographs: name another file")
-    network = pretrained.load_network(options.workdir or options.weights, step=options.step)
-    predictions, small = predict(
+    network = pretrained.load_network(
+        options.workdir or options.weights, step=options.step, model=options.model, progress=progress_bar
+    )
+    small, drawn, failed = {}, [], 0
+
+    def watched(predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
+        nonlocal failed
+        for prediction in predictions:
+            failed += bool(prediction.error)
+            if options.picture is not None and len(drawn) < _MOST_DRAWN:
+                drawn.append(prediction)
+            yield prediction
+
+    predictions = predict(
         network,
         photographs,
         protocol=TestProtocol(views=options.views, scales=options.scales),
         topk=options.topk,
         batch_size=options.batch_size,
         max_pixels=options.max_pixels,
+        small=small,
         drawn=0 if options.picture is None else _MOST_DRAWN,
-        progress=progress_bar,
     )
-    WRITERS[options.format](predictions, sys.stdout)
-    if options.picture is not None and any(image is not None for image in small):
-        draw(predictions, small, options.picture)
+    write = WRITERS[options.format]
+    if options.format == "table":
+        classes = map(display_name, network.spec.preprocessing.classes)
+        widths = (max(len(each.name) for each in photographs), max(map(len, classes)))
+        write = partial(write_table, longest=widths)
+    write(watched(predictions), sys.stdout)
+    if options.picture is not None and small:
+        draw(drawn, small, options.picture)
         print(f"wrote {options.picture}", file=sys.stderr)
-    failed = [prediction for prediction in predictions if prediction.error]
     if failed:
-        raise InputError(f"{len(failed)} of {len(photographs)} photographs were not classified; the errors are above")
+        raise InputError(f"{failed} of {len(photographs)} photographs were not classified; the errors are above")
 
 
 if __name__ == "__main__":

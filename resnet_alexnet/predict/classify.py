@@ -1,8 +1,9 @@
 """Classifies photographs with a trained network, and draws the predictions."""
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -13,10 +14,9 @@ from resnet_alexnet import parallel
 from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, decode
 from resnet_alexnet.data.images.geometry import check_aspect, resize
 from resnet_alexnet.data.readers.imagenet_classes import display_name
-from resnet_alexnet.data.sources import ProgressFn, no_progress
 from resnet_alexnet.errors import printable
 from resnet_alexnet.evaluate.protocol import TestProtocol
-from resnet_alexnet.evaluate.scoring import score_images
+from resnet_alexnet.evaluate.scoring import stream_scores
 from resnet_alexnet.plots import grid
 from resnet_alexnet.predict.photographs import Photograph
 from resnet_alexnet.predict.predictions import Prediction
@@ -36,10 +36,10 @@ def predict(
     topk: int,
     batch_size: int,
     max_pixels: int = MAX_PIXELS,
+    small: dict[int, Pixels] | None = None,
     drawn: int = 0,
-    progress: ProgressFn = no_progress,
-) -> tuple[list[Prediction], list[Pixels | None]]:
-    """Classifies photographs.
+) -> Iterator[Prediction]:
+    """Classifies photographs: yields the prediction of each in order, as soon as its batch is computed.
 
     A photograph that cannot be read, or whose output is NaN, is reported on standard error.
 
@@ -50,11 +50,8 @@ def predict(
         topk: the greatest number of classes per photograph.
         batch_size: photographs per step over all devices.
         max_pixels: photographs with more pixels cannot be read.
+        small: is filled with thumbnails of photographs that can be read, by their index.
         drawn: number of photographs, from the first, to make thumbnails of.
-        progress: shows the number of photographs read.
-
-    Returns:
-        A prediction per photograph; and a thumbnail of each of the first `drawn`, None if it cannot be read.
 
     Raises:
         InputError: the network does not support the test protocol.
@@ -62,42 +59,42 @@ def predict(
     preprocessing = network.spec.preprocessing.for_photographs()
     network = dataclasses.replace(network, spec=dataclasses.replace(network.spec, preprocessing=preprocessing))
     errors: dict[int, str] = {}
-    small: list[Pixels | None] = [None] * min(drawn, len(photographs))
-
-    def refuse(index: int, error: str) -> None:
-        errors[index] = error
-        print(printable(f"{photographs[index].name}: {error}"), file=sys.stderr)
 
     def read(index: int) -> Pixels | None:
         try:
             image = decode(photographs[index].read(), channels=preprocessing.channels, max_pixels=max_pixels)
             check_aspect(*image.shape[:2])
         except UnreadableImageError as error:
-            refuse(index, str(error))
+            errors[index] = str(error)
         except OSError as error:
-            refuse(index, error.strerror or str(error))
+            errors[index] = error.strerror or str(error)
         else:
-            if index < len(small):
+            if small is not None and index < drawn:
                 small[index] = thumbnail(image)
             return image
         return None
 
-    scores = score_images(
-        [network],
-        read,
-        len(photographs),
-        protocol=protocol,
-        mesh=parallel.create_mesh(jax.devices()),
-        batch_size=batch_size,
-        progress=progress,
-    )[0]
-    predictions = []
-    for index, photograph in enumerate(photographs):
-        if index not in errors and np.isnan(scores[index]).any():
-            refuse(index, "the network's output is NaN: its weights may be too large")
-        classes = () if index in errors else best_classes(scores[index], preprocessing.classes, topk)
-        predictions.append(Prediction(photograph.name, classes, errors.get(index, "")))
-    return predictions, small
+    def finish(index: int, scores: Float32[np.ndarray, "classes"] | None) -> Prediction:
+        name, error = photographs[index].name, errors.get(index, "")
+        if scores is not None and np.isnan(scores).any():
+            error = "the network's output is NaN: its weights may be too large"
+        if error or scores is None:
+            print(printable(f"{name}: {error}"), file=sys.stderr, flush=True)
+            return Prediction(name, (), error)
+        return Prediction(name, best_classes(scores, preprocessing.classes, topk))
+
+    mesh = parallel.create_mesh(jax.devices())
+    scored = stream_scores(network, read, len(photographs), protocol=protocol, mesh=mesh, batch_size=batch_size)
+    waiting: dict[int, Float32[np.ndarray, "classes"]] = {}
+    first = 0  # of the photographs that are not answered yet
+    with contextlib.closing(scored):
+        for index, scores in scored:
+            waiting[index] = scores
+            while first in waiting or first in errors:
+                yield finish(first, waiting.pop(first, None))
+                first += 1
+    for index in range(first, len(photographs)):  # those behind the last one that was scored
+        yield finish(index, None)
 
 
 def best_classes(
@@ -117,11 +114,10 @@ def thumbnail(image: Pixels) -> Pixels:
     return resize(image, max(1, height * _THUMBNAIL // longer), max(1, width * _THUMBNAIL // longer), "area")
 
 
-def draw(predictions: Sequence[Prediction], small: Sequence[Pixels | None], path: Path) -> None:
+def draw(predictions: Sequence[Prediction], small: Mapping[int, Pixels], path: Path) -> None:
     """Draws the photographs that could be read with their best predictions, as a PNG that is written atomically."""
     cells = []
-    for prediction, image in zip(predictions, small, strict=False):
-        if image is not None:
-            lines = [f"{display_name(name)} {100 * value:.0f} %" for name, value in prediction.classes[:_CAPTION_LINES]]
-            cells.append((image, "\n".join(lines)))
+    for index, image in sorted(small.items()):
+        classes = predictions[index].classes[:_CAPTION_LINES]
+        cells.append((image, "\n".join(f"{display_name(name)} {100 * value:.0f} %" for name, value in classes)))
     grid.draw([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)], path)

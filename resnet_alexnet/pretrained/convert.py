@@ -16,6 +16,7 @@ _DESCRIPTION = """Converts weights of other libraries to ours, and ours to their
 Writes a weight file that says which network it holds, its classes and how an
 image is preprocessed."""
 _PREPROCESSING = ("shorter_side", "image_size", "interpolation", "mean", "std", "classes")
+_READING = ("shortcut", "shortcut_padding", "stride_in", "pool_padding", "channel_order", "state_dict", "rename")
 
 
 def create_parser() -> Parser:
@@ -23,16 +24,15 @@ def create_parser() -> Parser:
     parser = Parser(
         "python -m resnet_alexnet.pretrained.convert",
         _DESCRIPTION,
-        usage="(--input=FILE --model=NAME | --workdir=DIR) --output=FILE [OPTIONS]",
+        usage="(--input=FILE | --workdir=DIR) --output=FILE [OPTIONS]",
     )
     group = parser.add_argument_group("the input")
     either = group.add_mutually_exclusive_group(required=True)
     either.add_argument(
         "--input",
         metavar="FILE",
-        type=flags.path,
-        help="a .safetensors file, or what torch saved (.pth, .pt, .th), of which no code is run: weights of "
-        "torchvision, of timm, or of the CIFAR ResNets that circulate, with option A; or one of our own files",
+        type=flags.weight_file,
+        help=f"{flags.WEIGHTS}. No code of the file is run",
     )
     either.add_argument(
         "--workdir",
@@ -40,12 +40,7 @@ def create_parser() -> Parser:
         type=flags.run_folder,
         help="the folder of a run; the moving average of the weights is taken if the run kept one",
     )
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        help="the model of --input: alexnet_owt (torchvision's alexnet), resnet18, resnet34, resnet50, resnet101, "
-        "resnet152, cifar_resnet20 and so on; not needed for one of our own files",
-    )
+    flags.add_model(group, of="--input")
     flags.add_step(group, default=None)
     group = parser.add_argument_group("the output")
     flags.add_output(group, ".safetensors", text="the file to write, such as --output=resnet50.safetensors")
@@ -56,8 +51,50 @@ def create_parser() -> Parser:
         default="ours",
         text="torchvision: names and shapes that its module's load_state_dict takes",
     )
+    _add_reading(parser)
     _add_preprocessing(parser)
     return parser
+
+
+def _add_reading(parser: Parser) -> None:
+    group = parser.add_argument_group(
+        "the network of another library",
+        "What names and arrays do not show. Without these flags it is presumed, and said.",
+    )
+    flags.add_choice(group, "--shortcut", ("A", "B", "C"), text="the option of the shortcuts; the arrays show it")
+    flags.add_choice(
+        group,
+        "--shortcut_padding",
+        ("both", "behind"),
+        text="where option A adds its zero channels: half on both sides of the others, or behind them, as "
+        "fb.resnet.torch does",
+    )
+    flags.add_choice(
+        group,
+        "--stride_in",
+        ("3x3", "1x1"),
+        text="the convolution of a bottleneck with the stride; 1x1 in He's published networks",
+    )
+    flags.add_choice(
+        group,
+        "--pool_padding",
+        ("torch", "caffe"),
+        text="the padding of the first max-pooling; caffe in He's published networks",
+    )
+    flags.add_choice(
+        group, "--channel_order", ("rgb", "bgr"), text="of the images that the network expects; bgr in Caffe's networks"
+    )
+    group.add_argument(
+        "--state_dict", metavar="NAME", help="which one of a file with several, such as --state_dict=model_ema"
+    )
+    group.add_argument(
+        "--rename",
+        metavar="OLD=NEW",
+        type=flags.renaming,
+        action="append",
+        help="replace what matches the regular expression OLD in the names of the arrays by NEW, such as "
+        r"--rename='^net\.='; an array whose name becomes empty is left out. May be given several times, in order",
+    )
 
 
 def _add_preprocessing(parser: Parser) -> None:
@@ -74,7 +111,7 @@ def _add_preprocessing(parser: Parser) -> None:
         "--image_size",
         metavar="PIXELS",
         type=flags.whole_number(1, 10_000),
-        help="side of the center that is cropped, such as 224",
+        help="side of the center that is cropped, such as 224; the shorter side follows in proportion",
     )
     flags.add_choice(
         group,
@@ -102,17 +139,21 @@ def read_input(options: Namespace) -> Any:
         InputError: a bad input, a flag that does not go with it, or a bad value.
     """
     from resnet_alexnet import pretrained
-    from resnet_alexnet.pretrained import state_dict
+    from resnet_alexnet.cli.progress import progress_bar
 
-    for flag in ("step",) if options.input else ("model", *_PREPROCESSING):
+    for flag in ("step",) if options.input else ("model", *_READING, *_PREPROCESSING):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag} does not go with {'--input' if options.input else '--workdir'}")
     if options.workdir:
         return pretrained.load_network(options.workdir, step=options.step or "last")
-    contents, where = state_dict.read(options.input), str(options.input)
-    network = pretrained.network_of(contents, where=where, model=options.model)
-    preprocessing = restate(network.spec.preprocessing, options)
-    return pretrained.network_of(contents, where=where, model=network.spec.model, preprocessing=preprocessing)
+    reading = {flag: value for flag in _READING if (value := getattr(options, flag)) is not None}
+    return pretrained.load_network(
+        options.input,
+        model=options.model,
+        restate=lambda usual: restate(usual, options),
+        progress=progress_bar,
+        **reading,
+    )
 
 
 def restate(preprocessing: Any, options: Namespace) -> Any:
@@ -121,11 +162,10 @@ def restate(preprocessing: Any, options: Namespace) -> Any:
     Raises:
         InputError: a value that is not allowed.
     """
+    preprocessing = preprocessing.at_size(options.image_size)  # whose shorter side follows, unless it is stated
     changes: dict[str, Any] = {}
     if options.shorter_side is not None:
         changes["shorter_side"] = options.shorter_side or None
-    if options.image_size is not None:
-        changes["image_size"] = options.image_size
     if options.interpolation is not None:
         changes["interpolation"] = options.interpolation
     for flag, least in (("mean", 0.0), ("std", 1e-3)):
@@ -133,6 +173,8 @@ def restate(preprocessing: Any, options: Namespace) -> Any:
             changes[flag] = _numbers(flag, getattr(options, flag), preprocessing.channels, least)
     if options.classes is not None:
         changes["classes"] = _lines(options.classes)
+    if not changes:
+        return preprocessing
     restated = dataclasses.replace(preprocessing, **changes)
     if restated.shorter_side is not None and restated.image_size > restated.shorter_side:
         raise InputError(
@@ -171,15 +213,7 @@ def explain(network: Any) -> Iterator[str]:
     yield f"  {spec.model}, {parameters:,} parameters, {spec.num_logits:,} logits ({spec.scores})"
     yield f"  options: {', '.join(f'{name}={value}' for name, value in spec.options.items()) or 'its defaults'}"
     yield f"  classes: {', '.join(classes[:4])}{f', ... {classes[-1]}' if len(classes) > 4 else ''}"
-    size = f"{preprocessing.image_size} x {preprocessing.image_size}"
-    if preprocessing.shorter_side is None:
-        yield f"  images: {size} pixels, as they are"
-    else:
-        resized = f"shorter side {preprocessing.shorter_side} pixels ({preprocessing.interpolation})"
-        yield f"  images: {resized}, center {size}"
-    for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-        text = " ".join(f"{value:.4g}" for value in values) if values.ndim == 1 else "an image"
-        yield f"  {name}: {text}, of pixels from 0 to 255"
+    yield from (f"  {line}" for line in preprocessing.lines())
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.data.sources import ProgressFn, no_progress
+from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import absolute_guest
-from resnet_alexnet.models import check_model, check_option
-from resnet_alexnet.pretrained import mapping, state_dict, torchvision, weights
+from resnet_alexnet.models import check_option
+from resnet_alexnet.pretrained import mapping, published, state_dict, third_party, torchvision, weights
 from resnet_alexnet.pretrained.network import (
     ModelSpec,
     TrainedModel,
-    check_finite,
     differing_options,
     from_leaves,
     shapes_of,
 )
-from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.pretrained.preprocessing import Restate, unchanged
 from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.workdir.metrics_log import validation_errors
 
 
 def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
@@ -37,54 +38,75 @@ def load_model(path: Path | str, model: str, **options: Any) -> nnx.Module:
 
 
 def load_network(
-    path: Path,
+    path: Path | str,
     *,
     step: int | str = "last",
     model: str | None = None,
     num_classes: int | None = None,
-    preprocessing: Preprocessing | None = None,
+    restate: Restate = unchanged,
+    partial: bool = False,
+    progress: ProgressFn = no_progress,
     **options: Any,
 ) -> TrainedModel:
-    """Loads the network in a run folder or a weight file.
+    """Loads the network in a run folder or a weight file. Notes on how a file was read go to standard error.
 
     Args:
-        path: a run folder, or a weight file: a file of this project, a .safetensors file with torchvision's names, or
-            a file that torch saved. From a run folder the moving average of the weights is loaded if the run kept one.
+        path: a run folder, or a weight file: a file of this project, a file of another library, or the name of a
+            published one, see `published`. From a run folder the moving average of the weights is loaded if the run
+            kept one.
         step: the checkpoint of a run folder: a step, "last" or "best" (by validation error).
-        model: for a weight file, one of `models.MODELS`; not needed if the file itself says which. A user's own
-            network, "path/to/file.py:CLASS", must be given: a weight file never makes us run a user's code.
-        num_classes: for a weight file, the expected number of logits; None accepts any.
-        preprocessing: for a weight file, replaces the preprocessing in the file, or the usual one of such weights.
-        **options: options of the model. Those that the origin of the weights implies are set already: torch's
-            shortcuts, strides and paddings.
+        model: the expected model, one of `models.MODELS`. A user's own network, "path/to/file.py:CLASS", must be named
+            for a weight file: it never makes us run a user's code.
+        num_classes: the expected number of logits; None accepts any.
+        restate: for a weight file, (the preprocessing in the file, or the usual one of such weights) -> the
+            preprocessing to use.
+        partial: allow a file of another library without its last layers, whose arrays are NaN then.
+        progress: shows the progress of a download.
+        **options: options of the model. Those that the arrays of a file show or that its origin implies are set
+            already. For a file of another library also `state_dict`, which of its state dicts to take;
+            `rename`, pairs of a regular expression and its replacement, which change the names of its arrays; and
+            `channel_order`, "bgr" if the network expects blue first.
 
     Raises:
         InputError: `path` does not exist, cannot be read, is damaged or holds another network, or an option conflicts
             with the weights.
     """
+    expected = {"model": None if model is None else absolute_guest(model), "num_classes": num_classes}
     if os.path.isdir(path):
-        return _from_run(path, step)
+        network = _from_run(Path(path), step)
+        _check_expected(network.spec, str(path), **expected)
+        return dataclasses.replace(network, spec=_with_options(network.spec, options, str(path)))
+    if not os.path.exists(path) and (found := published.find(str(path))):
+        expected["model"] = expected["model"] or found.model
+        file = state_dict.read(published.fetch(found, progress=progress))
+        network = network_of(
+            file,
+            where=str(path),
+            **expected,
+            restate=lambda usual: restate(found.restate(usual)),
+            partial=partial,
+            **options,
+        )
+        return dataclasses.replace(network, notes=())  # the publisher says what is presumed of other files
     if not os.path.exists(path):
         raise InputError(f"{path} does not exist (allowed: a run folder or a weight file)")
     if step != "last":
         raise InputError(f"{path} is a weight file, which has no checkpoint {step!r} (allowed: a run folder)")
-    return network_of(
-        state_dict.read(path),
-        where=str(path),
-        model=model,
-        num_classes=num_classes,
-        preprocessing=preprocessing,
-        **options,
-    )
+    file = state_dict.read(Path(path))
+    network = network_of(file, where=str(path), **expected, restate=restate, partial=partial, **options)
+    for note in network.notes:
+        print(printable(f"note: {note}"), file=sys.stderr)
+    return network
 
 
 def network_of(
-    contents: state_dict.StateDict,
+    file: state_dict.WeightFile,
     *,
     where: str,
     model: str | None = None,
     num_classes: int | None = None,
-    preprocessing: Preprocessing | None = None,
+    restate: Restate = unchanged,
+    partial: bool = False,
     **options: Any,
 ) -> TrainedModel:
     """Builds a network from the contents of a weight file; see `load_network`. `where` is its path for error messages.
@@ -93,47 +115,41 @@ def network_of(
         InputError: see `load_network`.
     """
     model = None if model is None else absolute_guest(model)
-    spec = weights.read_spec(contents, where=where, model=model)
+    spec = weights.read_spec(file, where=where, model=model)
     if spec is None:
-        spec = _torch_spec(contents.arrays, model, where)
-    elif model not in (None, spec.model):
-        raise InputError(f"{where} holds the weights of {spec.model}, not of {model}")
-    if num_classes not in (None, spec.num_logits):
-        raise InputError(f"{where} has {spec.num_logits} logits, not {num_classes}")
-    if preprocessing is not None:
-        spec = dataclasses.replace(spec, preprocessing=preprocessing)
-    _check_classes(spec, where)
+        if any(_in_our_names(arrays) for arrays in file.state_dicts.values()):
+            raise InputError(
+                f"{where} has lost the metadata of the network that weight files carry: write it again from its run "
+                "folder"
+            )
+        network = third_party.read_network(file, where=where, model=model, restate=restate, partial=partial, **options)
+        _check_expected(network.spec, where, model=None, num_classes=None if network.missing else num_classes)
+    else:
+        _check_expected(spec, where, model=model, num_classes=num_classes)
+        spec = dataclasses.replace(spec, preprocessing=restate(spec.preprocessing))
+        _check_classes(spec, where)
+        network = _from_ours(file, spec, where, options)
+    _check_classes(network.spec, where)
+    return network
+
+
+def _from_ours(file: state_dict.WeightFile, spec: ModelSpec, where: str, options: Mapping[str, Any]) -> TrainedModel:
+    """The network in a weight file that we wrote, in our names or torchvision's."""
+    if unfit := sorted({"state_dict", "rename", "channel_order"} & options.keys()):
+        raise InputError(f"{where} says which network it holds: leave {', '.join(unfit)} out")
     spec = _with_options(spec, options, where)
-    leaves = contents.arrays
+    leaves = file.state_dicts[""]
     if not _in_our_names(leaves):
-        layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
-        shapes = shapes_of(spec.shapes())
-        leaves = mapping.to_ours(layout.table, leaves, shapes, where=f"{where}, as {spec.model}")
-        check_finite(contents.arrays, where=where)
+        table, shapes = torchvision.layout(spec.model, spec.preprocessing.image_size).table, shapes_of(spec.shapes())
+        leaves = mapping.to_ours(table, leaves, shapes, where=f"{where}, as {spec.model}")
     return from_leaves(spec, leaves, where=where)
 
 
-def _torch_spec(arrays: Mapping[str, np.ndarray], model: str | None, where: str) -> ModelSpec:
-    """The spec of weights in torchvision's names, whose file has none, for the given model."""
-    if model is None:
-        raise InputError(
-            f"{where} does not say which network it holds: convert it with python -m resnet_alexnet.pretrained.convert "
-            f"--model=NAME --input={where} --output=FILE.safetensors"
-        )
-    check_model(model)
-    if _in_our_names(arrays):
-        raise InputError(
-            f"{where} has lost the metadata of the network that weight files carry: write it again from its run folder"
-        )
-    layout = torchvision.layout(model, 224)
-    head = arrays.get(layout.head, np.zeros((1000, 1)))  # a missing array is an error later
-    return ModelSpec(
-        model=model,
-        options={**layout.options, **layout.in_training},
-        num_logits=head.shape[0],
-        scores="softmax",
-        preprocessing=torchvision.preprocessing(layout, head.shape[0]),
-    )
+def _check_expected(spec: ModelSpec, where: str, *, model: str | None, num_classes: int | None) -> None:
+    if model not in (None, spec.model):
+        raise InputError(f"{where} holds the weights of {spec.model}, not of {model}")
+    if num_classes not in (None, spec.num_logits):
+        raise InputError(f"{where} has {spec.num_logits} logits, not {num_classes}")
 
 
 def _in_our_names(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -167,7 +183,8 @@ def _from_run(workdir: Path, step: int | str) -> TrainedModel:
     if not (workdir / CONFIG_FILE).is_file():
         raise InputError(f"{workdir} is not a run folder: it has no {CONFIG_FILE}")
     try:
-        step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step)
+        errors = validation_errors(workdir) if step == "best" else None
+        step, leaves, metadata, warnings = checkpoint.read(workdir / "checkpoints", step, errors=errors)
     except checkpoint.DamagedCheckpointError as error:
         raise InputError(str(error)) from None
     for warning in warnings:

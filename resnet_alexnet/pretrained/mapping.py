@@ -82,6 +82,25 @@ def to_theirs(table: Table, leaves: Mapping[str, np.ndarray]) -> dict[str, np.nd
     return {theirs: leaf.to_theirs(leaves[name]) for name, (theirs, leaf) in _renamed(table, leaves).items()}
 
 
+def missing_layers(table: Table, arrays: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Their paths of the layers of which no array is there.
+
+    Args:
+        table: the table of layers.
+        arrays: their names of the arrays that are there.
+        names: our names of all arrays.
+    """
+    there = {name.rpartition(".")[0] for name in arrays}
+    paths = dict.fromkeys(rename_layer(table, _layer(name))[0] for name in names)
+    return [path for path in paths if path not in there]
+
+
+def without_layers(table: Table, shapes: Mapping[str, Shape], missing: Iterable[str]) -> dict[str, Shape]:
+    """The shapes, by our names, without those of the layers at their paths `missing`."""
+    paths = set(missing)
+    return {name: shape for name, shape in shapes.items() if rename_layer(table, _layer(name))[0] not in paths}
+
+
 def to_ours(
     table: Table, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], *, where: str
 ) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -108,11 +108,21 @@ def _trace(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained network: its description, and its weights on the host as `nnx.to_pure_dict` gives them."""
+    """A trained network: its description, and its weights on the host as `nnx.to_pure_dict` gives them.
+
+    Attributes:
+        spec: the description.
+        params: the parameters.
+        batch_stats: the running statistics of batch normalization.
+        missing: the names, as in `leaves`, of the arrays that the weight file lacks. They are NaN.
+        notes: what was presumed, chosen or left out when the weight file was read, in lines for the user.
+    """
 
     spec: ModelSpec
     params: Tree
     batch_stats: Tree
+    missing: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def module(self, **options: Any) -> Any:
         """The model with these weights, to call; `options` override those of the spec."""
@@ -157,21 +167,41 @@ def differing_options(spec: ModelSpec, options: Mapping[str, Any]) -> list[str]:
     return [name for name, value in candidates.items() if structure({name: value}) != own]
 
 
-def from_leaves(spec: ModelSpec, leaves: Mapping[str, np.ndarray], *, where: str) -> TrainedModel:
-    """Builds a network from arrays by the names of `TrainedModel.leaves`; `where` is their source, for error messages.
+def from_leaves(
+    spec: ModelSpec,
+    leaves: Mapping[str, np.ndarray],
+    *,
+    where: str,
+    missing: Iterable[str] = (),
+    notes: tuple[str, ...] = (),
+) -> TrainedModel:
+    """Builds a network from arrays by the names of `TrainedModel.leaves`.
+
+    Args:
+        spec: the description of the network.
+        leaves: the arrays.
+        where: their source, for error messages.
+        missing: names of arrays that need not be there.
+        notes: see `TrainedModel`.
 
     Raises:
         InputError: arrays are missing, unexpected or of another shape (the message lists all), values are not finite,
             or variances are negative.
     """
-    like = spec.shapes()
+    like, missing = spec.shapes(), frozenset(missing)
     given = {name: leaf.shape for name, leaf in leaves.items()}
-    check_mismatches(shapes_of(like), given, model=spec.model, where=where)
+    expected = {name: shape for name, shape in shapes_of(like).items() if name not in missing}
+    check_mismatches(expected, given, model=spec.model, where=where)
     check_finite(leaves, where=where)
     if negative := [name for name, leaf in leaves.items() if name.endswith("/norm/var") and (leaf < 0).any()]:
         raise InputError(f"{where} holds negative variances, in {len(negative)} arrays ({_listed(negative)})")
-    tree = jax.tree_util.tree_map_with_path(lambda path, _: np.asarray(leaves[leaf_name(path)], np.float32), like)
-    return TrainedModel(spec, tree["params"], tree["batch_stats"])
+
+    def array(path: Any, leaf: Any) -> np.ndarray:
+        name = leaf_name(path)
+        return np.full(leaf.shape, np.nan, np.float32) if name in missing else np.asarray(leaves[name], np.float32)
+
+    tree = jax.tree_util.tree_map_with_path(array, like)
+    return TrainedModel(spec, tree["params"], tree["batch_stats"], missing, notes)
 
 
 def mismatches(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> list[str]:

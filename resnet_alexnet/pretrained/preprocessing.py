@@ -1,5 +1,6 @@
 """The preprocessing of a network's images, saved with checkpoints and weight files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Num, UInt8
 from resnet_alexnet.data.statistics import Statistics
 from resnet_alexnet.errors import check_name
 
+Restate = Callable[["Preprocessing"], "Preprocessing"]
 MEANS = ("pixel", "channel", "none")
 
 
@@ -58,6 +60,34 @@ class Preprocessing:
             return self
         return replace(self, shorter_side=self.image_size, interpolation="area")
 
+    def lines(self) -> list[str]:
+        """Descriptions of how images are resized and cropped, of the mean and of the standard deviation."""
+        size = f"{self.image_size} x {self.image_size}"
+        if self.shorter_side is None:
+            images = f"images: {size} pixels, as they are"
+        else:
+            images = f"images: shorter side {self.shorter_side} pixels ({self.interpolation}), center {size}"
+        numbers = (
+            f"{name}: " + (" ".join(f"{value:.4g}" for value in values) if values.ndim == 1 else "an image")
+            for name, values in (("mean", self.mean), ("std", self.std))
+        )
+        return [images, *(f"{line}, of pixels from 0 to 255" for line in numbers)]
+
+    def at_size(self, image_size: int | None, shorter_side: int | None = None) -> "Preprocessing":
+        """A copy for images of another size. A mean image becomes its mean over the pixels, as in `normalize`.
+
+        Args:
+            image_size: side of the input in pixels; None for its own.
+            shorter_side: to which photographs are resized; None keeps its proportion to the image size.
+        """
+        image_size = image_size or self.image_size
+        if shorter_side is None and self.shorter_side is not None:
+            shorter_side = round(self.shorter_side * image_size / self.image_size)
+        if image_size == self.image_size:
+            return replace(self, shorter_side=shorter_side)
+        mean, std = (array.mean((0, 1)) if array.ndim == 3 else array for array in (self.mean, self.std))
+        return replace(self, image_size=image_size, shorter_side=shorter_side, mean=mean, std=std)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values; arrays become nested lists, which hold float32 exactly."""
         return {
@@ -75,6 +105,11 @@ class Preprocessing:
         """The inverse of `to_json`."""
         arrays = {name: np.asarray(values[name], np.float32) for name in ("mean", "std")}
         return cls(**{**values, **arrays, "classes": tuple(values["classes"])})
+
+
+def unchanged(preprocessing: Preprocessing) -> Preprocessing:
+    """The preprocessing itself: a `Restate` that states nothing."""
+    return preprocessing
 
 
 def create_preprocessing(

@@ -1,10 +1,9 @@
 """Reads weight files of any origin, without running code from them."""
 
 import json
-import re
 import struct
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,58 +20,61 @@ _DTYPES = {
     **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
 }
-_NESTED = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-)  # keys under which training scripts save the weights
 _OTHERS = {  # first bytes of other files that are mistaken for weights
     b"<": "a web page, not weights: download the file again",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: run git lfs pull",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
-    b"\x89HDF": "an HDF5 file, which is not supported",
+    b"\x89HDF": "an HDF5 file, as Keras writes them, which is not supported",
+    b"\x08": "an ONNX file, which is not supported: where it was made, save the state_dict() of the module instead",
+    b"\x93NUMPY": "a NumPy array, not a state dict",
 }
+_DEPTH = 4  # of containers in which state dicts are looked for
+_MOST_MODULES = 100_000  # in a module that was saved whole
 
 
 @dataclass(frozen=True)
-class StateDict:
+class WeightFile:
     """The contents of a weight file.
 
     Attributes:
-        arrays: the arrays by name; floating-point arrays as float32.
+        state_dicts: its state dicts by the keys that lead to them, "" for the top: arrays by name, floating-point
+            arrays as float32.
         metadata: the text metadata of a .safetensors file, else empty.
     """
 
-    arrays: dict[str, np.ndarray]
+    state_dicts: Mapping[str, dict[str, np.ndarray]]
     metadata: Mapping[str, str]
 
 
-def read(path: Path) -> StateDict:
-    """Reads a .safetensors file, or a file that torch saved with a state dict or a dict that contains one.
+def read(path: Path) -> WeightFile:
+    """Reads a .safetensors file, or a file that torch saved with state dicts or a whole module in it.
 
-    The format is found by content, not by suffix. The prefix "module." of torch's data parallelism is removed.
+    The format is found by content, not by suffix. What a file of torch holds besides is ignored, and never run.
 
     Raises:
-        InputError: the file cannot be read, is damaged, has another format, or would call a function when unpickled.
+        InputError: the file cannot be read, is damaged, has another format, or holds no state dict.
     """
     try:
         with open(path, "rb") as file:
-            beginning = file.read(32)
+            beginning = file.read(torch_file.TAR_AT + len(torch_file.TAR))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     if not beginning:
         raise InputError(f"{path} is empty")
     if beginning[8:9] == b"{":
         return _read_safetensors(path)
-    if beginning.startswith((torch_file.ZIP, *torch_file.PICKLES)):
-        return StateDict(_without_prefix(_find_arrays(_read_torch(path), path)), {})
+    if beginning.startswith((torch_file.ZIP, *torch_file.PICKLES)) or beginning[torch_file.TAR_AT :] == torch_file.TAR:
+        contents = _read_torch(path)
+        state_dicts = dict(_find_state_dicts(contents))
+        if not state_dicts:
+            raise InputError(f"{path} contains no state dict (it contains: {_listed(contents)})")
+        return WeightFile(state_dicts, {})
     kinds = (kind for start, kind in _OTHERS.items() if beginning.lstrip().startswith(start))
     kind = next(kinds, f"neither a .safetensors file nor a torch file: it begins with {beginning[:8]!r}")
     raise InputError(f"{path} is {kind}")
 
 
-def _read_safetensors(path: Path) -> StateDict:
+def _read_safetensors(path: Path) -> WeightFile:
     data = path.read_bytes()
     try:
         tensors = safetensors.deserialize(data)
@@ -86,22 +88,18 @@ def _read_safetensors(path: Path) -> StateDict:
             raise InputError(f"{path}: {name} has type {tensor['dtype']} (allowed: {', '.join(_DTYPES)})")
         array = np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
         arrays[name] = as_float32(array)
-    return StateDict(_without_prefix(arrays), metadata)
+    return WeightFile({"": arrays}, metadata)
 
 
 def _read_torch(path: Path) -> Any:
     """The object in a file that torch saved, with numpy arrays instead of tensors."""
     try:
         return torch_file.load(path)
-    # For damaged files zipfile and pickle raise errors of many unrelated types.
+    except InputError as error:
+        raise InputError(f"{path} is {error}") from None
+    # For damaged files zipfile, tarfile and pickle raise errors of many unrelated types.
     except Exception as error:
-        message = str(error)
-        if refused := re.search(r"GLOBAL ([\w.]+)", message):
-            raise InputError(
-                f"{path} needs {refused[1]}, which is refused because a weight file must not run code: save only "
-                "tensors in containers, such as model.state_dict()"
-            ) from None
-        reason = textwrap.shorten(re.split(r"\.\s", message)[0], 160)
+        reason = textwrap.shorten(str(error).partition(". ")[0], 160)
         raise InputError(
             f"{path} is damaged, truncated or not a torch file: {reason or type(error).__name__}"
         ) from None
@@ -115,21 +113,46 @@ def as_float32(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32, copy=False)
 
 
-def _find_arrays(contents: Any, path: Path) -> dict[str, np.ndarray]:
-    """Finds the state dict in the contents of a file: the contents themselves, or one of their entries."""
+def _find_state_dicts(
+    contents: Any, keys: tuple[str, ...] = (), seen: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The state dicts in the contents of a file, with the keys that lead to them: those that have a matrix or more."""
+    if id(contents) in seen:  # a file can make a container that contains itself
+        return
+    if isinstance(contents, torch_file.Inert):
+        contents = dict(_module_arrays(contents))
+    if isinstance(contents, list | tuple):
+        contents = {str(i): entry for i, entry in enumerate(contents[:8])}
     if not isinstance(contents, Mapping):
-        raise InputError(f"{path} contains a {type(contents).__name__}, not a state dict")
-    for candidate in (contents, *(contents[key] for key in _NESTED if isinstance(contents.get(key), Mapping))):
-        arrays = {str(name): as_float32(value) for name, value in candidate.items() if isinstance(value, np.ndarray)}
-        if arrays and len(arrays) == len(candidate):
-            return arrays
-    there = ", ".join(map(str, list(contents)[:8])) or "nothing"
-    raise InputError(
-        f"{path} contains no state dict, at its top or under one of {', '.join(_NESTED)} (it contains: {there})"
-    )
+        return
+    entries = {key: value for key, value in contents.items() if isinstance(key, str)}
+    arrays = {name: as_float32(value) for name, value in entries.items() if isinstance(value, np.ndarray)}
+    if any(array.ndim >= 2 for array in arrays.values()):
+        yield ".".join(keys), arrays
+    if len(keys) < _DEPTH:
+        for key, value in entries.items():
+            if not isinstance(value, np.ndarray):
+                yield from _find_state_dicts(value, (*keys, key), seen | {id(contents)})
 
 
-def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if all(name.startswith("module.") for name in arrays):
-        return {name.removeprefix("module."): array for name, array in arrays.items()}
-    return arrays
+def _module_arrays(module: torch_file.Inert) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a module of torch that was saved whole, by the names that its state_dict() gives them."""
+    left = [("", module)]
+    for _ in range(_MOST_MODULES):
+        if not left:
+            return
+        prefix, of = left.pop()
+        state = of.state if isinstance(of, torch_file.Inert) and isinstance(of.state, Mapping) else {}
+        for kind in ("_parameters", "_buffers"):
+            named = state.get(kind)
+            for name, value in named.items() if isinstance(named, Mapping) else ():
+                if isinstance(value, np.ndarray):
+                    yield f"{prefix}{name}", value
+        modules = state.get("_modules")
+        left += [(f"{prefix}{name}.", m) for name, m in modules.items()] if isinstance(modules, Mapping) else []
+
+
+def _listed(contents: Any) -> str:
+    if isinstance(contents, Mapping):
+        return ", ".join(map(str, list(contents)[:8])) or "nothing"
+    return f"a {contents.kind if isinstance(contents, torch_file.Inert) else type(contents).__name__}"

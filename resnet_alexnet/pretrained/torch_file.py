@@ -1,22 +1,30 @@
-"""Reads files that torch saved, without torch: tensors become numpy arrays in plain containers. Nothing else is called.
+"""Reads files that torch saved, without torch: tensors become numpy arrays in plain containers. No code of them runs.
 
-Source: torch.serialization, both formats: the zip archive of torch 1.6 and later, and the older series of pickles.
+What else a file holds, such as the settings of a training script, becomes `Inert` objects: they keep what was saved,
+and do nothing.
+
+Source: torch.serialization, all three formats: the zip archive of torch 1.6 and later, the series of pickles of
+torch 0.1.10 to 1.5, and the tar archive before.
 """
 
 import io
 import math
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-ZIP = b"PK\x03\x04"  # the first bytes of the two formats
+from resnet_alexnet.errors import InputError
+
+ZIP = b"PK\x03\x04"  # the first bytes of two formats; a tar archive has TAR at TAR_AT
+TAR, TAR_AT = b"ustar", 257
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
@@ -40,33 +48,58 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32"
 FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
 
 
+class Inert:
+    """An object of a file that is neither a tensor nor a plain container. It is never called and does nothing.
+
+    Attributes:
+        kind: the name of its class or function, "module.name".
+        state: what the file says of it, such as the attributes of a module.
+    """
+
+    kind = ""
+
+    def __init__(self, *_: Any, **__: Any):
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__["state"] = state
+
+    def _ignore(self, *_: Any) -> None:
+        """Takes the items of a container that is not known."""
+
+    append = extend = add = __setitem__ = _ignore
+
+
 def load(path: Path) -> Any:
     """Loads the object in a file that torch saved.
 
     Raises:
-        pickle.UnpicklingError: the file needs something other than tensors of ordinary types in containers, and the
-            message names it as "GLOBAL module.name"; or the file is damaged.
-        Exception: the file is damaged. The type varies.
+        InputError: the file is an archive that torch did not save, or a TorchScript program.
+        pickle.UnpicklingError: the file is damaged.
+        Exception: likewise. The type varies.
     """
     with open(path, "rb") as file:
-        beginning = file.read(len(ZIP))
+        beginning = file.read(TAR_AT + len(TAR))
         file.seek(0)
-        return _load_zip(file) if beginning == ZIP else _load_pickles(file)
+        if beginning[TAR_AT:] == TAR:
+            return _load_tar(file)
+        return _load_zip(file) if beginning.startswith(ZIP) else _load_pickles(file)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Allows only the few names that tensors need, and loads their storages."""
+    """Knows the few names that tensors and plain containers need, and loads their storages; all else is `Inert`."""
 
     def __init__(self, file: io.BufferedIOBase, find_storage: FindStorage):
         super().__init__(file, encoding="utf-8")
         self._find_storage = find_storage
 
     def find_class(self, module: str, name: str) -> Any:
-        # New functions on each call: a pickle can set attributes on the objects that it gets.
+        # New functions and classes on each call: a pickle can set attributes on the objects that it gets.
         known = {
             "_codecs.encode": lambda text, *_: text.encode("latin-1"),  # bytes, in protocol 2
             "collections.Counter": Counter,
             "collections.OrderedDict": OrderedDict,
+            "collections.defaultdict": lambda *_: {},
             "__builtin__.set": set,
             "builtins.set": set,
             "torch.Size": tuple,
@@ -81,9 +114,8 @@ class _Unpickler(pickle.Unpickler):
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             **{f"torch.{name}": name for name in (*_STORAGES, *_DTYPES)},
         }
-        if f"{module}.{name}" not in known:
-            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
-        return known[f"{module}.{name}"]
+        kind = f"{module}.{name}"
+        return known[kind] if kind in known else type("Inert", (Inert,), {"kind": kind})
 
     def persistent_load(self, pid: Any) -> np.ndarray:
         kind, storage, key, _, length, *view = pid
@@ -97,6 +129,17 @@ class _Unpickler(pickle.Unpickler):
             _, offset, size = view[0]
             return array[offset : offset + size]
         return array
+
+
+class _TarUnpickler(_Unpickler):
+    """Finds tensors, not storages, by their number."""
+
+    def __init__(self, file: io.BufferedIOBase, tensors: Mapping[Any, np.ndarray]):
+        super().__init__(file, lambda *_: np.zeros(0))
+        self._tensors = tensors
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        return self._tensors[int(pid)]
 
 
 def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
@@ -122,8 +165,12 @@ def _load_zip(file: io.BufferedReader) -> Any:
     archive = zipfile.ZipFile(file)
     pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
     if pickled is None:
-        raise pickle.UnpicklingError("a zip archive, but not saved by torch")
+        raise InputError("a zip archive that torch did not save")
     folder = pickled.removesuffix("data.pkl")
+    if f"{folder}constants.pkl" in archive.namelist():
+        raise InputError(
+            "a TorchScript program, not weights: where it was made, save the state_dict() of the module instead"
+        )
     storages: dict[str, np.ndarray] = {}
 
     def read(name: str) -> bytes:
@@ -172,3 +219,38 @@ def _load_pickles(file: io.BufferedReader) -> Any:
         if length != len(storage) or file.readinto(storage.view(np.uint8).data) != storage.nbytes:
             raise pickle.UnpicklingError(f"storage {key} is truncated")
     return contents
+
+
+def _load_tar(file: io.BufferedReader) -> Any:
+    """The tar archive of torch before 0.1.10: `storages`, `tensors`, their views, and a `pickle` of the tensors."""
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        members = {member.name: member for member in archive.getmembers() if member.isreg()}
+        if not {"sys_info", "pickle", "storages", "tensors"} <= members.keys():
+            raise InputError("a tar archive that torch did not save")
+
+        def member(name: str) -> io.BytesIO:
+            return io.BytesIO(file_of.read() if (file_of := archive.extractfile(members[name])) else b"")
+
+        def load(stream: io.BytesIO, tensors: Mapping[Any, np.ndarray] | None = None) -> Any:
+            return _TarUnpickler(stream, tensors or {}).load()
+
+        if not load(member("sys_info"))["little_endian"]:
+            raise pickle.UnpicklingError("big-endian numbers are not supported")
+        storages: dict[Any, np.ndarray] = {}
+        stream = member("storages")
+        for _ in range(load(stream)):
+            key, _, kind = load(stream)
+            (length,) = struct.unpack("<q", stream.read(8))
+            dtype = np.dtype(_STORAGES[kind])
+            data = stream.read(length * dtype.itemsize)
+            storages[key] = np.frombuffer(data, dtype, length)
+        for key, root, offset, length in load(stream):  # a storage inside another
+            storages[key] = storages[root][offset : offset + length]
+        tensors: dict[Any, np.ndarray] = {}
+        stream = member("tensors")
+        for _ in range(load(stream)):
+            key, storage, _ = load(stream)
+            (rank,) = struct.unpack("<i4x", stream.read(8))
+            numbers = struct.unpack(f"<{2 * rank + 1}q", stream.read(16 * rank + 8))
+            tensors[key] = _tensor(storages[storage], numbers[-1], numbers[:rank], numbers[rank:-1])
+        return load(member("pickle"), tensors)

@@ -92,15 +92,16 @@ def layout(model: str, image_size: int) -> TorchLayout:
     raise InputError(f"{model} has no weights with torchvision's names (allowed: {MODELS}{hint})")
 
 
-def preprocessing(layout: TorchLayout, num_classes: int) -> Preprocessing:
-    """The usual preprocessing of such weights. Unknown classes are named by their numbers."""
+def preprocessing(*, cifar: bool, num_classes: int, channels: int = 3) -> Preprocessing:
+    """The usual preprocessing of such weights. Unknown classes are named by their numbers; one channel has the mean."""
     names = {True: {10: CIFAR10_CLASSES}, False: {1000: imagenet_classes()}}
+    mean, std = (np.array(values, np.float32) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return Preprocessing(
-        image_size=32 if layout.cifar else 224,
-        channels=3,
-        mean=255 * np.array((0.485, 0.456, 0.406), np.float32),
-        std=255 * np.array((0.229, 0.224, 0.225), np.float32),
-        classes=names[layout.cifar].get(num_classes, tuple(map(str, range(num_classes)))),
-        shorter_side=None if layout.cifar else 256,
+        image_size=32 if cifar else 224,
+        channels=channels,
+        mean=255 * (mean if channels == 3 else np.full(channels, mean.mean())),
+        std=255 * (std if channels == 3 else np.full(channels, std.mean())),
+        classes=names[cifar].get(num_classes, tuple(map(str, range(num_classes)))),
+        shorter_side=None if cifar else 256,
         interpolation="bilinear_antialiased",
     )

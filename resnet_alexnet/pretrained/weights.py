@@ -10,9 +10,10 @@ import safetensors.numpy
 
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.files import absolute_guest, atomic_write, is_guest
+from resnet_alexnet.models import model_options
 from resnet_alexnet.pretrained import mapping, torchvision
 from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel, differing_options
-from resnet_alexnet.pretrained.state_dict import StateDict
+from resnet_alexnet.pretrained.state_dict import WeightFile
 
 NAMES = ("ours", "torchvision")
 
@@ -40,11 +41,11 @@ def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
         temporary.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
-def read_spec(contents: StateDict, *, where: str, model: str | None = None) -> ModelSpec | None:
+def read_spec(file: WeightFile, *, where: str, model: str | None = None) -> ModelSpec | None:
     """Reads the spec in the metadata of a file that `save` wrote; None for other files.
 
     Args:
-        contents: the contents of the file.
+        file: the contents of the file.
         where: the path of the file, for error messages.
         model: the expected model. If the file holds a user's own network, this must name its Python file: a weight file
             never makes us run a user's code.
@@ -52,10 +53,10 @@ def read_spec(contents: StateDict, *, where: str, model: str | None = None) -> M
     Raises:
         InputError: spec or weights have changed since they were saved, or a user's own network is not named.
     """
-    text = contents.metadata.get("network")
+    text = file.metadata.get("network")
     if text is None:
         return None
-    if contents.metadata.get("digest") != _digest(contents.arrays, text):
+    if file.metadata.get("digest") != _digest(file.state_dicts[""], text):
         raise InputError(f"{where} is damaged: its contents do not match its digest")
     try:
         values = json.loads(text)
@@ -79,8 +80,9 @@ def _torch_layout(spec: ModelSpec) -> torchvision.TorchLayout:
         InputError: torch's code has no such network, or computes something else.
     """
     layout = torchvision.layout(spec.model, spec.preprocessing.image_size)
-    if others := differing_options(spec, layout.options):
-        theirs = ", ".join(f"{name}={layout.options[name]!r}" for name in others)
+    widths = {name: None for name in ("width", "stem_width") if name in model_options(spec.model)}
+    if others := differing_options(spec, {**layout.options, **widths}):
+        theirs = ", ".join(f"{name}={layout.options.get(name, 'the default')!r}" for name in others)
         raise InputError(
             f"this {spec.model} cannot be written with torchvision's names, which imply {theirs}: write it with ours"
         )

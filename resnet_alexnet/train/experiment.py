@@ -20,9 +20,16 @@ from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
-from resnet_alexnet.train.finetune import load_start
-from resnet_alexnet.train.inputs import Inputs, create_inputs, create_mix, read_splits
-from resnet_alexnet.train.model import Model, check_bn_group, create_model, create_run_state, set_options
+from resnet_alexnet.train.finetune import load_start, start_preprocessing
+from resnet_alexnet.train.inputs import Inputs, balanced_weights, create_inputs, create_mix, read_splits
+from resnet_alexnet.train.model import (
+    Model,
+    check_batch_norm,
+    check_bn_group,
+    create_model,
+    create_run_state,
+    set_options,
+)
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
@@ -99,11 +106,16 @@ def create_experiment(
         lr_multipliers=config.finetune.lr_multipliers,
     )
     models.check_model(config.model.name)
-    loss = create_losses(config.loss)
-    start = load_start(config.finetune, config.model.name, set_options(config.model), weights=weights)
-    kept = start and start.network.spec.preprocessing
+    loss = create_losses(config.loss)  # checked before the data is read
+    start = load_start(
+        config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
+    )
+    # A resumed run keeps what its own checkpoint says.
+    kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
     splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)
+    if config.loss.get("class_weights"):
+        loss = create_losses(config.loss, balanced_weights(splits.train))
     num_logits = count_logits(config, splits.train.classes)
     inputs = create_inputs(splits, config.preprocess, config.augment, start=kept, progress=progress)
     model = create_model(
@@ -115,6 +127,8 @@ def create_experiment(
         finetune=config.finetune,
     )
     check_bn_group(model.spec, device_batch_size)
+    alone = model.spec.options.get("bn_group") == 1
+    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=alone)
     check_optimizer(optimizer, model)
     check_pairs(config, device_batch_size)
     called = create_steps(
@@ -136,10 +150,22 @@ def create_experiment(
     return Experiment(mesh, inputs, model, optimizer, called, chance_loss)
 
 
-def create_losses(loss: Mapping[str, Any]) -> tuple[steps.LossFn, steps.LossFn]:
-    """The training loss, and the evaluation loss, which has no label smoothing; `loss` is the group of the config."""
+def create_losses(
+    loss: Mapping[str, Any], class_weights: Sequence[float] | None = None
+) -> tuple[steps.LossFn, steps.LossFn]:
+    """The training loss, and the evaluation loss, which has no label smoothing and no class weights.
+
+    Args:
+        loss: the group of the config.
+        class_weights: the weights that its `class_weights` asks for, see `losses.create_loss`.
+
+    Raises:
+        InputError: the value of a field is not allowed.
+    """
+    if loss.get("class_weights") is not None:
+        check_name("loss.class_weights", loss["class_weights"], ("balanced",))
     evaluated = losses.create_loss(loss["name"], reduction=loss["reduction"])
-    return losses.create_loss(**loss), evaluated
+    return losses.create_loss(**{**loss, "class_weights": class_weights}), evaluated
 
 
 def create_steps(

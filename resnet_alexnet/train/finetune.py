@@ -1,6 +1,7 @@
 """Fine-tuning: the options and the arrays that a network takes from trained weights."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,18 @@ import numpy as np
 from flax import nnx
 
 from resnet_alexnet import pretrained
+from resnet_alexnet.data.sources import ProgressFn, no_progress
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import is_guest
 from resnet_alexnet.models.trace import classifier, layer_calls, layer_paths
 from resnet_alexnet.paths import check_prefixes, is_within, leaf_name
 from resnet_alexnet.pretrained.network import (
     ModelSpec,
     TrainedModel,
     check_mismatches,
-    differing_options,
     shapes_of,
     weights_of,
 )
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 AUTO = "auto"
 
@@ -37,19 +38,24 @@ class Start:
 
 
 def load_start(
-    finetune: Mapping[str, Any], model: str, options: Mapping[str, Any], *, weights: Path | None = None
+    finetune: Mapping[str, Any],
+    model: str,
+    options: Mapping[str, Any],
+    *,
+    weights: Path | None = None,
+    progress: ProgressFn = no_progress,
 ) -> Start | None:
-    """Loads the trained network that a run starts from; None for a run from random weights.
+    """Loads the trained network that a run starts from; None for a run from random weights. It may lack layers.
 
     Args:
         finetune: the group of the config.
         model: the name of the run's network.
         options: the options that the config sets for it.
         weights: path to read the weights from, instead of finetune.weights; None for finetune.weights itself.
+        progress: shows the progress of a download.
 
     Raises:
-        InputError: the weights cannot be read, are of another network, or were trained with another value of an option
-            (except the options in `network.OF_TRAINING`).
+        InputError: see `pretrained.load_network`.
     """
     where = finetune["weights"]
     if not where:
@@ -58,25 +64,32 @@ def load_start(
                 "finetune.new_head is set without finetune.weights: set both, or leave finetune.new_head out"
             )
         return None
-    named = model if is_guest(model) else None  # a weight file of a user's own network is read only if it is named
-    network = pretrained.load_network(weights or Path(where).expanduser(), model=named)
-    spec = network.spec
-    if spec.model != model:
-        raise InputError(f"model.name is {model!r}, but {where} holds the weights of {spec.model!r}")
-    for name in differing_options(spec, options):
-        own = spec.options.get(name, "the default")
-        raise InputError(f"model.{name} is {options[name]!r}, but {where} was trained with {own!r}: leave it unset")
-    return Start(network, where)
+    path = weights or os.path.expanduser(where)
+    return Start(pretrained.load_network(path, model=model, partial=True, progress=progress, **options), where)
 
 
-def new_prefixes(start: ModelSpec, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
-    """Paths of the layers that get random weights: `new_head`, or for (AUTO,) the classifier if the classes differ."""
+def start_preprocessing(start: Start, preprocess: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing that a run takes from its weights, at the sizes that the group `preprocess` of the config sets.
+
+    With another image size, photographs are resized in the proportion that the weights were trained with, unless
+    preprocess.shorter_side is set.
+    """
+    return start.network.spec.preprocessing.at_size(preprocess["image_size"], preprocess["shorter_side"])
+
+
+def new_prefixes(start: TrainedModel, spec: ModelSpec, new_head: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the layers that get random weights: `new_head`; for (AUTO,) the classifier, unless classes are equal.
+
+    With (AUTO,) a classifier that the weight file lacks is new too.
+    """
     if tuple(new_head) != (AUTO,):
         return tuple(new_head)
-    if (start.preprocessing.classes, start.num_logits) == (spec.preprocessing.classes, spec.num_logits):
-        return ()
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
-    return (classifier(layer_calls(spec.abstract(), (size, size, channels))),)
+    head = classifier(layer_calls(spec.abstract(), (size, size, channels)))
+    before = start.spec
+    same = (before.preprocessing.classes, before.num_logits) == (spec.preprocessing.classes, spec.num_logits)
+    lacks = any(is_within(_inside(name), (head,)) for name in start.missing)
+    return () if same and not lacks else (head,)
 
 
 def select_leaves(
@@ -92,6 +105,10 @@ def select_leaves(
     kept = {name: leaf for name, leaf in start.leaves().items() if not is_within(_inside(name), prefixes)}
     expected = {name: shape for name, shape in expected.items() if not is_within(_inside(name), prefixes)}
     check_mismatches(expected, {name: leaf.shape for name, leaf in kept.items()}, model=spec.model, where=where)
+    if lacking := sorted({_inside(name).rpartition("/")[0].replace("/", ".") for name in kept.keys() & start.missing}):
+        raise InputError(
+            f"{where} lacks {', '.join(lacking)}: to train these layers anew, name them in finetune.new_head"
+        )
     return kept
 
 

@@ -4,7 +4,6 @@ Groups of the config are passed as mappings from field names, as in configs/defa
 """
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,20 +15,19 @@ from resnet_alexnet.data import sources
 from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.loading.workers import AUTO
 from resnet_alexnet.data.measure import measure
-from resnet_alexnet.data.sources import Crops, ProgressFn, Source, Splits, no_progress
+from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.data.statistics import Statistics
-from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.preprocessing import Preprocessing, create_preprocessing
 from resnet_alexnet.train.augment import augment as augment_images
 from resnet_alexnet.train.augment import color_basis, mix
+from resnet_alexnet.train.crops import Group, create_crops, describe_crops, fill_sizes
 from resnet_alexnet.train.steps import AugmentFn, MixFn
 
-CROPS = ("none", "random_crop", "random_resized_crop")
 # Fields of the group `dataset` that do not change which images a split has.
 _NOT_OF_THE_SET = ("on_device", "workers")
 _OF_TRAINING = ("in_memory", "max_unreadable")  # and these matter only to training
-
-Group = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +38,13 @@ class Inputs:
         splits: the data set.
         preprocessing: how images become the network's input; also has the names of the classes.
         augment: the random augmentation of normalized training images.
+        notes: what to say of the crops when a run starts, see `crops.describe_crops`.
     """
 
     splits: Splits
     preprocessing: Preprocessing
     augment: AugmentFn
+    notes: tuple[str, ...]
 
 
 def create_inputs(
@@ -67,7 +67,7 @@ def create_inputs(
     Raises:
         InputError: the value of a field is not allowed.
     """
-    preprocess = _followed(preprocess, augment, start)
+    preprocess, augment = fill_sizes(preprocess, augment, start)
     shorter_side = None if augment["crop"] == "none" else preprocess["shorter_side"]
     sizes = {"shorter_side": shorter_side, "interpolation": preprocess["interpolation"]}
     statistics = None
@@ -80,29 +80,10 @@ def create_inputs(
         mean, std = preprocess["mean"], preprocess["std"]
         preprocessing = create_preprocessing(statistics, mean=mean, std=std, classes=splits.train.classes, **sizes)
     covariance = None if statistics is None else statistics.covariance
-    return Inputs(splits, preprocessing, create_augment(augment, preprocessing, covariance))
-
-
-def _followed(preprocess: Group, augment: Group, start: Preprocessing | None) -> Group:
-    """The group `preprocess`, with resizing and cropping replaced by those of the weights to start from.
-
-    Raises:
-        InputError: preprocess.image_size is not the image size of the trained network.
-    """
-    if start is None or augment["crop"] == "none":
-        return preprocess
-    size, given = start.image_size, preprocess["image_size"]
-    if given not in (None, size):
-        raise InputError(
-            f"preprocess.image_size={given}, but the trained network takes {size} pixels (allowed: {size}, or unset)"
-        )
-    photographs = start.for_photographs()
-    return {
-        **preprocess,
-        "image_size": size,
-        "shorter_side": photographs.shorter_side,
-        "interpolation": photographs.interpolation,
-    }
+    is_cropped = isinstance(splits.train, PhotoSource) and augment["crop"] != "none"
+    side = sources.prepared_side(splits.train)
+    notes = describe_crops(preprocess, augment, prepared_side=side) if is_cropped else ()
+    return Inputs(splits, preprocessing, create_augment(augment, preprocessing, covariance), tuple(notes))
 
 
 def read_splits(
@@ -129,7 +110,7 @@ def read_splits(
         raise InputError(
             f"dataset.workers is {dataset['workers']} (allowed: 0 or more, or {AUTO} to choose by the number of cores)"
         )
-    preprocess = _followed(preprocess, augment, start)
+    preprocess, augment = fill_sizes(preprocess, augment, start)
     splits = sources.create_splits(
         **_without(dataset, _NOT_OF_THE_SET),
         image_size=preprocess["image_size"],
@@ -145,7 +126,7 @@ def read_splits(
         )
         raise InputError(f"the images are {width} x {height} pixels, but networks take square images: {remedy}")
     if start is not None:
-        _check_images(splits, start, name=dataset["name"])
+        _check_images(splits.train, start, name=dataset["name"])
     return splits
 
 
@@ -170,6 +151,40 @@ def read_split(
     return sources.open_split(split, image_size=image_size, progress=progress, **fields)
 
 
+def read_test_crops(
+    dataset: Group,
+    split: str,
+    preprocessing: Preprocessing,
+    *,
+    image_size: int | None = None,
+    progress: ProgressFn = no_progress,
+) -> tuple[str, Source]:
+    """Reads one split of a data set, as `read_split` does, with the test crops of a trained network.
+
+    Photographs are decoded to the channels of the network. Images in memory are not cropped.
+
+    Args:
+        dataset: the group of the config.
+        split: see `read_split`.
+        preprocessing: that of the network.
+        image_size: see `read_split`.
+        progress: see `read_split`.
+
+    Raises:
+        InputError: see `read_split`; or images in memory have another size than those of the network.
+    """
+    name, source = read_split(dataset, split, image_size=image_size, progress=progress)
+    if not isinstance(source, PhotoSource):
+        _check_images(source, preprocessing, name=dataset["name"])
+        return name, source
+    photographs = preprocessing.for_photographs()
+    size, shorter_side, interpolation = photographs.image_size, photographs.shorter_side, photographs.interpolation
+    assert shorter_side is not None
+    crop = partial(geometry.resize_center_crop, size=size, shorter_side=shorter_side, interpolation=interpolation)
+    shape = (size, size, photographs.channels)
+    return name, dataclasses.replace(source, image_shape=shape, train_crop=crop, test_crop=crop)
+
+
 def _without(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name not in names}
 
@@ -182,21 +197,24 @@ def read_statistics(splits: Splits, *, shorter_side: int | None, progress: Progr
         shorter_side: size in pixels to which photographs are resized before the crop; None for images without a crop.
         progress: shows the progress of measuring.
     """
-    size, statistics = splits.train.image_shape[0], splits.statistics
+    (size, _, channels), statistics = splits.train.image_shape, splits.statistics
     measured_at = size if shorter_side is None else shorter_side
-    if statistics is None or statistics.pixel_mean.shape[:2] != (measured_at, measured_at):
+    if statistics is None or statistics.pixel_mean.shape != (measured_at, measured_at, channels):
         statistics = measure(splits.train, progress=progress)
     return statistics.central(size)
 
 
-def _check_images(splits: Splits, preprocessing: Preprocessing, *, name: str) -> None:
+def _check_images(source: Source, preprocessing: Preprocessing, *, name: str) -> None:
     """Raises InputError if the images do not have the size and channels that a trained network takes."""
     size, channels = preprocessing.image_size, preprocessing.channels
-    if splits.train.image_shape != (size, size, channels):
-        height, width, own_channels = splits.train.image_shape
+    if source.image_shape != (size, size, channels):
+        height, width, own_channels = source.image_shape
+        remedy = f"to fine-tune at that size: preprocess.image_size={width}"
+        if own_channels != channels:
+            remedy = f"for photographs: dataset.channels={channels}"
         raise InputError(
             f"the trained network takes images of {size} x {size} pixels and {channels} channel(s), dataset "
-            f"{name!r} has {width} x {height} and {own_channels}"
+            f"{name!r} has {width} x {height} and {own_channels} ({remedy})"
         )
 
 
@@ -215,64 +233,19 @@ def check_classes(splits: Splits, preprocessing: Preprocessing, *, name: str) ->
     )
 
 
-def choose_split(splits: Splits, name: str) -> Source:
-    """The split called `name`.
+def balanced_weights(train: Source) -> tuple[float, ...]:
+    """The weights of the classes of a training set that `losses.balanced_weights` gives.
 
     Raises:
-        InputError: the data set has no such split. The message lists the splits that it has.
+        InputError: the labels are known only once the images are read, as those of a TFDS set that is not in memory.
     """
-    sources = {split: getattr(splits, split) for split in ("train", "validation", "test")}
-    check_name("split", name, [split for split, source in sources.items() if source is not None])
-    return sources[name]
-
-
-def create_crops(preprocess: Group, augment: Group) -> Crops | None:
-    """The crops that turn photographs into squares of preprocess.image_size pixels; None if augment.crop is "none".
-
-    Raises:
-        InputError: the value of a field is not allowed.
-    """
-    crop, size, shorter_side = augment["crop"], preprocess["image_size"], preprocess["shorter_side"]
-    interpolation = preprocess["interpolation"]
-    check_name("augment.crop", crop, CROPS)
-    check_name("preprocess.interpolation", interpolation, geometry.INTERPOLATIONS)
-    if crop == "none":
-        return None
-    if size is None:
+    labels = train.photos.labels if isinstance(train, PhotoSource) else getattr(train, "labels", None)
+    if labels is None:
         raise InputError(
-            f"augment.crop={crop!r} needs the side of the crops in pixels: set preprocess.image_size, or "
-            "finetune.weights to take it from a trained network"
+            "loss.class_weights='balanced' needs the number of images of each class, which is not known of a TFDS set "
+            "that is read from disk (allowed: arrays and image folders)"
         )
-    if not 1 <= size <= shorter_side:
-        raise InputError(
-            f"preprocess.image_size={size}: the test crop does not fit into preprocess.shorter_side={shorter_side} "
-            f"(allowed: 1 to {shorter_side})"
-        )
-    test = partial(geometry.resize_center_crop, size=size, shorter_side=shorter_side, interpolation=interpolation)
-    if crop == "random_crop":
-        scale = tuple(augment["scale"])
-        if len(scale) != 2 or not size <= scale[0] <= scale[1]:
-            raise InputError(
-                f"augment.scale={scale} (allowed: the least and the greatest shorter side in pixels, both at least "
-                f"preprocess.image_size={size})"
-            )
-        train = partial(
-            geometry.resize_random_crop,
-            size=size,
-            scale=scale,
-            central_square=augment["central_square"],
-            interpolation=interpolation,
-        )
-        return Crops(size, train, test)
-    for field, most in (("area", 1.0), ("aspect", 100.0)):
-        least, greatest = augment[field]
-        if not 0 < least <= greatest <= most:
-            raise InputError(
-                f"augment.{field}=({least}, {greatest}) (allowed: the least, then the greatest, above 0 to {most:g})"
-            )
-    area, aspect = tuple(augment["area"]), tuple(augment["aspect"])
-    train = geometry.RandomResizedCrop(size=size, area=area, aspect=aspect, interpolation=interpolation)
-    return Crops(size, train, test)
+    return losses.balanced_weights(np.bincount(labels, minlength=len(train.classes)).tolist())
 
 
 def create_augment(augment: Group, preprocessing: Preprocessing, covariance: np.ndarray | None) -> AugmentFn:

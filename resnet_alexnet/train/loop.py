@@ -1,16 +1,19 @@
 """The training loop. Its order is a contract.
 
-At the end of each step, whichever of these are due: log the training metrics and check them; evaluate on the
-validation split, step the plateau, note a new best; on the last step, evaluate on the test split; save a checkpoint;
-stop if a signal asked for it. All lines of a step are on disk before its checkpoint, so a run that is killed and
-resumed logs each line once.
+At the end of each step, whichever of these are due: log the training metrics and check them; save a checkpoint; stop if
+a signal asked for it; evaluate on the validation split, step the plateau, save a new best; on the last step, evaluate
+on the test split. A checkpoint holds the state before the evaluation of its step. A run that resumes from it takes the
+error from metrics.jsonl, or evaluates if it is not there. So a run that is killed and resumed logs each line once.
 """
 
 import contextlib
 import dataclasses
+import signal
 import time
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -18,26 +21,24 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet import metrics, parallel
 from resnet_alexnet.cli.interrupt import Interrupt
-from resnet_alexnet.cli.progress import Progress, print_summary, progress_bar
+from resnet_alexnet.cli.progress import Progress, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InterruptedRunError, TrainingError
+from resnet_alexnet.errors import InputError, InterruptedRunError, OutOfMemoryError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.plots import curves
+from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
-from resnet_alexnet.train.start import checkpoint_metadata, run_title, start_run
-from resnet_alexnet.train.state import NEVER, TrainState
-from resnet_alexnet.train.throughput import ThroughputMeter
+from resnet_alexnet.train.report import describe_data, is_finished, print_end
+from resnet_alexnet.train.start import checkpoint_metadata, start_run
+from resnet_alexnet.train.state import TrainState
+from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
 from resnet_alexnet.train.validation import evaluate
 from resnet_alexnet.workdir.checkpoint import Checkpointer
-from resnet_alexnet.workdir.config import to_json
+from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, MetricsLog, read_metrics
-
-STUCK_MARGIN = 0.005  # a loss within this fraction of the constant prediction's has not begun to fall
-
-CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalization or labels, bfloat16 overflow"
+from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, MetricsLog, validation_errors
 
 
 def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int = 0) -> None:
@@ -50,61 +51,86 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
 
     Raises:
         InputError: the config or the run folder is not valid. Nothing has been written.
-        TrainingError: the loss is not finite, or has not begun to fall. The last checkpoint stays valid.
+        TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
+            stays valid.
         InterruptedRunError: SIGTERM or Ctrl-C arrived. A checkpoint has been saved.
     """
     started = time.monotonic()
     resumes = check_workdir(workdir, config)
-    if resumes and _is_finished(workdir, config.num_steps):
+    if resumes and is_finished(workdir, config.num_steps):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
+        print_end(run_title(config), workdir)
         return
     # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
     weights = workdir if last_checkpoint(workdir) else None
-    experiment = create_experiment(config, weights=weights, progress=progress_bar)
+    with memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
+        experiment = create_experiment(config, weights=weights, progress=progress_bar)
+    print("\n".join(describe_data(experiment.inputs.splits, config.dataset)), flush=True)
     if not resumes:
         create_workdir(workdir, config)
-    with Interrupt() as interrupt, Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpointer:
-        state, messages = start_run(experiment, config, checkpointer)
+    with Checkpointer(
+        workdir / "checkpoints", keep=config.checkpoint.keep, errors=validation_errors(workdir)
+    ) as checkpointer:
+        state, messages, saved = start_run(experiment, config, checkpointer)
         first_step = int(state.step)
         if resumes:  # only after start_run has checked that the data is the same
             create_workdir(workdir, config)
         with (
-            MetricsLog(workdir, start_step=first_step) as metrics_log,
-            Progress(config.num_steps, first_step) as progress,
+            MetricsLog(workdir, start_step=first_step, config=to_json(config)) as metrics_log,
+            Progress(
+                config.num_steps,
+                first_step,
+                batch_size=config.batch_size,
+                images=len(experiment.inputs.splits.train),
+                best_error=min(validation_errors(workdir).values(), default=None),
+            ) as progress,
         ):
             for message in messages:
                 progress.say(message)
-            run = _Run(config, experiment, checkpointer, metrics_log, progress, interrupt)
+            run = Run(config, workdir, experiment, checkpointer, metrics_log, progress, first_step)
             with Profile(workdir / "profile", profile_calls) as profile:
-                run.train(state, first_step, profile)
+                run.train(state, saved, profile)
             checkpointer.wait()
-            lines = read_metrics(workdir / METRICS_FILE)
-            if lines:  # empty if somebody deleted the metrics of a run whose steps are all done
-                curves.draw(lines, workdir / "curves.png", title=run_title(config))
             metrics_log.finish(config.num_steps)  # last, so that a run marked as finished is complete
-    print_summary(run_title(config), _summary(config, lines, workdir, time.monotonic() - started))
+    print_end(run_title(config), workdir, seconds=time.monotonic() - started)
 
 
-@dataclasses.dataclass
-class _Run:
+class Run:
     """The loop and its outputs."""
 
-    config: ConfigDict
-    experiment: Experiment
-    checkpointer: Checkpointer
-    metrics_log: MetricsLog
-    progress: Progress
-    interrupt: Interrupt
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        experiment: Experiment,
+        checkpointer: Checkpointer,
+        metrics_log: MetricsLog,
+        progress: Progress,
+        first_step: int,
+    ) -> None:
+        """Prepares; `first_step` is the number of steps done before."""
+        self.config, self.workdir, self.experiment = config, workdir, experiment
+        self.checkpointer, self.metrics_log, self.progress = checkpointer, metrics_log, progress
+        self.first_step = first_step
+        on_cpu = experiment.mesh.devices.flat[0].platform == "cpu"
+        self.meter = ThroughputMeter(
+            config.batch_size,
+            first_step,
+            in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
+            report=progress.advance,
+        )
+        self.interrupt = Interrupt(self._answer, self._left)
+        self._evaluates = False
 
-    def train(self, state: TrainState, first_step: int, profile: Profile) -> None:
-        """Trains from step `first_step` to config.num_steps."""
-        config, experiment = self.config, self.experiment
+    def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
+        """Trains to config.num_steps, from the state of a checkpoint with the metadata `saved` or from the first."""
+        config, experiment, step = self.config, self.experiment, self.first_step
         source, mesh = experiment.inputs.splits.train, experiment.mesh
         chunks = loader.train_chunks(
             source,
             batch_size=config.batch_size,
             seed=config.seed,
-            start_step=first_step,
+            start_step=step,
             num_steps=config.num_steps,
             steps_per_call=experiment.steps.steps_per_call,
             boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
@@ -114,119 +140,205 @@ class _Run:
             max_unreadable=config.dataset.max_unreadable,
             report=self.progress.say,
         )
-        data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
         with (
-            ThroughputMeter(config.batch_size, first_step) as meter,
+            self.interrupt,
+            memory_needed("for a training step", f"lower batch_size (now {config.batch_size}), in a new run"),
+            self.meter,
             contextlib.closing(chunks),
-            jax.transfer_guard("disallow"),  # between log steps only batches move, from host to device
         ):
-            for step, chunk in chunks:
-                batch = parallel.split_batch(chunk, mesh, axis=1)
-                meter.begin_step()
-                profile.begin_call()
-                state, done = experiment.steps.train_chunk(state, data, batch)
-                meter.end_step(step, done)
-                profile.end_call(done)
-                self.progress.advance(step)
-                state = self._end_step(state, step, meter)
+            if saved:
+                state = self._resume(state, saved)
+            data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
+            with jax.transfer_guard("disallow"):  # between log steps only batches move, from host to device
+                for next_step, chunk in chunks:
+                    batch = parallel.split_batch(chunk, mesh, axis=1)
+                    self.meter.begin_step()
+                    if self.interrupt.signal is not None:
+                        self._stop(state, step)
+                    profile.begin_call()
+                    state, done = experiment.steps.train_chunk(state, data, batch)
+                    step = next_step
+                    self.meter.end_step(step, done)
+                    profile.end_call(done)
+                    state = self._end_step(state, step)
 
-    def _end_step(self, state: TrainState, step: int, meter: ThroughputMeter) -> TrainState:
+    def _end_step(self, state: TrainState, step: int) -> TrainState:
         """Does what is due after `step` steps, in the order that the module's docstring states."""
-        config, last, stop = self.config, step == self.config.num_steps, self.interrupt.signal is not None
+        config, last = self.config, step == self.config.num_steps
         log_due = last or _due(step, config.log.every_steps)
         eval_due = last or _due(step, config.eval.every_steps)
-        save_due = last or stop or _due(step, config.checkpoint.every_steps)
+        save_due = last or _due(step, config.checkpoint.every_steps)
         if not (log_due or eval_due or save_due):
             return state
         with jax.transfer_guard("allow"):
+            self.meter.wait()
             self._check_finite(state)
-            error = None
             if log_due:
-                state = self._log(state, step, meter)
-            if eval_due and self.experiment.inputs.splits.validation is not None:
-                state, error, best = self._validate(state, step)
-                save_due = save_due or best
-            if last and self.experiment.inputs.splits.test is not None:
-                self._write(step, _prefixed("test", self._evaluate(state, self.experiment.inputs.splits.test)))
+                state = self._log(state, step)
             if save_due:
-                metadata = {"config": to_json(config), **checkpoint_metadata(self.experiment)}
-                self.checkpointer.save(step, state, metadata, error=error)
-            if stop and not last:
-                self._stop(step)
-            meter.restart()
+                self._save(state, step)
+            if eval_due:
+                state = self._evaluate(state, step)
+            self.meter.restart()
             return state
 
-    def _log(self, state: TrainState, step: int, meter: ThroughputMeter) -> TrainState:
+    def _log(self, state: TrainState, step: int) -> TrainState:
         """Writes the training metrics since the last log and resets their sums."""
-        train_metrics = metrics.error_rates(jax.device_get(state.sums))
-        learning_rate = self._learning_rate(state, step - 1)
-        self._check_falling(train_metrics["loss"], step)
-        values = {**_prefixed("train", train_metrics), "learning_rate": learning_rate}
-        throughput = meter.measure()
-        if throughput is not None and self.experiment.steps.resident:
-            values["images_per_second"] = throughput.images_per_second
-        elif throughput is not None:
-            values |= dataclasses.asdict(throughput)
+        values = self._training_values(state, step)
+        guard, every_steps = self.config.guard, self.config.log.every_steps
+        if guard.stuck_steps and guard.stuck_steps <= step < guard.stuck_steps + every_steps:
+            check_falling(values["train/loss"], self.experiment.chance_loss, step)
         self._write(step, values)
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
 
-    def _validate(self, state: TrainState, step: int) -> tuple[TrainState, float, bool]:
-        """Evaluates on the validation split and steps the plateau.
+    def _training_values(self, state: TrainState, step: int) -> dict[str, float]:
+        """The training metrics since the last log."""
+        train_metrics = metrics.error_rates(jax.device_get(state.sums))
+        values = {**_prefixed("train", train_metrics), "learning_rate": self._learning_rate(state, step - 1)}
+        throughput = self.meter.measure()
+        if throughput is not None and self.experiment.steps.resident:
+            values["images_per_second"] = throughput.images_per_second
+        elif throughput is not None:
+            values |= dataclasses.asdict(throughput)
+        return values
+
+    def _save(self, state: TrainState, step: int) -> None:
+        """Saves a checkpoint of the state before the evaluation of its step, unless the step is saved."""
+        metadata = {"config": to_json(self.config), **checkpoint_metadata(self.experiment)}
+        self.checkpointer.save(step, state, metadata)
+
+    def _resume(self, state: TrainState, saved: dict[str, Any]) -> TrainState:
+        """Does what was due after the checkpoint of the first step was saved, with its metadata `saved`.
+
+        The errors that are in metrics.jsonl are taken from there. The splits that are not are evaluated.
+        """
+        if "top1_error" in saved:  # of an earlier version, which saved the state after the evaluation
+            return state
+        step, errors = self.first_step, {}
+        for line in self.metrics_log.lines:
+            if line["step"] == step:
+                errors |= {key: line[key] for key in (VAL_ERROR, TEST_ERROR) if key in line}
+        if VAL_ERROR in errors:
+            counts = _due(step, saved["config"]["eval"]["every_steps"])
+            state = self._with_error(state, step, errors[VAL_ERROR], counts=counts)
+        if step == self.config.num_steps or _due(step, self.config.eval.every_steps):
+            state = self._evaluate(state, step, done=errors.keys())
+        return state
+
+    def _evaluate(self, state: TrainState, step: int, *, done: Collection[str] = ()) -> TrainState:
+        """Evaluates on the validation split and, after the last step, on the test split, except if it is done.
 
         Returns:
-            The new state, the top-1 error in percent, and whether it is the lowest so far.
+            The state after it: the plateau and the lowest error have changed.
         """
-        assert self.experiment.inputs.splits.validation is not None
-        values = self._evaluate(state, self.experiment.inputs.splits.validation)
-        self._write(step, _prefixed("val", values))
-        error = jnp.float32(values["top1_error"])
-        best = bool(error < state.best_error)
-        plateau, opt_state = self.experiment.optimizer.plateau, state.opt_state
-        # An evaluation that is due only because the run ends does not count: a longer run would not have it.
-        if plateau is not None and _due(step, self.config.eval.every_steps):
+        splits, before = self.experiment.inputs.splits, state
+        self.checkpointer.wait()  # what is due is on disk before an evaluation that may fail
+        try:
+            if splits.validation is not None and VAL_ERROR not in done:
+                values = self._measure(state, splits.validation, "validation")
+                self._write(step, _prefixed("val", values))
+                state = self._with_error(
+                    state, step, values["top1_error"], counts=_due(step, self.config.eval.every_steps)
+                )
+                if state.best_error < before.best_error:
+                    self._save(before, step)
+            if step == self.config.num_steps and splits.test is not None and TEST_ERROR not in done:
+                self._write(step, _prefixed("test", self._measure(state, splits.test, "test")))
+        except KeyboardInterrupt:
+            self._stop(before, step)
+        except OutOfMemoryError:
+            self._save(before, step)
+            raise
+        self._draw_curves()
+        return state
+
+    def _measure(self, state: TrainState, source: Source, name: str) -> dict[str, float]:
+        """The metrics of a split. A signal raises KeyboardInterrupt."""
+        experiment = self.experiment
+        size = min(experiment.steps.eval_batch_size, len(source))
+        remedy = f"lower eval.batch_size (now {size} images), as with --config.eval.batch_size={max(1, size // 2)}"
+        self._evaluates = True
+        with memory_needed("for an evaluation", remedy), self.interrupt.raised():
+            values = evaluate(
+                experiment.steps.eval_step,
+                *state.evaluated(),
+                source,
+                batch_size=size,
+                mesh=experiment.mesh,
+                progress=self.progress.follow,
+                name=name,
+            )
+        self._evaluates = False
+        return values
+
+    def _with_error(self, state: TrainState, step: int, top1_error: float, *, counts: bool) -> TrainState:
+        """The state after an evaluation with this validation error; it follows from the error alone.
+
+        Args:
+            state: the state before the evaluation.
+            step: steps done.
+            top1_error: in percent.
+            counts: whether the plateau counts it. An evaluation that is due only because the run ends does not count: a
+                longer run would not have it.
+        """
+        self.checkpointer.note_error(step, top1_error)
+        error, plateau, opt_state = jnp.float32(top1_error), self.experiment.optimizer.plateau, state.opt_state
+        if plateau is not None and counts:
             opt_state = plateau.step(opt_state, error)
         state = state.replace(opt_state=opt_state, best_error=jnp.minimum(error, state.best_error))
-        return parallel.replicate(state, self.experiment.mesh), float(error), best
+        return parallel.replicate(state, self.experiment.mesh)
 
-    def _evaluate(self, state: TrainState, source: Source) -> dict[str, float]:
-        experiment = self.experiment
-        batch_size, mesh = experiment.steps.eval_batch_size, experiment.mesh
-        return evaluate(experiment.steps.eval_step, *state.evaluated(), source, batch_size=batch_size, mesh=mesh)
-
-    def _write(self, step: int, values: dict[str, float]) -> None:
-        values = {"epoch": step * self.config.batch_size / len(self.experiment.inputs.splits.train), **values}
-        self.metrics_log.write(step, values)
-        self.progress.update(step, values)
+    def _write(self, step: int, values: dict[str, float], *, stopped: bool = False) -> None:
+        train = self.experiment.inputs.splits.train
+        values = {"epoch": step * self.config.batch_size / len(train), **values}
+        self.metrics_log.write(step, values, stopped=stopped)
+        # Of five classes all are among the best five.
+        shown = {key: value for key, value in values.items() if "top5" not in key or len(train.classes) > 5}
+        self.progress.update(step, shown)
 
     def _learning_rate(self, state: TrainState, step: int) -> float:
         """The learning rate of the update that follows `step` updates."""
         return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
     def _check_finite(self, state: TrainState) -> None:
-        bad = int(state.nonfinite_step)
-        if bad == NEVER and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
-            bad = int(state.step) - 1
-        if bad != NEVER:
-            learning_rate = self._learning_rate(state, bad)
-            raise TrainingError(f"the loss is not finite at step {bad} (learning rate {learning_rate:g}); {CAUSES}")
+        check_finite(state, partial(self._learning_rate, state))
 
-    def _check_falling(self, loss: float, step: int) -> None:
-        after, chance = self.config.guard.stuck_steps, self.experiment.chance_loss
-        check_due = after and after <= step < after + self.config.log.every_steps
-        if check_due and abs(loss - chance) < STUCK_MARGIN * chance:
-            raise TrainingError(
-                f"after {step} steps the loss is {loss:.4f}, no better than a constant prediction ({chance:.4f}); "
-                "usual causes: too low or too high a learning rate, too small initial weights, labels that do not "
-                "belong to the images (guard.stuck_steps sets the step of this check; 0 turns it off)"
-            )
+    def _draw_curves(self) -> None:
+        if not self.metrics_log.lines:  # somebody deleted the metrics of a run whose steps are all done
+            return
+        try:
+            curves.draw(self.metrics_log.lines, self.workdir / "curves.png", title=run_title(self.config))
+        except InputError as error:  # a run goes on without its picture
+            self.progress.say(f"warning: {error}")
 
-    def _stop(self, step: int) -> None:
-        self.checkpointer.wait()
+    def _answer(self, number: signal.Signals) -> None:
+        """Says at once what the first signal leads to."""
+        steps = max(1, self.meter.pending)  # at least the one that compiles
+        doing = "giving up the evaluation" if self._evaluates else f"finishing {steps} step{'s' if steps > 1 else ''}"
+        again = "; press again to stop without saving" if number is signal.SIGINT else ""
+        self.progress.say(f"{number.name}: {doing}, then saving{again}")
+
+    def _left(self) -> str:
+        """Says what is left of a run that the second signal ends."""
+        return f"stopped without saving; run the same command again to resume at step {last_checkpoint(self.workdir)}"
+
+    def _stop(self, state: TrainState, step: int) -> NoReturn:
+        """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
         assert self.interrupt.signal is not None
+        done = "stopped before the first step"
+        if step:
+            with jax.transfer_guard("allow"):
+                self.meter.wait()
+                self._check_finite(state)
+                if float(state.sums["count"]):  # else they are logged already
+                    self._write(step, self._training_values(state, step), stopped=True)
+                self._save(state, step)
+                self.checkpointer.wait()
+            self._draw_curves()
+            done = f"saved a checkpoint at step {step}"
         raise InterruptedRunError(
-            f"{self.interrupt.signal.name}: saved a checkpoint at step {step}; run the same command again to resume",
-            self.interrupt.exit_code,
+            f"{self.interrupt.signal.name}: {done}; run the same command again to resume", self.interrupt.exit_code
         )
 
 
@@ -236,27 +348,3 @@ def _due(step: int, every_steps: int) -> bool:
 
 def _prefixed(split: str, values: dict[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in values.items()}
-
-
-def _is_finished(workdir: Path, num_steps: int) -> bool:
-    path = workdir / METRICS_FILE
-    lines = read_metrics(path) if path.exists() else []
-    return bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
-
-
-def _summary(
-    config: ConfigDict, lines: list[dict[str, Any]], workdir: Path, seconds: float
-) -> list[tuple[str, object]]:
-    """The rows of the summary that is printed when the run ends: (name, value)."""
-    rows: list[tuple[str, object]] = []
-    for split, name in (("test", "test error"), ("val", "validation error"), ("train", "training error")):
-        values = [line[f"{split}/top1_error"] for line in lines if f"{split}/top1_error" in line]
-        if values:
-            best = f" (best {min(values):.2f} %)" if split == "val" else ""
-            rows.append((name, f"{values[-1]:.2f} %{best}"))
-    throughputs = sorted(line["images_per_second"] for line in lines if line.get("images_per_second"))
-    if throughputs:
-        rows.append(("training throughput", f"{throughputs[len(throughputs) // 2]:,.0f} images/s"))
-    rows.append(("time", f"{seconds:.0f} s"))
-    rows.append(("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)"))
-    return rows

@@ -6,17 +6,22 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from resnet_alexnet import metrics
+from resnet_alexnet import metrics, parallel
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.resnet import ImageNetStem
 from resnet_alexnet.models.trace import freeze
-from resnet_alexnet.paths import is_within, leaf_name, partition
+from resnet_alexnet.paths import Tree, is_within, leaf_name, partition
 from resnet_alexnet.pretrained.network import ModelSpec, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, new_prefixes, select_leaves
 from resnet_alexnet.train.state import TrainState, create_state
+
+SMALLEST_PHOTOGRAPH = 64  # pixels: smaller images are better served by the networks for CIFAR
+TOTAL_STRIDE = 32  # of the residual networks for ImageNet
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,14 @@ class Model:
         graphdef: the graph definition, with frozen layers marked.
         start: arrays from trained weights, by the names of `TrainedModel.leaves`; empty for random weights.
         is_frozen: (name of an array, without "params/" or "batch_stats/") -> whether the array is frozen.
+        notes: what to say of the network when a run starts, see `size_notes`.
     """
 
     spec: ModelSpec
     graphdef: nnx.GraphDef
     start: Leaves
     is_frozen: Callable[[str], bool]
+    notes: tuple[str, ...]
 
 
 def create_model(
@@ -62,12 +69,26 @@ def create_model(
     spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
     leaves: Leaves = {}
     if start is not None:
-        new = new_prefixes(start.network.spec, spec, finetune["new_head"])
+        new = new_prefixes(start.network, spec, finetune["new_head"])
         leaves = select_leaves(start.network, spec, new, where=start.where)
     module, frozen = spec.abstract(), tuple(finetune["frozen"])
     check_frozen(module, frozen)
     freeze(module, frozen)
-    return Model(spec, nnx.graphdef(module), leaves, partial(is_within, prefixes=frozen))
+    return Model(spec, nnx.graphdef(module), leaves, partial(is_within, prefixes=frozen), size_notes(spec))
+
+
+def size_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """A note if the images are so small that little is left of them behind a stem for photographs."""
+    size = spec.preprocessing.image_size
+    if size >= SMALLEST_PHOTOGRAPH or not isinstance(getattr(spec.abstract(), "stem", None), ImageNetStem):
+        return ()
+    last = -(-size // TOTAL_STRIDE)
+    small = "cifar_plain20" if spec.model.startswith("plain") else "cifar_resnet20"
+    return (
+        f"note: {spec.model} is a network for images of 224 pixels: of {size} pixels, its 7x7 convolution and pooling "
+        f"leave {-(-size // 4)}, its last stage {last}; the networks for small images are those for CIFAR, such as "
+        f"--config.model.name={small}",
+    )
 
 
 def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +109,33 @@ def create_run_state(
     sums = metrics.zero_sums(model.spec.num_logits)
     _, learned = partition(weights["params"], model.is_frozen)
     return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)
+
+
+def check_batch_norm(
+    spec: ModelSpec, graphdef: nnx.GraphDef, mesh: parallel.Mesh, batch_size: int, *, alone: bool = False
+) -> None:
+    """Raises InputError, which names the layer, if one normalizes each channel of a batch over a single value.
+
+    Only the shapes of a training step are computed, and these only if images are normalized one by one.
+
+    Args:
+        spec: the network.
+        graphdef: its graph definition, with the options that it is trained with.
+        mesh: the devices.
+        batch_size: images per step over all devices.
+        alone: whether images are normalized one by one in a larger batch.
+    """
+    if batch_size > mesh.size and not alone:
+        return
+
+    def forward(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:
+        model: Any = nnx.merge(graphdef, params, batch_stats, copy=True)
+        image = batch["image"]
+        return model(image, train=True, rngs=jax.random.split(jax.random.key(0), len(image)))
+
+    size, shapes = spec.preprocessing.image_size, spec.shapes()
+    image = jax.ShapeDtypeStruct((batch_size, size, size, spec.preprocessing.channels), jnp.float32)
+    jax.eval_shape(parallel.parallel_rows(forward, mesh), shapes["params"], shapes["batch_stats"], {"image": image})
 
 
 def check_bn_group(spec: ModelSpec, device_batch_size: int) -> None:

@@ -21,6 +21,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.paths import Tree
 from resnet_alexnet.pretrained.network import TrainedModel
 from resnet_alexnet.train import steps
+from resnet_alexnet.train.model import check_batch_norm
 from resnet_alexnet.train.steps import DTYPES
 from resnet_alexnet.train.validation import evaluate
 
@@ -73,6 +74,9 @@ def recalibrate(
     check_has_batch_norm(network)
     count, rest = divmod(len(source), batch_size)
     graphdef = network.spec.graphdef(**EXACT)
+    part = parallel.create_mesh(list(mesh.devices.flat[: math.gcd(rest, mesh.size)]))  # for the last, smaller batch
+    for images, devices in [(batch_size, mesh)] * (count > 0) + [(rest, part)] * (rest > 0):
+        check_batch_norm(network.spec, graphdef, devices, images)
     add = partial(_add_batch, graphdef=graphdef, preprocess=preprocess, seed=seed, axis_name=parallel.AXIS)
     params = parallel.replicate(network.params, mesh)
     zeros = jax.tree.map(np.zeros_like, network.batch_stats)
@@ -93,7 +97,6 @@ def recalibrate(
         batch = source.gather(loader.epoch_order(len(source), seed=seed, epoch=0)[-rest:], (seed, 0))
         if isinstance(source, PhotoSource):
             ((_, batch),) = watch_unreadable([(count, batch)], source, most=max_unreadable, report=report)
-        part = parallel.create_mesh(list(mesh.devices.flat[: math.gcd(rest, mesh.size)]))
         params, sums = (parallel.replicate(jax.device_get(tree), part) for tree in (params, sums))
         sums = parallel.parallel_sums(add, part)(params, sums, count, parallel.split_batch(batch, part))
     return dataclasses.replace(network, batch_stats=jax.device_get(sums["stats"]))

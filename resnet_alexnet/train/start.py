@@ -10,22 +10,20 @@ from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.paths import leaf_name, partition
 from resnet_alexnet.train.experiment import Experiment
+from resnet_alexnet.train.report import chance_errors
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 
 SAME_MEAN = 0.5  # how far two measurements of the mean of one training set may differ, in pixel values (0 to 255)
 
 
-def run_title(config: ConfigDict) -> str:
-    """The title of a run, such as "resnet50 on imagenet"."""
-    return f"{config.model.name} on {config.dataset.name}"
-
-
-def start_run(experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer) -> tuple[TrainState, list[str]]:
+def start_run(
+    experiment: Experiment, config: ConfigDict, checkpointer: Checkpointer
+) -> tuple[TrainState, list[str], dict[str, Any]]:
     """Creates or restores the state of a run.
 
     Returns:
-        The state, and the messages about the run to print.
+        The state; the messages about the run to print; and the metadata of the checkpoint, empty for a new run.
 
     Raises:
         InputError: the data is not the data of the checkpoint.
@@ -33,30 +31,30 @@ def start_run(experiment: Experiment, config: ConfigDict, checkpointer: Checkpoi
     restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
     if restored is None:
         state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
-        resumed = []
+        resumed, saved = [], {}
     else:
         check_same_data(restored.metadata, experiment)
-        state = parallel.replicate(restored.state, experiment.mesh)
+        state, saved = parallel.replicate(restored.state, experiment.mesh), restored.metadata
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     splits, optim = experiment.inputs.splits, config.optim
-    sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     learning_rate = f"learning rate {experiment.optimizer.learning_rate:g}"
     if optim.batch_size_rule != "none":
         learning_rate += (
             f" ({optim.learning_rate:g} at batch size {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
         )
     devices = experiment.mesh.devices.flat
-    return state, [
-        f"{run_title(config)}: {parameters:,} parameters, {config.precision}, "
-        f"{len(devices)} x {devices[0].device_kind}",
-        "images: " + ", ".join(f"{len(source):,} {name}" for name, source in sizes.items() if source is not None),
+    messages = [
+        f"{parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
+        *experiment.inputs.notes,
+        *experiment.model.notes,
         f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
         *(_initial_weights_message(experiment, config, state) if restored is None else []),
         *_frozen_message(experiment, config, state),
         *resumed,
     ]
+    return state, messages, saved
 
 
 def _initial_weights_message(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
@@ -82,12 +80,13 @@ def _frozen_message(experiment: Experiment, config: ConfigDict, state: TrainStat
 
 
 def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
-    """The metadata of a checkpoint: the description of the network, and the number of images of each split."""
+    """The metadata of a checkpoint: the network, and the number of images and chance error of each split."""
     splits = experiment.inputs.splits
     sizes = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return {
         "network": experiment.model.spec.to_json(),
         "num_images": {name: len(source) for name, source in sizes.items() if source is not None},
+        "chance_error": chance_errors(splits),
     }
 
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-STEPS_IN_FLIGHT = 8  # dispatched but not done: enough to hide the host's work, few enough to bound memory for batches
+# Dispatched but not done: enough to hide the host's work, few enough to bound memory for batches. On a CPU a step may
+# take seconds, and whoever stops the run waits for all of them.
+STEPS_IN_FLIGHT = 8
+STEPS_IN_FLIGHT_ON_CPU = 2
 
 
 class Result(Protocol):
@@ -40,20 +43,39 @@ class ThroughputMeter:
     A thread waits for the steps in order, so the end of each is known without blocking the loop.
     """
 
-    def __init__(self, batch_size: int, step: int, *, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock  # seconds since any fixed moment
+    def __init__(
+        self,
+        batch_size: int,
+        step: int,
+        *,
+        in_flight: int = STEPS_IN_FLIGHT,
+        report: Callable[[int], None] = lambda step: None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Prepares; entering starts the thread.
+
+        Args:
+            batch_size: images per step.
+            step: steps done before.
+            in_flight: the greatest number of dispatches in flight.
+            report: called by the thread with the number of steps done, whenever some are finished.
+            clock: seconds since any fixed moment.
+        """
+        self._clock = clock
+        self._report = report
+        self._finished = step
         self._batch_size = batch_size
         self._mark: tuple[int, float] | None = None  # None until the first restart: the first steps include compilation
         self._step = step
         self._busy = 0.0  # seconds of computation on the device since the mark
         self._error: BaseException | None = None
-        self._slots = threading.Semaphore(STEPS_IN_FLIGHT)
+        self._slots = threading.Semaphore(in_flight)
         self._begun: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._dispatched: queue.Queue[Result | None] = queue.Queue()
+        self._dispatched: queue.Queue[tuple[int, Result] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._wait_for_steps, name="throughput", daemon=True)
 
     def begin_step(self) -> None:
-        """Call right before dispatching a step: waits until fewer than STEPS_IN_FLIGHT steps are in flight.
+        """Call right before dispatching a step: waits until fewer than `in_flight` steps are in flight.
 
         Raises:
             Exception: the error of a step in flight that failed.
@@ -66,16 +88,31 @@ class ThroughputMeter:
     def end_step(self, step: int, result: Result) -> None:
         """Call right after dispatching a step: `step` steps are done once `result` is ready."""
         self._step = step
-        self._dispatched.put(result)
+        self._dispatched.put((step, result))
+
+    @property
+    def pending(self) -> int:
+        """The number of steps in flight."""
+        return self._step - self._finished
+
+    def wait(self) -> None:
+        """Waits for the steps in flight.
+
+        Raises:
+            Exception: the error of one that failed.
+        """
+        self._dispatched.join()
+        if self._error is not None:
+            raise self._error
 
     def restart(self) -> None:
         """Waits for the steps in flight, and measures from here on."""
-        self._dispatched.join()
+        self.wait()
         self._mark, self._busy = (self._step, self._clock()), 0.0
 
     def measure(self) -> Throughput | None:
         """Waits for the steps in flight; the throughput since `restart`, None before it or without a step since."""
-        self._dispatched.join()
+        self.wait()
         if self._mark is None or self._step == self._mark[0]:
             return None
         seconds = self._clock() - self._mark[1]
@@ -85,14 +122,18 @@ class ThroughputMeter:
 
     def _wait_for_steps(self) -> None:
         done = -float("inf")
-        while (result := self._dispatched.get()) is not None:
+        while (dispatched := self._dispatched.get()) is not None:
+            step, result = dispatched
             begun = self._begun.get()
             try:
                 result.block_until_ready()
-            except Exception as error:  # begin_step raises it in the loop's thread
+            except Exception as error:  # the loop's thread raises it
                 self._error = error
+            else:
+                self._report(step)
             last, done = done, self._clock()
             self._busy += done - max(begun, last)
+            self._finished = step
             self._slots.release()
             self._dispatched.task_done()
 

@@ -1,6 +1,8 @@
 """Metrics of a whole split: each image counts once, for any batch size and number of devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
 
 import jax
 
@@ -8,6 +10,10 @@ from resnet_alexnet import metrics, parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.paths import Tree
+
+
+def _no_progress(items: Iterable, length: int, name: str, *, size: Callable[[Any], int]) -> Iterable:
+    return items
 
 
 def evaluate(
@@ -19,6 +25,8 @@ def evaluate(
     batch_size: int,
     mesh: parallel.Mesh,
     finish: Callable[[metrics.Sums], dict[str, float]] = metrics.error_rates,
+    progress: Callable[..., Iterable] = _no_progress,
+    name: str = "images",
 ) -> dict[str, float]:
     """Evaluates a network on all images of a source.
 
@@ -27,19 +35,26 @@ def evaluate(
         params: the parameters, replicated on the devices of the mesh.
         batch_stats: the running statistics of batch normalization, replicated as well.
         source: the images.
-        batch_size: images per step over all devices; the last batch is padded and masked.
+        batch_size: images per step over all devices, at most; fewer if there are not so many. The last batch is padded
+            and masked.
         mesh: the devices.
         finish: computes the metrics from their sums over all images.
+        progress: shows the number of images that are done; takes `size` as `cli.progress.progress_bar` does.
+        name: what the images are, for `progress`.
 
     Returns:
         The metrics that `finish` computes: "loss", "top1_error" and, for five classes or more, "top5_error"; errors in
         percent.
     """
+    batch_size = parallel.padded_batch_size(batch_size, len(source), mesh)
     batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
+    results = parallel.run_batches(
+        lambda _, batch: eval_step(params, batch_stats, batch),
+        ((int(batch["mask"].sum()), batch) for batch in batches),
+        mesh,
+    )
     total = None
-    for _, sums in parallel.run_batches(
-        lambda _, batch: eval_step(params, batch_stats, batch), ((None, batch) for batch in batches), mesh
-    ):
+    for _, sums in progress(results, len(source), name, size=itemgetter(0)):
         total = sums if total is None else metrics.add_sums(total, sums)
     total = jax.device_get(total)
     if total is None or int(total["count"]) != len(source):

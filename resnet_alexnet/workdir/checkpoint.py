@@ -62,19 +62,22 @@ def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:
     return hasher.hexdigest()
 
 
-def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[str, Any], tuple[str, ...]]:
+def read(
+    directory: Path, which: int | str = "last", *, errors: Mapping[int, float] | None = None
+) -> tuple[int, Leaves, dict[str, Any], tuple[str, ...]]:
     """Reads a checkpoint, without changing the folder.
 
     Args:
         directory: the folder of checkpoints.
         which: a step; "last", the newest that is not damaged; or "best", the one with the lowest validation error.
+        errors: the validation errors by step, for "best".
 
     Returns:
         Its step, leaves and metadata, and warnings about damaged checkpoints that were skipped.
 
     Raises:
         InputError: the folder has no checkpoint, or not the requested one.
-        DamagedCheckpointError: the requested checkpoint is damaged; for "last", all are.
+        DamagedCheckpointError: the requested checkpoint is damaged; for "last" and "best", all are.
     """
     _quiet()
     if not any(directory.glob("*")):  # Orbax would create the folder
@@ -82,15 +85,8 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
     with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
         steps, warnings = sorted(manager.all_steps(), reverse=True), []
         if which == "best":
-            errors = {}
-            for step in steps:
-                try:
-                    error = _read(manager, step, metadata=ocp.args.JsonRestore())["metadata"]["top1_error"]
-                except DamagedCheckpointError as damage:  # as for "last", damaged checkpoints do not count
-                    warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
-                    continue
-                errors |= {} if error is None else {step: error}
-            candidates = sorted(errors, key=lambda step: (errors[step], step))[:1]
+            errors = errors or {}
+            candidates = sorted(errors.keys() & set(steps), key=lambda step: (errors[step], step))
         else:
             candidates = steps if which == "last" else [step for step in steps if step == which]
         if not candidates:
@@ -103,6 +99,18 @@ def read(directory: Path, which: int | str = "last") -> tuple[int, Leaves, dict[
             except DamagedCheckpointError as damage:
                 warnings.append(f"checkpoint {step} in {directory} is damaged: {damage}")
         raise DamagedCheckpointError("; ".join(warnings))
+
+
+def read_metadata(directory: Path) -> dict[str, Any]:
+    """The metadata of the newest checkpoint, not verified; empty if there is none or it cannot be read."""
+    _quiet()
+    if not any(directory.glob("*")):
+        return {}
+    with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        step = manager.latest_step()
+        with contextlib.suppress(DamagedCheckpointError):
+            return {} if step is None else _read(manager, step, metadata=ocp.args.JsonRestore())["metadata"]
+    return {}
 
 
 def _verified(items: Mapping[str, Any]) -> tuple[Leaves, dict[str, Any]]:
@@ -164,33 +172,38 @@ class Checkpointer:
     Saves are asynchronous and atomic. The last `keep` checkpoints and the one with the lowest error are kept.
     """
 
-    def __init__(self, directory: Path, *, keep: int):
+    def __init__(self, directory: Path, *, keep: int, errors: Mapping[int, float] | None = None):
+        """Opens the folder, which need not exist.
+
+        Args:
+            directory: the folder of checkpoints.
+            keep: how many of the last checkpoints are kept.
+            errors: the validation errors of earlier steps; see `note_error`.
+        """
         _quiet()
         self._directory = directory
-        self._errors: dict[int, float] = {}
+        self._errors = dict(errors or {})
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_LatestAndBest(keep, self._errors),
             cleanup_tmp_directories=True,  # incomplete checkpoints of a killed process
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
-        for step in self._manager.all_steps():
-            with contextlib.suppress(DamagedCheckpointError):  # `restore` reports it
-                self._note_error(step, _read(self._manager, step, metadata=ocp.args.JsonRestore())["metadata"])
 
-    def save(self, step: int, state: Tree, metadata: dict[str, Any], *, error: float | None) -> None:
+    def note_error(self, step: int, error: float) -> None:
+        """Notes val/top1_error of a step, in percent: the checkpoint with the lowest is kept."""
+        self._errors[step] = error
+
+    def save(self, step: int, state: Tree, metadata: dict[str, Any]) -> None:
         """Saves the state of a step in the background; does nothing if the step is already saved.
 
         Args:
             step: steps done.
             state: any pytree. It is copied to the host before this returns, so it may be donated afterwards.
             metadata: JSON values to store with it (config, preprocessing).
-            error: val/top1_error at this step in percent; None if it was not evaluated at this step.
         """
-        leaves = to_leaves(state)
         if step in self._manager.all_steps():
             return
-        metadata = {**metadata, "top1_error": error}
-        self._note_error(step, metadata)
+        leaves = to_leaves(state)
         with self._saving():
             saved = self._manager.save(
                 step,
@@ -241,11 +254,6 @@ class Checkpointer:
             if leaf.shape != expected[name].shape:
                 raise DamagedCheckpointError(f"{name} has shape {leaf.shape}, expected {expected[name].shape}")
         return from_leaves(leaves, like), metadata
-
-    def _note_error(self, step: int, metadata: Mapping[str, Any]) -> None:
-        error = metadata.get("top1_error")
-        if error is not None:
-            self._errors[step] = error
 
     def _set_aside(self, step: int, error: DamagedCheckpointError) -> str:
         target = self._directory.parent / SET_ASIDE / str(step)

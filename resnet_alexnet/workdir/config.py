@@ -20,6 +20,7 @@ from resnet_alexnet.workdir.fields import read_groups
 CONFIG_FILE = "config.json"  # of a run folder
 _OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are not options
 _PATHS = ("dataset.data_dir", "finetune.weights")  # fields in which ~ is the home folder
+_NAMED_BY_PATH = ("image_folder", "npz")  # sets that can hold anything: their path says what
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (10,20)"}
 
 
@@ -27,7 +28,8 @@ def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
     """The config at `path`, see `load_config`, with `overrides` such as "--config.batch_size=64"; locked.
 
     The options that a recipe sets are those of its own model: where the words name another one, those that it lacks are
-    unset, which a line on standard error says. A user's own network or data set gets an absolute path.
+    unset. The sizes of photographs that it sets are those of its image size: for another one they are scaled. A line on
+    standard error says so. A user's own network or data set gets an absolute path.
 
     Raises:
         InputError: something is wrong with the config or an override.
@@ -35,15 +37,37 @@ def load_overridden(path: str, overrides: Sequence[str]) -> ConfigDict:
     config = load_config(path)
     recipe = config.to_dict()
     override(config, overrides)
+    given = {word.partition("=")[0] for word in overrides}
     for group in ("model", "dataset"):
         if "name" in config.get(group, {}):
             config[group].name = absolute_guest(config[group].name)
     for group, field in (name.split(".") for name in _PATHS):
         if str(config.get(group, {}).get(field, "")).startswith("~"):
             config[group][field] = os.path.expanduser(config[group][field])
+    if config.get("preprocess", {}).get("image_size") and recipe["preprocess"]["image_size"]:
+        _scale_sizes(config, recipe, given)
     if "model" in recipe and config.model.name != recipe["model"]["name"]:
-        _unset_options(config.model, recipe["model"], {word.partition("=")[0] for word in overrides})
+        _unset_options(config.model, recipe["model"], given)
     return config
+
+
+def _scale_sizes(config: ConfigDict, recipe: dict[str, Any], given: set[str]) -> None:
+    """Scales the sizes of photographs that a recipe sets to another image size, but for those given as flags; says so.
+
+    So a network is tested as it was trained if --config.preprocess.image_size is the only flag.
+    """
+    before, now = recipe["preprocess"]["image_size"], config.preprocess.image_size
+    for group, name in (("preprocess", "shorter_side"), ("augment", "scale")):
+        value = recipe[group].get(name)
+        if before == now or value is None or f"--config.{group}.{name}" in given:
+            continue
+        sides = [round(side * now / before) for side in (value if isinstance(value, tuple) else [value])]
+        config[group][name] = tuple(sides) if isinstance(value, tuple) else sides[0]
+        print(
+            f"note: {group}.{name}={value}, which the recipe sets for images of {before} pixels, becomes "
+            f"{config[group][name]} for {now}",
+            file=sys.stderr,
+        )
 
 
 def _unset_options(model: ConfigDict, recipe: dict[str, Any], given: set[str]) -> None:
@@ -171,6 +195,14 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
+
+
+def run_title(config: ConfigDict) -> str:
+    """The title of a run, such as "resnet50 on cifar10", or "resnet18 on pets" for a folder of that name."""
+    name, data_dir = config.dataset.name, config.dataset.data_dir
+    path = name if is_guest(name) else data_dir if name in _NAMED_BY_PATH else ""
+    model = os.path.basename(config.model.name)  # of a user's own, FILE.py:CLASS
+    return f"{model} on {os.path.basename(os.path.abspath(os.path.expanduser(path))) if path else name}"
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:

@@ -4,16 +4,19 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import atomic_write
+from resnet_alexnet.workdir.events import Events
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
+VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
+_ENDS = ("finished", "stopped")  # marks of lines that a run which goes on does not have
 
 
 class MetricsLog:
@@ -21,24 +24,28 @@ class MetricsLog:
 
     Opening drops the lines after `start_step` and rewrites the events from the remaining lines, so after resuming
     neither has a step twice.
+
+    Attributes:
+        lines: all lines so far.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int) -> None:
+    def __init__(self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None) -> None:
         """Opens the metrics of a run.
 
         Args:
             workdir: the run folder; created if it does not exist.
             start_step: the step that the run resumes from, 0 for a new run.
+            config: the config as JSON values, for TensorBoard.
 
         Raises:
             InputError: metrics.jsonl has an invalid line.
         """
         workdir.mkdir(parents=True, exist_ok=True)
-        lines = cut_back(workdir, start_step)
+        self.lines = cut_back(workdir, start_step)
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
-        self._events = _create_event_writer(workdir / EVENTS_FOLDER, lines)
+        self._events = Events(workdir / EVENTS_FOLDER, self.lines, config or {})
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
+    def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
         """Appends one line, which is on disk when this returns.
 
         JSON has no NaN and no infinity: such values are written as null and left out of TensorBoard.
@@ -46,11 +53,12 @@ class MetricsLog:
         Args:
             step: optimizer steps done.
             values: metrics by key, such as "train/loss"; errors in percent.
+            stopped: mark the line as one that only a run that stops here has; it is dropped when the run resumes.
         """
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        line = {"step": step, **finite}
+        line = {"step": step, **finite, **({"stopped": True} if stopped else {})}
         self._append(line)
-        _add_scalars(self._events, line)
+        self._events.add(line)
 
     def finish(self, step: int) -> None:
         """Marks the run as finished, in the last line of its metrics."""
@@ -69,7 +77,8 @@ class MetricsLog:
     ) -> None:
         self.close()
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
         try:
             self._file.write(_encode(line))
             self._file.flush()
@@ -104,11 +113,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def validation_errors(workdir: Path) -> dict[int, float]:
+    """The validation errors of a run by step, in percent; empty if it has no metrics.jsonl.
+
+    Raises:
+        InputError: metrics.jsonl has an invalid line.
+    """
+    path = workdir / METRICS_FILE
+    lines = read_metrics(path) if path.exists() else []
+    return {line["step"]: line[VAL_ERROR] for line in lines if line.get(VAL_ERROR) is not None}
+
+
 def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     """Drops the lines after `step` from metrics.jsonl, atomically.
 
-    Lines up to and including `step` are kept. An incomplete last line and the "finished" marker are dropped, because
-    the run resumes. At step 0 all lines are dropped, because a new run writes its own line of step 0.
+    Lines up to and including `step` are kept. An incomplete last line, the "finished" marker and a line that was
+    written because the run stopped are dropped, because the run resumes. At step 0 all lines are dropped, because a new
+    run writes its own line of step 0.
 
     Args:
         workdir: the run folder; if it has no metrics.jsonl, nothing happens.
@@ -123,7 +144,7 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
-    kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and "finished" not in line]
+    kept = [line for line in read_metrics(path) if 0 < line["step"] <= step and not line.keys() & set(_ENDS)]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept
@@ -146,25 +167,3 @@ def _decode(text: str, path: Path, number: int) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _create_event_writer(folder: Path, lines: Iterable[Mapping[str, Any]]):
-    """Replaces the event files in `folder` by one with `lines`; returns its tensorboardX SummaryWriter, open for more.
-
-    TensorBoard merges all event files of a folder, so an old file next to the new one would show each scalar twice.
-    """
-    # Imported here because the import writes an environment variable and loads torch if it is installed.
-    from tensorboardX import SummaryWriter
-
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    writer = SummaryWriter(str(folder), flush_secs=10)
-    for line in lines:
-        _add_scalars(writer, line)
-    return writer
-
-
-def _add_scalars(writer, line: Mapping[str, Any]) -> None:
-    for key, value in line.items():
-        if key != "step" and value is not None:
-            writer.add_scalar(key, value, line["step"])

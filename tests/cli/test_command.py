@@ -14,6 +14,7 @@ from resnet_alexnet.workdir.config import flatten, load_config, override
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir
 from tests.support import processes, tiny
 from tests.support.files import snapshot
+from tests.support.terminal import run_on_a_terminal
 
 TINY = processes.words(tiny.config())
 
@@ -399,3 +400,38 @@ def test_an_error_about_names_from_outside_does_not_steer_the_terminal(capsys):
     with pytest.raises(SystemExit):
         command.exit_with(run)
     assert capsys.readouterr().err == "error: no photograph \\x1b]0;owned\\x07\\x1b[2J\\u202e.jpg in [red]\n"
+
+
+# What a run prints: a bar, a table, and names with letters that few encodings have.
+MANY_LETTERS = r"""
+from resnet_alexnet.cli.command import exit_with
+from resnet_alexnet.cli.progress import Progress, print_summary
+from resnet_alexnet.predict.predictions import Prediction, write_table
+import sys
+
+def command():
+    with Progress(10, batch_size=1, images=5) as bar:
+        bar.say("M\u00fcller \u732b \U0001f408")
+        for _ in bar.follow([1, 2], 3, "validation", size=int):
+            pass
+        bar.update(10, {"val/top1_error": 3.0})
+    print_summary("\u732b", [("\u00fc", "\u2026")])
+    write_table([Prediction("\u732b.jpg", (("\u00fc", 1.0),)), Prediction("\udce9.jpg", error="\u2019")], sys.stdout)
+    print("\u2019", file=sys.stderr)
+
+exit_with(command)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_what_an_encoding_lacks_is_replaced(encoding, terminal):
+    if terminal:
+        printed = run_on_a_terminal(MANY_LETTERS, encoding=encoding)
+    else:
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"}
+        result = subprocess.run([sys.executable, "-c", MANY_LETTERS], env=environment, capture_output=True)
+        assert result.returncode == 0, result.stderr
+        printed = result.stdout.decode(encoding)
+    assert ("M\u00fcller" if encoding != "ascii" else "M?ller") in printed
+    assert "100.0 %" in printed

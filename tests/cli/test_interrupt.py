@@ -1,11 +1,16 @@
+import contextlib
 import os
+import queue
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt, stoppable
 from resnet_alexnet.errors import InputError, InterruptedRunError
+from tests.support.processes import CHECKOUT
 
 
 @pytest.fixture(autouse=True)
@@ -15,38 +20,107 @@ def same_handlers_afterwards():
     assert {number: signal.getsignal(number) for number in EXIT_CODES} == before
 
 
+def listening(answers=None):
+    return Interrupt((answers if answers is not None else queue.SimpleQueue()).put, lambda: "left")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_the_first_signal_is_noted_and_nothing_else_happens(number, code):
-    with Interrupt() as interrupt:
+def test_the_first_signal_is_noted_and_answered_and_nothing_else_happens(number, code):
+    answers = queue.SimpleQueue()
+    with listening(answers) as interrupt:
         assert interrupt.signal is None
         os.kill(os.getpid(), number)
         assert interrupt.signal is number
         assert interrupt.exit_code == code
+        assert answers.get(timeout=60) is number
+
+
+# The main thread is in a long call, as when jax compiles: Python's own handlers do not run.
+BUSY = """
+import hashlib
+from resnet_alexnet.cli.command import exit_with
+from resnet_alexnet.cli.interrupt import Interrupt
+
+def compile_for_long():
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # one call in C
+
+def train():
+    def answer(number):
+        print("answer", number.name, flush=True)
+
+    with Interrupt(answer, lambda: "stopped without saving"):
+        compile_for_long()
+
+exit_with({command})
+"""
+
+
+@contextlib.contextmanager
+def busy(command):
+    program = BUSY.format(command=command)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_the_first_signal_is_answered_during_a_long_call_and_the_second_ends_the_process(number, code):
+    with busy("train") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "answer SIGINT\n"
+        assert process.poll() is None
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (code, "", "stopped without saving\n")
+
+
+def test_ctrl_c_ends_any_command_even_during_a_long_call():
+    with busy("compile_for_long") as process:
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_acts_as_if_nobody_listened(first):
-    with Interrupt() as interrupt:
-        os.kill(os.getpid(), first)
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_where_it_is_asked_for_a_signal_is_raised(first, when):
+    reached = []
+    with listening() as interrupt:
+        if when == "before":
+            os.kill(os.getpid(), first)
+
+        def inside():
+            with interrupt.raised():
+                reached.append(when)
+                os.kill(os.getpid(), first)
+
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            inside()
+        assert reached == (["inside"] if when == "inside" else [])
         assert interrupt.signal is first
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_after_it_ctrl_c_is_pythons_own_again():
-    with Interrupt() as interrupt:
+    with listening() as interrupt:
         pass
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert interrupt.signal is None
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_in_another_thread_it_does_nothing():
     handlers = []
 
     def work():
-        with Interrupt():
+        with listening():
             handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -57,7 +131,7 @@ def test_in_another_thread_it_does_nothing():
 
 def test_without_a_signal_there_is_no_exit_code():
     with pytest.raises(RuntimeError, match="no signal"):
-        _ = Interrupt().exit_code
+        _ = listening().exit_code
 
 
 def stop(number, state):

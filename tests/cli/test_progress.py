@@ -15,7 +15,7 @@ RECORD = {
 BAR_PROGRAM = """
 import time
 from resnet_alexnet.cli.progress import Progress, print_summary
-with Progress(1000, 100) as bar:
+with Progress(1000, 100, batch_size=64, images=5000, best_error=40.0) as bar:
     bar.say("[a message] :smile:")
     for step in range(101, 201):
         bar.advance(step)
@@ -83,16 +83,64 @@ def test_plain_summary_is_aligned(capsys):
     assert capsys.readouterr().out == "quickstart\n  test error  11.4 %\n  steps       560\n"
 
 
-def test_a_terminal_of_80_columns_shows_one_bar_with_everything_below_the_messages():
-    stream = run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=250))
+@pytest.mark.parametrize(
+    ("columns", "facts"),
+    [
+        (32, r"0:0\d left"),
+        (40, r"epoch 3\.2  0:0\d left"),
+        (80, r"epoch 3\.2  best val error 31\.2 %  \d+ images/s  0:0\d left"),
+        (200, r"epoch 3\.2  loss 0\.812  error 28\.1 %  best val error 31\.2 %  \d+ images/s  0:0\d left"),
+    ],
+)
+def test_a_terminal_shows_one_bar_with_what_fits_below_the_messages(columns, facts):
+    stream = run_on_a_terminal(BAR_PROGRAM.format(record=RECORD, last=250), columns=columns)
     lines = screen(stream)
     assert lines[:2] == ["[a message] :smile:", "step 200  epoch 3.2  val loss 0.900  val error 31.2 %"]
     bars = [line for line in lines if "━" in line]
     assert len(bars) == 1
     assert lines[2] == bars[0]
-    assert re.fullmatch(r"250/1000 [━╸╺]+ loss 0\.812  error 28\.1 %  4120 images/s  0:0\d left", bars[0])
-    assert len(bars[0]) == 80
+    assert re.fullmatch(rf"250/1000 [━╸╺]{{4,}} {facts}", bars[0])
+    assert len(bars[0]) == columns
     assert "\x1b[?25h" in stream  # the cursor is given back
+
+
+def test_an_evaluation_has_a_bar_of_its_own_while_it_runs():
+    program = """
+import time
+from resnet_alexnet.cli.progress import Progress
+with Progress(10) as bar:
+    for count in bar.follow([64, 64, 22], 150, "validation", size=int):
+        time.sleep(0.6)
+    bar.advance(10)
+"""
+    stream = run_on_a_terminal(program)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream)
+    assert re.search(r"0/10 [━╸╺]+ compiling", text)
+    assert re.search(r"validation 128/150 [━╸╺]+ \d+/s  0:0\d left", text)
+    assert [line.split()[0] for line in screen(stream) if line] == ["10/10"]
+
+
+def test_an_evaluation_elsewhere_than_on_a_terminal_tells_now_and_then_how_far_it_is(capsys):
+    clock = Clock()
+    bar = Progress(10, clock=clock)
+    for _ in bar.follow([500] * 4, 2000, "validation", size=int):
+        clock.now += 40
+    assert capsys.readouterr().out == (
+        "1,000 of 2,000 validation  12/s  1:20 left\n2,000 of 2,000 validation  12/s  0:00 left\n"
+    )
+
+
+def test_time_left_counts_down_between_slow_steps_and_waits_for_a_late_one(capsys):
+    clock = Clock()
+    bar = Progress(4, clock=clock)
+    for step in (1, 2):
+        clock.now = 10.0 * step
+        bar.advance(step)
+    told = []
+    for clock.now in (20, 24, 29, 35, 300):
+        bar.update(2, {})
+        told.append(capsys.readouterr().out.split()[-1])
+    assert told == ["0:20", "0:16", "0:11", "0:10", "0:10"]
 
 
 def test_a_finished_bar_tells_what_the_run_took_and_a_table_follows():

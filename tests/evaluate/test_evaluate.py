@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
     state = create_state(network.params, network.batch_stats, opt_state=(), sums={})
     create_workdir(folder / "deep", config)
     with Checkpointer(folder / "deep" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(0, state, {"network": network.spec.to_json()}, error=None)
+        checkpointer.save(0, state, {"network": network.spec.to_json()})
     return folder
 
 
@@ -110,7 +110,7 @@ def test_a_run_and_a_weight_file_on_photographs_in_the_way_of_each_paper(tmp_pat
     words += [f"--config.dataset.data_dir={tmp_path / 'photos'}", "--batch_size=4"]
     words += [f"--weights={tmp_path / 'net0.safetensors'},{tmp_path / 'net1.safetensors'}"]
     _, rows = run(capsys, *words, "--views=ten_crop", "--corners=photograph")
-    assert rows["test"] == "ten crop, with mirror images, scale the network's own, mean of probabilities"
+    assert rows["test"] == "ten crop 16 x 16, with mirror images, scale 20 (the network's own), mean of probabilities"
     assert rows["images"] == "9, image_folder test"
     _, rows = run(capsys, *words, "--views=fully_convolutional", "--scales=16,20", "--average=logits", "--flip=false")
     assert rows["test"] == "fully convolutional, scale 16, 20, mean of logits"
@@ -147,8 +147,8 @@ def test_files_that_were_made_in_different_ways_say_each(runs, capsys, tmp_path)
     files = ",".join(str(tmp_path / name / "scores.npz") for name in ("plain", "flipped"))
     evaluate.main([f"--from={files}", f"--output={tmp_path / 'mean'}"])
     printed = capsys.readouterr().out
-    assert "center, scale the network's own" in printed
-    assert "center, with mirror images, scale the network's own" in printed
+    assert "center 8 x 8, scale the network's own, mean" in printed
+    assert "center 8 x 8, with mirror images, scale the network's own, mean" in printed
     _, rows = run(capsys, f"--from={tmp_path / 'mean' / 'scores.npz'},{tmp_path / 'plain' / 'scores.npz'}")
     assert "None" not in "".join(map(str, rows.values()))
 
@@ -181,8 +181,8 @@ def saved(runs, tmp_path_factory):
         ("--workdir=RUNS/shallow --batch_size=0", "--batch_size=0"),
         ("--workdir=RUNS/shallow --precision=float16", "--precision=float16, did you mean 'bfloat16'"),
         ("--workdir=RUNS/shallow --output=RUNS/shallow/config.json/x", "config.json is not a folder that can be"),
-        ("--workdir=RUNS/shallow --config.dataset.num_classes=9", "shallow has 10 classes, but the data has 9"),
-        ("--workdir=RUNS/shallow --config.dataset.name=fashion_mnist", "class 0 is 'class_0' in shallow, but .* in"),
+        ("--workdir=RUNS/shallow --config.dataset.num_classes=12", "shallow lacks 2 of the 12 classes of the data"),
+        ("--workdir=RUNS/shallow --config.dataset.name=fashion_mnist", "shallow lacks 10 of the 10 classes of the da"),
         ("--workdir=RUNS/shallow --against=SAVED/val/scores.npz", "has 20 images, the test split 40"),
         ("--workdir=RUNS/shallow --from=SAVED/scores.npz", "--workdir with --from: the scores in the files are"),
         ("--from=SAVED/scores.npz --config.dataset.name=npz", "--config with --from"),
@@ -209,8 +209,24 @@ def test_networks_of_other_classes_are_named(runs, monkeypatch):
     network = pretrained.load_network(runs / "shallow")
     other = create_network(size=8, channels=1, classes=tuple("abcdefghij"))
     monkeypatch.setattr(pretrained, "load_network", lambda path, step: network if path.name == "shallow" else other)
-    with pytest.raises(InputError, match="class 0 is 'a' in deep, but 'class_0' in the data"):
+    with pytest.raises(
+        InputError, match=r"deep lacks 10 of the 10 classes of the data: 'class_0', .* \(it has 10: 'a', "
+    ):
         evaluate.main([f"--workdir={runs / 'shallow'},{runs / 'deep'}"])
+
+
+def test_a_split_of_some_of_the_classes_gives_both_errors(runs, capsys, tmp_path):
+    """As ImageNet-A and -R, of 200 classes, for a network of 1,000."""
+    output = tmp_path / "some"
+    flags = ["--split=train", "--config.dataset.classes=('class_7','class_2','class_5')"]
+    _, rows = run(capsys, f"--workdir={runs / 'shallow'}", f"--output={output}", *flags)
+    assert rows["of 3 classes"].endswith("), if only the classes that have images can be predicted")
+    result = json.loads((output / "report.json").read_text())
+    assert (result["classes"], result["among_present"]["classes"]) == (10, 3)
+    assert result["among_present"]["top1_error"] <= result["top1_error"]
+    assert {name for name, part in result["per_class"].items() if part["images"]} == {"class_2", "class_5", "class_7"}
+    _, again = run(capsys, f"--from={output / 'scores.npz'}")
+    assert again["of 3 classes"] == rows["of 3 classes"]
 
 
 def test_weights_that_give_no_numbers_are_reported(runs, capsys, monkeypatch):

@@ -67,6 +67,28 @@ def test_the_error_by_class_and_between_classes():
     assert result["confusions"] == [["a", "c", 2], ["b", "a", 1], ["b", "c", 1]]
 
 
+@given(st.integers(0, 1000), st.sets(st.integers(0, 5), min_size=1, max_size=6))
+def test_among_the_classes_that_have_images_the_best_of_these_is_predicted(seed, chosen):
+    scores = coarse(seed)
+    rows = np.flatnonzero(np.isin(scores.labels, list(chosen)))
+    names = tuple(scores.names[row] for row in rows)
+    scores = dataclasses.replace(scores, scores=scores.scores[rows], labels=scores.labels[rows], names=names)
+    present, wrong = sorted(set(scores.labels.tolist())), 0
+    for values, label in zip(scores.scores, scores.labels, strict=True):
+        best = present[0]
+        for other in present[1:]:
+            best = other if values[other] > values[best] else best
+        wrong += best != label
+    result = report(scores)
+    if len(present) in (1, len(NAMES)):
+        assert "among_present" not in result
+    else:
+        assert result["among_present"]["classes"] == len(present)
+        assert result["among_present"]["top1_error"] == pytest.approx(100 * wrong / len(rows))
+        assert ("top5_error" in result["among_present"]) == (len(present) >= 5)
+        assert result["among_present"]["top1_error"] <= result["top1_error"]
+
+
 def test_an_image_without_a_prediction_is_wrong_and_confused_with_nothing():
     scores = with_predictions([0, 1, 1], [0, 1, 1])
     scores.scores[1, 4] = np.nan

@@ -234,6 +234,10 @@ def test_an_unknown_precision_is_refused(resnet):
 
 
 def test_an_image_that_is_lost_is_noticed(resnet, monkeypatch):
-    monkeypatch.setattr(scoring._Means, "add", lambda self, network, scale, indices, rows: self._parts.update({0: 0}))
+    def lose(self, network, scale, indices, rows):
+        self._parts[0] = 0
+        return iter(())
+
+    monkeypatch.setattr(scoring._Means, "add", lose)
     with pytest.raises(RuntimeError, match="1 images lack a scale"):
         scores_of([resnet])

@@ -6,6 +6,7 @@ import pytest
 
 from resnet_alexnet import parallel
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.split import score_split
@@ -44,7 +45,8 @@ def expected(network, images):
 
 
 def folder_config(folder, **fields):
-    return tiny.config(dataset__name="image_folder", dataset__data_dir=str(folder), dataset__channels=3, **fields)
+    data = {"dataset__name": "image_folder", "dataset__data_dir": str(folder), "dataset__channels": 3}
+    return tiny.config(**{**data, **fields})
 
 
 def read_split(config, split=""):
@@ -70,6 +72,8 @@ def test_a_folder_of_photographs(network, folder):
         "network": "net",
         "model": "cifar_resnet8",
         "options": {},
+        "image_size": 16,
+        "shorter_side": 20,
         "dataset": "image_folder",
     }
 
@@ -114,10 +118,27 @@ def test_an_unreadable_photograph_is_named(network, folder):
     assert other.names == ("validation/ant/03.jpg", "validation/bee/03.jpg", "validation/cat/03.jpg")
 
 
-def test_the_classes_are_the_datas(network, folder):
+def test_classes_are_matched_by_name_in_any_order_and_number(folder):
+    """The network's order is not that of the folders, which are sorted; and it has classes that the folder lacks."""
+    classes = ("cat", "dog", "ant", "elk", "bee")
+    network = create_network(size=16, shorter_side=20, classes=classes)
+    scores = scores_of(network, *read_split(folder_config(folder)))
+    assert scores.classes == classes
+    assert scores.scores.shape == (9, 5)
+    assert [scores.classes[label] for label in scores.labels] == ["ant"] * 3 + ["bee"] * 3 + ["cat"] * 3
+
+
+def test_classes_that_the_network_lacks_are_named(folder):
     other = create_network(size=16, shorter_side=20, classes=("ant", "bee", "dog"))
-    with pytest.raises(InputError, match="class 2 is 'dog' in net, but 'cat' in the data"):
+    with pytest.raises(InputError, match="net lacks 1 of the 3 classes of the data: 'cat'"):
         scores_of(other, *read_split(folder_config(folder)))
-    fewer = create_network(size=16, shorter_side=20, classes=("ant", "bee"))
-    with pytest.raises(InputError, match="net has 2 classes, but the data has 3"):
-        scores_of(fewer, *read_split(folder_config(folder)))
+
+
+def test_photographs_are_decoded_to_the_channels_of_the_network_whatever_the_config_says(folder):
+    network = create_network(size=16, shorter_side=20, channels=1)
+    one, three = (
+        scores_of(network, *read_split(folder_config(folder, dataset__channels=channels))) for channels in (1, 3)
+    )
+    np.testing.assert_array_equal(one.scores, three.scores)
+    gray = [decode((folder / "test" / "ant" / f"{n:02}.jpg").read_bytes(), channels=1) for n in range(3)]
+    np.testing.assert_allclose(three.scores[:3], expected(network, gray), rtol=1e-4, atol=1e-6)

@@ -8,8 +8,11 @@ from PIL import Image
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.data.arrays import ArraySource
+from resnet_alexnet.data.images import geometry
+from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.features import __main__, neighbors
+from resnet_alexnet.models.layers import observe
 from resnet_alexnet.plots import grid
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train import inputs
@@ -65,21 +68,37 @@ def test_a_network_of_images_of_one_size_sees_the_whole_height_of_photographs(wo
     preprocessing = pretrained.load_network(workdir).spec.preprocessing
     size = preprocessing.image_size
     (tmp_path / "photos" / "test" / "bands").mkdir(parents=True)
-    (tmp_path / "photos" / "train" / "bands").mkdir(parents=True)
     bands = np.full((320, 400, 3), 255, np.uint8)
     bands[80:240] = 0
-    for split in ("train", "test"):
-        Image.fromarray(bands).save(tmp_path / "photos" / split / "bands" / "x.png")
-    photos = {"augment__crop": "random_resized_crop", "augment__pad": 0, "dataset__name": "image_folder"}
-    unset = {"dataset__num_classes": None, "dataset__num_examples": None, "dataset__channels": None}
-    sizes = {"preprocess__image_size": None, "dataset__validation_fraction": 0.0}
-    config = tiny.config(**photos, **unset, **sizes, dataset__data_dir=str(tmp_path / "photos"))
-    splits = inputs.read_splits(
-        config.dataset, config.preprocess, config.augment, start=replace(preprocessing, channels=3)
-    )
-    image = splits.test.gather(np.array([0]))["image"][0]
+    Image.fromarray(bands).save(tmp_path / "photos" / "test" / "bands" / "x.png")
+    config = tiny.config(dataset__name="image_folder", dataset__data_dir=str(tmp_path / "photos"))
+    name, source = inputs.read_test_crops(config.dataset, "", replace(preprocessing, channels=3))
+    assert name == "test"
+    image = source.gather(np.array([0]))["image"][0]
     assert image.shape[:2] == (size, size)
     np.testing.assert_array_equal(image[:, 0, 0], np.repeat([255, 0, 0, 255], size // 4))
+
+
+@pytest.mark.parametrize(("split", "flags"), [("test", ["--split=test"]), ("test", []), ("validation", [])])
+def test_a_folder_without_training_photographs_has_features(workdir, tmp_path, split, flags):
+    """In the crops that `evaluate` uses, and gray as the network takes them."""
+    folder = write_folder(tmp_path / "photos", split="val" if split == "validation" else split, per_class=2)
+    data = ["--config.dataset.name=image_folder", f"--config.dataset.data_dir={folder}"]
+    __main__.main([f"--workdir={workdir}", f"--output={tmp_path / 'f.npz'}", *flags, *data])
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["names"].tolist() == [
+            f"{split}/{name}/{n:02}.jpg" for name in ("ant", "bee", "cat") for n in (0, 1)
+        ]
+        assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2]
+        features = arrays["features"]
+    network = pretrained.load_network(workdir)
+    preprocessing = network.spec.preprocessing.for_photographs()
+    data = (folder / ("val" if split == "validation" else split) / "bee" / "01.jpg").read_bytes()
+    image = geometry.resize_center_crop(decode(data, channels=1), None, size=8, shorter_side=8, interpolation="area")
+    model, seen = network.module(), []
+    with observe(lambda layer, x, y: seen.append(x)):
+        model(preprocessing.normalize(image[np.newaxis]))
+    np.testing.assert_allclose(features[3], seen[-1][0], rtol=1e-4, atol=1e-5)
 
 
 def test_neighbors_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(monkeypatch):
@@ -105,7 +124,7 @@ def test_neighbors_stand_in_rows_behind_their_query_and_wrong_ones_are_framed(mo
         ([], "--output is missing"),
         (["--output=f.npy"], "--output=f.npy .allowed: a file that ends in .npz"),
         (["--output={tmp}/f.npz", "--layer=haed"], "cifar_resnet8 has no such layer, did you mean 'head'"),
-        (["--output={tmp}/f.npz", "--split=val"], "split is 'val'.* .allowed: train, validation, test"),
+        (["--output={tmp}/f.npz", "--split=val"], "split of synthetic is 'val'.* .allowed: train, test, val"),
         (["--output={tmp}/f.npz", "--step=7"], r"no checkpoint 7 .there are: 0"),
         (["--output={tmp}/f.npz", "--step=first"], "--step=first .allowed: last, best"),
         (["--output={tmp}/f.npz", "--queries=0"], "--queries=0 .allowed: a whole number from 1 to 50"),

@@ -42,7 +42,11 @@ from resnet_alexnet.models import create_model
         ("alexnet", {"dropout_scaling": "train"}, "dropout_scaling is 'train'"),
         ("alexnet", {"init": "torch"}, "init is 'torch'"),
         ("alexnet", {"towers": 3}, "towers is 3"),
-        ("alexnet", {"image_size": 62}, "image_size=62 is too small for AlexNet, the smallest is 63"),
+        (
+            "alexnet",
+            {"image_size": 62},
+            r"image_size=62 is too small for AlexNet, the smallest is 63 \(below: alexnet_ci",
+        ),
         ("alexnet_owt", {"image_size": 62}, "image_size=62 is too small for alexnet_owt, the smallest is 63"),
         ("resnet18", {"image_size": 0}, "image_size is 0"),
         ("resnet18", {"num_classes": 0}, "num_classes is 0"),

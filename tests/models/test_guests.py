@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import create_model, fully_convolutional_options, model_options, option_types
 from resnet_alexnet.models.summary import summarize, total_parameters
 from resnet_alexnet.models.trace import freeze
+from resnet_alexnet.pretrained.network import ModelSpec
+from resnet_alexnet.pretrained.preprocessing import Preprocessing
+from resnet_alexnet.train.model import check_batch_norm
 from tests.support.guests import LENET, write_lenet
 
 SIZES = {"num_classes": 3, "image_size": 8, "channels": 1}
@@ -142,3 +146,26 @@ def test_whole_images_are_taken_unless_its_class_says_why_not(lenet, tmp_path):
     )
     with pytest.raises(InputError, match=r"says.py:LeNet cannot be tested fully convolutionally: fc3 knows one size"):
         fully_convolutional_options(f"{file}:LeNet")
+
+
+@pytest.mark.parametrize("axis_name", ["", "axis_name='data', "])
+def test_batch_normalization_over_one_value_names_the_layer(tmp_path, axis_name):
+    file = tmp_path / "vectors.py"
+    file.write_text(
+        LENET.replace("nnx.BatchNorm(16, ", f"nnx.BatchNorm(120, {axis_name}")
+        .replace("self.norm2(self.conv2(x))", "self.conv2(x)")
+        .replace("self.fc3(x.reshape(len(x), -1))", "self.norm2(self.fc3(x.reshape(len(x), -1)))")
+    )
+    preprocessing = Preprocessing(8, 1, np.float32([0]), np.float32([1]), ("a", "b", "c"))
+    spec = ModelSpec(f"{file}:LeNet", {}, 3, "softmax", preprocessing)
+    one, two = (parallel.create_mesh(jax.devices()[:count]) for count in (1, 2))
+    check_batch_norm(spec, spec.graphdef(), one, 2)
+    if axis_name:  # synchronized
+        check_batch_norm(spec, spec.graphdef(), two, 2)
+    for mesh in (one,) if axis_name else (one, two):
+        with pytest.raises(InputError, match=r"^norm2: batch normalization in training over 1 value .* 1 x 120"):
+            check_batch_norm(spec, spec.graphdef(), mesh, mesh.size)
+    model = create(f"{file}:LeNet")
+    freeze(model, ["norm2"])
+    assert model(IMAGE[:1], train=True, rngs=keys()[:1]).shape == (1, 3)
+    assert model(IMAGE[:1]).shape == (1, 3)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import MODELS, check_model, create_model, model_options, option_types
 from resnet_alexnet.models.layers import observe
 
@@ -242,3 +243,18 @@ def test_every_published_depth_is_a_model():
 def test_importing_the_models_declares_no_flag():
     code = "import resnet_alexnet.models.summary\nfrom absl import flags\nassert 'image_size' not in flags.FLAGS\n"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_call_in_training_with_one_value_per_channel_names_the_layer():
+    """A single image of 32 pixels has a last map of one pixel."""
+
+    def logits(images, size, train):
+        def call():
+            model = create_model("resnet18", num_classes=3, rngs=nnx.Rngs(0))
+            return model(jnp.zeros((images, size, size, 3)), train=train)
+
+        return nnx.eval_shape(call).shape
+
+    with pytest.raises(InputError, match=r"^stages.3.0.conv1.norm: batch normalization in training over 1 value"):
+        logits(1, 32, True)
+    assert [logits(*call) for call in ((2, 32, True), (1, 64, True), (1, 32, False))] == [(2, 3), (1, 3), (1, 3)]

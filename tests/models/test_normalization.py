@@ -181,3 +181,44 @@ def test_a_bad_batch_norm_group_is_named(group):
 def test_a_group_that_does_not_divide_the_batch_names_those_that_do():
     with pytest.raises(InputError, match=r"bn_group=4 does not divide the 6 images.*\[1, 2, 3, 6\]"):
         BatchNorm(2, group=4)(jnp.zeros((6, 1, 1, 2)), train=True)
+
+
+@given(
+    images=st.integers(1, 4),
+    height=st.integers(1, 2),
+    width=st.integers(1, 2),
+    group=st.sampled_from([None, 1, "sync"]),
+)
+@settings(max_examples=20, deadline=None)
+def test_one_value_per_channel_is_an_error_in_training_as_in_torch(images, height, width, group):
+    _, theirs = batch_norm(3)
+    layer = BatchNorm(3, group=group)
+    x = normal(9, images, height, width, 3)
+    together = x[:1] if group == 1 else x
+    if in_torch_one_value(theirs, torch.tensor(together.transpose(0, 3, 1, 2))):
+        with pytest.raises(InputError, match=f"over 1 value per channel.*input is {images} x 1 x 1 x 3"):
+            in_training(layer, x)
+    else:
+        assert in_training(layer, x).shape == x.shape
+    assert layer(jnp.asarray(x), train=False).shape == x.shape
+
+
+def in_torch_one_value(layer, x):
+    """Whether torch refuses to train on this input."""
+    try:
+        layer(x)
+    except ValueError as error:
+        return "Expected more than 1 value per channel when training" in str(error)
+    return False
+
+
+def in_training(layer, x):
+    """As a step on one device calls a layer; nothing is computed."""
+    graphdef, state = nnx.split(layer)
+    mesh = jax.make_mesh((1,), (BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    rows = PartitionSpec(BATCH_AXIS)
+
+    def apply(x):
+        return nnx.merge(graphdef, state, copy=True)(x, train=True)
+
+    return jax.eval_shape(jax.shard_map(apply, mesh=mesh, in_specs=rows, out_specs=rows), x)

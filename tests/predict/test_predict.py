@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -13,7 +15,11 @@ from PIL import Image
 from resnet_alexnet import pretrained
 from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.evaluate import scoring
+from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.predict import __main__
+from resnet_alexnet.predict.classify import predict
+from resnet_alexnet.predict.photographs import Photograph
 from resnet_alexnet.pretrained import weights
 from resnet_alexnet.train import loop
 from tests.support import processes, tiny
@@ -235,3 +241,57 @@ def test_ten_crops_and_whole_photographs_give_answers_of_their_own(runs, album, 
     best = {views: line[0]["predictions"][0]["probability"] for views, line in found.items()}
     assert len(set(best.values())) == 3
     assert decode((album / "a.jpg").read_bytes()).shape == (40, 60, 3)
+
+
+def slow_pipe(folder, file, after):
+    """A photograph that never comes, after some that do: a pipe that nobody writes to."""
+    os.mkfifo(folder / "never.jpg")
+    return [*[str(file)] * after, str(folder / "never.jpg"), str(file)]
+
+
+def test_each_batch_is_answered_when_it_is_done_and_ctrl_c_keeps_the_answers(runs, album, tmp_path):
+    command = [sys.executable, "-m", "resnet_alexnet.predict", f"--workdir={runs / 'crops'}", "--format=json"]
+    photographs = slow_pipe(tmp_path, album / "a.jpg", 70)
+    with subprocess.Popen(
+        [*command, "--batch_size=4", *photographs],
+        cwd=processes.CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            answers = [process.stdout.readline()]
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=processes.SECONDS)
+        finally:
+            process.kill()
+    answers += rest.splitlines()
+    assert 1 <= len(answers) <= 70
+    assert all(json.loads(answer)["photograph"] == photographs[0] for answer in answers)
+    assert (process.returncode, errors) == (130, "interrupted\n")
+
+
+def test_photographs_of_any_shape_are_answered_in_order_and_few_are_held(runs, monkeypatch, tmp_path):
+    """Whole photographs are scored in batches of one shape. The first has a shape that no other has."""
+    monkeypatch.setattr(scoring, "_MOST_BEHIND", 3)
+    shapes = [(40, 44), *[(40, 60), (60, 40)] * 10]
+    read, answered = [], []
+
+    def photo(index, shape):
+        def load():
+            read.append(index)
+            return encode(photograph(*shape, seed=index))
+
+        return Photograph(str(index), load)
+
+    network = pretrained.load_network(runs / "crops")
+    photographs = [photo(index, shape) for index, shape in enumerate(shapes)]
+    protocol = TestProtocol(views="fully_convolutional", scales=(32,))
+    monkeypatch.setattr(scoring, "_IMAGES_AHEAD", 1)
+    for prediction in predict(network, photographs, protocol=protocol, topk=1, batch_size=1):
+        answered.append((int(prediction.photograph), len(read)))
+    assert [index for index, _ in answered] == list(range(21))
+    assert max(seen - index for index, seen in answered[:10]) < 12
+    alone = [next(predict(network, [each], protocol=protocol, topk=1, batch_size=1)) for each in photographs[:3]]
+    again = predict(network, photographs[:3], protocol=protocol, topk=1, batch_size=8)
+    assert [each.classes[0][0] for each in again] == [each.classes[0][0] for each in alone]

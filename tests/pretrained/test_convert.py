@@ -9,15 +9,15 @@ import safetensors.numpy
 
 from resnet_alexnet import pretrained
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.pretrained import convert
-from tests.support.networks import published
+from resnet_alexnet.pretrained import convert, weights
+from tests.support.networks import create_network, published
 
 
 @pytest.fixture
 def files(tmp_path):
     """Published weights, and where to put ours."""
     path = tmp_path / "published.safetensors"
-    path.write_bytes(safetensors.numpy.save(published().arrays))
+    path.write_bytes(safetensors.numpy.save(published().state_dicts[""]))
     return path, tmp_path / "ours.safetensors"
 
 
@@ -68,6 +68,19 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
     assert (again.shorter_side, again.image_size, again.classes) == (None, 36, preprocessing.classes)
 
 
+def test_the_shorter_side_follows_the_image_size(tmp_path):
+    network = create_network(size=16, shorter_side=20, mean=np.full(3, 120, np.float32))
+    weights.save(network, tmp_path / "net.safetensors")
+    for flags, expected in (
+        ({"image_size": 32}, 40),
+        ({"image_size": 8}, 10),
+        ({"image_size": 8, "shorter_side": 9}, 9),
+    ):
+        run(input=tmp_path / "net.safetensors", output=tmp_path / "other.safetensors", **flags)
+        preprocessing = pretrained.load_network(tmp_path / "other.safetensors").spec.preprocessing
+        assert (preprocessing.image_size, preprocessing.shorter_side) == (flags["image_size"], expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -80,8 +93,13 @@ def test_other_preprocessing_is_stated_by_flags(files, tmp_path, capsys):
         ({"workdir": "runs"}, "--workdir=runs: no such folder"),
         ({"workdir": "RUN", "step": "first"}, "--step=first .allowed: last, best"),
         ({"input": "IN", "step": "3"}, "--step does not go with --input"),
-        ({"input": "IN"}, "does not say which network it holds"),
-        ({"input": "IN", "model": "cifar_resnet14"}, "as cifar_resnet14: .*missing"),
+        ({"input": "IN", "model": "cifar_resnet14"}, "holds the weights of cifar_resnet8, not of cifar_resnet14"),
+        ({"input": "IN", "rename": "conv1"}, "--rename=conv1 .allowed: OLD=NEW"),
+        ({"input": "IN", "rename": "net=x"}, "--rename=net=x changes no name"),
+        ({"input": "IN", "rename": "(=x"}, "is not a regular expression"),
+        ({"input": "IN", "state_dict": "ema"}, "has no state dict 'ema' .it has: ''"),
+        ({"input": "IN", "shortcut": "B"}, "show shortcut='A'"),
+        ({"workdir": "RUN", "rename": "a=b"}, "--rename does not go with --workdir"),
         (
             {"input": "IN", "model": "cifar_resnet8", "names": "torch"},
             "--names=torch, did you mean 'torchvision'.*ours, torchvision",

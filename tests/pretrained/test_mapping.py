@@ -18,7 +18,7 @@ MODELS = ("alexnet_owt", *torch_peers.RESNETS, "cifar_resnet20", "cifar_resnet11
 def shapes(model):
     layout = torchvision.layout(model, 224)
     options = {**layout.options, **layout.in_training}
-    preprocessing = torchvision.preprocessing(layout, 10)
+    preprocessing = torchvision.preprocessing(cifar=layout.cifar, num_classes=10)
     return shapes_of(weights_of(ModelSpec(model, options, 10, "softmax", preprocessing).abstract()))
 
 
@@ -106,15 +106,15 @@ def test_networks_that_torch_has_not_are_named_with_those_that_it_has(model):
 
 
 def test_the_usual_preprocessing_of_published_weights():
-    imagenet = torchvision.preprocessing(torchvision.layout("resnet50", 224), 1000)
+    imagenet = torchvision.preprocessing(cifar=False, num_classes=1000)
     np.testing.assert_allclose(imagenet.mean, [123.675, 116.28, 103.53], rtol=1e-6)
     np.testing.assert_allclose(imagenet.std, [58.395, 57.12, 57.375], rtol=1e-6)
     assert (imagenet.image_size, imagenet.shorter_side, imagenet.interpolation) == (224, 256, "bilinear_antialiased")
     assert (imagenet.classes[0], imagenet.classes[281], len(imagenet.classes)) == ("n01440764", "n02123045", 1000)
-    cifar = torchvision.preprocessing(torchvision.layout("cifar_resnet20", 32), 10)
+    cifar = torchvision.preprocessing(cifar=True, num_classes=10)
     assert (cifar.image_size, cifar.shorter_side) == (32, None)
     assert (cifar.classes[0], cifar.classes[9]) == ("airplane", "truck")
-    assert torchvision.preprocessing(torchvision.layout("resnet18", 224), 3).classes == ("0", "1", "2")
+    assert torchvision.preprocessing(cifar=False, num_classes=3).classes == ("0", "1", "2")
 
 
 def test_averaging_the_last_map_is_part_of_the_form_where_there_is_something_to_average():

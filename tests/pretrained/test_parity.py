@@ -16,7 +16,7 @@ from resnet_alexnet.optim.sgd import sgd
 from resnet_alexnet.paths import leaf_name
 from resnet_alexnet.pretrained import mapping, torchvision
 from resnet_alexnet.pretrained.network import TrainedModel, weights_of
-from resnet_alexnet.pretrained.state_dict import StateDict
+from resnet_alexnet.pretrained.state_dict import WeightFile
 from tests.support import torch_peers
 from tests.support.torch_peers import F, torch
 
@@ -33,7 +33,7 @@ def image_size(model):
 
 
 def network(model, net, **options) -> TrainedModel:
-    contents = StateDict(torch_peers.state_dict(net), {})
+    contents = WeightFile({"": torch_peers.state_dict(net)}, {})
     return pretrained.network_of(contents, where="the peer's", model=model, **options)
 
 

@@ -143,7 +143,7 @@ def test_the_moving_average_is_taken_where_the_run_kept_one(tmp_path):
     state = jax.tree.map(lambda leaf: abs(rng.standard_normal(leaf.shape)).astype(leaf.dtype), shapes)
     state = state.replace(step=np.int32(3))
     with Checkpointer(tmp_path / "run" / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(int(state.step), state, {"network": experiment.model.spec.to_json()}, error=None)
+        checkpointer.save(int(state.step), state, {"network": experiment.model.spec.to_json()})
     network = pretrained.load_network(tmp_path / "run")
     _, leaves, _ = read(tmp_path / "run", 3)
     assert network.leaves().keys() == {name.removeprefix("ema/") for name in leaves if name.startswith("ema/")}

@@ -11,7 +11,7 @@ from resnet_alexnet.paths import leaf_name
 from resnet_alexnet.pretrained import torchvision
 from resnet_alexnet.pretrained.network import ModelSpec, TrainedModel
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.pretrained.state_dict import StateDict
+from resnet_alexnet.pretrained.state_dict import WeightFile
 from tests.support.trees import assert_same_leaves
 
 CLASSES = ("ant", "bee", "cat")
@@ -62,11 +62,11 @@ def create_network(
     return TrainedModel(spec, **random_weights(spec.shapes(), seed=seed))
 
 
-def published(model: str = "cifar_resnet8", num_classes: int = 10) -> StateDict:
+def published(model: str = "cifar_resnet8", num_classes: int = 10) -> WeightFile:
     """Weights as others publish them: in their names, without a description."""
     layout = torchvision.layout(model, 224)
     network = create_network(model, size=32, num_classes=num_classes, **layout.options)
-    return StateDict(pretrained.mapping.to_theirs(layout.table, network.leaves()), {})
+    return WeightFile({"": pretrained.mapping.to_theirs(layout.table, network.leaves())}, {})
 
 
 def assert_same_network(network: TrainedModel, expected: TrainedModel) -> None:

@@ -28,5 +28,5 @@ def write_run(workdir: Path, config: ConfigDict, *, steps: int = 0) -> Path:
         state = state.replace(**random_weights({"params": shapes.params, "batch_stats": shapes.batch_stats}))
     record = {"config": to_json(config), **checkpoint_metadata(experiment)}
     with Checkpointer(workdir / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(steps, state, json.loads(json.dumps(record)), error=None)
+        checkpointer.save(steps, state, json.loads(json.dumps(record)))
     return workdir

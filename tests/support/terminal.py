@@ -10,11 +10,11 @@ import sys
 import termios
 
 
-def run_on_a_terminal(program: str, *, columns: int = 80, term: str = "xterm-256color") -> str:
+def run_on_a_terminal(program: str, *, columns: int = 80, term: str = "xterm-256color", encoding: str = "utf-8") -> str:
     """Runs a program under a pseudo-terminal and returns all that it sent there."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {**os.environ, "TERM": term, "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "TERM": term, "PYTHONIOENCODING": encoding}
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
     process = subprocess.Popen(
@@ -31,8 +31,8 @@ def run_on_a_terminal(program: str, *, columns: int = 80, term: str = "xterm-256
             break
         received += piece
     os.close(master)
-    assert process.wait() == 0, received.decode()
-    return received.decode()
+    assert process.wait() == 0, received.decode(encoding)
+    return received.decode(encoding)
 
 
 def screen(stream: str) -> list[str]:

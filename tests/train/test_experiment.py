@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
-from resnet_alexnet.train.experiment import create_experiment, keep_on_device, resident_data
+from resnet_alexnet.train.experiment import create_experiment, create_losses, keep_on_device, resident_data
 from resnet_alexnet.train.inputs import create_augment, create_mix
 from tests.support import tiny
 
@@ -65,6 +66,7 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same():
         ({"augment__mixup": float("nan")}, "augment.mixup is nan"),
         ({"augment__cutmix": float("inf")}, "augment.cutmix is inf"),
         ({"augment__cutmix": 1.0, "batch_size": 8}, "each device has 1 per step: choose a batch_size"),
+        ({"loss__class_weights": "balance"}, "loss.class_weights is 'balance', did you mean 'balanced'"),
         ({"loss__label_smoothing": 1.0}, "loss.label_smoothing is 1.0"),
         ({"optim__ema_decay": 1.0}, "optim.ema_decay is 1.0 (allowed: at least 0 and below 1)"),
         ({"optim__clip_norm": -1.0}, "optim.clip_norm is -1.0"),
@@ -76,6 +78,29 @@ def test_what_does_not_fit_is_named(fields, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "devices", "layer"),
+    [
+        ({"batch_size": 8}, 8, "stages.2.0.conv1.norm"),
+        ({"batch_size": 1}, 1, "stages.2.0.conv1.norm"),
+        ({"model__bn_group": 1}, 1, "stages.2.0.conv1.norm"),
+        ({"model__bn_group": 1, "model__name": "cifar_plain8"}, 8, "stages.2.0.conv1.norm"),
+        ({"batch_size": 1, "model__name": "resnet18"}, 1, "stages.0.0.conv1.norm"),
+        ({"batch_size": 8, "model__bn_group": "sync"}, 8, None),
+        ({"batch_size": 8}, 4, None),
+        ({"batch_size": 8, "preprocess__image_size": 8}, 8, None),
+        ({"batch_size": 1, "model__name": "alexnet_owt", "preprocess__image_size": 64}, 1, None),
+    ],
+)
+def test_batch_normalization_over_one_value_names_the_first_such_layer(fields, devices, layer):
+    config = tiny.config(**{"preprocess__image_size": 4, "augment__pad": 0, **fields})
+    if layer is None:
+        create_experiment(config, jax.devices()[:devices])
+    else:
+        with pytest.raises(InputError, match=rf"^{layer}: batch normalization in training over 1 value per channel"):
+            create_experiment(config, jax.devices()[:devices])
+
+
 def test_a_single_logit_stands_for_two_classes():
     config = tiny.config(model__num_logits=1, dataset__num_classes=2, loss__name="binary_cross_entropy_with_logits")
     experiment = create_experiment(config, jax.devices()[:1])
@@ -83,6 +108,28 @@ def test_a_single_logit_stands_for_two_classes():
     assert state.params["head"]["kernel"].shape[-1] == 1
     assert set(state.sums) == {"count", "loss", "top1_errors"}
     assert experiment.chance_loss == pytest.approx(np.log(2))
+
+
+def test_balanced_classes_count_alike_in_the_training_loss_only(tmp_path):
+    labels = np.repeat(np.array([0, 1], np.int32), (36, 12))
+    images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 1), dtype=np.uint8)
+    file = tmp_path / "set.npz"
+    np.savez(file, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    data = {"dataset__name": "npz", "dataset__data_dir": str(file), "dataset__validation_fraction": 0.0}
+    unset = {"dataset__num_classes": None, "dataset__num_examples": None, "augment__flip": False, "augment__pad": 0}
+    config = tiny.config(**data, **unset, batch_size=48, loss__class_weights="balanced")
+    experiment = create_experiment(config, jax.devices()[:1])
+    mean = float(tiny.train(experiment, config, steps=1).sums["loss"]) / 48
+    state = experiment.steps.create_state()
+    model = nnx.merge(experiment.model.graphdef, state.params, state.batch_stats, copy=True)
+    logits = np.asarray(model(experiment.inputs.preprocessing.normalize(images), train=True), np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    each = [-log_p[labels == label, label].mean() for label in (0, 1)]
+    assert mean == pytest.approx(np.mean(each), rel=1e-4)
+    assert abs(mean - (0.75 * each[0] + 0.25 * each[1])) > 1e-2
+    train_loss, eval_loss = create_losses(config.loss, (2 / 3, 2.0))
+    logits, label = np.float32([[1, -1]]), np.array([1])
+    assert float(train_loss(logits, label)[0]) == pytest.approx(2 * float(eval_loss(logits, label)[0]))
 
 
 def test_small_sets_live_on_the_device_unless_told_otherwise():

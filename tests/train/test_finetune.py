@@ -111,10 +111,10 @@ def test_what_is_new(parent, start, fields, new):
 def test_the_head_stays_for_the_same_classes_only_in_the_same_order(start):
     spec = start.spec
     renamed = dataclasses.replace(spec.preprocessing, classes=tuple(f"class {i}" for i in range(10)))
-    assert finetune.new_prefixes(spec, spec, ("auto",)) == ()
+    assert finetune.new_prefixes(start, spec, ("auto",)) == ()
     other = dataclasses.replace(spec, preprocessing=renamed)
-    assert finetune.new_prefixes(spec, other, ("auto",)) == ("head",)
-    assert finetune.new_prefixes(spec, other, ()) == ()
+    assert finetune.new_prefixes(start, other, ("auto",)) == ("head",)
+    assert finetune.new_prefixes(start, other, ()) == ()
 
 
 @pytest.mark.slow
@@ -166,9 +166,9 @@ def test_dropout_is_off_in_frozen_layers():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model__name": "cifar_resnet14"}, "model.name is 'cifar_resnet14', but .*run holds the weights of 'cifar_re"),
-        ({"model__shortcut": "B"}, "model.shortcut is 'B', but .* was trained with 'the default': leave it unset"),
-        ({"model__activation": "tanh"}, "model.activation is 'tanh'"),
+        ({"model__name": "cifar_resnet14"}, "run holds the weights of cifar_resnet8, not of cifar_resnet14"),
+        ({"model__shortcut": "B"}, "shortcut='B' does not match the weights in .*, which need shortcut='the default'"),
+        ({"model__activation": "tanh"}, "activation='tanh' does not match the weights"),
         ({"finetune__new_head": ("haed",)}, "finetune.new_head has 'haed', did you mean 'head'"),
         ({"finetune__new_head": (), "finetune__weights": ""}, "finetune.new_head is set without finetune.weights"),
         ({"finetune__new_head": ()}, r"params/head/kernel is \(64, 10\), not \(64, 4\)"),
@@ -183,8 +183,8 @@ def test_dropout_is_off_in_frozen_layers():
         ({"finetune__lr_multipliers": ("stem=1", "stem=2")}, "'stem' twice"),
         ({"finetune__lr_multipliers": ("stem=1",), "finetune__frozen": ("stem",)}, "lr_multipliers has 'stem'"),
         (
-            {"preprocess__image_size": 16},
-            "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 16 x 16",
+            {"preprocess__image_size": None},
+            "takes images of 8 x 8 pixels and 1 channel.s., dataset 'synthetic' has 32 x 32 and 1 .to fine-tune",
         ),
         ({"dataset__channels": 3}, "has 8 x 8 and 3"),
     ],
@@ -200,7 +200,7 @@ def test_an_option_set_to_the_default_that_the_weights_have_is_no_conflict(paren
     group = tiny.config(finetune__weights=WHERE).finetune
     for given in ({"shortcut": "A"}, {"bn_group": "sync", "zero_init_last_gamma": False}):
         finetune.load_start(group, "cifar_resnet8", given, weights=parent)
-    with pytest.raises(InputError, match=r"model\.shortcut is 'B', but"):
+    with pytest.raises(InputError, match="shortcut='B' does not match the weights"):
         finetune.load_start(group, "cifar_resnet8", {"shortcut": "B"}, weights=parent)
 
 

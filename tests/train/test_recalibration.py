@@ -191,3 +191,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(folder, tmp_path, flags, m
         recalibrate.main([f"--workdir={folder}", *(flag.replace("{tmp}", str(tmp_path)) for flag in flags)])
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(43, 1), (1, 1)])
+def test_statistics_of_one_value_are_refused_before_the_first_batch(source, batch_size, devices, monkeypatch):
+    monkeypatch.setattr(recalibration, "_whole_batches", None)
+    source = dataclasses.replace(source, images=source.images[:, ::2, ::2])
+    mesh = parallel.create_mesh(jax.devices()[:devices])
+    with pytest.raises(InputError, match=r"^stages.2.0.conv1.norm: batch normalization in training over 1 value"):
+        recalibration.recalibrate(
+            create_network(size=4, channels=1), source, preprocess=preprocess(), batch_size=batch_size, mesh=mesh
+        )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.train.state import TrainState, create_state
 from resnet_alexnet.workdir.checkpoint import (
     SET_ASIDE,
@@ -16,6 +17,8 @@ from resnet_alexnet.workdir.checkpoint import (
     DamagedCheckpointError,
     digest,
     from_leaves,
+    read,
+    read_metadata,
     to_leaves,
 )
 from tests.support.files import snapshot
@@ -36,9 +39,14 @@ def state_of(step: int) -> TrainState:
 
 
 def save(folder: Path, *steps: int, keep: int = 2, errors: dict[int, float] | None = None) -> None:
-    with Checkpointer(folder / "checkpoints", keep=keep) as checkpointer:
+    """Saves steps and then notes their errors; a new process knows the errors of the steps before."""
+    errors = errors or {}
+    before = {step: error for step, error in errors.items() if step < steps[0]}
+    with Checkpointer(folder / "checkpoints", keep=keep, errors=before) as checkpointer:
         for step in steps:
-            checkpointer.save(step, state_of(step), METADATA, error=(errors or {}).get(step))
+            checkpointer.save(step, state_of(step), METADATA)
+            if step in errors:
+                checkpointer.note_error(step, errors[step])
 
 
 def names(folder: Path) -> list[str]:
@@ -71,7 +79,7 @@ def restore(folder: Path, like: TrainState | None = None):
 def test_the_newest_checkpoint_comes_back_whole_with_its_record(saved):
     restored = restore(saved)
     assert_same(restored.state, state_of(2))
-    assert restored.metadata == {**METADATA, "top1_error": None}
+    assert restored.metadata == METADATA
     assert restored.warnings == ()
 
 
@@ -95,7 +103,7 @@ def test_every_type_and_shape_comes_back_bit_by_bit(tmp_path_factory, data):
     state = create_state(params, {}, (), {})
     folder = tmp_path_factory.mktemp("types")
     with Checkpointer(folder / "checkpoints", keep=1) as checkpointer:
-        checkpointer.save(int(state.step), state, {}, error=None)
+        checkpointer.save(int(state.step), state, {})
     restored = restore(folder, jax.eval_shape(lambda: state))
     assert_same(restored.state, state)
 
@@ -131,7 +139,7 @@ def test_what_was_saved_is_the_state_of_that_moment_though_it_is_donated_at_once
     with Checkpointer(tmp_path / "checkpoints", keep=3) as checkpointer:
         for number in (1, 2, 3):
             state = jax.device_put(state_of(number))
-            checkpointer.save(int(state.step), state, METADATA, error=None)
+            checkpointer.save(int(state.step), state, METADATA)
             jax.block_until_ready(step(state))
             assert state.params["stem"]["kernel"].is_deleted()
     for number in (3, 2, 1):
@@ -143,7 +151,7 @@ def test_a_state_on_the_host_may_be_overwritten_as_soon_as_it_is_saved(tmp_path)
     with Checkpointer(tmp_path / "checkpoints", keep=3) as checkpointer:
         for number in (1, 2, 3):
             leaves = to_leaves(state_of(number))
-            checkpointer.save(int(leaves["step"]), from_leaves(leaves, state_of(0)), METADATA, error=None)
+            checkpointer.save(int(leaves["step"]), from_leaves(leaves, state_of(0)), METADATA)
             for leaf in leaves.values():
                 leaf[...] = 99
     for number in (3, 2, 1):
@@ -160,18 +168,15 @@ def test_a_restored_state_may_be_donated(saved):
 
 @pytest.mark.parametrize("processes", [1, 8])
 def test_the_last_and_the_best_stay_whether_or_not_the_process_is_new(tmp_path, processes):
-    errors = {1: 30.0, 2: 10.0, 4: 40.0, 5: 10.0, 6: 20.0}
-    expected = {1: "1", 2: "12", 3: "23", 4: "234", 5: "245", 6: "256", 7: "267", 8: "278"}
-    steps = range(1, 9)
+    errors = {1: 30.0, 2: 10.0, 4: 40.0, 5: 10.0, 6: 20.0, 9: 9.5}
+    expected = {1: "1", 2: "12", 3: "23", 4: "234", 5: "245", 6: "256", 7: "267", 8: "278", 9: "289", 10: ["10", "9"]}
     if processes == 1:
-        save(tmp_path, *steps, errors=errors)
-        assert names(tmp_path / "checkpoints") == list(expected[8])
+        save(tmp_path, *range(1, 11), errors=errors)
+        assert names(tmp_path / "checkpoints") == expected[10]
         return
-    for step in steps:
+    for step in range(1, 11):
         save(tmp_path, step, errors=errors)
         assert names(tmp_path / "checkpoints") == list(expected[step])
-    save(tmp_path, 9, errors={9: 9.5})
-    assert names(tmp_path / "checkpoints") == list("89")
 
 
 def test_without_errors_only_the_last_stay(tmp_path):
@@ -192,7 +197,7 @@ def test_what_a_killed_process_was_writing_is_cleaned_away(copied):
         restored = checkpointer.restore(jax.eval_shape(lambda: state_of(0)))
         assert restored is not None
         assert_same(restored.state, state_of(2))
-        checkpointer.save(3, state_of(3), METADATA, error=None)
+        checkpointer.save(3, state_of(3), METADATA)
     assert names(copied / "checkpoints") == ["1", "2", "3"]
     assert_same(restore(copied).state, state_of(3))
 
@@ -229,7 +234,7 @@ def test_any_damage_gives_the_exact_state_or_the_checkpoint_before(saved, tmp_pa
         assert restored is not None
         step = int(restored.state.step)
         assert_same(restored.state, state_of(step))
-        assert restored.metadata == {**METADATA, "top1_error": None}
+        assert restored.metadata == METADATA
         if step == 2:  # the file did not matter
             assert restored.warnings == ()
             continue
@@ -263,7 +268,7 @@ def test_a_step_that_was_set_aside_is_saved_again_and_again(copied, damage, monk
             assert restored is not None
             assert_same(restored.state, state_of(1))
             assert str(copied / SET_ASIDE / attempt) in restored.warnings[0]
-            checkpointer.save(2, state_of(2), METADATA, error=None)
+            checkpointer.save(2, state_of(2), METADATA)
         assert_same(restore(copied).state, state_of(2))
     assert names(copied / SET_ASIDE) == ["2", "2.1", "2.2"]
 
@@ -289,9 +294,21 @@ def test_a_state_of_another_network_is_an_error_that_moves_nothing(copied):
     assert snapshot(copied) == before
 
 
-def test_the_best_that_is_damaged_is_forgotten(tmp_path):
-    save(tmp_path, 1, 2, 3, keep=1, errors={1: 20.0, 2: 10.0, 3: 30.0})
-    assert names(tmp_path / "checkpoints") == ["2", "3"]
-    shutil.rmtree(tmp_path / "checkpoints" / "2" / "metadata")
-    save(tmp_path, 4, keep=1, errors={4: 25.0})
-    assert names(tmp_path / "checkpoints") == ["4"]
+def test_the_best_is_the_one_with_the_lowest_error_that_is_not_damaged(saved, copied):
+    errors = {1: 20.0, 2: 30.0, 9: 1.0}
+    assert read(saved / "checkpoints", "best", errors=errors)[0] == 1
+    shutil.rmtree(copied / "checkpoints" / "1" / "state")
+    step, *_, warnings = read(copied / "checkpoints", "best", errors=errors)
+    assert step == 2
+    assert "checkpoint 1 in" in warnings[0]
+    with pytest.raises(InputError, match="no checkpoint best"):
+        read(copied / "checkpoints", "best", errors={9: 1.0})
+
+
+def test_the_metadata_is_read_without_the_state(saved, copied, tmp_path):
+    shutil.rmtree(copied / "checkpoints" / "2" / "state")
+    metadata = read_metadata(copied / "checkpoints")
+    assert {name: metadata[name] for name in METADATA} == METADATA
+    shutil.rmtree(copied / "checkpoints" / "2" / "metadata")
+    assert read_metadata(copied / "checkpoints") == {}
+    assert read_metadata(tmp_path / "nowhere") == {}

@@ -1,0 +1,85 @@
+"""The TensorBoard events of a run, derived from the lines of metrics.jsonl and the config.
+
+Each split is a TensorBoard run of its own, events/train, events/val and events/test, with the same tags: so training,
+validation and test of a quantity are curves of one chart.
+"""
+
+import json
+import textwrap
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from resnet_alexnet.workdir.config import flatten
+
+_NOT_DRAWN = ("step", "epoch", "stopped", "finished")  # epochs are steps in another unit
+
+
+class Events:
+    """Writes the events of a run to a folder. Opening replaces those that are there.
+
+    TensorBoard merges all event files of a folder, so an old file next to the new one would show each scalar twice.
+    """
+
+    def __init__(self, folder: Path, lines: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) -> None:
+        """Opens the events.
+
+        Args:
+            folder: where they are written, with a folder for each split.
+            lines: lines of metrics.jsonl, to begin with.
+            config: the config as JSON values. It is shown as text, and its fields as hyperparameters.
+        """
+        self._folder = folder
+        self._writers: dict[str, Any] = {}
+        for old in folder.rglob("events.out.tfevents.*"):
+            old.unlink()
+        if config:
+            writer = self._writer("")
+            writer.add_text("config", textwrap.indent(json.dumps(config, indent=2), " " * 4))  # in Markdown: as it is
+            writer.file_writer.add_summary(_hyperparameters(config))
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Adds the numbers of a line: "val/loss" as "loss" of "val", those without a split as those of "train"."""
+        for key, value in line.items():
+            if key not in _NOT_DRAWN and value is not None:
+                split, _, tag = key.rpartition("/")
+                self._writer(split or "train").add_scalar(tag, value, line["step"])
+
+    def close(self) -> None:
+        """Closes the files; may be called more than once."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split: str):
+        """The tensorboardX SummaryWriter of a split, opened when it is first asked for; "" is the run as a whole."""
+        if split not in self._writers:
+            # Imported here because the import writes an environment variable and loads torch if it is installed.
+            from tensorboardX import SummaryWriter
+
+            self._writers[split] = SummaryWriter(str(self._folder / split), flush_secs=10)
+        return self._writers[split]
+
+
+def _hyperparameters(config: Mapping[str, Any]):
+    """The summary from which TensorBoard's table of hyperparameters has the fields of a run; unset ones are left out.
+
+    TensorBoard itself finds the metrics, which are the scalars of the splits.
+    """
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionStartInfo
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+
+    start = SessionStartInfo(start_time_secs=time.time())
+    for name, value in flatten(dict(config)).items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, int | float):
+            start.hparams[name].number_value = value
+        elif value is not None:
+            start.hparams[name].string_value = value if isinstance(value, str) else json.dumps(value)
+    content = HParamsPluginData(session_start_info=start, version=0).SerializeToString()
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content)
+    tag = "_hparams_/session_start_info"
+    return Summary(value=[Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin))])
