@@ -19,6 +19,7 @@ from resnet_alexnet.data.images.orientation import (
     strip_png,
     turn_upright,
 )
+from resnet_alexnet.errors import InputError
 
 MAX_PIXELS = 89_478_485  # a larger image is treated as a decompression bomb; Pillow warns from this size on
 # The formats that are opened, by Pillow's names. Others are refused, whatever a file is called: some start programs.
@@ -98,6 +99,12 @@ def decode(data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> P
     else:
         pixels = _view_plain_ppm(data, channels, max_pixels)
     return _decode_with_pillow(data, channels, max_pixels) if pixels is None else pixels
+
+
+def check_max_pixels(max_pixels: int) -> None:
+    """Raises InputError unless a limit of pixels is one."""
+    if max_pixels < 1:
+        raise InputError(f"dataset.max_pixels is {max_pixels} (allowed: 1 or more)")
 
 
 def ignore_pillows_warnings() -> None:
