@@ -1,6 +1,7 @@
 """Shows the results of finished runs, or writes README.md's table of them: python -m resnet_alexnet.results."""
 
 import glob
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import atomic_write
 
-_DESCRIPTION = """Shows the results of finished runs, or writes README.md's table of them.
+_DESCRIPTION = """Shows the results of runs, or writes README.md's table of them.
 
 A run is a folder with the config.json, environment.json and metrics.jsonl of a
 run folder. No number in the table is typed by hand."""
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str]) -> None:
             print(f"left out: {printable(str(error))}", file=sys.stderr)
     if not results:
         raise InputError("none of these folders has a result: finish a run, or name others, such as results runs/*")
-    print("\n".join(map(printable, align(results))))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    print("\n".join(map(printable, align(results, width))))
 
 
 if __name__ == "__main__":

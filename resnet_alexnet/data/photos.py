@@ -3,7 +3,8 @@
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
@@ -302,3 +303,14 @@ def check_readable(source: PhotoSource, *, name: str, progress: Callable) -> Non
     with contextlib.closing(map_in_threads(source.check, range(len(source)))) as checks:
         for _ in progress(checks, len(source), f"checking {name}"):
             pass
+
+
+def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of a split's images in result files. They stay the same if the set is moved.
+
+    Args:
+        split: prefix of the names.
+        names: paths of the images, whose common folder is removed; or their numbers.
+    """
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])
+    return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

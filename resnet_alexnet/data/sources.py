@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from jaxtyping import Int, Int32, UInt8
 
 from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
-from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, decode
+from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, check_max_pixels, decode
 from resnet_alexnet.data.images.geometry import whole_image
 from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
 from resnet_alexnet.data.readers import tfds
@@ -145,7 +144,7 @@ def create_splits(
             data.
     """
     check_fraction(validation_fraction)
-    _check_max_pixels(max_pixels)
+    check_max_pixels(max_pixels)
     check_name("dataset.in_memory", in_memory, IN_MEMORY)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
@@ -156,16 +155,9 @@ def create_splits(
         raise InputError(f"{name} in {data_dir} has no training split: it has only {', '.join(images)}")
     statistics = None if classes else _stored_statistics(images["train"])
     images, classes = readers.divide(images, validation_fraction, classes, name=name)
-    report_lacking(images, report)
-    open_part = functools.partial(
-        _open,
-        crops=crops,
-        in_memory=in_memory,
-        channels=channels,
-        max_pixels=max_pixels,
-        progress=progress,
-        report=report,
-    )
+    report_lacking({} if name == "synthetic" else images, report)  # made-up images are as many as asked for
+    open_part = functools.partial(_open, crops=crops, in_memory=in_memory, channels=channels, max_pixels=max_pixels)
+    open_part = functools.partial(open_part, progress=progress, report=report)
     opened = {
         split: open_part(part, name=f"{name} {split}", max_unreadable=max_unreadable if split == "train" else None)
         for split, part in images.items()
@@ -216,7 +208,7 @@ def open_split(
         InputError: there is no such split; or see `create_splits`.
     """
     check_fraction(validation_fraction)
-    _check_max_pixels(max_pixels)
+    check_max_pixels(max_pixels)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
 
     def read(fraction: float, report: Callable[[str], None]) -> Mapping[str, Images]:
@@ -300,11 +292,6 @@ def _open(
     return source
 
 
-def _check_max_pixels(max_pixels: int) -> None:
-    if max_pixels < 1:
-        raise InputError(f"dataset.max_pixels is {max_pixels} (allowed: 1 or more)")
-
-
 def _first_shape(photos: Photos, name: str, channels: int, max_pixels: int) -> tuple[int, int, int]:
     """Returns the shape of the first readable image, decoded to this number of channels."""
     for index in range(len(photos)):
@@ -355,14 +342,3 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
             raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
-
-
-def name_images(split: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Returns the names of a split's images in result files. They stay the same if the set is moved.
-
-    Args:
-        split: prefix of the names.
-        names: paths of the images, whose common folder is removed; or their numbers.
-    """
-    folder = os.path.commonpath([os.path.dirname(name) for name in names])
-    return tuple(f"{split}/{name[len(folder) :].lstrip(os.sep)}" for name in names)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_alexnet.data.photos import PhotoSource
-from resnet_alexnet.data.sources import Source, name_images
+from resnet_alexnet.data.photos import PhotoSource, name_images
+from resnet_alexnet.data.sources import Source
 from resnet_alexnet.evaluate.classes import match_classes
 from resnet_alexnet.evaluate.crops import Pixels
 from resnet_alexnet.evaluate.scores import Scores

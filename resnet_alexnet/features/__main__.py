@@ -62,7 +62,7 @@ def save(output: Path, split: str, source: Any, features: Any, labels: Any, *, l
     """Writes features as `.npz`, whole or not at all; InputError where they cannot be written."""
     import numpy as np
 
-    from resnet_alexnet.data.sources import name_images
+    from resnet_alexnet.data.photos import name_images
     from resnet_alexnet.files import atomic_write
 
     names = np.array(name_images(split, [source.where(index) for index in range(len(source))]))

@@ -18,6 +18,7 @@ ENVIRONMENT_FILE = "environment.json"
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
+    "dataset.max_pixels",
 )
 _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
 

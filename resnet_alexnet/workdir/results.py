@@ -86,12 +86,20 @@ def format_table(results: dict[str, Result]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def align(results: dict[str, Result]) -> Iterator[str]:
-    """The lines of a table of the results, in columns; the keys are the run folders."""
+def align(results: dict[str, Result], width: int) -> Iterator[str]:
+    """The lines of a table of the results, in columns or, if they exceed `width`, a block of lines for each run.
+
+    The keys are the run folders.
+    """
     rows = [HEADER, *((folder, *_cells(result)) for folder, result in results.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    if sum(widths) + 2 * len(widths) - 2 <= width:
+        for row in rows:
+            yield "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
+        return
+    for folder, *cells in rows[1:]:
+        yield folder
+        yield from (f"  {title}: {cell}" for title, cell in zip(HEADER[1:], cells, strict=True))
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ from tests.support import tiny
 from tests.support.files import snapshot
 
 # How a run reads its data, not which data.
-OF_THE_MACHINE = [f"dataset.{name}" for name in ("data_dir", "on_device", "in_memory", "workers", "max_unreadable")]
+OF_THE_MACHINE = [
+    f"dataset.{name}" for name in ("data_dir", "on_device", "in_memory", "workers", "max_unreadable", "max_pixels")
+]
 
 NAMES = st.text("abc_", min_size=1, max_size=3)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)

@@ -7,6 +7,7 @@ import pytest
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.results import main
 from resnet_alexnet.workdir.results import HEADER, Result, read_result, update
+from tests.support.terminal import run_on_a_terminal, screen
 
 ROOT = Path(__file__).parents[2]
 MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
@@ -102,6 +103,19 @@ def test_without_a_readme_the_results_are_shown_and_other_runs_are_named(tmp_pat
     assert capsys.readouterr().out == out
     with pytest.raises(InputError, match="none of these folders has a result"):
         main(["runs/b"])
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_results_fit_the_terminal(tmp_path, columns):
+    write_record(tmp_path / "a")
+    program = f"import os; os.chdir({str(tmp_path)!r}); from resnet_alexnet.results import main; main(['a'])"
+    lines = [line for line in screen(run_on_a_terminal(program, columns=columns)) if line]
+    assert max(map(len, lines)) <= columns
+    if columns == 200:
+        assert [re.split("  +", line)[0] for line in lines] == ["run", "a"]
+    else:
+        assert lines[:2] == ["a", "  network: cifar_resnet20, cifar10"]
+        assert lines[4] == "  test error: 8.50 %"
 
 
 def test_the_table_of_the_readme_is_what_the_records_say():

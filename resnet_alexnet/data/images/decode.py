@@ -9,7 +9,17 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from resnet_alexnet.data.images.orientation import EXIF, UPRIGHT, XMP, Pixels, find_orientation, strip_png, turn_upright
+from resnet_alexnet.data.images.orientation import (
+    EXIF,
+    UPRIGHT,
+    XMP,
+    Pixels,
+    find_orientation,
+    strip_avif,
+    strip_png,
+    turn_upright,
+)
+from resnet_alexnet.errors import InputError
 
 MAX_PIXELS = 89_478_485  # a larger image is treated as a decompression bomb; Pillow warns from this size on
 # The formats that are opened, by Pillow's names. Others are refused, whatever a file is called: some start programs.
@@ -91,6 +101,12 @@ def decode(data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> P
     return _decode_with_pillow(data, channels, max_pixels) if pixels is None else pixels
 
 
+def check_max_pixels(max_pixels: int) -> None:
+    """Raises InputError unless a limit of pixels is one."""
+    if max_pixels < 1:
+        raise InputError(f"dataset.max_pixels is {max_pixels} (allowed: 1 or more)")
+
+
 def ignore_pillows_warnings() -> None:
     """Hides Pillow's warnings about unusual files in a worker. Real problems are raised, with the file's name."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -170,12 +186,13 @@ def _decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> Pixels:
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:
-        stripped, orientation = strip_png(data)
+        stripped, orientation = strip_png(strip_avif(data))
         with Image.open(io.BytesIO(stripped), formats=FORMATS) as image:
             _check_size(*image.size, max_pixels)
             pixels = np.atleast_3d(np.asarray(_opaque(_eight_bits(image)).convert(_MODES[channels])))
             if image.format not in ("PNG", "TIFF"):  # Pillow has turned a TIFF
-                orientation = find_orientation(image.info.get("exif", b""), image.info.get("xmp", b""))
+                xmp = b"" if image.format == "AVIF" else image.info.get("xmp", b"")
+                orientation = find_orientation(image.info.get("exif", b""), xmp)
         return turn_upright(pixels, orientation)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImageError(f"it has too many pixels, more than max_pixels={max_pixels:,}") from None
@@ -194,7 +211,7 @@ def is_surely_image(beginning: bytes) -> bool:
 
 def format_and_mode(data: bytes) -> tuple[str, str]:
     """Returns the format of an image that can be decoded, and its mode, by Pillow's names."""
-    with Image.open(io.BytesIO(strip_png(data)[0]), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(strip_png(strip_avif(data))[0]), formats=FORMATS) as image:
         return image.format or "unknown", image.mode
 
 

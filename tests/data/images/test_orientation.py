@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from resnet_alexnet.data.images.decode import decode
 from resnet_alexnet.data.images.orientation import find_orientation, strip_png
@@ -113,6 +113,20 @@ def test_only_what_is_not_needed_for_the_pixels_is_left_out_of_a_png():
     assert all(kind in stripped for kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
     cut = data[: len(data) // 2]
     assert strip_png(cut)[0].endswith(cut[-20:])
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_damaged_exif_costs_no_pixel_of_an_avif(orientation):
+    tags = oriented(orientation)
+    tags[0x011A] = 72.0  # Pillow writes the orientation into another place, and EXIF only for other tags
+    data = encode(IMAGE, "AVIF", exif=tags, quality=100)
+    expected = decode(data)
+    assert expected.shape == (TURNED if orientation == 6 else IMAGE).shape
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(expected, np.asarray(ImageOps.exif_transpose(image)))
+    start = max(data.find(b"Exif\0\0II*\0"), data.find(b"Exif\0\0MM\0*")) + 6
+    assert start > 6
+    np.testing.assert_array_equal(decode(data[:start] + b"garbage!" + data[start + 8 :]), expected)
 
 
 @given(
