@@ -127,8 +127,7 @@ def create_experiment(
         finetune=config.finetune,
     )
     check_bn_group(model.spec, device_batch_size)
-    alone = model.spec.options.get("bn_group") == 1
-    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=alone)
+    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=model.spec.options.get("bn_group") == 1)
     check_optimizer(optimizer, model)
     check_pairs(config, device_batch_size)
     called = create_steps(

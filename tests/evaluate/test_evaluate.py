@@ -105,7 +105,7 @@ def test_a_run_and_a_weight_file_on_photographs_in_the_way_of_each_paper(tmp_pat
     networks = {f"net{seed}": create_network(size=16, shorter_side=20, seed=seed) for seed in (0, 1)}
     for name in networks:
         (tmp_path / f"{name}.safetensors").touch()
-    monkeypatch.setattr(pretrained, "load_network", lambda path, step: networks[path.stem])
+    monkeypatch.setattr(pretrained, "load_network", lambda path, **_: networks[path.stem])
     words = ["--config=resnet18", "--config.dataset.name=image_folder"]
     words += [f"--config.dataset.data_dir={tmp_path / 'photos'}", "--batch_size=4"]
     words += [f"--weights={tmp_path / 'net0.safetensors'},{tmp_path / 'net1.safetensors'}"]
@@ -208,7 +208,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(runs, saved, tmp_path, wor
 def test_networks_of_other_classes_are_named(runs, monkeypatch):
     network = pretrained.load_network(runs / "shallow")
     other = create_network(size=8, channels=1, classes=tuple("abcdefghij"))
-    monkeypatch.setattr(pretrained, "load_network", lambda path, step: network if path.name == "shallow" else other)
+    monkeypatch.setattr(pretrained, "load_network", lambda path, **_: network if path.name == "shallow" else other)
     with pytest.raises(
         InputError, match=r"deep lacks 10 of the 10 classes of the data: 'class_0', .* \(it has 10: 'a', "
     ):
