@@ -1,5 +1,6 @@
 """Trains a network: python -m resnet_alexnet.main --config=quickstart --workdir=runs/quickstart."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,9 +93,8 @@ def main(arguments: Sequence[str]) -> None:
         print("\n".join(compare(config, load_config("default"))))
     else:
         config, workdir = read_run(options)
-        from resnet_alexnet.workdir.config import run_title
-
-        print(f"{run_title(config)}: run folder {workdir}", flush=True)
+        if sys.stdout is not None and sys.stdout.isatty():  # what reads a pipe gets nothing before the input is checked
+            print("starting: importing jax, reading the data", flush=True)
         from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
 
         train_and_evaluate(config, workdir, profile_calls=options.profile or 0)

@@ -57,10 +57,27 @@ def test_a_terminal_shows_one_bar_the_evaluations_above_it_and_a_table_below(tmp
     )
     assert [line for line in lines if "━" in line] == [line for line in lines if line.startswith("20/20 ━")]
     (bar,) = [number for number, line in enumerate(lines) if line.startswith("20/20 ━")]
-    assert re.search(r"━ +loss \d\.\d+  error \d+\.\d %  \d+ images/s  took 0:\d\d$", lines[bar])
+    assert re.search(r"━ +epoch 1\.8  .*best val error \d+\.\d %  \d+ images/s  took 0:\d\d$", lines[bar])
     steps = [re.match(r"step (\d+)  epoch [\d.]+  (val|test) loss", line) for line in lines[:bar]]
     assert [found.groups() for found in steps if found] == [("10", "val"), ("20", "val"), ("20", "test")]
-    assert "75,002 parameters" in lines[0]
+    assert lines[0] == "starting: importing jax, reading the data"
+    assert lines[1].startswith("cifar_resnet8 on synthetic: run folder ")
+    assert any(line.startswith("75,002 parameters") for line in lines[:bar])
     assert any(re.match(r"│ test error +│ \d+\.\d\d % +│$", line) for line in lines[bar + 1 :])
     assert not any("Traceback" in line or "WARNING" in line for line in lines)
     assert os.listdir(tmp_path / "run" / "checkpoints") != []
+
+
+def test_a_terminal_gets_its_first_line_before_jax_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "jax.py").write_text("raise SystemExit('jax is imported')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{processes.CHECKOUT}")
+    monkeypatch.chdir(processes.CHECKOUT)
+    program = f"""
+import runpy, sys
+sys.argv[1:] = ["--config=quickstart", "--workdir={tmp_path / "run"}"]
+try:
+    runpy.run_module("resnet_alexnet.main", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print(end)
+"""
+    assert screen(run_on_a_terminal(program))[:2] == ["starting: importing jax, reading the data", "jax is imported"]

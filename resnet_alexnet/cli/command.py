@@ -15,12 +15,13 @@ from contextvars import ContextVar
 from typing import NoReturn
 
 from resnet_alexnet.cli.interrupt import ends_promptly
-from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, nearest, printable
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, memory_needed, nearest, printable
 from resnet_alexnet.workdir import fields
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 75 SIGTERM (run it again), 130 Ctrl-C"
 OVERRIDE = "--config.FIELD"  # stands for --config.batch_size and the like where a command declares its flags
 
+_REMEDY = "lower its batch size, or give it fewer or smaller images"
 _PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
@@ -226,7 +227,7 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
             stream.reconfigure(errors="replace")
     try:
-        with ends_promptly(), warnings.catch_warnings():
+        with ends_promptly(), memory_needed("in this command", _REMEDY), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
         _flush()

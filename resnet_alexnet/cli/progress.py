@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from resnet_alexnet.cli.pace import Pace
+from resnet_alexnet.cli.throughput import Throughput
 from resnet_alexnet.errors import printable
 
 # Metrics in the order in which a log line shows them, and how it shows them.
@@ -71,13 +71,13 @@ class Progress:
         self._latest: dict[str, float] = {}
         self._clock = clock
         self._start = clock()
-        self._pace = Pace(clock)
+        self._throughput = Throughput(clock)
         self._bar = self._create_bar() if _is_live() else None
 
     def advance(self, step: int) -> None:
         """Tells that `step` steps are finished; from any thread. The bar redraws by itself, a few times a second."""
         self.step = step
-        self._pace.mark(step)
+        self._throughput.mark(step)
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
@@ -104,17 +104,17 @@ class Progress:
         if self._bar is None:
             yield from _with_lines(items, length, description, size, _LINE_SECONDS, self._clock)
         else:
-            pace, done = Pace(self._clock), 0
-            task = self._bar.add_task(description, total=length, pace=pace)
+            throughput, done = Throughput(self._clock), 0
+            task = self._bar.add_task(description, total=length, throughput=throughput)
             try:
                 for item in items:
                     yield item
                     done += size(item)
-                    pace.mark(done)
+                    throughput.mark(done)
                     self._bar.update(task, completed=done)
             finally:
                 self._bar.remove_task(task)
-        self._pace.pause()
+        self._throughput.pause()
 
     def say(self, text: str) -> None:
         """Prints a message, above the bar where there is one; from any thread."""
@@ -144,12 +144,12 @@ class Progress:
             refresh_per_second=4,
             expand=True,
         )
-        self._task = bar.add_task("", total=self.total_steps, completed=self.step, pace=self._pace)
+        self._task = bar.add_task("", total=self.total_steps, completed=self.step, throughput=self._throughput)
         return bar
 
     def _line(self, values: Mapping[str, float]) -> str:
         parts = [f"step {self.step}/{self.total_steps}", *_phrases(values)]
-        seconds = self._pace.seconds_left(self.total_steps)
+        seconds = self._throughput.seconds_left(self.total_steps)
         if seconds is not None:
             parts.append(f"eta {_duration(seconds)}")
         return "  ".join(parts)
@@ -157,15 +157,18 @@ class Progress:
     def _status(self, task: progress.Task) -> str:
         """Says what stands to the right of a bar: as much as fits, and always the time."""
         assert self._bar is not None
-        pace, total = task.fields["pace"], int(task.total or 0)
-        left = pace.seconds_left(total)
+        throughput, total = task.fields["throughput"], int(task.total or 0)
+        left = throughput.seconds_left(total)
         if task.id != self._task:
-            parts = [f"{_rate(pace.rate)}/s" if pace.rate else "", "" if left is None else f"{_duration(left)} left"]
+            parts = [
+                f"{_rate(throughput.rate)}/s" if throughput.rate else "",
+                "" if left is None else f"{_duration(left)} left",
+            ]
             return "  ".join(filter(None, parts))
         if self.step >= self.total_steps:
             time_left = f"took {_duration(self._clock() - self._start)}"
         else:
-            time_left = f"{_duration(left)} left" if left is not None else "" if pace.begun else "compiling"
+            time_left = f"{_duration(left)} left" if left is not None else "" if throughput.begun else "compiling"
         room = self._bar.console.width - max(len(_count(each)) for each in self._bar.tasks) - _LEAST_BAR
         return _fit(self._facts(), time_left, room)
 
@@ -176,8 +179,8 @@ class Progress:
             latest["epoch"] = _PHRASES["epoch"](self.step * self._batch_size / self._images)
         if self._best_error is not None:
             latest["best"] = f"best val error {self._best_error:.1f} %"
-        if self._pace.rate and self._batch_size:
-            latest["rate"] = f"{_rate(self._pace.rate * self._batch_size)} images/s"
+        if self._throughput.rate and self._batch_size:
+            latest["rate"] = f"{_rate(self._throughput.rate * self._batch_size)} images/s"
         order = ("epoch", "train/loss", "train/top1_error", "best", "rate", "input_wait_percent")
         return {name: latest[name] for name in order if name in latest}
 

@@ -148,7 +148,7 @@ def _mean_scores(
 
     with contextlib.closing(map_in_threads(views, range(count), ahead=_IMAGES_AHEAD)) as examples:
         batches = _batches(progress(examples, count, f"scoring {count:,} images"), rows, most_behind)
-        with memory_needed("for a batch of images", f"lower the batch size (now {batch_size})"):
+        with memory_needed("for a batch of images", f"lower --batch_size (now {batch_size})"):
             for (_, indices), results in parallel.run_batches(score, batches, mesh):
                 for network, scale, result in results:
                     yield from means.add(network, scale, indices, result)

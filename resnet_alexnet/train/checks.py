@@ -20,11 +20,13 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
         state: the state of the run.
         learning_rate: the learning rate of the update that follows a number of updates.
     """
-    done, what = int(state.nonfinite_step), "the loss is"  # steps done before the bad one
+    done = int(state.nonfinite_step)  # steps before the bad one
     if done == NEVER and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
-        done, what = int(state.step) - 1, "the parameters are"
+        done = int(state.step) - 1
     if done != NEVER:
-        raise TrainingError(f"{what} not finite at step {done + 1} (learning rate {learning_rate(done):g}); {CAUSES}")
+        raise TrainingError(
+            f"the loss is not finite at step {done + 1} (learning rate {learning_rate(done):g}); {CAUSES}"
+        )
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:

@@ -65,9 +65,10 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
     weights = workdir if last_checkpoint(workdir) else None
     with memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
         experiment = create_experiment(config, weights=weights, progress=progress_bar)
-    print("\n".join(describe_data(experiment.inputs.splits, config.dataset)), flush=True)
     if not resumes:
         create_workdir(workdir, config)
+    about = describe_data(experiment.inputs.splits, config.dataset)
+    print("\n".join([f"{run_title(config)}: run folder {workdir}", *about]), flush=True)
     with Checkpointer(
         workdir / "checkpoints", keep=config.checkpoint.keep, errors=validation_errors(workdir)
     ) as checkpointer:
@@ -172,7 +173,7 @@ class Run:
             return state
         with jax.transfer_guard("allow"):
             self.meter.wait()
-            self._check_finite(state)
+            check_finite(state, partial(self._learning_rate, state))
             if log_due:
                 state = self._log(state, step)
             if save_due:
@@ -301,9 +302,6 @@ class Run:
         """The learning rate of the update that follows `step` updates."""
         return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
-    def _check_finite(self, state: TrainState) -> None:
-        check_finite(state, partial(self._learning_rate, state))
-
     def _draw_curves(self) -> None:
         if not self.metrics_log.lines:  # somebody deleted the metrics of a run whose steps are all done
             return
@@ -330,7 +328,7 @@ class Run:
         if step:
             with jax.transfer_guard("allow"):
                 self.meter.wait()
-                self._check_finite(state)
+                check_finite(state, partial(self._learning_rate, state))
                 if float(state.sums["count"]):  # else they are logged already
                     self._write(step, self._training_values(state, step), stopped=True)
                 self._save(state, step)

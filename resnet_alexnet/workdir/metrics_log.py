@@ -144,7 +144,7 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
-    kept = [line for line in read_metrics(path) if 0 < line["step"] <= step and not line.keys() & set(_ENDS)]
+    kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept

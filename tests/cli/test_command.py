@@ -292,6 +292,12 @@ def test_a_recipe_may_lie_anywhere_and_take_an_argument(tmp_path, monkeypatch):
         (TrainingError("went wrong"), 1, "error: went wrong\n"),
         (InterruptedRunError("SIGTERM: saved", 75), 75, "SIGTERM: saved\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            MemoryError("Unable to allocate 9 TiB"),
+            1,
+            "error: out of memory in this command: lower its batch size, or give it fewer or smaller images "
+            "(Unable to allocate 9 TiB)\n",
+        ),
         (None, 0, ""),
     ],
 )

@@ -2,13 +2,14 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir.metrics_log import MetricsLog, cut_back, read_metrics
-from tests.support.events import events_of
+from tests.support.events import events_of, multiplexer
 
 
 def record_run(workdir: Path, steps: range, *, start_step: int = 0, finish: bool = False) -> None:
@@ -134,14 +135,63 @@ def test_events_hold_the_finite_values_of_the_lines(tmp_path):
         recorder.write(1, {"train/loss": 2.5, "epoch": 0.5})
         recorder.write(2, {"train/loss": float("nan"), "epoch": 1.0})
         recorder.finish(2)
-    assert events_of(tmp_path) == {"train/loss": [(1, 2.5)], "epoch": [(1, 0.5), (2, 1.0)]}
+    assert events_of(tmp_path) == {"train/loss": [(1, 2.5)]}
+
+
+def test_splits_of_a_quantity_share_a_chart_and_epochs_have_none(tmp_path):
+    with MetricsLog(tmp_path / "first", start_step=0) as recorder:
+        recorder.write(1, {"epoch": 0.5, "train/loss": 2.5, "learning_rate": 0.1})
+        recorder.write(1, {"epoch": 0.5, "val/loss": 3.5, "val/top1_error": 50.0})
+        recorder.write(1, {"epoch": 0.5, "test/loss": 4.5})
+    found = multiplexer(tmp_path)
+    tags = {run: sorted(content) for run, content in found.PluginRunToTagToContent("scalars").items()}
+    assert tags == {
+        "first/events/train": ["learning_rate", "loss"],
+        "first/events/val": ["loss", "top1_error"],
+        "first/events/test": ["loss"],
+    }
+
+
+def test_the_config_is_text_and_its_fields_are_hyperparameters(tmp_path):
+    config = {"batch_size": 16, "model": {"name": "net", "lrn": True, "dropout": None}, "schedule": {"at": [1, 2]}}
+    with MetricsLog(tmp_path, start_step=0, config=config) as recorder:
+        recorder.write(1, {"val/top1_error": 50.0})
+    found = multiplexer(tmp_path)
+    (text,) = found.Tensors("events", "config/text_summary")
+    shown = text.tensor_proto.string_val[0].decode()
+    assert json.loads(shown) == config
+    assert all(line.startswith("    ") for line in shown.splitlines())  # a code block of Markdown
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tensorboard's own imports
+        from tensorboard.plugins.hparams import plugin_data_pb2
+    content = found.PluginRunToTagToContent("hparams")["events"]["_hparams_/session_start_info"]
+    fields = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert {name: value.WhichOneof("kind") for name, value in fields.items()} == {
+        "batch_size": "number_value",
+        "model.name": "string_value",
+        "model.lrn": "bool_value",
+        "schedule.at": "string_value",
+    }
+    assert fields["batch_size"].number_value == 16
+
+
+def test_a_line_written_because_the_run_stopped_is_gone_when_it_resumes(tmp_path):
+    with MetricsLog(tmp_path, start_step=0) as recorder:
+        recorder.write(4, {"train/loss": 2.0})
+        recorder.write(6, {"train/loss": 1.0}, stopped=True)
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1] == {"step": 6, "train/loss": 1.0, "stopped": True}
+    assert events_of(tmp_path) == {"train/loss": [(4, 2.0), (6, 1.0)]}
+    with MetricsLog(tmp_path, start_step=6) as recorder:
+        assert recorder.lines == [{"step": 4, "train/loss": 2.0}]
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 4, "train/loss": 2.0}]
+    assert events_of(tmp_path) == {"train/loss": [(4, 2.0)]}
 
 
 def test_opening_replaces_older_event_files_and_leaves_other_files_alone(tmp_path):
     record_run(tmp_path, range(1, 3))
-    (event_file,) = (tmp_path / "events").iterdir()
+    (event_file,) = (tmp_path / "events" / "train").iterdir()
     event_file.rename(event_file.with_name("events.out.tfevents.1000000000.elsewhere"))
     (tmp_path / "events" / "notes.txt").write_text("mine")
     record_run(tmp_path, range(1, 3))
-    assert len(list((tmp_path / "events").glob("events.out.tfevents.*"))) == 1
+    assert len(list((tmp_path / "events").rglob("events.out.tfevents.*"))) == 1
     assert (tmp_path / "events" / "notes.txt").read_text() == "mine"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 _RATE_SECONDS = 20.0  # over which a rate is averaged, or two marks if they are further apart
 
 
-class Pace:
+class Throughput:
     """How fast something goes on, from the moments at which parts of it were done."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -14,6 +14,7 @@ class Pace:
         # The first mark is set after the first steps, so that compiling them does not count.
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
+        self._earlier = 0.0
         self._recent: deque[tuple[int, float]] = deque()
 
     def mark(self, done: int) -> None:
@@ -26,6 +27,7 @@ class Pace:
 
     def pause(self) -> None:
         """Notes that the time until the next mark does not count in the rate, but in the time left."""
+        self._earlier = self.rate
         self._recent.clear()
 
     @property
@@ -35,10 +37,10 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """How many were done a second, lately; 0.0 before the second mark."""
+        """How many were done a second, lately, or before the last pause; 0.0 before the second mark."""
         marks = [*self._recent]
         seconds = marks[-1][1] - marks[0][1] if marks else 0.0
-        return (marks[-1][0] - marks[0][0]) / seconds if seconds > 0 else 0.0
+        return (marks[-1][0] - marks[0][0]) / seconds if seconds > 0 else self._earlier
 
     def seconds_left(self, total: int) -> float | None:
         """Estimates the seconds until all are done from the mean since the first mark; None before the second."""

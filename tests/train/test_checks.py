@@ -1,0 +1,54 @@
+"""The checks of a run under way."""
+
+import jax.numpy as jnp
+import pytest
+
+from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
+from resnet_alexnet.train.checks import check_falling, check_finite
+from resnet_alexnet.train.state import create_state
+
+
+def state_of(parameter: float):
+    return create_state({"kernel": jnp.array([1.0, parameter])}, {}, (), {}).replace(step=jnp.int32(7))
+
+
+def test_the_step_of_a_loss_that_is_not_finite_counts_from_1():
+    first = state_of(1.0).replace(nonfinite_step=jnp.int32(0))  # no step was done before it
+    with pytest.raises(TrainingError, match=r"^the loss is not finite at step 1 \(learning rate 0\.5\); usual causes"):
+        check_finite(first, lambda done: {0: 0.5}[done])
+
+
+def test_parameters_that_are_not_finite_are_those_of_the_last_step():
+    with pytest.raises(TrainingError, match=r"at step 7 \(learning rate 0\.25\)"):
+        check_finite(state_of(jnp.nan), lambda done: {6: 0.25}[done])
+    check_finite(state_of(2.0), lambda done: 0.0)
+
+
+def test_a_loss_at_the_constant_predictions_has_not_begun_to_fall():
+    with pytest.raises(TrainingError, match=r"^after 4 steps the loss is 2\.3000, no better than a constant"):
+        check_falling(2.3, 2.3026, 4)
+    check_falling(2.2, 2.3026, 4)
+
+
+def xla_error():
+    return jnp.zeros(2**46, jnp.float32).block_until_ready()
+
+
+def python_error():
+    return bytearray(2**62)
+
+
+@pytest.mark.parametrize("allocate", [xla_error, python_error])
+def test_memory_that_does_not_suffice_is_one_line_with_the_remedy(allocate):
+    with (
+        pytest.raises(OutOfMemoryError, match=r"^out of memory for a step: lower it \(.+\)$"),
+        memory_needed("for a step", "lower it"),
+    ):
+        allocate()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("other"), TrainingError("RESOURCE_EXHAUSTED already said")])
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as raised, memory_needed("for a step", "lower it"):
+        raise error
+    assert raised.value is error
