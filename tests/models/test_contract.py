@@ -138,7 +138,7 @@ def test_layers_can_be_frozen_or_made_anew_by_their_path(network):
     with pytest.raises(InputError, match=r"finetune.frozen has 'no_such_layer'"):
         finetune.check_frozen(spec.abstract(), ("no_such_layer",))
     other = create_network(spec.model, size=spec.preprocessing.image_size, classes=tuple("abcde")).spec
-    head = finetune.new_prefixes(spec, other, ("auto",))
+    head = finetune.new_prefixes(network, other, ("auto",))
     anew = network.leaves().keys() - finetune.select_leaves(network, spec, head, where="here").keys()
     assert anew
     assert anew == {name for name in network.leaves() if is_within(name.partition("/")[2], head)}
