@@ -59,7 +59,7 @@ def create_parser() -> Parser:
 def _add_reading(parser: Parser) -> None:
     group = parser.add_argument_group(
         "the network of another library",
-        "What names and arrays do not show. Without these flags it is presumed, and said.",
+        "What names and arrays do not show is presumed, and said, unless it is stated.",
     )
     flags.add_choice(group, "--shortcut", ("A", "B", "C"), text="the option of the shortcuts; the arrays show it")
     flags.add_choice(

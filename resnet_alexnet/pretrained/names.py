@@ -5,6 +5,8 @@ layer by the patterns of many libraries; docs/weights.md lists them with their s
 AlexNet are counted in the order of their numbers, so it does not matter whether a library counts from 0, 1 or 2.
 """
 
+import bisect
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +31,9 @@ class Layer(NamedTuple):
 _WRAPPERS = re.compile(r"(?<![^.])(module|_orig_mod|_forward_module|_fsdp_wrapped_module)\.")  # of torch, at any depth
 _ARRAYS = ("weight", "bias", "running_mean", "running_var")
 DROPPED = ("num_batches_tracked", "n_averaged")  # counters, which no prediction needs
-_BLOCK = r"(?:encoder\.)?(?:layers?\.?|stages?[._]?|res|)(?P<stage>\d+)\.(?:layers\.|unit)?(?P<block>\d+)\.(?:body\.)?"
-_FLAT_BLOCK = r"blocks?\.(?P<block>\d+)\."
+_STAGE = r"(?:encoder\.)?(?:layers?\.?|stages?[._]?|res|)(?P<stage>\d{1,4})\."
+_BLOCK = rf"{_STAGE}(?:layers\.|unit)?(?P<block>\d{{1,4}})\.(?:body\.)?"
+_FLAT_BLOCK = r"blocks?\.(?P<block>\d{1,4})\."
 _SHORTCUT = r"(?:downsample|shortcut|skip|identity_conv)"
 _RESIDUAL = {
     "stem_conv": r"conv[01]?|conv_1_3x3|stem\.conv1?|init_block\.(?:conv\.)?conv|(?:embedder\.){2}convolution|0",
@@ -48,7 +51,15 @@ _RESIDUAL = {
         }.items()
     },
 }
-_ALEXNET = {"features": r"(?:features\.)?(?P<index>\d+)", "classifier": r"classifier\.(?P<index>\d+)"}
+_ANY_HEAD = re.compile(r"(?:.*\.)?(?:head|fc|linear|classifier|last_linear|fcout|output|logits)\..*")
+_ALEXNET = {"features": r"(?:features\.)?(?P<index>\d{1,4})", "classifier": r"classifier\.(?P<index>\d{1,4})"}
+# What the names of a library say that arrays do not show: options of the model. Source: fb.resnet.torch's networks for
+# CIFAR, which D-X-Y's follow; pytorchcv's resnet50; detectron2's networks, which are He's.
+_IMPLIED = {
+    re.compile(r"(?:.*\.)?conv_[ab]\..*"): {"shortcut_padding": "behind"},
+    re.compile(r"(?:.*\.)?stage\d\.unit\d+\.body\..*"): {"stride_in": "1x1"},
+    re.compile(r"(?:.*\.)?res\d\.\d+\.conv\d\.norm\..*"): {"stride_in": "1x1"},
+}
 
 
 @dataclass(frozen=True)
@@ -60,14 +71,19 @@ class NamedNetwork:
         arrays: the arrays by torchvision's names; the head of every ResNet is "fc".
         unexpected: the other names with the same prefix, which may be of layers that the networks of the papers lack.
         left_out: the names without the prefix.
-        zeros_behind: whether the names are those of a library whose option A adds its zero channels behind.
+        implied: options of the model that the names imply, as those of some libraries do.
     """
 
     name: str
     arrays: Arrays
     unexpected: tuple[str, ...]
     left_out: tuple[str, ...]
-    zeros_behind: bool = False
+    implied: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The unexpected names that are of last layers, such as those of several layers."""
+        return tuple(name for name in self.unexpected if _ANY_HEAD.fullmatch(name))
 
     @property
     def averaged(self) -> bool:
@@ -109,7 +125,8 @@ def find_networks(name: str, arrays: Mapping[str, np.ndarray]) -> list[NamedNetw
     if len(plain) != len(arrays):
         plain = dict(arrays)
     prefixes = sorted({prefix for key, array in plain.items() if array.ndim == 4 for prefix in _prefixes(key)})
-    read = {prefix: layers for prefix in prefixes if (layers := _read(_inside(plain, prefix)))}
+    ordered = sorted(plain)
+    read = {prefix: layers for prefix in prefixes if (layers := _read(_inside(plain, ordered, prefix)))}
     full = {prefix: {f"{prefix}{key}" for key in layers} for prefix, layers in read.items()}
     own = [
         prefix
@@ -127,8 +144,14 @@ def _prefixes(key: str) -> list[str]:
     return [f"{prefix}." if prefix else "" for prefix, layer in layers if any(re.fullmatch(p, layer) for p in patterns)]
 
 
-def _inside(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
-    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+def _inside(arrays: Mapping[str, np.ndarray], ordered: Sequence[str], prefix: str) -> Arrays:
+    """The arrays whose names have a prefix, without it; `ordered` are all names, sorted."""
+    inside: Arrays = {}
+    for i in range(bisect.bisect_left(ordered, prefix), len(ordered)):
+        if not ordered[i].startswith(prefix):
+            break
+        inside[ordered[i].removeprefix(prefix)] = arrays[ordered[i]]
+    return inside
 
 
 def _named(
@@ -138,17 +161,44 @@ def _named(
     new_names = {f"{prefix}{key}": _torchvisions(layer, key) for key, layer in layers.items()}
     rest = [key for key in arrays if key not in new_names and _array(key) not in DROPPED]
     rest = [key for key in rest if not key.startswith(tuple(other for other in others if other.startswith(prefix)))]
-    outside = [key for key in rest if not key.startswith(prefix)]
-    if prefix and not {"fc.weight", "classifier.6.weight"} & set(new_names.values()):
-        heads = {key: f"fc.{_array(key)}" for key in outside if _is_head(key)}
-        new_names |= heads if len(set(heads.values())) == len(heads) else {}
+    inside = {key for key in rest if key.startswith(prefix)}
+    outside = [key for key in rest if key not in inside and not key.startswith(tuple(others))]
+    rest = [key for key in rest if key in inside or key in set(outside)]
+    if not {"fc.weight", "classifier.6.weight"} & set(new_names.values()):
+        new_names |= _head_outside(prefix, outside)
     where = ".".join(part for part in (name, prefix.rstrip(".")) if part)
     return NamedNetwork(
         where,
         {new: arrays[key] for key, new in new_names.items()},
-        unexpected=tuple(key for key in rest if key.startswith(prefix) and key not in new_names),
-        left_out=tuple(key for key in outside if key not in new_names and not key.startswith(tuple(others))),
-        zeros_behind=any(re.search(r"(^|\.)conv_[ab]\.", key) for key in new_names),
+        unexpected=tuple(key for key in rest if key not in new_names and (key in inside or _is_layer(arrays, key))),
+        left_out=tuple(key for key in outside if key not in new_names and not _is_layer(arrays, key)),
+        implied={
+            option: value
+            for pattern, options in _IMPLIED.items()
+            if any(pattern.fullmatch(key) for key in new_names)
+            for option, value in options.items()
+        },
+    )
+
+
+def _head_outside(prefix: str, outside: Sequence[str]) -> dict[str, str]:
+    """Torchvision's names of a head that has only a part of the prefix, the longest part with which there is one."""
+    parts = prefix.split(".")[:-1]
+    for count in reversed(range(len(parts))):
+        part = "".join(f"{name}." for name in parts[:count])
+        heads = {key: f"fc.{_array(key)}" for key in outside if key.startswith(part) and _is_head(key[len(part) :])}
+        if heads and len(set(heads.values())) == len(heads):
+            return heads
+    return {}
+
+
+def _is_layer(arrays: Mapping[str, np.ndarray], key: str) -> bool:
+    """Whether an array is of a layer that could be before or behind the network, not of a loss function."""
+    layer = key.rpartition(".")[0]
+    return (
+        arrays[key].ndim >= 2
+        or f"{layer}.running_mean" in arrays
+        or any(arrays[name].ndim >= 2 for name in (f"{layer}.weight",) if name in arrays)
     )
 
 
@@ -165,6 +215,9 @@ def _read(arrays: Arrays) -> dict[str, Layer] | None:
 def _read_residual(arrays: Arrays) -> dict[str, Layer] | None:
     """The layers of a plain or residual network by the names of their arrays; None if it is none."""
     layers = {key: layer for key in arrays if (layer := _residual_layer(key)) is not None}
+    heads = [key for key, layer in layers.items() if layer.kind == "head"]
+    if len({_array(key) for key in heads}) < len(heads):  # of several layers, which is none of the papers'
+        layers = {key: layer for key, layer in layers.items() if key not in heads}
     found = {(layer, _array(key)) for key, layer in layers.items()}
     if not {"stem_conv", "conv"} <= {layer.kind for layer in layers.values()} or len(found) < len(layers):
         return None

@@ -141,7 +141,8 @@ def fetch(published: Published, *, progress: ProgressFn = no_progress) -> Path:
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     ours = cache / "resnet_alexnet" / published.file
-    for path in (ours, cache / "torch" / "hub" / "checkpoints" / published.file):
+    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
+    for path in (ours, torch_home / "hub" / "checkpoints" / published.file):
         if path.is_file():
             with path.open("rb") as file:
                 if not hashlib.file_digest(file, "sha256").hexdigest().startswith(published.checksum):

@@ -29,7 +29,8 @@ _OTHERS = {  # first bytes of other files that are mistaken for weights
     b"\x93NUMPY": "a NumPy array, not a state dict",
 }
 _DEPTH = 4  # of containers in which state dicts are looked for
-_MOST_MODULES = 100_000  # in a module that was saved whole
+_MOST_ENTRIES = 100  # of a list
+_LONGEST_NAME = 500  # letters of the name of an array
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def _read_safetensors(path: Path) -> WeightFile:
         if tensor["dtype"] not in _DTYPES:
             raise InputError(f"{path}: {name} has type {tensor['dtype']} (allowed: {', '.join(_DTYPES)})")
         array = np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
-        arrays[name] = as_float32(array)
+        if array.size:
+            arrays[name] = as_float32(array)
     return WeightFile({"": arrays}, metadata)
 
 
@@ -114,38 +116,48 @@ def as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _find_state_dicts(
-    contents: Any, keys: tuple[str, ...] = (), seen: frozenset[int] = frozenset()
+    contents: Any, keys: tuple[str, ...] = (), seen: dict[int, Any] | None = None
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The state dicts in the contents of a file, with the keys that lead to them: those that have a matrix or more."""
-    if id(contents) in seen:  # a file can make a container that contains itself
+    seen = {} if seen is None else seen
+    if id(contents) in seen:  # a container that is there twice, or that contains itself
         return
+    seen[id(contents)] = contents
     if isinstance(contents, torch_file.Inert):
-        contents = dict(_module_arrays(contents))
+        contents = {**contents.items, **dict(_module_arrays(contents))}
     if isinstance(contents, list | tuple):
-        contents = {str(i): entry for i, entry in enumerate(contents[:8])}
+        contents = {str(i): entry for i, entry in enumerate(contents[:_MOST_ENTRIES])}
     if not isinstance(contents, Mapping):
         return
     entries = {key: value for key, value in contents.items() if isinstance(key, str)}
-    arrays = {name: as_float32(value) for name, value in entries.items() if isinstance(value, np.ndarray)}
+    tensors = {key: value.tensor for key, value in entries.items() if isinstance(value, torch_file.Parameter)}
+    entries |= {key: tensor for key, tensor in tensors.items() if isinstance(tensor, np.ndarray)}
+    arrays = {
+        name: as_float32(value)
+        for name, value in entries.items()
+        if isinstance(value, np.ndarray) and value.size and len(name) <= _LONGEST_NAME
+    }
     if any(array.ndim >= 2 for array in arrays.values()):
         yield ".".join(keys), arrays
     if len(keys) < _DEPTH:
         for key, value in entries.items():
             if not isinstance(value, np.ndarray):
-                yield from _find_state_dicts(value, (*keys, key), seen | {id(contents)})
+                yield from _find_state_dicts(value, (*keys, key), seen)
 
 
 def _module_arrays(module: torch_file.Inert) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of a module of torch that was saved whole, by the names that its state_dict() gives them."""
-    left = [("", module)]
-    for _ in range(_MOST_MODULES):
-        if not left:
-            return
+    left, seen = [("", module)], {}
+    while left:
         prefix, of = left.pop()
+        if id(of) in seen or len(prefix) > _LONGEST_NAME:
+            continue
+        seen[id(of)] = of
         state = of.state if isinstance(of, torch_file.Inert) and isinstance(of.state, Mapping) else {}
         for kind in ("_parameters", "_buffers"):
             named = state.get(kind)
             for name, value in named.items() if isinstance(named, Mapping) else ():
+                value = value.tensor if isinstance(value, torch_file.Parameter) else value
                 if isinstance(value, np.ndarray):
                     yield f"{prefix}{name}", value
         modules = state.get("_modules")
@@ -154,5 +166,6 @@ def _module_arrays(module: torch_file.Inert) -> Iterator[tuple[str, np.ndarray]]
 
 def _listed(contents: Any) -> str:
     if isinstance(contents, Mapping):
-        return ", ".join(map(str, list(contents)[:8])) or "nothing"
+        keys = (key[:40] if isinstance(key, str) else f"a {type(key).__name__}" for key in list(contents)[:8])
+        return ", ".join(keys) or "nothing"
     return f"a {contents.kind if isinstance(contents, torch_file.Inert) else type(contents).__name__}"

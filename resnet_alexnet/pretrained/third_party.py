@@ -4,6 +4,7 @@ A file of names and arrays does not say where a network pads, strides and pools,
 the origin of such files makes likely is presumed, said in `TrainedModel.notes`, and can be stated otherwise.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from resnet_alexnet.pretrained.state_dict import WeightFile
 from resnet_alexnet.pretrained.structure import Structure
 
 CHANNEL_ORDERS = ("rgb", "bgr")
-_MOST_NAMES = 6
+_MOST_NAMES, _LONGEST_NAME = 6, 60  # that messages list; in letters
 
 
 def read_network(
@@ -43,15 +44,18 @@ def read_network(
     if model is not None:
         check_model(model)
     given = names.rename(file.state_dicts, rename, where=where)
-    found = [network for key, arrays in given.items() for network in names.find_networks(key, arrays)]
+    by_key = {key: names.find_networks(key, arrays) for key, arrays in given.items()}
+    found = [network for networks in by_key.values() for network in networks]
+    unread = [key or "''" for key, networks in by_key.items() if not networks]
     if not found:
         raise InputError(_unknown_names(given, where))
     network = _choose(found, state_dict, where)
-    if network.unexpected:
-        raise InputError(
-            f"{where} holds arrays of no layer of the papers' networks ({_listed(network.unexpected)}); "
-            "--rename='NAME=' leaves an array out"
+    dropped = network.heads if partial else ()
+    if unexpected := [name for name in network.unexpected if name not in dropped]:
+        remedy = (
+            "" if any(re.search(r"\d\.", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
         )
+        raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
     arrays, moved = structure.fold_biases(network.arrays)
     shown = structure.read_structure(arrays, where=where)
     name = _model(shown, model, where)
@@ -59,7 +63,7 @@ def read_network(
     num_logits = shown.num_logits or (10 if cifar else 1000)
     usual = torchvision.preprocessing(cifar=cifar, num_classes=num_logits, channels=shown.channels)
     preprocessing = restate(usual)
-    presumed = _presumed(name, shown, preprocessing.image_size, zeros_behind=network.zeros_behind)
+    presumed = _presumed(name, shown, preprocessing.image_size, network.implied)
     stated = _checked(name, shown, options, where)
     spec = ModelSpec(
         model=name,
@@ -77,7 +81,8 @@ def read_network(
         where=where,
         partial=partial,
         notes=(
-            *_choice_notes(network, found),
+            *_choice_notes(network, found, unread),
+            *([f"left out, a last layer of another form: {_listed(dropped)}"] if dropped else []),
             *([] if model else [f"{where} is read as {name}, by its arrays" + _or_plain(shown)]),
             *([f"the biases of {len(moved)} convolutions are moved into batch normalization"] if moved else []),
             *_presumption_notes(presumed, options),
@@ -113,7 +118,9 @@ def _choose(found: Sequence[NamedNetwork], state_dict: str | None, where: str) -
         raise InputError(f"{where} has no state dict {state_dict!r} (it has: {_names(found)})")
     plain = [network for network in found if not network.averaged] or found
     if len(plain) > 1:
-        raise InputError(f"{where} holds several networks: choose one with --state_dict=NAME (it has: {_names(found)})")
+        raise InputError(
+            f"{where} holds several networks: choose one with convert --state_dict=NAME (it has: {_names(found)})"
+        )
     return plain[0]
 
 
@@ -122,7 +129,7 @@ def _names(found: Sequence[NamedNetwork]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    return ", ".join(name[:_LONGEST_NAME] for name in names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
 
 
 def _unknown_names(given: Mapping[str, Mapping[str, np.ndarray]], where: str) -> str:
@@ -153,17 +160,18 @@ def _shown(name: str, shown: Structure) -> dict[str, Any]:
     return {option: value for option, value in shown.options.items() if option in option_types(name)}
 
 
-def _presumed(name: str, shown: Structure, image_size: int, *, zeros_behind: bool) -> dict[str, Any]:
-    """The options that the arrays do not show, as most libraries of such weights have them.
+def _presumed(name: str, shown: Structure, image_size: int, implied: Mapping[str, str]) -> dict[str, Any]:
+    """The options that the arrays do not show: those that the names imply, else as most libraries have them.
 
-    Source: torchvision; for the zero channels github.com/akamaster/pytorch_resnet_cifar10, and fb.resnet.torch for
-    `zeros_behind`.
+    Source: torchvision; for the zero channels github.com/akamaster/pytorch_resnet_cifar10.
     """
     if name == "alexnet_owt":
         return dict(torchvision.layout(name, image_size).options)
     likely = {"activation": "relu", "stride_in": "3x3", "pool_padding": "torch", "bn_unbiased_variance": True}
     if shown.options.get("shortcut") == "A":
-        likely["shortcut_padding"] = "behind" if zeros_behind else "both"
+        likely["shortcut_padding"] = "both"
+        likely |= {option: value for option, value in implied.items() if option == "shortcut_padding"}
+    likely |= {option: value for option, value in implied.items() if option != "shortcut_padding"}
     return {option: value for option, value in likely.items() if option in option_types(name)}
 
 
@@ -179,7 +187,7 @@ def _checked(name: str, shown: Structure, options: Mapping[str, Any], where: str
     return {option: value for option, value in options.items() if option not in seen}
 
 
-def _choice_notes(network: NamedNetwork, found: Sequence[NamedNetwork]) -> list[str]:
+def _choice_notes(network: NamedNetwork, found: Sequence[NamedNetwork], unread: Sequence[str]) -> list[str]:
     """Says which of several networks in the file is taken, and what is left out."""
     others = [other.name or "''" for other in found if other is not network]
     notes = []
@@ -188,7 +196,10 @@ def _choice_notes(network: NamedNetwork, found: Sequence[NamedNetwork]) -> list[
             f"the state dict {network.name!r} is taken; convert --state_dict=NAME takes another: {', '.join(others)}"
         )
     elif network.averaged:
-        notes.append(f"the state dict {network.name!r} is taken, a moving average of weights; the file has no others")
+        only = "" if unread else "; the file has no others"
+        notes.append(f"the state dict {network.name!r} is taken, a moving average of weights{only}")
+    if unread:
+        notes.append(f"not read, as their names are not known: {_listed(unread)}")
     if network.left_out:
         notes.append(f"left out, as not of the network: {_listed(network.left_out)}")
     return notes

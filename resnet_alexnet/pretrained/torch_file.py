@@ -10,6 +10,7 @@ torch 0.1.10 to 1.5, and the tar archive before.
 import io
 import math
 import pickle
+import pickletools
 import struct
 import tarfile
 import zipfile
@@ -45,6 +46,9 @@ _STORAGES = {
 _UNTYPED = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2")
 _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", *_UNTYPED)
 
+_DEVICE = 40  # letters of a device's name
+_DEEPEST = 200  # tuples in one another; a deeper one would end the process when it is a key of a dict
+_MOST_OPERATIONS = 20_000_000  # of a pickle
 FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
 
 
@@ -53,21 +57,43 @@ class Inert:
 
     Attributes:
         kind: the name of its class or function, "module.name".
+        arguments: what it was made of.
         state: what the file says of it, such as the attributes of a module.
+        items: its entries, if it is a dict of a class that is not known.
     """
 
     kind = ""
+    arguments: tuple[Any, ...]
+    state: Any
+    items: dict[Any, Any]
 
-    def __init__(self, *_: Any, **__: Any):
-        self.state: Any = None
+    def __new__(cls, *arguments: Any, **_: Any) -> "Inert":  # noqa: D102
+        self = super().__new__(cls)
+        self.__dict__.update(arguments=arguments, state=None, items={})
+        return self
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
 
     def __setstate__(self, state: Any) -> None:
         self.__dict__["state"] = state
 
-    def _ignore(self, *_: Any) -> None:
-        """Takes the items of a container that is not known."""
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.__dict__["items"][key] = value
 
-    append = extend = add = __setitem__ = _ignore
+    def append(self, _: Any) -> None:
+        """Takes an element of a list of a class that is not known."""
+
+    extend = add = append
+
+
+class Parameter(Inert):
+    """A parameter that was saved as an object, as torch before 0.4 did."""
+
+    @property
+    def tensor(self) -> Any:
+        """Its tensor: what it was made of, or the first part of its state."""
+        return next(iter(self.arguments or self.state or (None,)))
 
 
 def load(path: Path) -> Any:
@@ -86,25 +112,60 @@ def load(path: Path) -> Any:
         return _load_zip(file) if beginning.startswith(ZIP) else _load_pickles(file)
 
 
+def _check_depth(file: Any) -> None:
+    """Raises UnpicklingError if the pickle that begins here would take the process down, and stays at its beginning.
+
+    Python's own reader trusts a file with how deep tuples are in one another, and with how large a memo is.
+    """
+    start, stack, marks, memo = file.tell(), [], [], {}
+    depth = 0  # of the tuples in the object that was made last
+    for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
+        name, before, after = operation.name, operation.stack_before, operation.stack_after
+        number = argument if isinstance(argument, int) else 0
+        if count > _MOST_OPERATIONS or (name.endswith("PUT") and not 0 <= number <= count):
+            raise pickle.UnpicklingError("an unusual pickle")
+        if name == "MARK":
+            marks.append(len(stack))
+            continue
+        if name.endswith("GET"):
+            depth = memo.get(argument, 0)
+        elif name.endswith("PUT") or name == "MEMOIZE":
+            memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1] if stack else 0
+            continue
+        else:
+            end = len(stack)
+            if pickletools.markobject in before:
+                end = marks.pop() if marks else 0
+                end -= before.index(pickletools.markobject)
+            else:
+                end -= len(before)
+            taken = stack[max(end, 0) :]
+            del stack[max(end, 0) :]
+            depth = max(taken, default=0) + ("TUPLE" in name)
+        if depth > _DEEPEST:
+            raise pickle.UnpicklingError("tuples are too deep in one another")
+        stack += [depth] * len(after)
+    file.seek(start)
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows the few names that tensors and plain containers need, and loads their storages; all else is `Inert`."""
 
     def __init__(self, file: io.BufferedIOBase, find_storage: FindStorage):
         super().__init__(file, encoding="utf-8")
+        _check_depth(file)
         self._find_storage = find_storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        # New functions and classes on each call: a pickle can set attributes on the objects that it gets.
-        known = {
+        # Functions and classes of this file's own: a pickle can set attributes on the objects that it gets.
+        self._known: dict[str, Any] = {
             "_codecs.encode": lambda text, *_: text.encode("latin-1"),  # bytes, in protocol 2
-            "collections.Counter": Counter,
+            "collections.Counter": lambda *items: Counter(*items),
             "collections.OrderedDict": OrderedDict,
             "collections.defaultdict": lambda *_: {},
             "__builtin__.set": set,
             "builtins.set": set,
             "torch.Size": tuple,
             "torch.Tensor": "Tensor",
-            "torch.device": lambda *parts: ":".join(map(str, parts)),
+            "torch.device": lambda *parts: ":".join(str(part)[:_DEVICE] for part in parts)[:_DEVICE],
             "torch.storage.UntypedStorage": "UntypedStorage",
             "torch._tensor._rebuild_from_type_v2": lambda rebuild, kind, parts, state: rebuild(*parts),
             "torch._utils._rebuild_tensor": lambda *parts: _tensor(*parts[:4]),
@@ -114,11 +175,19 @@ class _Unpickler(pickle.Unpickler):
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             **{f"torch.{name}": name for name in (*_STORAGES, *_DTYPES)},
         }
-        kind = f"{module}.{name}"
-        return known[kind] if kind in known else type("Inert", (Inert,), {"kind": kind})
 
-    def persistent_load(self, pid: Any) -> np.ndarray:
+    def find_class(self, module: str, name: str) -> Any:
+        kind = f"{module}.{name}"
+        if kind in ("torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.autograd.variable.Variable"):
+            return self._known.setdefault(kind, type("Parameter", (Parameter,), {"kind": kind}))
+        if kind not in self._known:
+            self._known[kind] = type("Inert", (Inert,), {"kind": kind})
+        return self._known[kind]
+
+    def persistent_load(self, pid: Any) -> Any:
         kind, storage, key, _, length, *view = pid
+        if isinstance(storage, type):  # of a type of number that numpy lacks
+            return storage()
         if kind != "storage" or storage not in _STORAGES or not isinstance(length, int) or length < 0:
             raise pickle.UnpicklingError(f"a reference to {length!r} of {kind!r} {storage!r}")
         dtype = np.dtype(_STORAGES[storage])
@@ -144,15 +213,21 @@ class _TarUnpickler(_Unpickler):
 
 def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
     """Views the bytes of a storage as a type that has no storage class of its own."""
+    if isinstance(storage, Inert):
+        return storage
     if storage.dtype != np.uint8 or dtype not in _UNTYPED:
         raise pickle.UnpicklingError(f"a tensor of {dtype!r} in a storage of {storage.dtype}")
     return storage.view(dtype)
 
 
-def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
-    """A view of a storage; raises if the view would exceed the storage."""
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
+    """A view of a storage; raises if the view would exceed the storage. One that repeats numbers is inert: a bomb."""
+    if isinstance(storage, Inert):
+        return storage
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
+    if 0 in stride and min((offset, *size, *stride)) >= 0 and count > len(storage) > last:
+        return Inert()
     if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
         raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} exceeds its storage")
     strides = [step * storage.itemsize for step in stride]
@@ -224,7 +299,7 @@ def _load_pickles(file: io.BufferedReader) -> Any:
 def _load_tar(file: io.BufferedReader) -> Any:
     """The tar archive of torch before 0.1.10: `storages`, `tensors`, their views, and a `pickle` of the tensors."""
     with tarfile.open(fileobj=file, mode="r:") as archive:
-        members = {member.name: member for member in archive.getmembers() if member.isreg()}
+        members = {member.name: member for member in archive if member.isreg() and not member.issparse()}
         if not {"sys_info", "pickle", "storages", "tensors"} <= members.keys():
             raise InputError("a tar archive that torch did not save")
 

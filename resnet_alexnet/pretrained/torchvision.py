@@ -101,7 +101,7 @@ def preprocessing(*, cifar: bool, num_classes: int, channels: int = 3) -> Prepro
         channels=channels,
         mean=255 * (mean if channels == 3 else np.full(channels, mean.mean())),
         std=255 * (std if channels == 3 else np.full(channels, std.mean())),
-        classes=names[cifar].get(num_classes, tuple(map(str, range(num_classes)))),
+        classes=names[cifar].get(num_classes, tuple(map(str, range(max(2, num_classes))))),  # one logit: two classes
         shorter_side=None if cifar else 256,
         interpolation="bilinear_antialiased",
     )

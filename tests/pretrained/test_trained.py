@@ -108,7 +108,7 @@ class TestRunFolders:
 
     def test_a_damaged_checkpoint_that_is_asked_for_is_named(self, copied):
         damage(copied, 4)
-        with pytest.raises(InputError, match=r"checkpoint 4 in .*checkpoints is damaged: its contents do not match"):
+        with pytest.raises(InputError, match=r"checkpoint 4 in .*checkpoints is damaged: "):
             pretrained.load_network(copied, step=4)
         for step in (2, 6):
             damage(copied, step)
@@ -116,7 +116,8 @@ class TestRunFolders:
             pretrained.load_network(copied)
 
     def test_a_checkpoint_without_its_record_does_not_hide_the_best(self, copied, run):
-        errors = {step: record["top1_error"] for step in (2, 4, 6) for _, _, record in [read(run, step)]}
+        lines = read_metrics(run / "metrics.jsonl")
+        errors = {line["step"]: line["val/top1_error"] for line in lines if "val/top1_error" in line}
         best = min(errors, key=lambda step: (errors[step], step))
         other = next(step for step in (6, 4, 2) if step != best)
         shutil.rmtree(copied / "checkpoints" / str(other) / "metadata")

@@ -149,7 +149,7 @@ def test_one_flag_makes_a_run_whose_tests_see_what_training_sees(folder):
 def test_a_run_says_its_test_view_first(folder):
     config = config_of(photographs(folder, "preprocess.image_size=16", "model.bn_group=8"))
     experiment = create_experiment(config, jax.devices()[:1])
-    _, messages = start_run(experiment, config, SimpleNamespace(restore=lambda like: None))
+    _, messages, _ = start_run(experiment, config, SimpleNamespace(restore=lambda like: None))
     assert "test view: shorter side 18, center 16" in messages[:4]
 
 
