@@ -207,6 +207,8 @@ def weight_file(text: str) -> Path:
         return file
     if not os.path.isfile(file):
         remedy = " is a folder: name a run folder with --workdir" if os.path.isdir(file) else ": no such file"
+        if re.fullmatch(r"alexnet|resnet\d+", text):
+            remedy += f"; the published weights are called torchvision:{text}"
         raise ArgumentTypeError(f"{text}{remedy}")
     return file
 

@@ -11,6 +11,8 @@ from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.errors import InputError, nearest
 
 _LISTED = 3  # classes that a message names
+_DIGITS = 10  # up to which numbers have one order, as words too
+_NAME_THEM = "name them, in the order of the logits, with convert --classes=FILE"
 
 
 def match_classes(
@@ -32,6 +34,12 @@ def match_classes(
     """
     if tuple(classes) == tuple(network_classes):
         return np.arange(len(classes), dtype=np.int32)
+    numbered = tuple(network_classes) == tuple(map(str, range(len(network_classes))))
+    if numbered and len(network_classes) > _DIGITS and all(name.isdecimal() for name in classes):
+        raise InputError(
+            f"{network} has numbers for classes, whose order may be that of numbers (2, 10) or of words (10, 2): "
+            f"{_NAME_THEM}"
+        )
     found: dict[int, str] = {}
     unknown = []
     by_name, by_word = _index(network_classes, str), _index(network_classes, _word)
@@ -53,6 +61,8 @@ def match_classes(
             raise InputError(f"{found[matches[0]]!r} and {name!r} of the data are one class of {network}: merge them")
         else:
             found[matches[0]] = name
+    if unknown and numbered:
+        raise InputError(f"{network} has no names for its {len(network_classes):,} classes, only numbers: {_NAME_THEM}")
     if unknown:
         raise InputError(
             f"{network} lacks {len(unknown):,} of the {len(classes):,} classes of the data: {_listed(unknown)}"

@@ -91,7 +91,7 @@ def check_present(network: TrainedModel, needed: Iterable[str], *, what: str) ->
     """Raises InputError if the weight file of a network lacks arrays of a layer that `what` needs."""
     lacking = {name.partition("/")[2].rpartition("/")[0].replace("/", ".") for name in network.missing}
     if first := next((path for path in needed if path in lacking), None):
-        raise InputError(f"{what}: the weight file lacks {first}")
+        raise InputError(f"{what}: the weight file lacks {first} (allowed: a layer before it, see models.summary)")
 
 
 def machine_memory() -> int:

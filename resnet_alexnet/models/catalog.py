@@ -27,15 +27,20 @@ _PUBLISHED_CIFAR = {f"cifar_{kind}{depth}" for kind in ("resnet", "plain") for d
 
 def _nearest(name: str) -> str:
     """The hint for an unknown name: the published network that is fewest edits away, then nearest in depth."""
-    if (cifar := f"cifar_{name}") in MODELS:
-        return f", did you mean {cifar!r}?"
+    wanted = _letters(name)
     known = [model for model in MODELS if model in _PUBLISHED_CIFAR or not model.startswith("cifar_")]
 
     def distance(model: str) -> tuple[int, int]:
-        return edits(name, model), abs(_depth(model) - _depth(name))
+        return edits(wanted, _letters(model)), abs(_depth(model) - _depth(name))
 
-    best = min(known, key=distance)
-    return f", did you mean {best!r}?" if distance(best)[0] <= len(name) // 3 else ""
+    exact = [model for model in MODELS if _letters(model) in (wanted, f"cifar{wanted}")]
+    best = exact[0] if exact else min(known, key=distance)
+    return f", did you mean {best!r}?" if exact or distance(best)[0] <= len(wanted) // 3 else ""
+
+
+def _letters(name: str) -> str:
+    """A name in small letters, without what people put between its parts."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def _depth(name: str) -> int:

@@ -151,6 +151,7 @@ def read_input(options: Namespace) -> Any:
         options.input,
         model=options.model,
         restate=lambda usual: restate(usual, options),
+        partial=True,
         progress=progress_bar,
         **reading,
     )
@@ -211,6 +212,9 @@ def explain(network: Any) -> Iterator[str]:
     preprocessing, classes = spec.preprocessing, spec.preprocessing.classes
     parameters = sum(leaf.size for name, leaf in network.leaves().items() if name.startswith("params/"))
     yield f"  {spec.model}, {parameters:,} parameters, {spec.num_logits:,} logits ({spec.scores})"
+    if network.missing:
+        lacking = dict.fromkeys(name.partition("/")[2].rpartition("/")[0].replace("/", ".") for name in network.missing)
+        yield f"  lacks {', '.join(sorted(lacking))}: for fine-tuning, features and kernels only"
     yield f"  options: {', '.join(f'{name}={value}' for name, value in spec.options.items()) or 'its defaults'}"
     yield f"  classes: {', '.join(classes[:4])}{f', ... {classes[-1]}' if len(classes) > 4 else ''}"
     yield from (f"  {line}" for line in preprocessing.lines())

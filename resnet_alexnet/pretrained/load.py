@@ -128,21 +128,24 @@ def network_of(
         _check_expected(spec, where, model=model, num_classes=num_classes)
         spec = dataclasses.replace(spec, preprocessing=restate(spec.preprocessing))
         _check_classes(spec, where)
-        network = _from_ours(file, spec, where, options)
+        network = _from_ours(file, spec, where, options, partial=partial)
     _check_classes(network.spec, where)
     return network
 
 
-def _from_ours(file: state_dict.WeightFile, spec: ModelSpec, where: str, options: Mapping[str, Any]) -> TrainedModel:
+def _from_ours(
+    file: state_dict.WeightFile, spec: ModelSpec, where: str, options: Mapping[str, Any], *, partial: bool
+) -> TrainedModel:
     """The network in a weight file that we wrote, in our names or torchvision's."""
     if unfit := sorted({"state_dict", "rename", "channel_order"} & options.keys()):
         raise InputError(f"{where} says which network it holds: leave {', '.join(unfit)} out")
     spec = _with_options(spec, options, where)
-    leaves = file.state_dicts[""]
+    leaves, shapes = file.state_dicts[""], shapes_of(spec.shapes())
     if not _in_our_names(leaves):
-        table, shapes = torchvision.layout(spec.model, spec.preprocessing.image_size).table, shapes_of(spec.shapes())
-        leaves = mapping.to_ours(table, leaves, shapes, where=f"{where}, as {spec.model}")
-    return from_leaves(spec, leaves, where=where)
+        table = torchvision.layout(spec.model, spec.preprocessing.image_size).table
+        there = mapping.without_layers(table, shapes, mapping.missing_layers(table, leaves, shapes) if partial else ())
+        leaves = mapping.to_ours(table, leaves, there, where=f"{where}, as {spec.model}")
+    return from_leaves(spec, leaves, where=where, missing=shapes.keys() - leaves.keys() if partial else ())
 
 
 def _check_expected(spec: ModelSpec, where: str, *, model: str | None, num_classes: int | None) -> None:

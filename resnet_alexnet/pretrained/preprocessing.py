@@ -81,6 +81,8 @@ class Preprocessing:
             shorter_side: to which photographs are resized; None keeps its proportion to the image size.
         """
         image_size = image_size or self.image_size
+        if (image_size, shorter_side or self.shorter_side) == (self.image_size, self.shorter_side):
+            return self
         if shorter_side is None and self.shorter_side is not None:
             shorter_side = round(self.shorter_side * image_size / self.image_size)
         if image_size == self.image_size:

@@ -31,7 +31,7 @@ def save(network: TrainedModel, path: Path, *, names: str = "ours") -> None:
         InputError: the network cannot be written with these names, or the file cannot be written.
     """
     check_name("names", names, NAMES)
-    leaves = network.leaves()
+    leaves = {name: leaf for name, leaf in network.leaves().items() if name not in network.missing}
     if names == "torchvision":
         leaves = mapping.to_theirs(_torch_layout(network.spec).table, leaves)
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}

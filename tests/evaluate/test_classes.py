@@ -31,7 +31,7 @@ def test_some_of_imagenets_classes_keep_their_logits_by_id_or_word(chosen, separ
 def test_numbers_as_names_are_matched_as_names_and_never_by_their_place():
     """Folders are sorted as text: 0, 1, 10, 11, 2, ..."""
     names = [str(number) for number in range(12)]
-    np.testing.assert_array_equal(match_classes(sorted(names), names, network="net"), [0, 1, 10, 11, *range(2, 10)])
+    np.testing.assert_array_equal(match_classes(names, sorted(names), network="net"), [0, 1, *range(4, 12), 2, 3])
     with pytest.raises(
         InputError, match=r"^net lacks 12 of the 12 classes of the data: '0', '1', '2', \.\.\. \(it has 1,000: 'n"
     ):
@@ -71,3 +71,16 @@ def test_a_name_that_two_classes_of_the_network_have_is_refused():
         match_classes(("crane",), ("crane", "dog", "crane"), network="net")
     same = ("crane", "dog", "crane")
     assert match_classes(same, same, network="net").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "network_classes", "message"),
+    [
+        (("cat", "dog", "owl"), ("0", "1", "2"), "no names for its 3 classes, only numbers: name them"),
+        (("0", "1", "10", "11", "2"), tuple(map(str, range(12))), r"whose order may be that of numbers \(2, 10\)"),
+    ],
+)
+def test_classes_that_are_only_numbers_are_to_be_named(classes, network_classes, message):
+    with pytest.raises(InputError, match=message):
+        match_classes(classes, network_classes, network="net")
+    assert match_classes(("1", "0"), ("0", "1"), network="net").tolist() == [1, 0]

@@ -430,3 +430,62 @@ def test_a_rule_need_not_match_in_every_state_dict(resnet18):
     file = WeightFile({"model": rename(resnet18[0], ("", "a_")), "ema": dict(resnet18[0])}, {})
     network = pretrained.network_of(file, where=WHERE, rename=[("^a_", "")])
     assert "the state dict 'model' is taken; convert --state_dict=NAME takes another: ema" in network.notes
+
+
+def test_a_head_of_several_layers_is_left_out_of_a_part_and_named_else(resnet18):
+    arrays = rename(resnet18[0], (r"fc", "fc.0")) | {"fc.2.weight": np.ones((5, 3), np.float32)}
+    with pytest.raises(InputError, match=r"no layer of the papers' networks \(fc.0.weight, fc.0.bias, fc.2.weight\)"):
+        load(arrays)
+    network = load(arrays, partial=True)
+    assert {name.split("/")[1] for name in network.missing} == {"head"}
+    assert any("left out, a last layer of another form: fc.0.weight" in note for note in network.notes)
+
+
+def test_a_head_may_have_a_part_of_the_prefix(resnet18):
+    for prefix, head in (("model.backbone.", "model.fc"), ("model.net.encoder.", "model.net.classifier.1")):
+        arrays = rename(resnet18[0], (r"fc", head), (r"", prefix))
+        network = load(arrays)
+        assert not network.missing
+        np.testing.assert_array_equal(network.params["head"]["bias"], resnet18[0]["fc.bias"])
+
+
+def test_a_layer_before_or_behind_the_network_is_not_left_out(resnet18):
+    inside = rename(resnet18[0], (r"", "0."))
+    for outside in ({"1.weight": np.ones((2, 3), np.float32)}, {"norm.running_mean": np.ones(3, np.float32)}):
+        with pytest.raises(InputError, match="arrays of no layer of the papers' networks"):
+            load(inside | outside)
+    assert load(inside | {"loss.weight": np.ones(3, np.float32)}).spec.model == "resnet18"
+
+
+def test_state_dicts_that_are_not_read_are_named(resnet18):
+    unknown = {f"teil{i}": array for i, array in enumerate(resnet18[0].values())}
+    network = pretrained.network_of(WeightFile({"model": unknown, "ema": dict(resnet18[0])}, {}), where=WHERE)
+    assert "the state dict 'ema' is taken, a moving average of weights" in network.notes
+    assert "not read, as their names are not known: model" in network.notes
+
+
+def test_one_logit_has_two_classes(resnet18):
+    arrays = {**resnet18[0], "fc.weight": np.ones((1, 512), np.float32), "fc.bias": np.ones(1, np.float32)}
+    spec = load(arrays).spec
+    assert (spec.num_logits, spec.preprocessing.classes) == (1, ("0", "1"))
+
+
+def test_names_of_detectron2_and_pytorchcv_stride_first(resnet18):
+    arrays = torch_peers.state_dict(torch_peers.create("torchvision", "resnet50", num_classes=3))
+    arrays = {name: array for name, array in arrays.items() if "num_batches" not in name}
+    for form, stride in ((dict, "3x3"), (detectron2, "1x1"), (pytorchcv, "1x1")):
+        assert load(form(arrays)).spec.options["stride_in"] == stride
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {f"p{i}.conv1.weight": np.ones((2, 1, 1, 1), np.float32) for i in range(20_000)},
+        {"layer" + "1" * 5000 + ".0.conv1.weight": np.ones((1, 1, 1, 1), np.float32)},
+    ],
+    ids=["many prefixes", "large numbers"],
+)
+def test_strange_names_are_refused_in_a_short_line(arrays):
+    with pytest.raises(InputError, match="no network under names that are known") as error:
+        load(arrays)
+    assert len(str(error.value)) < 800

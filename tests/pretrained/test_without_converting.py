@@ -7,6 +7,7 @@ from resnet_alexnet import kernels, pretrained
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.features import __main__ as features
 from resnet_alexnet.predict import __main__ as predict
+from resnet_alexnet.pretrained import convert
 from resnet_alexnet.train.experiment import create_experiment
 from tests.support import tiny, torch_peers
 from tests.support.networks import published
@@ -95,3 +96,15 @@ def test_the_kernels_of_alexnets_convolutions_alone_are_drawn(tmp_path):
     torch.save(last, tmp_path / "features.pth")
     with pytest.raises(InputError, match="no network under names that are known"):
         kernels.main([f"--weights={tmp_path / 'features.pth'}", f"--output={tmp_path / 'k.png'}"])
+
+
+def test_a_part_is_converted_for_fine_tuning_only(cifar, tmp_path, capsys):
+    output = tmp_path / "part.safetensors"
+    convert.main([f"--input={cifar[1]}", f"--output={output}"])
+    assert "  lacks head: for fine-tuning, features and kernels only" in capsys.readouterr().out
+    expected = pretrained.load_network(cifar[1], partial=True)
+    again = pretrained.load_network(output, partial=True)
+    assert again.missing == expected.missing
+    assert not any("head" in name for name in create_experiment(config(output)).model.start)
+    with pytest.raises(InputError, match=r"does not hold the weights of cifar_resnet8: 2 missing"):
+        predict.main([f"--weights={output}", str(write_folder(tmp_path / "photos", per_class=1))])
