@@ -51,6 +51,7 @@ _RESIDUAL = {
         }.items()
     },
 }
+_AVERAGED = re.compile(r"(?<![a-z])(ema|swa|avg|average|averaged)(?![a-z])")
 _ANY_HEAD = re.compile(r"(?:.*\.)?(?:head|fc|linear|classifier|last_linear|fcout|output|logits)\..*")
 _ALEXNET = {"features": r"(?:features\.)?(?P<index>\d{1,4})", "classifier": r"classifier\.(?P<index>\d{1,4})"}
 # What the names of a library say that arrays do not show: options of the model. Source: fb.resnet.torch's networks for
@@ -88,7 +89,7 @@ class NamedNetwork:
     @property
     def averaged(self) -> bool:
         """Whether they are a moving average of weights, by their name."""
-        return re.search(r"(?<![a-z])(ema|swa|avg|average|averaged)(?![a-z])", self.name.lower()) is not None
+        return _AVERAGED.search(self.name.lower()) is not None
 
 
 def rename(state_dicts: Mapping[str, Arrays], rules: Sequence[tuple[str, str]], *, where: str) -> dict[str, Arrays]:
@@ -193,13 +194,10 @@ def _head_outside(prefix: str, outside: Sequence[str]) -> dict[str, str]:
 
 
 def _is_layer(arrays: Mapping[str, np.ndarray], key: str) -> bool:
-    """Whether an array is of a layer that could be before or behind the network, not of a loss function."""
+    """Whether an array is of a layer that may be before or behind the network: not of a loss function or an average."""
     layer = key.rpartition(".")[0]
-    return (
-        arrays[key].ndim >= 2
-        or f"{layer}.running_mean" in arrays
-        or any(arrays[name].ndim >= 2 for name in (f"{layer}.weight",) if name in arrays)
-    )
+    kernel = arrays.get(f"{layer}.weight", arrays[key])
+    return not _AVERAGED.search(key.lower()) and (kernel.ndim >= 2 or f"{layer}.running_mean" in arrays)
 
 
 def _is_head(key: str) -> bool:

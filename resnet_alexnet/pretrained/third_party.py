@@ -53,7 +53,7 @@ def read_network(
     dropped = network.heads if partial else ()
     if unexpected := [name for name in network.unexpected if name not in dropped]:
         remedy = (
-            "" if any(re.search(r"\d\.", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
+            "" if any(re.search(r"\d\.\d", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
         )
         raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
     arrays, moved = structure.fold_biases(network.arrays)
