@@ -6,6 +6,10 @@ WORKERS ?= 2
 # The rules of the code, the recipes and the models: what tells most comes first.
 CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py tests/test_paths.py tests/test_configs.py \
 	tests/models/test_contract.py
+# The files that take longest come first of the rest, so that no worker waits for another at the end.
+LONGEST := tests/test_readme.py tests/train/test_loop.py tests/train/test_loop_streamed.py tests/test_imagenet_recipes.py \
+	tests/pretrained/test_parity.py tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py
+OTHERS := $(filter-out $(CONTRACT) $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py))
 
 .PHONY: quickstart test lint
 
@@ -14,7 +18,7 @@ quickstart: .venv/base.stamp
 
 test: .venv/all.stamp
 	$(BIN)/python -m pytest -q -x -m "not nightly" -n $(WORKERS) --dist=worksteal $(CONTRACT)
-	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile $(CONTRACT:%=--ignore=%)
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
 
 lint: .venv/all.stamp
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright
