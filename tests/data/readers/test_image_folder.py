@@ -376,3 +376,9 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
         assert f"{tmp_path / 'train' / 'b'} cannot be listed: Permission denied" in refusal(tmp_path)
     finally:
         (tmp_path / "train" / "b").chmod(0o700)
+
+
+@pytest.mark.parametrize("test", [("1/0.jpg", "01/1.jpg"), ("1/0.jpg", "2/0.jpg")])
+def test_class_folders_that_are_equal_as_numbers_are_not_the_same(tmp_path, test):
+    write_folder(tmp_path, train=("01/0.jpg", "02/0.jpg"), test=test)
+    assert "test has the classes 1" in refusal(tmp_path)
