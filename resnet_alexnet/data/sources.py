@@ -341,4 +341,5 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
+            why = "only photographs change it, by augment.crop" if option == "image_size" else "which cannot be changed"
+            raise InputError(f"{option}={value}: {name} has {own}, {why}; unset it, or set {own}")

@@ -82,7 +82,7 @@ def test_synthetic_splits_share_no_image():
         ("image_folder", {"data_dir": "nowhere"}, "nowhere does not exist"),
         ("cifar10", {"data_dir": "x", "train_split": "train[:9]"}, "train_split='train.:9.' is for the sets of TFDS"),
         ("fashion_mnist", {"in_memory": "maybe"}, "dataset.in_memory is 'maybe'"),
-        ("fashion_mnist", {"image_size": 32}, "image_size=32: fashion_mnist has 28"),
+        ("fashion_mnist", {"image_size": 32}, "image_size=32: fashion_mnist has 28, only photographs change it, by"),
         ("fashion_mnist", {"channels": 3}, "channels=3: fashion_mnist has 1"),
         ("fashion_mnist", {"data_dir": "nowhere"}, "nowhere.*is missing"),
         ("fashion_mnist", {"validation_fraction": 1}, "validation_fraction=1 .allowed"),

@@ -89,9 +89,10 @@ class FolderPhotos:
             raise self._lost(index, error) from error
 
     def _lost(self, index: int, error: OSError) -> InputError:
+        is_broken = os.path.islink(self._path(index)) and not os.path.exists(self._path(index))
+        why = "a link that leads to no file" if is_broken else "though it existed when the folder was listed"
         return InputError(
-            f"{self.where(index)} cannot be read ({error.strerror}), though it existed when the folder was listed: "
-            "repair or remove it, then start again"
+            f"{self.where(index)} cannot be read ({error.strerror}), {why}: repair or remove it, then start again"
         )
 
     def where(self, index: int) -> str:

@@ -414,3 +414,14 @@ def test_more_of_what_systems_leave_behind_is_no_class(tmp_path, name, files):
     write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg", *(f"{name}/{file}" for file in files)))
     (tmp_path / "train" / name).mkdir(exist_ok=True)
     assert read_image_folder(tmp_path)["train"].classes == ("a", "b")
+
+
+def test_a_broken_link_is_called_one(tmp_path):
+    write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg"))
+    (tmp_path / "train" / "a" / "1.jpg").symlink_to("gone.jpg")
+    photos = read_image_folder(tmp_path)["train"]
+    for use in (photos.read, photos.size):
+        with pytest.raises(
+            InputError, match=r"a/1\.jpg cannot be read \(No such .*\), a link that leads to no file: repair"
+        ):
+            use(1)
