@@ -221,7 +221,10 @@ def open_split(
     if not split and not {"test", "validation"} & set(images):
         images = read(validation_fraction, lambda line: None)  # the same lines once more
     split = split or ("test" if "test" in images else "validation")
-    fraction = 0.0 if split == "test" and split in images else validation_fraction
+    fraction = 0.0 if split == "test" else validation_fraction
+    if split == "test":  # nothing is held out for it, which a small set can refuse
+        held_out = ["validation"] * (validation_fraction > 0)
+        check_name(f"the split of {name}", split, dict.fromkeys([*images, *held_out]))
     images, classes = readers.divide(images, fraction, classes, name=name)
     check_name(f"the split of {name}", split, images)
     part, title = images[split], f"{name} {split}"
@@ -341,4 +344,5 @@ def _check_sizes(name: str, sources: Mapping[str, Source], *, image_size: int | 
             )
     for option, value, own in (("image_size", image_size, height), ("channels", channels, own_channels)):
         if value not in (None, own):
-            raise InputError(f"{option}={value}: {name} has {own}, which cannot be changed; unset it, or set {own}")
+            why = "only photographs change it, by augment.crop" if option == "image_size" else "which cannot be changed"
+            raise InputError(f"{option}={value}: {name} has {own}, {why}; unset it, or set {own}")

@@ -82,7 +82,7 @@ def test_synthetic_splits_share_no_image():
         ("image_folder", {"data_dir": "nowhere"}, "nowhere does not exist"),
         ("cifar10", {"data_dir": "x", "train_split": "train[:9]"}, "train_split='train.:9.' is for the sets of TFDS"),
         ("fashion_mnist", {"in_memory": "maybe"}, "dataset.in_memory is 'maybe'"),
-        ("fashion_mnist", {"image_size": 32}, "image_size=32: fashion_mnist has 28"),
+        ("fashion_mnist", {"image_size": 32}, "image_size=32: fashion_mnist has 28, only photographs change it, by"),
         ("fashion_mnist", {"channels": 3}, "channels=3: fashion_mnist has 1"),
         ("fashion_mnist", {"data_dir": "nowhere"}, "nowhere.*is missing"),
         ("fashion_mnist", {"validation_fraction": 1}, "validation_fraction=1 .allowed"),
@@ -446,3 +446,11 @@ def test_larger_photographs_are_unreadable_by_the_limit(tmp_path):
         create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=1999)
     splits = create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=2000)
     assert splits.train.gather(np.arange(2), (0, 0))["unreadable"].tolist() == [-1, -1]
+
+
+def test_a_test_split_that_is_not_there_is_refused_as_one(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"the split of image_folder.*'?test'?.*train"):
+        open_split("test", "image_folder", data_dir=str(tmp_path))

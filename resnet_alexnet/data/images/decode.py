@@ -30,7 +30,9 @@ _PLAIN_PPM = re.compile(rb"P6\n([1-9]\d{0,8}) ([1-9]\d{0,8})\n255\n")  # header 
 _APP1, _FRAMES, _RESTARTS, _SCAN = 0xE1, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDD, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)  # frame headers: Huffman-coded row by row, not progressive, lossless or arithmetic
 # How files begin, for messages: of FORMATS, and of others.
-_SURELY = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|....ftypavi[fs]|....jP  ", re.DOTALL)
+_SURELY = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|....ftypavi[fs]|....jP  |\xff\x4f\xff\x51", re.DOTALL
+)
 _PERHAPS = re.compile(rb"BM|II[*+]|MM\0[*+]|P[1-7fF]\s")  # too short to tell; raw photographs of cameras are TIFF too
 _OTHERS = {
     "HEIC": re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
@@ -41,6 +43,7 @@ _OTHERS = {
     "SVG, HTML or XML": re.compile(rb"\s*<[!?a-zA-Z]"),
 }
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
+_SAMPLE_FORMAT, _NOT_UNSIGNED = 339, {2, 3, 5, 6}  # a TIFF tag, and its values for signed, float and complex numbers
 _MODES = {1: "L", 3: "RGB"}  # Pillow's names, by number of channels
 COLORSPACES = {1: "GRAY", 3: "RGB"}  # simplejpeg's names, by number of channels
 
@@ -231,14 +234,15 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     Raises:
         UnreadableImageError: the pixels are floats, signed or of 32 bits: what is white differs from file to file.
     """
-    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+    tags = getattr(image, "tag_v2", {})
+    is_signed = not _NOT_UNSIGNED.isdisjoint(tags.get(_SAMPLE_FORMAT, ()))
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF") or is_signed:
         raise UnreadableImageError(
             "its pixels are floats, signed or of 32 bits, so that black and white are not known: convert it to 8 or 16 "
             "bits per channel"
         )
     if not image.mode.startswith("I"):
-        return image
-    tags = getattr(image, "tag_v2", {})
+        return image.convert("RGB") if image.mode == "LAB" else image  # Pillow converts LAB to nothing else
     (bits,) = tags.get(_BITS, (16,))[:1]
     values = np.asarray(image).astype(np.int64).clip(0, 2**bits - 1)
     upper = (values >> (bits - 8)).astype(np.uint8)

@@ -26,10 +26,14 @@ UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda pixels: pixels.transpose(1, 0, 2)[::-1],
 }
 _TAG = 0x0112  # of the orientation
-_BYTES = {1: 1, 4: 4}  # of a number, by its EXIF type: BYTE, LONG; any other is read as SHORT, which is the right one
-_IN_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])")
+# Bytes of a number, by its EXIF type: (S)BYTE, (S)LONG; any other is read as SHORT, which is the right one.
+_BYTES = {1: 1, 6: 1, 4: 4, 9: 4}
+_IN_XMP = re.compile(rb":Orientation(?:\s*=\s*[\"']|>)\s*([1-8])")
+_SPACES = (b" ", b"\t", b"\n", b"\r")
+_TIFF_PREFIX = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']http://ns\.adobe\.com/tiff/1\.0/[\"']")  # tiff as a rule
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_XMP, _PNG_EXIF = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"  # keywords of text in PNG files
+# The start of text in PNG files with XMP; or EXIF or XMP in the forms in which exiftool and ImageMagick write them.
+_PNG_METADATA = re.compile(rb"(?:XML:com\.adobe\.xmp|(Raw profile type (?:exif|xmp|APP1)))\0")
 _AVIF, _AVIF_EXIF = b"ftypavi", re.compile(rb"(infe\x02.{7})Exif", re.DOTALL)  # the entry of an item in its list
 _MOST_TEXT = 2**20  # bytes of compressed text to unpack at most
 
@@ -40,9 +44,10 @@ def find_orientation(exif: bytes, xmp: bytes) -> int:
     Source: Exif 2.3, section 4.6; XMP specification part 2, section 3.2 (the namespace tiff).
     """
     orientation = _read_exif(exif)
-    if orientation is None and (match := _IN_XMP.search(xmp)):
-        return int(match[1])
-    return 1 if orientation is None else orientation
+    if orientation is None:
+        names = tuple(start + name for name in (b"tiff", *_TIFF_PREFIX.findall(xmp)[:3]) for start in (b"<", *_SPACES))
+        return next((int(match[1]) for match in _IN_XMP.finditer(xmp) if xmp.endswith(names, 0, match.start())), 1)
+    return orientation
 
 
 def _read_exif(exif: bytes) -> int | None:
@@ -95,10 +100,13 @@ def strip_png(data: bytes) -> tuple[bytes, int]:
             kept.append(data[start - 8 : end + 4])
         elif kind == b"eXIf":
             exif = data[start:end]
-        elif kind == b"iTXt" and data.startswith(_PNG_XMP, start):
-            xmp = _international_text(data[start + len(_PNG_XMP) : end])
-        elif kind == b"zTXt" and data.startswith(_PNG_EXIF, start) and not exif:
-            exif = _hexadecimal(_unpack(data[start + len(_PNG_EXIF) + 1 : end]))
+        elif kind in _TEXT and (metadata := _PNG_METADATA.match(data, start, end)):
+            text = _TEXT[kind](data[metadata.end() : end])
+            text = _hexadecimal(text) if metadata[1] else text
+            if text.startswith((EXIF, b"II", b"MM")):
+                exif = exif or text
+            else:
+                xmp = xmp or text
         position = end + 4
     kept.append(data[position:])  # of a file that is cut off, what Pillow complains about
     return b"".join(kept), find_orientation(exif, xmp)
@@ -120,6 +128,13 @@ def _international_text(content: bytes) -> bytes:
     """Returns the text of an iTXt chunk: behind compression flag and method, a language and a translated keyword."""
     text = content[2:].split(b"\0", 2)[-1]
     return _unpack(text) if content[:1] == b"\1" else text
+
+
+_TEXT: dict[bytes, Callable[[bytes], bytes]] = {
+    b"tEXt": lambda content: content,
+    b"zTXt": lambda content: _unpack(content[1:]),  # behind the compression method
+    b"iTXt": lambda content: _international_text(content),
+}
 
 
 def _unpack(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from resnet_alexnet.data.readers.label_lists import LABELS, find_list, label_photographs
+from resnet_alexnet.data.readers.label_lists import (
+    LABELS,
+    Labeled,
+    check_shared,
+    find_list,
+    is_shared,
+    label_photographs,
+)
 from resnet_alexnet.data.readers.photo_files import SUFFIXES, LeftOut, list_folders, list_photographs
 from resnet_alexnet.errors import InputError, printable
 
@@ -81,9 +89,10 @@ class FolderPhotos:
             raise self._lost(index, error) from error
 
     def _lost(self, index: int, error: OSError) -> InputError:
+        is_broken = os.path.islink(self._path(index)) and not os.path.exists(self._path(index))
+        why = "a link that leads to no file" if is_broken else "though it existed when the folder was listed"
         return InputError(
-            f"{self.where(index)} cannot be read ({error.strerror}), though it existed when the folder was listed: "
-            "repair or remove it, then start again"
+            f"{self.where(index)} cannot be read ({error.strerror}), {why}: repair or remove it, then start again"
         )
 
     def where(self, index: int) -> str:
@@ -132,8 +141,11 @@ def read_image_folder(
     first = next(iter(splits.values()))
     parts = [first] if "train" in splits else splits.values()
     classes = sorted({name for part in parts for name in part.photographs})
-    for pairs in _same_but_for_case(classes) if first.in_classes else ():
-        report(printable(f"warning: {first.folder} has the classes {pairs}, {_ONE_ON_SOME_DISKS}"))
+    for pairs in _same_but_for_case(classes):
+        why = _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"
+        report(printable(f"warning: {first.folder} has the classes {pairs}, {why}"))
+    shared = {part.folder: part.shared for part in splits.values() if part.shared}
+    check_shared(shared, is_for_all=len(shared) == len(splits), report=report)
     return {split: _to_photos(part.named_as(classes, first.folder), classes) for split, part in splits.items()}
 
 
@@ -145,12 +157,14 @@ class _Listed(NamedTuple):
         photographs: the paths of the photographs of each class, below `folder` or its class folder.
         in_classes: see `FolderPhotos`.
         notes: lines about what was left out.
+        shared: what a list for all splits says about it, if its classes are from one.
     """
 
     folder: Path
     photographs: Mapping[str, Sequence[bytes]]
     in_classes: bool
     notes: tuple[str, ...] = ()
+    shared: Labeled | None = None
 
     def named_as(self, classes: Sequence[str], others: Path) -> "_Listed":
         """Returns the split with its classes called as in `classes`, of the folder `others`.
@@ -158,10 +172,19 @@ class _Listed(NamedTuple):
         In lists, numbers often lack the zeros at the beginning that class folders have.
 
         Raises:
-            InputError: it has other classes.
+            InputError: it has other classes, or two that are one of `classes`.
         """
-        by_number = {str(int(name)): name for name in classes if name.isdecimal()}
-        called = {name: name if name in classes else by_number.get(name, name) for name in self.photographs}
+        called = {name: name for name in self.photographs}
+        if not self.in_classes:
+            numbers = Counter(int(name) for name in classes if name.isdecimal())
+            by_number = {str(int(name)): name for name in classes if name.isdecimal() and numbers[int(name)] == 1}
+            called |= {name: by_number.get(name, name) for name in called if name not in classes}
+        if len(set(called.values())) < len(called):
+            twice = [name for name, other in called.items() if name != other and other in called]
+            raise InputError(
+                f"the list of {self.folder} has the classes {_listed(twice)} and the same numbers with zeros in front: "
+                f"name each class as {others} does"
+            )
         unknown = sorted(set(called.values()) - set(classes))
         if unknown:
             raise InputError(
@@ -260,12 +283,18 @@ def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
     if listed is None and is_flat and names and list_folders(folder / names[0], LeftOut()):
         return _list_split(split, folder / names[0], left_out)
     photographs = list_photographs(folder, left_out) if is_flat or listed else []
-    if listed is not None and (labeled := label_photographs(folder, photographs, listed)):
-        others = len(photographs) - sum(map(len, labeled.values()))
-        note = f"left out of {folder}: {others:,} photographs that {listed} does not name"
-        return _Listed(folder, labeled, False, (note,) * bool(others))
+    labeled = label_photographs(folder, photographs, listed, SPLIT_FOLDERS[split]) if listed is not None else None
+    if listed is not None and labeled and labeled.by_class:
+        others = len(photographs) - sum(map(len, labeled.by_class.values()))
+        notes = (f"left out of {folder}: {others:,} photographs that {listed} does not name",) * bool(others)
+        return _Listed(folder, labeled.by_class, False, notes, labeled if is_shared(listed, folder) else None)
     if not is_flat:
         return _list_classes(split, folder, names, left_out)
+    if split == "train" and labeled and labeled.lost and photographs:
+        raise InputError(
+            f"{listed} names no photograph of {folder}: it has {printable(labeled.lost[0])}, and the folder has "
+            f"{printable(os.fsdecode(photographs[0]))}; the names must be the same, in capitals too"
+        )
     if split == "train":
         raise InputError(f"{folder} has no class folders: {_LAYOUT}, or photographs and {LABELS} with file,label")
     holds = (

@@ -3,11 +3,13 @@
 import csv
 import functools
 import io
+import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_alexnet.data.readers.imagenet_devkit import find_devkit, read_devkit
 from resnet_alexnet.errors import InputError, printable
@@ -38,11 +40,32 @@ _LABEL_COLUMNS = (
     "breed",
     "predictionstring",
 )
+_SPLIT_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 _ABOVE = 4  # folders above the photographs in which ImageNet's lists are looked for
 _REMEDY = f"put the whole devkit there, with meta.mat, or {_KAGGLE}"
 
-Rows = list[tuple[str, str]]  # names of photographs, with or without folder and suffix, and their classes
+
+class Row(NamedTuple):
+    """A line of a list: a photograph, with or without folder and suffix, its class and its split, if it has these."""
+
+    name: str
+    label: str | None = None
+    split: str | None = None
+
+
+class Labeled(NamedTuple):
+    """What a list says about the photographs of a folder.
+
+    Attributes:
+        by_class: the photographs of each class, in their order, without those that are not listed.
+        found: the names in the list that are photographs in the folder.
+        lost: those that are not.
+    """
+
+    by_class: dict[str, list[bytes]]
+    found: frozenset[str]
+    lost: tuple[str, ...]
 
 
 def find_list(folder: Path) -> Path | None:
@@ -67,44 +90,87 @@ def find_list(folder: Path) -> Path | None:
     return Path(found) if found else None
 
 
-def label_photographs(folder: Path, photographs: Sequence[bytes], listed: Path) -> dict[str, list[bytes]]:
-    """Returns the photographs of each class by a list, in their order, without those that are not listed.
+def is_shared(listed: Path, folder: Path) -> bool:
+    """Whether a list that `find_list` has found for `folder` is for the folders beside it too."""
+    return listed == folder.with_name(LABELS)
+
+
+def label_photographs(folder: Path, photographs: Sequence[bytes], listed: Path, split: Sequence[str]) -> Labeled:
+    """Looks up the classes of the photographs in a list.
 
     Args:
         folder: the folder of the photographs.
         photographs: their paths in it.
         listed: a file that `find_list` has found.
+        split: the names in small letters of the split that the folder is.
 
     Raises:
-        InputError: the list cannot be read; or it names a photograph with two classes or, if it is a list of this
-            folder only, one that is not there.
+        InputError: the list cannot be read; or it names a photograph with two classes, in another split or, if it is a
+            list of this folder only, one that is not there.
     """
-    is_shared = listed == folder.with_name(LABELS)
+    shared = is_shared(listed, folder)
     known = _Names(photographs)
     class_of: dict[bytes, str] = {}
-    lost = []
-    find = functools.partial(known.find, below=folder.name, by_name=not is_shared)
-    for name, label in _read(listed, photographs, lambda name: find(name.strip()) is not None):
+    found, lost, has_classes = set(), [], True
+    find = functools.partial(known.find, below=folder.name, by_name=not shared)
+    for name, label, part in _read(listed, photographs, lambda name: find(name.strip()) is not None):
         photograph = find(name)
-        if photograph is None:
+        if label is None:
+            has_classes = False
+        elif photograph is None:
             lost.append(name)
+        elif part is not None and part.lower() not in split:
+            raise InputError(
+                f"{listed} has {printable(name)} in the split '{printable(part)}', but {folder} is the {split[0]} "
+                "split: move the photographs of each split to its own folder (train, val, test), or remove the column"
+            )
         elif class_of.setdefault(photograph, label) != label:
             raise InputError(
                 f"{listed} has {printable(name)} as {printable(label)} and as {printable(class_of[photograph])}: give "
                 "each photograph one class"
             )
-    if lost and not is_shared:
+        else:
+            found.add(name)
+    if lost and not shared:
         raise InputError(
             f"{listed} names {len(lost):,} photographs that are not in {folder}, or not alone with that name, such as "
             f"{printable(lost[0])}: restore them, or remove their lines"
         )
-    if not class_of and not is_shared:
+    if not class_of and has_classes and not shared:
         raise InputError(f"{listed} names no photograph: each line must be FILE,CLASS, below the titles file,label")
     by_class: dict[str, list[bytes]] = defaultdict(list)
     for photograph in photographs:
         if photograph in class_of:
             by_class[class_of[photograph]].append(photograph)
-    return dict(by_class)
+    return Labeled(dict(by_class), frozenset(found), tuple(lost))
+
+
+def check_shared(parts: Mapping[Path, Labeled], *, is_for_all: bool, report: Callable[[str], None]) -> None:
+    """Checks a list for all splits.
+
+    Args:
+        parts: what it says about each folder that it has classes for.
+        is_for_all: whether these are the folders of all splits.
+        report: called with a line about names without a photograph, unless the list is for all splits.
+
+    Raises:
+        InputError: two folders have a name in the list or, if it is for all splits, no folder has it.
+    """
+    for (folder, labeled), (other, others) in itertools.combinations(parts.items(), 2):
+        if both := sorted(labeled.found & others.found):
+            raise InputError(
+                f"{folder.with_name(LABELS)} has {printable(both[0])}, which is in {folder.name} and in {other.name}: "
+                f"put the folder in front ({folder.name}/{printable(both[0])}), or move the list into the folder that "
+                "it is for"
+            )
+    lost = sorted(frozenset.intersection(*(frozenset(labeled.lost) for labeled in parts.values()))) if parts else []
+    if not lost:
+        return
+    what = f"{next(iter(parts)).with_name(LABELS)} names {len(lost):,} photographs that"
+    if is_for_all:
+        raise InputError(f"{what} no split has, such as {printable(lost[0])}: restore them, or remove their lines")
+    names = ", ".join(folder.name for folder in parts)
+    report(printable(f"warning: {what} are not in {names}, such as {lost[0]}"))
 
 
 class _Names:
@@ -132,7 +198,7 @@ def _forms(path: str) -> tuple[str, str, str, str]:
     return path, name, os.path.splitext(path)[0], os.path.splitext(name)[0]
 
 
-def _read(listed: Path, photographs: Sequence[bytes], is_there: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+def _read(listed: Path, photographs: Sequence[bytes], is_there: Callable[[str], bool]) -> Iterator[Row]:
     """Yields name and class of each listed photograph."""
     if listed.is_dir() or listed.suffix == ".gz":
         return _read_devkit(listed, photographs)
@@ -145,8 +211,10 @@ def _read(listed: Path, photographs: Sequence[bytes], is_there: Callable[[str], 
     return _read_table(listed, text, is_there)
 
 
-def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Iterator[Row]:
     """Yields the columns of file and class, by their titles in the first line or, of two columns without titles, both.
+
+    A list of names only, as contests publish for their test photographs, has no classes.
 
     `is_there` tells whether a photograph has a name.
     """
@@ -157,14 +225,17 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
     except csv.Error as error:
         raise InputError(f"{listed} is not a table: {error}") from None
     titles = [title.strip().lower() for title in rows[0]] if rows else []
-    file, label = (
+    file, label, split = (
         next((titles.index(title) for title in known if title in titles), None)
-        for known in (_FILE_COLUMNS, _LABEL_COLUMNS)
+        for known in (_FILE_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)
     )
     if file is not None and label is not None:
         rows = rows[1:]
+    elif rows and all(len(row) == 1 for row in rows):
+        yield from (Row(row[0].strip()) for row in rows)
+        return
     elif len(titles) <= 2 or listed.name == _TINY:
-        file, label = 0, 1
+        file, label, split = 0, 1, None
         rows = rows[not is_there(rows[0][0]) and len(rows) > 1 and is_there(rows[1][0]) :] if rows else rows
     else:
         raise InputError(
@@ -179,13 +250,14 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
             )
         name = row[label].strip()
         # Kaggle's list has boxes behind the class.
-        yield row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name
+        part = row[split].strip() if split is not None and len(row) > split else None
+        yield Row(row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)
 
 
-def _read_devkit(path: Path, photographs: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+def _read_devkit(path: Path, photographs: Sequence[bytes]) -> Iterator[Row]:
     kit = read_devkit(str(path), remedy=_REMEDY)
     for photograph in photographs:
         name = os.fsdecode(os.path.basename(photograph))
         match = _VALIDATION_PHOTO.match(name)
         if match and 1 <= int(match[1]) <= len(kit.ground_truth):
-            yield os.fsdecode(photograph), kit.wnids[kit.ground_truth[int(match[1]) - 1]]
+            yield Row(os.fsdecode(photograph), kit.wnids[kit.ground_truth[int(match[1]) - 1]])

@@ -18,28 +18,41 @@ SUFFIXES = (
 _OTHER_SUFFIXES = (
     *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".svg", ".eps", ".psd", ".xcf", ".tga", ".ico", ".pcx", ".exr", ".hdr"),
     *(".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".dcm", ".fits"),
+    *(".jif", ".jfi", ".jps", ".j2c", ".jpc", ".jph"),
     *(".bpg", ".dds", ".flif", ".jpf", ".jpx", ".mpo", ".pfm", ".ras", ".sgi", ".wbmp", ".xbm", ".xpm"),
 )
 # Folders that systems leave behind, in small letters; hidden ones, with a dot, are left out anyway.
 _LEFT_BEHIND = {
-    *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information", "found.000"),
+    *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information"),
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@__thumb", "network trash folder"),
+    *("lost.dir", "temporary items", "@snapshot", "~snapshot", "@appstore", "@sharebin", "__pycache__"),
+    *(f"found.{number:03}" for number in range(1000)),  # of Windows' check of a disk
 }
 _FIRST = 32  # bytes that tell a photograph
 
 
 @dataclass
 class LeftOut:
-    """What was left out of folders: counts of files by suffix, and of folders that systems left behind by name."""
+    """What was left out of folders.
+
+    Attributes:
+        files: counts of images of other kinds, by suffix.
+        suffixed: counts of images whose names go on behind a suffix, by suffix.
+        folders: counts of folders that systems left behind, by name.
+    """
 
     files: Counter[str] = field(default_factory=Counter)
+    suffixed: Counter[str] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
 
     def describe(self, place: str) -> Iterator[str]:
-        """Yields a line about the files and a line about the folders, if there are any; `place` is where they are."""
+        """Yields a line about each kind of what was left out, if there is any; `place` is where they are."""
         if self.files:
             counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(self.files.items()))
             yield f"left out of {printable(place)}: {counts}, images of kinds that are not read; convert them to JPEG"
+        if +self.suffixed:  # without those that were no images
+            counts = ", ".join(f"{count:,} {suffix}*" for suffix, count in sorted((+self.suffixed).items()))
+            yield f"left out of {printable(place)}: {counts}, images with more behind the suffix; rename them"
         if self.folders:
             counts = ", ".join(f"{count:,} {printable(name)}" for name, count in sorted(self.folders.items()))
             yield f"passed over in {printable(place)}: {counts}, folders that systems leave behind"
@@ -115,13 +128,21 @@ def _is_photograph(entry: os.DirEntry[str], left_out: LeftOut) -> bool:
     if name.endswith(SUFFIXES):
         return _is_file(entry)
     suffix = os.path.splitext(name)[1]
+    if suffix not in _OTHER_SUFFIXES and (inner := next((known for known in SUFFIXES if known in name), None)):
+        # As browsers and wget name files: photo.jpg_large, photo.jpg.1. Also a.jpg.txt, which is no image.
+        left_out.suffixed[inner] += _is_file(entry) and _begins_as_image(entry)
+        return False
     if (suffix and suffix not in _OTHER_SUFFIXES) or not _is_file(entry):
         return False
-    try:
-        with open(entry, "rb") as file:
-            is_photograph = is_surely_image(file.read(_FIRST))
-    except OSError:
-        is_photograph = False
+    is_photograph = _begins_as_image(entry)
     if suffix and not is_photograph:
         left_out.files[suffix] += 1
     return is_photograph
+
+
+def _begins_as_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        with open(entry, "rb") as file:
+            return is_surely_image(file.read(_FIRST))
+    except OSError:
+        return False

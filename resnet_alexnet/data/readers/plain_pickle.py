@@ -5,7 +5,8 @@ Source: the Python version of CIFAR-10 and CIFAR-100, pickled by Python 2; and c
 
 import io
 import pickle
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,8 +47,47 @@ class _Type:
         """Passes the state over: byte order and alignment are nothing to bytes."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """Gives a pickle objects of this module for the few names that arrays need."""
+# What such pickles are made of: plain values, lists, tuples, dicts, and calls of the names below.
+_OPCODES = (
+    *("MARK", "STOP", "POP", "POP_MARK", "DUP", "PROTO", "FRAME", "REDUCE", "BUILD", "GLOBAL", "STACK_GLOBAL"),
+    *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT"),
+    *("BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
+)
+# Where the keys are on the stack when an opcode puts items into a dict.
+_KEYS = {"SETITEM": slice(-2, None, 2), "SETITEMS": slice(0, None, 2), "DICT": slice(0, None, 2)}
+_LOADERS = pickle._Unpickler.dispatch
+
+
+def _refuse(unpickler: Any) -> None:
+    raise pickle.UnpicklingError("it has more than plain values and arrays")
+
+
+def _checked(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """Returns `load` with a check of the keys before. To hash a tuple in a tuple, and so on, can crash Python."""
+
+    def checked(unpickler: Any) -> None:
+        if not all(isinstance(key, str | bytes) for key in unpickler.stack[keys]):
+            raise pickle.UnpicklingError("a key that is not text")
+        load(unpickler)
+
+    return checked
+
+
+class _Unpickler(pickle._Unpickler):
+    """Gives a pickle objects of this module for the few names that arrays need.
+
+    Python's own unpickler in C trusts the numbers in a file: it makes room for what ten bytes ask for.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **dict.fromkeys(range(256), _refuse),
+        **{code: _LOADERS[code] for name in _OPCODES for code in getattr(pickle, name)},
+        **{code: _checked(_LOADERS[code], keys) for name, keys in _KEYS.items() for code in getattr(pickle, name)},
+        pickle.BYTEARRAY8[0]: _LOADERS[pickle.BINBYTES8[0]],  # makes no room before it has read
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         # New functions on each call: a pickle can set attributes on the objects that it gets.
@@ -73,10 +113,17 @@ def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _Array:
 
 
 def _as_arrays(value: Any) -> Any:
-    """Replaces the arrays among the values of a dict."""
+    """Replaces the arrays among the values of a dict, which may else have plain values and lists of them."""
     if not isinstance(value, dict):
-        return value
+        raise pickle.UnpicklingError("a value that is not a dict")
+    for item in value.values():
+        if not isinstance(item, _Array) and not all(map(_is_plain, item if isinstance(item, list | tuple) else [item])):
+            raise pickle.UnpicklingError("a value that is neither plain, an array nor a list of plain values")
     return {key: _as_array(item) if isinstance(item, _Array) else item for key, item in value.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str | bytes)
 
 
 def _as_array(array: _Array) -> np.ndarray:

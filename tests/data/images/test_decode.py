@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from resnet_alexnet.data.images import decode as module
 from resnet_alexnet.data.images.decode import UnreadableImageError, decode, is_gray_jpeg, is_plain_jpeg
@@ -329,6 +329,26 @@ def test_a_tiff_of_32_bits_is_refused_rather_than_black():
     data = encode(Image.fromarray(np.arange(24, dtype=np.int32).reshape(4, 6)), "TIFF")
     with pytest.raises(UnreadableImageError, match="floats, signed or of 32 bits"):
         decode(data)
+
+
+def test_a_tiff_of_signed_bytes_is_refused_rather_than_gray():
+    values = np.arange(240, dtype=np.uint8).reshape(12, 20)
+    assert (
+        decode(encode(Image.fromarray(values), "TIFF", tiffinfo={339: 1}), channels=1)[..., 0].tolist()
+        == values.tolist()
+    )
+    with pytest.raises(UnreadableImageError, match="floats, signed or of 32 bits"):
+        decode(encode(Image.fromarray(values), "TIFF", tiffinfo={339: 2}))
+
+
+def test_a_tiff_in_lab_becomes_rgb_and_gray():
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    transform = ImageCms.buildTransform(*profiles, "RGB", "LAB")
+    lab = ImageCms.applyTransform(Image.new("RGB", (4, 4), "white"), transform)
+    for channels in (1, 3):
+        image = decode(encode(lab, "TIFF"), channels=channels)
+        assert image.shape == (4, 4, channels)
+        assert image.min() > 250
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PPM", "PNG"])

@@ -82,12 +82,34 @@ def test_an_orientation_in_xmp_alone_counts():
     )
 
 
-def test_exif_that_imagemagick_writes_into_a_png_counts():
-    content = exif(ORIENTATION)
-    profile = f"\nexif\n{len(content):8}\n{content.hex()}\n"
+@pytest.mark.parametrize("name", ["exif", "APP1", "xmp"])
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt"])
+def test_metadata_that_imagemagick_writes_into_a_png_counts(kind, name):
+    content = XMP if name == "xmp" else exif(ORIENTATION)
+    profile = f"\n{name}\n{len(content):8}\n{content.hex()}\n"
     text = PngImagePlugin.PngInfo()
-    text.add_text("Raw profile type exif", profile, zip=True)
+    if kind == "iTXt":
+        text.add_itxt(f"Raw profile type {name}", profile)
+    else:
+        text.add_text(f"Raw profile type {name}", profile, zip=kind == "zTXt")
     lossless(encode(IMAGE, "PNG", pnginfo=text), TURNED)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "namespace", "turned"),
+    [("t", "http://ns.adobe.com/tiff/1.0/", True), ("t", "http://example.org/", False), ("tiff", "", True)],
+)
+def test_the_prefix_of_the_orientation_in_xmp_is_that_of_its_namespace(prefix, namespace, turned):
+    xmp = f'<x:xmpmeta><rdf:Description xmlns:{prefix}="{namespace}" {prefix}:Orientation="6"/></x:xmpmeta>'.encode()
+    lossless(encode(IMAGE, "WEBP", xmp=xmp, lossless=True), TURNED if turned else IMAGE)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("B", 1), ("b", 6), ("H", 3), ("h", 8), ("I", 4), ("i", 9)])
+@pytest.mark.parametrize("order", "<>")
+def test_the_orientation_may_be_a_number_of_any_type(order, kind, value):
+    entry = struct.pack(f"{order}HHI", 0x0112, value, 1) + struct.pack(order + kind, 6).ljust(4, b"\0")
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 1)
+    assert find_orientation(header + entry + bytes(4), b"") == 6
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -2,6 +2,8 @@ import dataclasses
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -250,6 +252,8 @@ def test_nothing_that_a_pickle_names_runs(tmp_path, protocol):
             {b"data": np.asfortranarray(np.zeros((4, 3072), np.uint8)), b"labels": [0] * 4},
             "an array that is not of bytes",
         ),
+        ({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, 2, [3]]}, "neither plain, an array nor a list"),
+        ({b"data": np.zeros((4, 3072), np.uint8), (b"labels",): [0] * 4}, "a key that is not text"),
         ([1, 2], "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -272,3 +276,30 @@ def test_equal_class_names_are_refused(tmp_path):
     (folder / "batches.meta.txt").write_text("cat\n" * 10)
     with pytest.raises(InputError, match="cifar10 train has 10 classes called 'cat'"):
         create_splits("cifar10", data_dir=str(folder))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\x80\x02}N" + b"\x85" * 400_000 + b"Ns.",  # a key of nested tuples: to hash it would end the process
+        b"\x80\x02}(N" + b"\x85" * 400_000 + b"Nu.",
+        b"(N" + b"\x85" * 400_000 + b"Nd.",
+        b"}(" + b"N" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(60)) + b"Nu.",  # 2**60 equal parts
+        b"\x80\x04\x8f(N" + b"\x85" * 400_000 + b"\x90.",  # a set
+        b"\x80\x05\x96" + (2**33).to_bytes(8, "little") + b".",  # longer than the file
+        b"\x80\x02}(U\x06labelsN" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(60)) + b"u.",
+        b"\x80\x02Nr\xff\xff\xff\x0f.",  # place 2**28 of the memo
+    ],
+)
+def test_a_hostile_pickle_is_refused_at_once(hostile):
+    """In a process of its own, with little memory: it may end the process, or take all memory."""
+    code = (
+        "import resource, sys; from resnet_alexnet.data.readers import plain_pickle\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "try: plain_pickle.load(sys.stdin.buffer.read())\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=hostile, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in (b"UnpicklingError", b"EOFError", b"ValueError", b"IndexError")

@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 import re
@@ -376,3 +377,51 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
         assert f"{tmp_path / 'train' / 'b'} cannot be listed: Permission denied" in refusal(tmp_path)
     finally:
         (tmp_path / "train" / "b").chmod(0o700)
+
+
+@pytest.mark.parametrize("test", [("1/0.jpg", "01/1.jpg"), ("1/0.jpg", "2/0.jpg")])
+def test_class_folders_that_are_equal_as_numbers_are_not_the_same(tmp_path, test):
+    write_folder(tmp_path, train=("01/0.jpg", "02/0.jpg"), test=test)
+    assert "test has the classes 1" in refusal(tmp_path)
+
+
+def test_images_whose_names_go_on_after_the_suffix_are_counted(tmp_path, capsys):
+    write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg", "a/0.jpg.txt", "b/0.png.json"))
+    for name in ("1.jpg_large", "2.jpg.1", "3.jpg?w=300", "4.jpg!d", "5.PNG~"):
+        (tmp_path / "train" / "a" / name).write_bytes(encode(photograph(), "PNG"))
+    assert len(read_image_folder(tmp_path)["train"]) == 2
+    line = f"left out of {tmp_path}: 4 .jpg*, 1 .png*, images with more behind the suffix; rename them\n"
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".jif", "JPEG"), (".jfi", "JPEG"), (".jps", "JPEG"), (".j2c", "JPEG2000"), (".jpc", "JPEG2000")],
+)
+def test_rare_suffixes_of_jpegs_are_read(tmp_path, suffix, kind):
+    write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg"))
+    data = io.BytesIO()
+    Image.fromarray(photograph()).save(data, kind, **({"no_jp2": True} if kind == "JPEG2000" else {}))
+    (tmp_path / "train" / "a" / f"1{suffix}").write_bytes(data.getvalue())
+    photos = read_image_folder(tmp_path)["train"]
+    assert len(photos) == 3
+    decode.decode(photos.read(1)[0])
+
+
+@pytest.mark.parametrize("name", ["LOST.DIR", "Temporary Items", "@Snapshot", "~snapshot", "FOUND.017", "__pycache__"])
+@pytest.mark.parametrize("files", [(), ("x.jpg",)])
+def test_more_of_what_systems_leave_behind_is_no_class(tmp_path, name, files):
+    write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg", *(f"{name}/{file}" for file in files)))
+    (tmp_path / "train" / name).mkdir(exist_ok=True)
+    assert read_image_folder(tmp_path)["train"].classes == ("a", "b")
+
+
+def test_a_broken_link_is_called_one(tmp_path):
+    write_folder(tmp_path, train=("a/0.jpg", "b/0.jpg"))
+    (tmp_path / "train" / "a" / "1.jpg").symlink_to("gone.jpg")
+    photos = read_image_folder(tmp_path)["train"]
+    for use in (photos.read, photos.size):
+        with pytest.raises(
+            InputError, match=r"a/1\.jpg cannot be read \(No such .*\), a link that leads to no file: repair"
+        ):
+            use(1)

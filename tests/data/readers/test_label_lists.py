@@ -168,3 +168,69 @@ def test_a_name_that_several_photographs_have_is_not_guessed(tmp_path):
     write(tmp_path, "a/1.jpg", "b/1.jpg")
     (tmp_path / "labels.csv").write_text("file,label\n1.jpg,cat\n")
     assert "or not alone with that name, such as 1.jpg" in refusal(tmp_path)
+
+
+def test_a_name_that_two_splits_have_is_not_guessed(tmp_path):
+    write(tmp_path, "train/00.jpg", "train/01.jpg", "test/00.jpg", "test/01.jpg")
+    (tmp_path / "labels.csv").write_text("id,label\n00,cat\n01,dog\n")
+    assert "labels.csv has 00, which is in train and in test: put the folder in front (train/00)" in refusal(tmp_path)
+    (tmp_path / "labels.csv").write_text("id,label\ntrain/00,cat\ntrain/01,dog\n")
+    assert list(read_image_folder(tmp_path)) == ["train"]
+
+
+def test_a_split_that_a_list_has_must_be_that_of_the_folder(tmp_path):
+    write(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label,split\n0.jpg,cat,Train\n1.jpg,dog,train\n")
+    assert labeled(read_image_folder(tmp_path)["train"]) == {"0.jpg": "cat", "1.jpg": "dog"}
+    (tmp_path / "labels.csv").write_text("file,label,split\n0.jpg,cat,train\n1.jpg,dog,test\n")
+    message = f"labels.csv has 1.jpg in the split 'test', but {tmp_path} is the train split: move the photographs of"
+    assert message in refusal(tmp_path)
+
+
+def test_a_name_in_a_list_for_all_splits_that_no_split_has_is_refused(tmp_path):
+    write(tmp_path, "train/0.jpg", "train/1.jpg", "val/2.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,a\n1.jpg,b\n2.jpg,b\nx.jpg,b\n")
+    assert "labels.csv names 1 photographs that no split has, such as x.jpg: restore them" in refusal(tmp_path)
+
+
+def test_names_that_a_list_has_for_class_folders_are_told(tmp_path, capsys):
+    write(tmp_path, "train/a/0.jpg", "train/b/1.jpg", "val/2.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\ntrain/a/0.jpg,a\nval/2.jpg,b\n")
+    assert labeled(read_image_folder(tmp_path)["validation"]) == {"2.jpg": "b"}
+    line = f"warning: {tmp_path / 'labels.csv'} names 1 photographs that are not in val, such as train/a/0.jpg\n"
+    assert capsys.readouterr().out == line
+
+
+def test_names_in_other_letters_are_told(tmp_path):
+    write(tmp_path, "train/a0.jpg", "val/a1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nA0.jpg,a\nA1.jpg,b\n")
+    message = "labels.csv names no photograph of .*train: it has A0.jpg, and the folder has a0.jpg; the names must be"
+    assert re.search(message, refusal(tmp_path))
+
+
+def test_classes_of_a_list_that_differ_only_in_case_are_told(tmp_path, capsys):
+    write(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,Cat\n1.jpg,cat\n")
+    read_image_folder(tmp_path)
+    assert "has the classes Cat and cat, which differ only in case" in capsys.readouterr().out
+
+
+def test_two_numbers_of_one_class_are_refused(tmp_path):
+    write(tmp_path, "train/01/0.jpg", "train/02/0.jpg", "test/0.jpg", "test/1.jpg")
+    (tmp_path / "test" / "labels.csv").write_text("file,label\n0.jpg,1\n1.jpg,01\n")
+    assert "test has the classes 1 and the same numbers with zeros in front" in refusal(tmp_path)
+    (tmp_path / "test" / "labels.csv").write_text("file,label\n0.jpg,1\n1.jpg,2\n")
+    assert labeled(read_image_folder(tmp_path)["test"]) == {"0.jpg": "01", "1.jpg": "02"}
+    write(tmp_path, "train/001/0.jpg")
+    assert "test has the classes 1, which" in refusal(tmp_path)
+
+
+def test_a_list_of_names_makes_no_split(tmp_path, capsys):
+    write(tmp_path, "train/0.jpg", "train/1.jpg", "test/0.jpg", "test/1.jpg")
+    (tmp_path / "train.csv").write_text("id,label\n0,a\n1,b\n")
+    (tmp_path / "test.csv").write_text("id\n0\n1\n")
+    assert list(read_image_folder(tmp_path)) == ["train"]
+    line = f"{tmp_path / 'test'} has 2 photographs, but no folders or list of their classes: there is no test split\n"
+    assert capsys.readouterr().out == line
+    (tmp_path / "train.csv").write_text("id\n0\n1\n")
+    assert "train has no class folders" in refusal(tmp_path)
