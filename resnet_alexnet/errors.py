@@ -93,7 +93,7 @@ def check_name(what: str, name: object, allowed: Iterable[object]) -> None:
 
 
 class InterruptedRunError(RuntimeError):
-    """A run that a signal stopped, after saving. Exit code 75 for SIGTERM ("try again later"), 130 for Ctrl-C."""
+    """A run that a signal or lost output stopped, after saving. Exit code 75 ("try again later") for SIGTERM."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

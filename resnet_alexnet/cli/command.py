@@ -22,7 +22,7 @@ EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 75 SIGTERM (run it agai
 OVERRIDE = "--config.FIELD"  # stands for --config.batch_size and the like where a command declares its flags
 
 _REMEDY = "lower its batch size, or give it fewer or smaller images"
-_PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
+PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
 
@@ -236,10 +236,10 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except TrainingError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
-        print(printable(str(error)), file=sys.stderr)
+        _tell(printable(str(error)))
         _exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has closed it
-        _exit(_PIPE_CLOSED)
+        _exit(PIPE_CLOSED)
     except OSError as error:
         if error.errno in _NO_ROOM:
             _fail(f"output cannot be written: {error}", 1)
@@ -247,14 +247,19 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
             _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
         raise
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _tell("interrupted")
         _exit(130)
     _exit(0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    _tell(f"error: {printable(' '.join(message.split()))}")
     _exit(code)
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
+        print(line, file=sys.stderr)
 
 
 def _exit(code: int) -> NoReturn:

@@ -24,9 +24,10 @@ from resnet_alexnet.cli.interrupt import Interrupt
 from resnet_alexnet.cli.progress import Progress, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, InterruptedRunError, OutOfMemoryError, memory_needed
+from resnet_alexnet.errors import InputError, OutOfMemoryError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.plots import curves
+from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
@@ -53,7 +54,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         InputError: the config or the run folder is not valid. Nothing has been written.
         TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
             stays valid.
-        InterruptedRunError: SIGTERM or Ctrl-C arrived. A checkpoint has been saved.
+        InterruptedRunError: SIGTERM, SIGHUP or Ctrl-C arrived, or standard output cannot be written. A checkpoint has
+            been saved.
     """
     started = time.monotonic()
     resumes = check_workdir(workdir, config)
@@ -120,8 +122,8 @@ class Run:
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
             report=progress.advance,
         )
-        self.interrupt = Interrupt(self._answer, self._left)
-        self._evaluates = False
+        self.interrupt = Interrupt(self._answer, lambda: stopping.left(last_checkpoint(workdir)))
+        self._evaluates = self._dispatches = False  # what is under way
 
     def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
         """Trains to config.num_steps, from the state of a checkpoint with the metadata `saved` or from the first."""
@@ -154,12 +156,14 @@ class Run:
                 for next_step, chunk in chunks:
                     batch = parallel.split_batch(chunk, mesh, axis=1)
                     self.meter.begin_step()
-                    if self.interrupt.signal is not None:
+                    if self.interrupt.signal is not None or self.progress.output.error is not None:
                         self._stop(state, step)
                     profile.begin_call()
+                    self._dispatches = True
                     state, done = experiment.steps.train_chunk(state, data, batch)
                     step = next_step
                     self.meter.end_step(step, done)
+                    self._dispatches = False
                     profile.end_call(done)
                     state = self._end_step(state, step)
 
@@ -312,32 +316,26 @@ class Run:
 
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
-        steps = max(1, self.meter.pending)  # at least the one that compiles
-        doing = "giving up the evaluation" if self._evaluates else f"finishing {steps} step{'s' if steps > 1 else ''}"
-        again = "; press again to stop without saving" if number is signal.SIGINT else ""
-        self.progress.say(f"{number.name}: {doing}, then saving{again}")
-
-    def _left(self) -> str:
-        """Says what is left of a run that the second signal ends."""
-        return f"stopped without saving; run the same command again to resume at step {last_checkpoint(self.workdir)}"
+        steps = self.meter.pending or int(self._dispatches)  # a dispatch may compile for a minute
+        self.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
 
     def _stop(self, state: TrainState, step: int) -> NoReturn:
         """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
-        assert self.interrupt.signal is not None
         done = "stopped before the first step"
         if step:
             with jax.transfer_guard("allow"):
                 self.meter.wait()
                 check_finite(state, partial(self._learning_rate, state))
-                if float(state.sums["count"]):  # else they are logged already
-                    self._write(step, self._training_values(state, step), stopped=True)
+                values = (
+                    self._training_values(state, step) if float(state.sums["count"]) else {}
+                )  # else they are logged
                 self._save(state, step)
                 self.checkpointer.wait()
+                if values:
+                    self._write(step, values, stopped=True)
             self._draw_curves()
             done = f"saved a checkpoint at step {step}"
-        raise InterruptedRunError(
-            f"{self.interrupt.signal.name}: {done}; run the same command again to resume", self.interrupt.exit_code
-        )
+        raise stopping.stopped(self.interrupt.signal, self.progress.output.error, done)
 
 
 def _due(step: int, every_steps: int) -> bool:

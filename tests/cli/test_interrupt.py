@@ -24,14 +24,14 @@ def listening(answers=None):
     return Interrupt((answers if answers is not None else queue.SimpleQueue()).put, lambda: "left")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
 def test_the_first_signal_is_noted_and_answered_and_nothing_else_happens(number, code):
     answers = queue.SimpleQueue()
     with listening(answers) as interrupt:
         assert interrupt.signal is None
         os.kill(os.getpid(), number)
         assert interrupt.signal is number
-        assert interrupt.exit_code == code
+        assert EXIT_CODES[number] == code
         assert answers.get(timeout=60) is number
 
 
@@ -129,9 +129,15 @@ def test_in_another_thread_it_does_nothing():
     assert handlers == [signal.getsignal(signal.SIGINT)]
 
 
-def test_without_a_signal_there_is_no_exit_code():
-    with pytest.raises(RuntimeError, match="no signal"):
-        _ = listening().exit_code
+def test_a_hang_up_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupt.signal is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def stop(number, state):
