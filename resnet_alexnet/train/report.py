@@ -16,7 +16,8 @@ from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
 from resnet_alexnet.workdir import checkpoint
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, read_metrics
+from resnet_alexnet.workdir.folder import last_checkpoint
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
 _MOST_CLASSES = 12  # that are named with their counts
 _IMBALANCE = 10  # times as many images in the largest class as in the smallest: worth a notice
@@ -90,7 +91,10 @@ def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> Non
     metadata = checkpoint.read_metadata(workdir / "checkpoints")
     rows = [*_results(lines, metadata), *([] if seconds is None else [("time", f"{seconds:.0f} s")])]
     print_summary(title, [*rows, ("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)")])
-    print("\n".join(["next:", *(f"  {shlex.join(words)}" for words in _next_commands(workdir, lines))]), flush=True)
+    if last_checkpoint(workdir):
+        print("\n".join(["next:", *(f"  {shlex.join(words)}" for words in _next_commands(workdir, lines))]), flush=True)
+    else:
+        print("there is no checkpoint left to predict or evaluate with", flush=True)
 
 
 def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -118,7 +122,8 @@ def _beside_chance(error: float, split: str, metadata: Mapping[str, Any]) -> str
 
 def _next_commands(workdir: Path, lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The commands to go on with: to test on other views or with a report, to predict, to see the curves."""
-    split = [] if any(TEST_ERROR in line for line in lines) else ["--split=validation"]
+    measured = {key for line in lines for key in line}
+    split = [] if TEST_ERROR in measured else ["--split=validation" if VAL_ERROR in measured else "--split=train"]
     return [
         [*command_words("predict"), f"--workdir={workdir}", f"--picture={workdir / 'predictions.png'}", "photo.jpg"],
         [*command_words("evaluate"), f"--workdir={workdir}", *split, f"--output={workdir / 'test'}"],

@@ -81,7 +81,9 @@ def test_an_error_no_better_than_chance_says_so(tmp_path, monkeypatch, capsys):
 def test_the_commands_that_come_next_are_called_as_this_one_was(tmp_path, monkeypatch, capsys):
     from resnet_alexnet.cli.command import called_as
 
-    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "finished": true}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "val/top1_error": 9.0}\n{"step": 4, "finished": true}\n')
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: {})
     monkeypatch.setattr("sys.argv", ["bin/resnet-alexnet", "train"])
     with called_as("resnet-alexnet train"):
         print_end("net on pets", tmp_path)
@@ -91,3 +93,23 @@ def test_the_commands_that_come_next_are_called_as_this_one_was(tmp_path, monkey
     assert [words[:2] for words in told[:2]] == [["bin/resnet-alexnet", "predict"], ["bin/resnet-alexnet", "evaluate"]]
     assert [words[1:3] for words in told[2:]] == [["-m", f"resnet_alexnet.{name}"] for name in ("predict", "evaluate")]
     assert told[1][2:] == [f"--workdir={tmp_path}", "--split=validation", f"--output={tmp_path}/test"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "split"), [("train", "--split=train"), ("val", "--split=validation"), ("test", "--output=")]
+)
+def test_the_next_evaluation_is_of_a_split_that_there_is(tmp_path, monkeypatch, capsys, measured, split):
+    lines = f'{{"step": 4, "train/top1_error": 9.0}}\n{{"step": 4, "{measured}/top1_error": 9.0}}\n'
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: {})
+    print_end("net on pets", tmp_path)
+    evaluate = capsys.readouterr().out.splitlines()[-1]
+    assert evaluate.split()[-2 if measured != "test" else -1].startswith(split)
+    assert ("--split" in evaluate) == (measured != "test")
+
+
+def test_without_a_checkpoint_no_next_command_is_told(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "train/top1_error": 9.0}\n')
+    print_end("net on pets", tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1] == "there is no checkpoint left to predict or evaluate with"
