@@ -1,4 +1,4 @@
-"""What a run that stops early says: at the first signal, at the second, and at its end."""
+"""What a run that stops early says: at the first signal, at the second, when a check fails, and at its end."""
 
 import signal
 
@@ -26,6 +26,11 @@ def left(last_checkpoint: int) -> str:
     if not last_checkpoint:
         return "stopped without saving; there is no checkpoint: run the same command again to start from step 0"
     return f"stopped without saving; run the same command again to resume at step {last_checkpoint}"
+
+
+def kept(last_checkpoint: int) -> str:
+    """What is left of a run that failed; its last checkpoint is that of a step, 0 if there is none."""
+    return f"the last checkpoint is that of step {last_checkpoint}" if last_checkpoint else "no checkpoint was saved"
 
 
 def stopped(number: signal.Signals | None, output: OSError | None, done: str) -> InterruptedRunError:
