@@ -67,7 +67,7 @@ def test_an_error_no_better_than_chance_says_so(tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     chance = {"train": 50.0, "validation": 50.0, "test": 50.0}
-    metadata = {"chance_error": chance, "num_images": dict.fromkeys(chance, 100)}
+    metadata = {"chance_error": chance, "num_images": dict.fromkeys(chance, 100), "config": {"batch_size": 25}}
     monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: metadata)
     print_end("net on pets", tmp_path)
     told = [line.split("  ") for line in capsys.readouterr().out.splitlines() if " error " in line]
@@ -76,6 +76,19 @@ def test_an_error_no_better_than_chance_says_so(tmp_path, monkeypatch, capsys):
         "49.00 % (best 49.00 %), no better than chance (50.00 %)",  # within two standard errors
         "20.00 %",
     ]
+
+
+@pytest.mark.parametrize(("batch_size", "noticed"), [(10, True), (100, False)])
+def test_the_chance_of_a_training_error_counts_the_samples_since_the_last_log(
+    tmp_path, monkeypatch, capsys, batch_size, noticed
+):
+    """Over 20 samples two standard errors of 50 % are 22 points, over 200 they are 7; the images do not matter."""
+    lines = [{"step": 4, "train/top1_error": 49.0}, {"step": 6, "train/top1_error": 40.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    metadata = {"chance_error": {"train": 50.0}, "num_images": {"train": 9}, "config": {"batch_size": batch_size}}
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: metadata)
+    print_end("net on pets", tmp_path)
+    assert ("no better than chance" in capsys.readouterr().out) == noticed
 
 
 def test_the_commands_that_come_next_are_called_as_this_one_was(tmp_path, monkeypatch, capsys):
