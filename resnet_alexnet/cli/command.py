@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import warnings
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
-from resnet_alexnet.cli.interrupt import ends_promptly
+from resnet_alexnet.cli.interrupt import EXIT_CODES as SIGNAL_CODES
+from resnet_alexnet.cli.interrupt import ends_promptly, ignore_signals, interrupted
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, memory_needed, nearest, printable
 from resnet_alexnet.workdir import fields
 
@@ -214,14 +216,17 @@ def _version() -> str:
 
 def run(main: Callable[[Sequence[str]], object]) -> NoReturn:
     """Runs a command with the words of this process's command line; see `exit_with`."""
-    exit_with(lambda: main(sys.argv[1:]))
+    try:
+        exit_with(lambda: main(sys.argv[1:]))
+    finally:
+        ignore_signals()
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process; what a user can cause is one line on standard error.
 
     The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 if
-    nobody reads the output any more; 130 for Ctrl-C; an InterruptedRunError's own.
+    nobody reads the output any more; 130 for Ctrl-C; 75 for SIGTERM and SIGHUP; an InterruptedRunError's own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
@@ -246,9 +251,10 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
         if error.errno in _BAD_PATH:
             _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
         raise
-    except KeyboardInterrupt:
-        _tell("interrupted")
-        _exit(130)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT  # Python's own has no number
+        _tell(interrupted(number))
+        _exit(SIGNAL_CODES[number])
     _exit(0)
 
 

@@ -18,7 +18,7 @@ from resnet_alexnet.errors import InterruptedRunError
 
 # EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT. SIGHUP: the terminal is gone.
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGHUP: 75, signal.SIGINT: 130}
-_SECONDS_TO_END = 2.0  # that a command may take to clean up after Ctrl-C
+_SECONDS_TO_END = 2.0  # that a command may take to clean up after a signal
 
 
 class Interrupt:
@@ -101,22 +101,45 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ends_promptly() -> Iterator[None]:
-    """If Ctrl-C comes in the block, the process is gone _SECONDS_TO_END later, even if a long call goes on."""
+    """The first signal in the block raises KeyboardInterrupt, with its number; from then on others change nothing.
+
+    The process is gone _SECONDS_TO_END later, even if a long call goes on.
+    """
+    raised: list[int] = []
     left = False
 
+    def note(number: int, frame: FrameType | None) -> None:
+        raised.append(number)
+        if len(raised) == 1:
+            raise KeyboardInterrupt(number)
+
     def hear(number: signal.Signals) -> None:
-        if number is signal.SIGINT:
-            time.sleep(_SECONDS_TO_END)
-            _end(EXIT_CODES[number], "" if left else "interrupted")
+        time.sleep(_SECONDS_TO_END)
+        _end(EXIT_CODES[number], "" if left else interrupted(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     try:
-        with _heard_by(hear):
+        with _handled_by(note), _heard_by(hear):
             yield
     finally:
         left = True  # whoever catches the exception says so
+        if raised:
+            ignore_signals()
+
+
+def interrupted(number: int) -> str:
+    """What a command says that a signal ended."""
+    if number == signal.SIGINT:
+        return "interrupted"
+    return f"{signal.Signals(number).name}: stopped; run the same command again"
+
+
+def ignore_signals() -> None:
+    """From here on no signal changes the exit code of a process that is about to end."""
+    for number in EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

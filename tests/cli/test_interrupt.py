@@ -81,11 +81,47 @@ def test_the_first_signal_is_answered_during_a_long_call_and_the_second_ends_the
     assert (process.returncode, output, errors) == (code, "", "stopped without saving\n")
 
 
-def test_ctrl_c_ends_any_command_even_during_a_long_call():
+@pytest.mark.parametrize(
+    ("numbers", "code", "told"),
+    [
+        ([signal.SIGINT], 130, "interrupted\n"),
+        ([signal.SIGINT, signal.SIGINT], 130, "interrupted\n"),
+        ([signal.SIGTERM], 75, "SIGTERM: stopped; run the same command again\n"),
+    ],
+)
+def test_a_signal_ends_any_command_even_during_a_long_call(numbers, code, told):
     with busy("compile_for_long") as process:
-        process.send_signal(signal.SIGINT)
+        for number in numbers:
+            process.send_signal(number)
         output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (130, "", "interrupted\n")
+    assert (process.returncode, output, errors) == (code, "", told)
+
+
+SLEEPY = """
+import atexit, sys, time
+from resnet_alexnet.cli.command import run
+
+def main(words):
+    print("busy", flush=True)
+    time.sleep(60)
+
+atexit.register(lambda: (print("ending", flush=True), time.sleep(1)))
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [(signal.SIGTERM, signal.SIGTERM, 75), (signal.SIGINT, signal.SIGINT, 130), (signal.SIGINT, signal.SIGTERM, 130)],
+)
+def test_a_second_signal_while_the_process_ends_does_not_change_its_exit_code(first, second, code):
+    with subprocess.Popen([sys.executable, "-c", SLEEPY], stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(first)
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(second)
+        assert process.wait(60) == code
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
