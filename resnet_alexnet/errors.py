@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+import errno
+import os
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -38,6 +40,16 @@ def _escape(letter: str) -> str:
 
 class TrainingError(RuntimeError):
     """A failure during a run, such as a loss that is not finite. The message is one line. Exit code 1."""
+
+
+def remedy(error: Exception) -> str:
+    """What to do about a file of a run that cannot be written."""
+    full = any(
+        getattr(error, "errno", None) == number or os.strerror(number) in str(error)  # TensorStore has the text only
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    )
+    first = "free some space there" if full else "make the folder writable"
+    return f"{first} and run the same command again; it resumes from the last checkpoint, if there is one"
 
 
 class OutOfMemoryError(TrainingError):
@@ -93,7 +105,7 @@ def check_name(what: str, name: object, allowed: Iterable[object]) -> None:
 
 
 class InterruptedRunError(RuntimeError):
-    """A run that a signal stopped, after saving. Exit code 75 for SIGTERM ("try again later"), 130 for Ctrl-C."""
+    """A run that a signal or lost output stopped, after saving. Exit code 75 ("try again later") for SIGTERM."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

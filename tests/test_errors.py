@@ -1,5 +1,6 @@
-"""Text from outside, made printable."""
+"""Text from outside, made printable, and what to do about a file that cannot be written."""
 
+import errno
 import os
 import unicodedata
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_alexnet.errors import printable
+from resnet_alexnet.errors import printable, remedy
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,19 @@ def test_nothing_is_left_that_a_terminal_could_obey(text):
     assert not {unicodedata.category(letter) for letter in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     shown.encode("utf-8")
     assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space there"),
+        (
+            ValueError("RESOURCE_EXHAUSTED: Error writing x [OS error 122: Disk quota exceeded]"),
+            "free some space there",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "make the folder writable"),
+        (UnicodeEncodeError("utf-8", "z", 0, 1, "surrogates not allowed"), "make the folder writable"),
+    ],
+)
+def test_only_a_full_disk_needs_space(error, first):
+    assert remedy(error).startswith(f"{first} and run the same command again; it resumes")

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import warnings
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
-from resnet_alexnet.cli.interrupt import ends_promptly
+from resnet_alexnet.cli.interrupt import EXIT_CODES as SIGNAL_CODES
+from resnet_alexnet.cli.interrupt import ends_promptly, ignore_signals, interrupted
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, memory_needed, nearest, printable
 from resnet_alexnet.workdir import fields
 
@@ -22,7 +24,7 @@ EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 75 SIGTERM (run it agai
 OVERRIDE = "--config.FIELD"  # stands for --config.batch_size and the like where a command declares its flags
 
 _REMEDY = "lower its batch size, or give it fewer or smaller images"
-_PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
+PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE ended
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)  # seen only when a path that a user gave is used
 
@@ -214,14 +216,17 @@ def _version() -> str:
 
 def run(main: Callable[[Sequence[str]], object]) -> NoReturn:
     """Runs a command with the words of this process's command line; see `exit_with`."""
-    exit_with(lambda: main(sys.argv[1:]))
+    try:
+        exit_with(lambda: main(sys.argv[1:]))
+    finally:
+        ignore_signals()
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
     """Runs a command and ends the process; what a user can cause is one line on standard error.
 
     The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 if
-    nobody reads the output any more; 130 for Ctrl-C; an InterruptedRunError's own.
+    nobody reads the output any more; 130 for Ctrl-C; 75 for SIGTERM and SIGHUP; an InterruptedRunError's own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
@@ -236,25 +241,31 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except TrainingError as error:
         _fail(str(error), 1)
     except InterruptedRunError as error:
-        print(printable(str(error)), file=sys.stderr)
+        _tell(printable(str(error)))
         _exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has closed it
-        _exit(_PIPE_CLOSED)
+        _exit(PIPE_CLOSED)
     except OSError as error:
         if error.errno in _NO_ROOM:
             _fail(f"output cannot be written: {error}", 1)
         if error.errno in _BAD_PATH:
             _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
         raise
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        _exit(130)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT  # Python's own has no number
+        _tell(interrupted(number))
+        _exit(SIGNAL_CODES[number])
     _exit(0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    _tell(f"error: {printable(' '.join(message.split()))}")
     _exit(code)
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
+        print(line, file=sys.stderr)
 
 
 def _exit(code: int) -> NoReturn:

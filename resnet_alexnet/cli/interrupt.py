@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: noted until the loop asks, raised at once, or the end of the process.
+"""SIGTERM, SIGHUP and Ctrl-C: noted until the loop asks, raised at once, or the end of the process.
 
 Python handles a signal only between two steps of the main thread, which may compile for a minute. So here a thread of
 its own hears of signals, and can answer or end the process at once.
@@ -16,12 +16,13 @@ from typing import NoReturn
 
 from resnet_alexnet.errors import InterruptedRunError
 
-EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}  # EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT
-_SECONDS_TO_END = 2.0  # that a command may take to clean up after Ctrl-C
+# EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT. SIGHUP: the terminal is gone.
+EXIT_CODES = {signal.SIGTERM: 75, signal.SIGHUP: 75, signal.SIGINT: 130}
+_SECONDS_TO_END = 2.0  # that a command may take to clean up after a signal
 
 
 class Interrupt:
-    """A context manager that notes the first SIGTERM or Ctrl-C and answers at once; the second ends the process.
+    """A context manager that notes the first of these signals and answers at once; the second ends the process.
 
     Python allows this in the main thread only: elsewhere nothing is noted.
     """
@@ -38,13 +39,6 @@ class Interrupt:
         self._heard = 0
         self._raises = False
         self._stack = contextlib.ExitStack()
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a run that was saved and stopped by the noted signal."""
-        if self.signal is None:
-            raise RuntimeError("no signal was noted")
-        return EXIT_CODES[self.signal]
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
@@ -84,13 +78,13 @@ class Interrupt:
 
 @contextlib.contextmanager
 def stoppable(state: Callable[[], str]) -> Iterator[None]:
-    """Stops the block on SIGTERM and Ctrl-C, wherever it is; for the main thread.
+    """Stops the block on SIGTERM, SIGHUP and Ctrl-C, wherever it is; for the main thread.
 
     Args:
         state: says what is done so far, such as "stopped: 3 of 8 files are complete".
 
     Raises:
-        InterruptedRunError: one of the two came. The message is the state and how to continue.
+        InterruptedRunError: one of them came. The message is the state and how to continue.
     """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -107,28 +101,52 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ends_promptly() -> Iterator[None]:
-    """If Ctrl-C comes in the block, the process is gone _SECONDS_TO_END later, even if a long call goes on."""
+    """The first signal in the block raises KeyboardInterrupt, with its number; from then on others change nothing.
+
+    The process is gone _SECONDS_TO_END later, even if a long call goes on.
+    """
+    raised: list[int] = []
     left = False
 
+    def note(number: int, frame: FrameType | None) -> None:
+        raised.append(number)
+        if len(raised) == 1:
+            raise KeyboardInterrupt(number)
+
     def hear(number: signal.Signals) -> None:
-        if number is signal.SIGINT:
-            time.sleep(_SECONDS_TO_END)
-            _end(EXIT_CODES[number], "" if left else "interrupted")
+        time.sleep(_SECONDS_TO_END)
+        _end(EXIT_CODES[number], "" if left else interrupted(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     try:
-        with _heard_by(hear):
+        with _handled_by(note), _heard_by(hear):
             yield
     finally:
         left = True  # whoever catches the exception says so
+        if raised:
+            ignore_signals()
+
+
+def interrupted(number: int) -> str:
+    """What a command says that a signal ended."""
+    if number == signal.SIGINT:
+        return "interrupted"
+    return f"{signal.Signals(number).name}: stopped; run the same command again"
+
+
+def ignore_signals() -> None:
+    """From here on no signal changes the exit code of a process that is about to end."""
+    for number in EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Python's handler of both signals in the block."""
-    previous = {number: signal.signal(number, handler) for number in EXIT_CODES}
+    """Python's handler of the signals in the block. SIGHUP stays ignored under nohup."""
+    handled = [n for n in EXIT_CODES if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
@@ -138,7 +156,7 @@ def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[
 
 @contextlib.contextmanager
 def _heard_by(hear: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Calls `hear` in a thread at each of both signals in the block that Python handles."""
+    """Calls `hear` in a thread at each of the signals in the block that Python handles."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 

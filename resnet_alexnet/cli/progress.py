@@ -4,14 +4,16 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TextIO, TypeVar, cast
 
 from rich import box, progress
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from resnet_alexnet.cli.output import Output
 from resnet_alexnet.cli.throughput import Throughput
 from resnet_alexnet.errors import printable
 
@@ -43,6 +45,9 @@ class Progress:
     On a terminal: one live bar of the finished steps, with epoch, loss, error, lowest validation error, images/s and
     time left, as many as fit; a second bar while an evaluation runs; evaluations and messages are printed above.
     Anywhere else (a file, a pipe, a dumb terminal): one plain line for each line of metrics.jsonl.
+
+    Attributes:
+        output: where it is shown. Once that cannot be written, nothing is shown any more.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Progress:
         self._clock = clock
         self._start = clock()
         self._throughput = Throughput(clock)
+        self.output = Output()
         self._bar = self._create_bar() if _is_live() else None
 
     def advance(self, step: int) -> None:
@@ -102,7 +108,7 @@ class Progress:
     ) -> Iterator[Item]:
         """Passes items on and shows how many are done, in a bar below that of the run; see `progress_bar`."""
         if self._bar is None:
-            yield from _with_lines(items, length, description, size, _LINE_SECONDS, self._clock)
+            yield from _with_lines(items, length, description, size, _LINE_SECONDS, self._clock, self.say)
         else:
             throughput, done = Throughput(self._clock), 0
             task = self._bar.add_task(description, total=length, throughput=throughput)
@@ -120,7 +126,7 @@ class Progress:
         """Prints a message, above the bar where there is one; from any thread."""
         text = "\n".join(map(printable, text.split("\n")))
         if self._bar is None:
-            print(text, flush=True)
+            print(text, file=self.output, flush=True)
         else:
             self._bar.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
@@ -140,7 +146,7 @@ class Progress:
             _StatusColumn(_count),
             progress.BarColumn(bar_width=None),
             _StatusColumn(self._status),
-            console=Console(file=sys.stdout),
+            console=Console(file=cast(TextIO, self.output)),
             refresh_per_second=4,
             expand=True,
         )
@@ -244,7 +250,7 @@ def progress_bar(
     if _is_live():
         yield from _with_bar(items, length, description, size)
     elif line_seconds is not None:
-        yield from _with_lines(items, length, description, size, line_seconds, clock)
+        yield from _with_lines(items, length, description, size, line_seconds, clock, partial(print, flush=True))
     else:
         yield from items
 
@@ -271,6 +277,7 @@ def _with_lines(
     size: Callable[[Item], int],
     seconds: float,
     clock: Callable[[], float],
+    say: Callable[[str], object],
 ) -> Iterator[Item]:
     done, printed, last = 0, 0, clock()
     for item in items:
@@ -280,7 +287,7 @@ def _with_lines(
         if done > printed and now - last > seconds:
             speed = (done - printed) / (now - last)
             left = _duration((length - done) / speed)
-            print(f"{done:,} of {length:,} {description}  {_rate(speed)}/s  {left} left", flush=True)
+            say(f"{done:,} of {length:,} {description}  {_rate(speed)}/s  {left} left")
             printed, last = done, now
 
 
@@ -307,7 +314,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
 
 def _is_live() -> bool:
     # rich's own test is not enough: it counts a pipe as a terminal where FORCE_COLOR is set.
-    return sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
+    return sys.stdout is not None and sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
 
 
 def _phrases(values: Mapping[str, float]) -> list[str]:

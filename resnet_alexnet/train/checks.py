@@ -20,13 +20,14 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
         state: the state of the run.
         learning_rate: the learning rate of the update that follows a number of updates.
     """
-    done = int(state.nonfinite_step)  # steps before the bad one
-    if done == NEVER and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+    if (done := int(state.nonfinite_step)) != NEVER:  # steps before the bad one
+        what = f"the loss is not finite at step {done + 1}"
+    elif not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
         done = int(state.step) - 1
-    if done != NEVER:
-        raise TrainingError(
-            f"the loss is not finite at step {done + 1} (learning rate {learning_rate(done):g}); {CAUSES}"
-        )
+        what = f"parameters are not finite by step {done + 1}"  # in which step they ceased to be is not known
+    else:
+        return
+    raise TrainingError(f"{what} (learning rate {learning_rate(done):g}); {CAUSES}")
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,9 +24,10 @@ from resnet_alexnet.cli.interrupt import Interrupt
 from resnet_alexnet.cli.progress import Progress, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, InterruptedRunError, OutOfMemoryError, memory_needed
+from resnet_alexnet.errors import InputError, OutOfMemoryError, TrainingError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.plots import curves
+from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
@@ -34,7 +35,7 @@ from resnet_alexnet.train.report import describe_data, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
-from resnet_alexnet.train.validation import evaluate
+from resnet_alexnet.train.validation import evaluate, with_error
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
@@ -53,7 +54,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         InputError: the config or the run folder is not valid. Nothing has been written.
         TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
             stays valid.
-        InterruptedRunError: SIGTERM or Ctrl-C arrived. A checkpoint has been saved.
+        InterruptedRunError: a signal arrived, or standard output cannot be written. A checkpoint has been saved.
     """
     started = time.monotonic()
     resumes = check_workdir(workdir, config)
@@ -120,8 +121,8 @@ class Run:
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
             report=progress.advance,
         )
-        self.interrupt = Interrupt(self._answer, self._left)
-        self._evaluates = False
+        self.interrupt = Interrupt(self._answer, lambda: stopping.left(last_checkpoint(workdir)))
+        self._evaluates = self._dispatches = False  # what is under way
 
     def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
         """Trains to config.num_steps, from the state of a checkpoint with the metadata `saved` or from the first."""
@@ -154,12 +155,14 @@ class Run:
                 for next_step, chunk in chunks:
                     batch = parallel.split_batch(chunk, mesh, axis=1)
                     self.meter.begin_step()
-                    if self.interrupt.signal is not None:
+                    if self.interrupt.signal is not None or self.progress.output.error is not None:
                         self._stop(state, step)
                     profile.begin_call()
+                    self._dispatches = True
                     state, done = experiment.steps.train_chunk(state, data, batch)
                     step = next_step
                     self.meter.end_step(step, done)
+                    self._dispatches = False
                     profile.end_call(done)
                     state = self._end_step(state, step)
 
@@ -173,7 +176,8 @@ class Run:
             return state
         with jax.transfer_guard("allow"):
             self.meter.wait()
-            check_finite(state, partial(self._learning_rate, state))
+            with self._failing(state, step):
+                check_finite(state, partial(self._learning_rate, state))
             if log_due:
                 state = self._log(state, step)
             if save_due:
@@ -188,10 +192,23 @@ class Run:
         values = self._training_values(state, step)
         guard, every_steps = self.config.guard, self.config.log.every_steps
         if guard.stuck_steps and guard.stuck_steps <= step < guard.stuck_steps + every_steps:
-            check_falling(values["train/loss"], self.experiment.chance_loss, step)
+            with self._failing(state, step):
+                check_falling(values["train/loss"], self.experiment.chance_loss, step)
         self._write(step, values)
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
+
+    @contextlib.contextmanager
+    def _failing(self, state: TrainState, step: int) -> Iterator[None]:
+        """If a check in the block fails, shows what led to it, and names the last checkpoint in its error."""
+        try:
+            yield
+        except TrainingError as error:
+            if float(state.sums["count"]):  # else they are logged already
+                self._write(step, self._training_values(state, step), stopped=True)
+            self._draw_curves()
+            self.checkpointer.wait()
+            raise TrainingError(f"{error}; {stopping.kept(last_checkpoint(self.workdir))}") from None
 
     def _training_values(self, state: TrainState, step: int) -> dict[str, float]:
         """The training metrics since the last log."""
@@ -274,21 +291,10 @@ class Run:
         return values
 
     def _with_error(self, state: TrainState, step: int, top1_error: float, *, counts: bool) -> TrainState:
-        """The state after an evaluation with this validation error; it follows from the error alone.
-
-        Args:
-            state: the state before the evaluation.
-            step: steps done.
-            top1_error: in percent.
-            counts: whether the plateau counts it. An evaluation that is due only because the run ends does not count: a
-                longer run would not have it.
-        """
+        """The state after an evaluation with this validation error; `counts`: whether the plateau counts it."""
         self.checkpointer.note_error(step, top1_error)
-        error, plateau, opt_state = jnp.float32(top1_error), self.experiment.optimizer.plateau, state.opt_state
-        if plateau is not None and counts:
-            opt_state = plateau.step(opt_state, error)
-        state = state.replace(opt_state=opt_state, best_error=jnp.minimum(error, state.best_error))
-        return parallel.replicate(state, self.experiment.mesh)
+        plateau = self.experiment.optimizer.plateau if counts else None
+        return parallel.replicate(with_error(state, top1_error, plateau), self.experiment.mesh)
 
     def _write(self, step: int, values: dict[str, float], *, stopped: bool = False) -> None:
         train = self.experiment.inputs.splits.train
@@ -312,32 +318,27 @@ class Run:
 
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
-        steps = max(1, self.meter.pending)  # at least the one that compiles
-        doing = "giving up the evaluation" if self._evaluates else f"finishing {steps} step{'s' if steps > 1 else ''}"
-        again = "; press again to stop without saving" if number is signal.SIGINT else ""
-        self.progress.say(f"{number.name}: {doing}, then saving{again}")
-
-    def _left(self) -> str:
-        """Says what is left of a run that the second signal ends."""
-        return f"stopped without saving; run the same command again to resume at step {last_checkpoint(self.workdir)}"
+        steps = self.meter.pending or int(self._dispatches)  # a dispatch may compile for a minute
+        self.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
 
     def _stop(self, state: TrainState, step: int) -> NoReturn:
         """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
-        assert self.interrupt.signal is not None
         done = "stopped before the first step"
         if step:
             with jax.transfer_guard("allow"):
                 self.meter.wait()
-                check_finite(state, partial(self._learning_rate, state))
-                if float(state.sums["count"]):  # else they are logged already
-                    self._write(step, self._training_values(state, step), stopped=True)
+                with self._failing(state, step):
+                    check_finite(state, partial(self._learning_rate, state))
+                values = (
+                    self._training_values(state, step) if float(state.sums["count"]) else {}
+                )  # else they are logged
                 self._save(state, step)
                 self.checkpointer.wait()
+                if values:
+                    self._write(step, values, stopped=True)
             self._draw_curves()
             done = f"saved a checkpoint at step {step}"
-        raise InterruptedRunError(
-            f"{self.interrupt.signal.name}: {done}; run the same command again to resume", self.interrupt.exit_code
-        )
+        raise stopping.stopped(self.interrupt.signal, self.progress.output.error, done)
 
 
 def _due(step: int, every_steps: int) -> bool:

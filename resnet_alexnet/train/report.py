@@ -16,10 +16,12 @@ from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
 from resnet_alexnet.workdir import checkpoint
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, read_metrics
+from resnet_alexnet.workdir.folder import last_checkpoint
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
 _MOST_CLASSES = 12  # that are named with their counts
 _IMBALANCE = 10  # times as many images in the largest class as in the smallest: worth a notice
+_SPLITS = {"val": "validation"}  # that metrics name otherwise than checkpoints
 _RESULTS = (("test", "test error"), ("val", "validation error"), ("train", "training error"))
 
 
@@ -90,7 +92,10 @@ def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> Non
     metadata = checkpoint.read_metadata(workdir / "checkpoints")
     rows = [*_results(lines, metadata), *([] if seconds is None else [("time", f"{seconds:.0f} s")])]
     print_summary(title, [*rows, ("run folder", f"{workdir} (metrics.jsonl, curves.png, checkpoints, events)")])
-    print("\n".join(["next:", *(f"  {shlex.join(words)}" for words in _next_commands(workdir, lines))]), flush=True)
+    if last_checkpoint(workdir):
+        print("\n".join(["next:", *(f"  {shlex.join(words)}" for words in _next_commands(workdir, lines))]), flush=True)
+    else:
+        print("there is no checkpoint left to predict or evaluate with", flush=True)
 
 
 def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -100,25 +105,34 @@ def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) ->
         values = [line[f"{split}/top1_error"] for line in lines if line.get(f"{split}/top1_error") is not None]
         if values:
             best = f" (best {min(values):.2f} %)" if split == "val" else ""
-            rows.append((name, f"{values[-1]:.2f} %{best}{_beside_chance(values[-1], split, metadata)}"))
+            samples = _samples(split, lines, metadata)
+            rows.append((name, f"{values[-1]:.2f} %{best}{_beside_chance(values[-1], split, samples, metadata)}"))
     throughputs = sorted(line["images_per_second"] for line in lines if line.get("images_per_second"))
     if throughputs:
         rows.append(("training throughput", f"{throughputs[len(throughputs) // 2]:,.0f} images/s"))
     return rows
 
 
-def _beside_chance(error: float, split: str, metadata: Mapping[str, Any]) -> str:
-    """What to add to an error that is not below chance by two standard errors."""
-    split = {"val": "validation"}.get(split, split)
-    chance, images = metadata.get("chance_error", {}).get(split), metadata.get("num_images", {}).get(split)
-    if chance is None or error < chance - 2 * math.sqrt(chance * (100 - chance) / images):
+def _samples(split: str, lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> int:
+    """How many samples the last error of a split is the mean of: in training, those of the steps since the last log."""
+    if split != "train":
+        return metadata.get("num_images", {}).get(_SPLITS.get(split, split), 0)
+    steps = [0, *(line["step"] for line in lines if "train/top1_error" in line)]
+    return (steps[-1] - steps[-2]) * metadata.get("config", {}).get("batch_size", 0)
+
+
+def _beside_chance(error: float, split: str, samples: int, metadata: Mapping[str, Any]) -> str:
+    """What to add to an error over `samples` that is not below chance by two standard errors."""
+    chance = metadata.get("chance_error", {}).get(_SPLITS.get(split, split))
+    if chance is None or not samples or error < chance - 2 * math.sqrt(chance * (100 - chance) / samples):
         return ""
     return f", no better than chance ({chance:.2f} %)"
 
 
 def _next_commands(workdir: Path, lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The commands to go on with: to test on other views or with a report, to predict, to see the curves."""
-    split = [] if any(TEST_ERROR in line for line in lines) else ["--split=validation"]
+    measured = {key for line in lines for key in line}
+    split = [] if TEST_ERROR in measured else ["--split=validation" if VAL_ERROR in measured else "--split=train"]
     return [
         [*command_words("predict"), f"--workdir={workdir}", f"--picture={workdir / 'predictions.png'}", "photo.jpg"],
         [*command_words("evaluate"), f"--workdir={workdir}", *split, f"--output={workdir / 'test'}"],

@@ -1,15 +1,18 @@
-"""Metrics of a whole split: each image counts once, for any batch size and number of devices."""
+"""Metrics of a whole split, in which each image counts once, and what follows from the validation error."""
 
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from resnet_alexnet import metrics, parallel
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
+from resnet_alexnet.optim.plateau import Plateau
 from resnet_alexnet.paths import Tree
+from resnet_alexnet.train.state import TrainState
 
 
 def _no_progress(items: Iterable, length: int, name: str, *, size: Callable[[Any], int]) -> Iterable:
@@ -60,3 +63,18 @@ def evaluate(
     if total is None or int(total["count"]) != len(source):
         raise RuntimeError(f"{len(source)} images to evaluate, {total and int(total['count'])} counted")
     return finish(total)
+
+
+def with_error(state: TrainState, top1_error: float, plateau: Plateau | None) -> TrainState:
+    """The state after an evaluation with this validation error; it follows from the error alone.
+
+    Args:
+        state: the state before the evaluation.
+        top1_error: in percent.
+        plateau: the rule that counts the error, if there is one. An evaluation that is due only because the run ends
+            does not count: a longer run would not have it.
+    """
+    error, opt_state = jnp.float32(top1_error), state.opt_state
+    if plateau is not None:
+        opt_state = plateau.step(opt_state, error)
+    return state.replace(opt_state=opt_state, best_error=jnp.minimum(error, state.best_error))

@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.paths import Tree, leaf_name
 
 SET_ASIDE = "checkpoints_set_aside"
@@ -283,8 +283,7 @@ class Checkpointer:
         except Exception as error:  # Orbax and TensorStore raise many unrelated types, also for a full disk
             reason = textwrap.shorten(str(error) or type(error).__name__, 200)
             raise TrainingError(
-                f"cannot write a checkpoint to {self._directory} ({reason}): free some space there and run the same "
-                "command again; it resumes from the last checkpoint"
+                f"cannot write a checkpoint to {self._directory} ({reason}): {remedy(error)}"
             ) from error
 
     def close(self) -> None:

@@ -4,22 +4,29 @@ Each split is a TensorBoard run of its own, events/train, events/val and events/
 validation and test of a quantity are curves of one chart.
 """
 
+import contextlib
 import json
+import os
 import textwrap
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from resnet_alexnet.workdir.config import flatten
 
+_SCHEME = "events"  # by which tensorboardX knows to open files with `_Files`
 _NOT_DRAWN = ("step", "epoch", "stopped", "finished")  # epochs are steps in another unit
+
+Result = TypeVar("Result")
 
 
 class Events:
     """Writes the events of a run to a folder. Opening replaces those that are there.
 
-    TensorBoard merges all event files of a folder, so an old file next to the new one would show each scalar twice.
+    TensorBoard merges all event files of a folder, so an old file next to the new one would show each scalar twice. A
+    file that cannot be written is a warning, after which nothing more is written.
     """
 
     def __init__(self, folder: Path, lines: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) -> None:
@@ -32,8 +39,9 @@ class Events:
         """
         self._folder = folder
         self._writers: dict[str, Any] = {}
+        self._fails = False
         for old in folder.rglob("events.out.tfevents.*"):
-            old.unlink()
+            self.attempt(old, old.unlink)
         if config:
             writer = self._writer("")
             writer.add_text("config", textwrap.indent(json.dumps(config, indent=2), " " * 4))  # in Markdown: as it is
@@ -58,9 +66,62 @@ class Events:
         if split not in self._writers:
             # Imported here because the import writes an environment variable and loads torch if it is installed.
             from tensorboardX import SummaryWriter
+            from tensorboardX.record_writer import register_writer_factory
 
-            self._writers[split] = SummaryWriter(str(self._folder / split), flush_secs=10)
+            register_writer_factory(_SCHEME, _Files(self.attempt))
+            self._writers[split] = SummaryWriter(f"{_SCHEME}:{self._folder / split}", flush_secs=10)
         return self._writers[split]
+
+    def attempt(self, path: Path, write: Callable[[], Result]) -> Result | None:
+        """Calls `write`, which may fail with an OSError, unless it has failed before; from any thread."""
+        try:
+            return None if self._fails else write()
+        except OSError as error:
+            self._fails = True
+            with contextlib.suppress(OSError):  # nobody reads the output any more
+                print(
+                    f"warning: {path} cannot be written ({error.strerror}): no more is written for TensorBoard",
+                    flush=True,
+                )
+        return None
+
+
+class _Files:
+    """Opens the files of tensorboardX, whose own would raise in its thread, and then make the run wait forever."""
+
+    def __init__(self, attempt: Callable[[Path, Callable[[], Any]], Any]) -> None:
+        self._attempt = attempt
+
+    def directory_check(self, name: str) -> None:
+        path = _without_scheme(name)
+        self._attempt(path, lambda: path.mkdir(parents=True, exist_ok=True))
+
+    def open(self, name: str) -> "_File":
+        return _File(_without_scheme(name), self._attempt)
+
+
+class _File:
+    """An event file; `attempt` deals with what cannot be written."""
+
+    def __init__(self, path: Path, attempt: Callable[[Path, Callable[[], Any]], Any]) -> None:
+        self._path, self._attempt = path, attempt
+        self._file = attempt(path, lambda: path.open("wb", buffering=0))
+
+    def write(self, data: bytes) -> None:
+        if self._file is not None:
+            self._attempt(self._path, partial(self._file.write, data))
+
+    def flush(self) -> None:
+        if self._file is not None and not self._file.closed:
+            self._attempt(self._path, partial(os.fsync, self._file.fileno()))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _without_scheme(name: str) -> Path:
+    return Path(name.removeprefix(f"{_SCHEME}:"))
 
 
 def _hyperparameters(config: Mapping[str, Any]):

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,16 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
     """Whether a run resumes in `workdir`; False for a new run in a new or empty folder.
 
     Raises:
-        InputError: `workdir` is not a folder, contains something other than a run, or a run that is past num_steps or
-            whose config differs in a field that may not change.
+        InputError: the path of `workdir` is not text, or it is not a folder, contains something other than a run, or a
+            run that is past num_steps or whose config differs in a field that may not change.
     """
+    try:
+        str(workdir.absolute()).encode()
+    except UnicodeEncodeError:  # bytes that Python could not decode by the locale, and that Orbax cannot write to
+        raise InputError(
+            f"--workdir={workdir.absolute()} is no text in {sys.getfilesystemencoding()}, the encoding of file names "
+            "here (use another --workdir, or a UTF-8 locale, such as LC_ALL=C.UTF-8)"
+        ) from None
     try:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.workdir.events import Events
 
@@ -66,7 +66,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both files; may be called more than once."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a line that could not be written, which `write` has said
+            self._file.close()
         self._events.close()
 
     def __enter__(self) -> Self:
@@ -85,10 +86,7 @@ class MetricsLog:
             # A checkpoint of this step may follow: a crash must not lose these lines and keep the checkpoint.
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise TrainingError(
-                f"{self._file.name} cannot be written ({error.strerror}): free some space there and run the same "
-                "command again; it resumes from the last checkpoint"
-            ) from None
+            raise TrainingError(f"{self._file.name} cannot be written ({error.strerror}): {remedy(error)}") from None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

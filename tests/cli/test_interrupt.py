@@ -24,14 +24,14 @@ def listening(answers=None):
     return Interrupt((answers if answers is not None else queue.SimpleQueue()).put, lambda: "left")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
 def test_the_first_signal_is_noted_and_answered_and_nothing_else_happens(number, code):
     answers = queue.SimpleQueue()
     with listening(answers) as interrupt:
         assert interrupt.signal is None
         os.kill(os.getpid(), number)
         assert interrupt.signal is number
-        assert interrupt.exit_code == code
+        assert EXIT_CODES[number] == code
         assert answers.get(timeout=60) is number
 
 
@@ -81,11 +81,47 @@ def test_the_first_signal_is_answered_during_a_long_call_and_the_second_ends_the
     assert (process.returncode, output, errors) == (code, "", "stopped without saving\n")
 
 
-def test_ctrl_c_ends_any_command_even_during_a_long_call():
+@pytest.mark.parametrize(
+    ("numbers", "code", "told"),
+    [
+        ([signal.SIGINT], 130, "interrupted\n"),
+        ([signal.SIGINT, signal.SIGINT], 130, "interrupted\n"),
+        ([signal.SIGTERM], 75, "SIGTERM: stopped; run the same command again\n"),
+    ],
+)
+def test_a_signal_ends_any_command_even_during_a_long_call(numbers, code, told):
     with busy("compile_for_long") as process:
-        process.send_signal(signal.SIGINT)
+        for number in numbers:
+            process.send_signal(number)
         output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (130, "", "interrupted\n")
+    assert (process.returncode, output, errors) == (code, "", told)
+
+
+SLEEPY = """
+import atexit, sys, time
+from resnet_alexnet.cli.command import run
+
+def main(words):
+    print("busy", flush=True)
+    time.sleep(60)
+
+atexit.register(lambda: (print("ending", flush=True), time.sleep(1)))
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [(signal.SIGTERM, signal.SIGTERM, 75), (signal.SIGINT, signal.SIGINT, 130), (signal.SIGINT, signal.SIGTERM, 130)],
+)
+def test_a_second_signal_while_the_process_ends_does_not_change_its_exit_code(first, second, code):
+    with subprocess.Popen([sys.executable, "-c", SLEEPY], stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(first)
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(second)
+        assert process.wait(60) == code
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -129,9 +165,15 @@ def test_in_another_thread_it_does_nothing():
     assert handlers == [signal.getsignal(signal.SIGINT)]
 
 
-def test_without_a_signal_there_is_no_exit_code():
-    with pytest.raises(RuntimeError, match="no signal"):
-        _ = listening().exit_code
+def test_a_hang_up_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupt.signal is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def stop(number, state):

@@ -271,12 +271,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(compi
     assert start_in_process(config, tmp_path / "run") == 1
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
-    assert errors.startswith("error: the loss is not finite at step 2 (learning rate 1e+30); usual causes: too high")
+    assert errors.startswith("error: parameters are not finite by step 2 (learning rate 1e+30); usual causes: too high")
     assert steps_saved(tmp_path / "run") in ([], [1])
     if steps_saved(tmp_path / "run"):
         leaves = processes.saved_leaves(tmp_path / "run", config)
         assert all(np.isfinite(leaf).all() for name, leaf in leaves.items() if name != "best_error")
-    assert all(line["step"] <= 1 for line in log_lines(tmp_path / "run"))
+    *before, last = log_lines(tmp_path / "run")
+    assert all(line["step"] <= 1 for line in before)
+    assert (last["step"], last["stopped"]) == (2, True)
+    assert errors.endswith("; the last checkpoint is that of step 1\n")
+
+
+@pytest.mark.slow
+def test_a_run_whose_loss_is_not_finite_at_its_first_check_shows_what_it_has(compiled_quickly, tmp_path, capsys):
+    config = tiny.config(schedule__name="constant", optim__learning_rate=1e30, log__every_steps=8)
+    assert start_in_process(config, tmp_path / "run") == 1
+    assert capsys.readouterr().err.endswith("bfloat16 overflow; no checkpoint was saved\n")
+    (line,) = log_lines(tmp_path / "run")
+    assert (line["train/loss"], line["stopped"]) == (None, True)
+    assert 0 <= line["train/top1_error"] <= 100
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 @pytest.mark.slow
@@ -295,4 +309,5 @@ def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(compiled_qu
     assert errors.startswith("error: after 4 steps the loss is 2.30")
     assert "constant prediction (2.3026); usual causes: too low" in errors
     assert "guard.stuck_steps" in errors
-    assert [line["step"] for line in log_lines(tmp_path / "run")] == [2]
+    assert [line["step"] for line in log_lines(tmp_path / "run")] == [2, 4]
+    assert log_lines(tmp_path / "run")[-1]["stopped"]

@@ -1,16 +1,19 @@
 """Runs whose evaluations fail or are stopped lose no step and go on to the end of a run that nothing disturbed."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from resnet_alexnet.cli.interrupt import EXIT_CODES
 from resnet_alexnet.errors import InterruptedRunError, OutOfMemoryError
 from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment
@@ -125,6 +128,65 @@ def test_a_run_that_stops_early_shows_its_loss_and_goes_on_to_the_same_lines(
     assert line["train/loss"] > 0
     assert (tmp_path / "run" / "curves.png").exists()
     finish(tmp_path / "run", experiment, monkeypatch, undisturbed)
+
+
+class Breaking:
+    """Standard output that fails from the line of a step on."""
+
+    def __init__(self, stream, error: OSError):
+        self.stream, self.error = stream, error
+
+    def write(self, text):
+        if text.startswith("step 4"):
+            raise self.error
+        return self.stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(BrokenPipeError(errno.EPIPE, "Broken pipe"), 141), (OSError(errno.ENOSPC, "No space left on device"), 1)],
+)
+def test_output_that_breaks_stops_the_run_and_loses_no_step(
+    undisturbed, experiment, monkeypatch, tmp_path, error, code
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Breaking(sys.stdout, error))
+        with pytest.raises(InterruptedRunError) as stop:
+            loop.train_and_evaluate(CONFIG, tmp_path / "run")
+    (step,) = steps_saved(tmp_path / "run")
+    assert step >= 4
+    assert str(stop.value) == (
+        f"standard output cannot be written ({error.strerror}): saved a checkpoint at step {step}; "
+        "run the same command again to resume"
+    )
+    assert stop.value.exit_code == code
+    finish(tmp_path / "run", experiment, monkeypatch, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_a_run_whose_output_is_gone_saves(tmp_path, tmp_path_factory, number):
+    """As Ctrl-C does in a terminal, where it ends the reader of a pipe too."""
+    workdir = tmp_path / "run"
+    config = processes.resumable(
+        num_steps=9000, log__every_steps=100, eval__every_steps=3000, checkpoint__every_steps=3000
+    )
+    arguments = [*processes.MAIN, *processes.words(config), f"--workdir={workdir}"]
+    with processes.started(arguments, tmp_path_factory.getbasetemp() / "compiled") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("step 100/"):
+                break
+        process.stdout.close()
+        process.send_signal(number)
+        errors = process.stderr.read()
+        assert process.wait(processes.SECONDS) == EXIT_CODES[number]
+    (step,) = steps_saved(workdir)
+    assert errors == f"{number.name}: saved a checkpoint at step {step}; run the same command again to resume\n"
 
 
 @pytest.mark.parametrize("kept", ["the log", "validation", "test"])

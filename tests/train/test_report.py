@@ -67,7 +67,7 @@ def test_an_error_no_better_than_chance_says_so(tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     chance = {"train": 50.0, "validation": 50.0, "test": 50.0}
-    metadata = {"chance_error": chance, "num_images": dict.fromkeys(chance, 100)}
+    metadata = {"chance_error": chance, "num_images": dict.fromkeys(chance, 100), "config": {"batch_size": 25}}
     monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: metadata)
     print_end("net on pets", tmp_path)
     told = [line.split("  ") for line in capsys.readouterr().out.splitlines() if " error " in line]
@@ -78,10 +78,25 @@ def test_an_error_no_better_than_chance_says_so(tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.parametrize(("batch_size", "noticed"), [(10, True), (100, False)])
+def test_the_chance_of_a_training_error_counts_the_samples_since_the_last_log(
+    tmp_path, monkeypatch, capsys, batch_size, noticed
+):
+    """Over 20 samples two standard errors of 50 % are 22 points, over 200 they are 7; the images do not matter."""
+    lines = [{"step": 4, "train/top1_error": 49.0}, {"step": 6, "train/top1_error": 40.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    metadata = {"chance_error": {"train": 50.0}, "num_images": {"train": 9}, "config": {"batch_size": batch_size}}
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: metadata)
+    print_end("net on pets", tmp_path)
+    assert ("no better than chance" in capsys.readouterr().out) == noticed
+
+
 def test_the_commands_that_come_next_are_called_as_this_one_was(tmp_path, monkeypatch, capsys):
     from resnet_alexnet.cli.command import called_as
 
-    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "finished": true}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "val/top1_error": 9.0}\n{"step": 4, "finished": true}\n')
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: {})
     monkeypatch.setattr("sys.argv", ["bin/resnet-alexnet", "train"])
     with called_as("resnet-alexnet train"):
         print_end("net on pets", tmp_path)
@@ -91,3 +106,23 @@ def test_the_commands_that_come_next_are_called_as_this_one_was(tmp_path, monkey
     assert [words[:2] for words in told[:2]] == [["bin/resnet-alexnet", "predict"], ["bin/resnet-alexnet", "evaluate"]]
     assert [words[1:3] for words in told[2:]] == [["-m", f"resnet_alexnet.{name}"] for name in ("predict", "evaluate")]
     assert told[1][2:] == [f"--workdir={tmp_path}", "--split=validation", f"--output={tmp_path}/test"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "split"), [("train", "--split=train"), ("val", "--split=validation"), ("test", "--output=")]
+)
+def test_the_next_evaluation_is_of_a_split_that_there_is(tmp_path, monkeypatch, capsys, measured, split):
+    lines = f'{{"step": 4, "train/top1_error": 9.0}}\n{{"step": 4, "{measured}/top1_error": 9.0}}\n'
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    monkeypatch.setattr("resnet_alexnet.workdir.checkpoint.read_metadata", lambda _: {})
+    print_end("net on pets", tmp_path)
+    evaluate = capsys.readouterr().out.splitlines()[-1]
+    assert evaluate.split()[-2 if measured != "test" else -1].startswith(split)
+    assert ("--split" in evaluate) == (measured != "test")
+
+
+def test_without_a_checkpoint_no_next_command_is_told(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "train/top1_error": 9.0}\n')
+    print_end("net on pets", tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1] == "there is no checkpoint left to predict or evaluate with"

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import jax
 import pytest
@@ -65,6 +66,18 @@ def test_a_new_folder_an_empty_one_and_one_that_was_just_begun_are_to_be_filled(
     (tmp_path / ".config.json.tmp").write_text('{"batch')  # a process killed at its first breath
     assert not check_workdir(tmp_path, config)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["run", "."])
+def test_a_path_that_the_locale_cannot_decode_is_refused_at_the_start(tmp_path, monkeypatch, name):
+    parent = tmp_path / os.fsdecode(b"z\xfc")  # as Latin-1 writes "zü"
+    parent.mkdir()
+    monkeypatch.chdir(parent)
+    with pytest.raises(
+        InputError, match=r"is no text in utf-8, the encoding of file names here \(use another --workdir"
+    ):
+        check_workdir(Path(name), default.get_config())
+    assert not list(parent.iterdir())
 
 
 def test_a_folder_is_filled_and_then_recognized(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.workdir.metrics_log import MetricsLog, cut_back, read_metrics
 from tests.support.events import events_of, multiplexer
 
@@ -195,3 +195,39 @@ def test_opening_replaces_older_event_files_and_leaves_other_files_alone(tmp_pat
     record_run(tmp_path, range(1, 3))
     assert len(list((tmp_path / "events").rglob("events.out.tfevents.*"))) == 1
     assert (tmp_path / "events" / "notes.txt").read_text() == "mine"
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from resnet_alexnet.workdir.metrics_log import MetricsLog
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # a disk on which the config has no room
+with MetricsLog(Path(sys.argv[1]), start_step=0, config={"name": "x" * 9000}) as metrics_log:
+    for step in range(40):  # more than tensorboardX's queue holds
+        metrics_log.write(step, {"val/loss": 1.0})
+"""
+
+
+def test_events_that_cannot_be_written_are_one_warning_and_the_metrics_go_on(tmp_path):
+    result = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, timeout=60)
+    (file,) = (tmp_path / "events").glob("events.*")
+    assert result.stdout == f"warning: {file} cannot be written (File too large): no more is written for TensorBoard\n"
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 40
+
+
+def write_to_full_disk(workdir: Path) -> None:
+    with MetricsLog(workdir, start_step=0) as metrics_log:
+        metrics_log._file.close()
+        metrics_log._file = Path("/dev/full").open("a")  # noqa: SIM115
+        metrics_log.write(1, {"val/loss": 1.0})
+
+
+def test_metrics_that_cannot_be_written_are_one_error_that_names_the_file(tmp_path):
+    with pytest.raises(TrainingError) as error:
+        write_to_full_disk(tmp_path)
+    assert str(error.value) == (
+        "/dev/full cannot be written (No space left on device): free some space there and run the same command again; "
+        "it resumes from the last checkpoint, if there is one"
+    )

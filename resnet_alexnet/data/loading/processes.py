@@ -1,4 +1,4 @@
-"""Worker processes that ignore Ctrl-C and SIGTERM, which the run handles, and end when the run ends or is killed."""
+"""Worker processes that leave Ctrl-C, SIGTERM and SIGHUP to the run, and end when the run ends or is killed."""
 
 import contextlib
 import multiprocessing
@@ -38,13 +38,13 @@ def end_process(process: BaseProcess, connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Generator[None, None, None]:
-    """Blocks Ctrl-C and SIGTERM in this thread during the block, and permanently in processes started in it.
+    """Blocks Ctrl-C, SIGTERM and SIGHUP in this thread during the block, and permanently in processes started in it.
 
     Terminals and schedulers send these signals to the whole process group. Only the run should react: it saves, then
     ends its workers. The run receives a blocked signal when the block ends.
     """
     resource_tracker.ensure_running()  # or the first process would start it, which unblocks both signals
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -72,9 +72,10 @@ def read_images(
         return read_guest(name, data_dir) if is_guest(name) else READERS[name](data_dir)
     hint = nearest(name, OWN_NAMES)
     if not data_dir or (hint and name not in OWN_NAMES and not tfds.find_tfds(name, data_dir)):
+        found = f"; {data_dir!r} holds no such set" if data_dir else ", which is empty"
         raise InputError(
-            f"dataset name {name!r}{hint}: {name} is none of {', '.join(OWN_NAMES)}; to read it as a TFDS set, set "
-            "data_dir to the folder that holds it; your own is FILE.py:FUNCTION"
+            f"dataset.name is {name!r}{hint} (allowed: {', '.join(OWN_NAMES)}, your own FILE.py:FUNCTION or a set of "
+            f"TFDS in dataset.data_dir{found})"
         )
     return tfds.read_tfds(name, data_dir, validation_fraction=validation_fraction, **splits)
 

@@ -1,0 +1,37 @@
+"""Standard output that may go away during a run: its reader ends, its terminal is closed, its disk is full."""
+
+import sys
+from typing import Any
+
+
+class Output:
+    """A text file that writes to standard output until that fails; after it, nothing is written and nothing raised.
+
+    Attributes:
+        error: why nothing is written any more; None as long as all is well.
+    """
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+        self._stream = sys.stdout  # None if it was closed from the start
+
+    def write(self, text: str) -> int:
+        """Writes some text."""
+        try:
+            if self.error is None and self._stream is not None:
+                self._stream.write(text)
+        except OSError as error:
+            self.error = error
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+        try:
+            if self.error is None and self._stream is not None:
+                self._stream.flush()
+        except OSError as error:
+            self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        """What else is asked of a file, such as its encoding."""
+        return getattr(self._stream, name)

@@ -1,0 +1,26 @@
+"""What a run that stops early says."""
+
+import signal
+
+import pytest
+
+from resnet_alexnet.train import stopping
+
+
+@pytest.mark.parametrize(
+    ("number", "steps", "evaluates", "said"),
+    [
+        (signal.SIGTERM, 0, False, "SIGTERM: saving"),  # between an evaluation and the next step
+        (signal.SIGTERM, 1, False, "SIGTERM: finishing 1 step, then saving"),
+        (signal.SIGHUP, 2, False, "SIGHUP: finishing 2 steps, then saving"),
+        (signal.SIGINT, 0, True, "SIGINT: giving up the evaluation, then saving; press again to stop without saving"),
+    ],
+)
+def test_the_answer_to_a_signal_tells_what_is_under_way(number, steps, evaluates, said):
+    assert stopping.answer(number, steps=steps, evaluates=evaluates) == said
+
+
+def test_what_is_left_names_the_last_checkpoint_only_if_there_is_one():
+    assert stopping.left(8).endswith("to resume at step 8")
+    assert "resume" not in stopping.left(0)
+    assert "there is no checkpoint" in stopping.left(0)
