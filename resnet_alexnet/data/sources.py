@@ -211,15 +211,12 @@ def open_split(
     check_max_pixels(max_pixels)
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
 
-    def read(fraction: float, report: Callable[[str], None]) -> Mapping[str, Images]:
-        return readers.read_images(
-            name, data_dir, validation_fraction=fraction, splits=splits, sizes=sizes, report=report
-        )
-
+    read = functools.partial(readers.read_images, name, data_dir, splits=splits, sizes=sizes)
     # Hold out only if needed: a set too small to hold anything out can still be opened.
-    images = read(validation_fraction if split in ("train", "validation") else 0.0, report)
+    fraction = validation_fraction if split in ("train", "validation") else 0.0
+    images = read(validation_fraction=fraction, report=report)
     if not split and not {"test", "validation"} & set(images):
-        images = read(validation_fraction, lambda line: None)  # the same lines once more
+        images = read(validation_fraction=validation_fraction, report=lambda line: None)  # the same lines once more
     split = split or ("test" if "test" in images else "validation")
     fraction = 0.0 if split == "test" else validation_fraction
     if split == "test":  # nothing is held out for it, which a small set can refuse
