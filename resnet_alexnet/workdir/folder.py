@@ -28,8 +28,8 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
     """Whether a run resumes in `workdir`; False for a new run in a new or empty folder.
 
     Raises:
-        InputError: the path of `workdir` is not text, or it is not a folder, contains something other than a run, or a
-            run that is past num_steps or whose config differs in a field that may not change.
+        InputError: the path of `workdir` is not text or has a bracket, or it is not a folder, contains something other
+            than a run, or a run that is past num_steps or whose config differs in a field that may not change.
     """
     try:
         str(workdir.absolute()).encode()
@@ -38,6 +38,8 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
             f"--workdir={workdir.absolute()} is no text in {sys.getfilesystemencoding()}, the encoding of file names "
             "here (use another --workdir, or a UTF-8 locale, such as LC_ALL=C.UTF-8)"
         ) from None
+    if "[" in str(workdir.absolute()):  # Orbax writes checkpoints there, and cannot read them again
+        raise InputError(f"--workdir={workdir.absolute()} has a bracket in its path: use another one")
     try:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:

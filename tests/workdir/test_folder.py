@@ -213,3 +213,9 @@ def test_other_hardware_is_noted_beside_the_first(tmp_path, monkeypatch):
         monkeypatch.setattr(folder, "environment", lambda devices=devices: {**first, "devices": devices})
         create_workdir(workdir, tiny.config())
     assert json.loads(file.read_text()) == {**first, "resumed_on": [{**first, "devices": ["other"]}]}
+
+
+def test_a_path_whose_checkpoints_could_not_be_read_again_is_refused_at_the_start(tmp_path):
+    with pytest.raises(InputError, match="has a bracket in its path: use another one"):
+        check_workdir(tmp_path / "lr[0.1]", tiny.config())
+    assert not (tmp_path / "lr[0.1]").exists()
