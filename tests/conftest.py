@@ -35,6 +35,7 @@ settings.load_profile("suite")
 
 # A shell starts background jobs with Ctrl-C ignored, which Python and every process it starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise, behind nohup
 
 
 def pytest_configure(config: pytest.Config) -> None:
