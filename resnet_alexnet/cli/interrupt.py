@@ -103,7 +103,7 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
 def ends_promptly() -> Iterator[None]:
     """The first signal in the block raises KeyboardInterrupt, with its number; from then on others change nothing.
 
-    The process is gone _SECONDS_TO_END later, even if a long call goes on.
+    The process is gone _SECONDS_TO_END later, even if a long call has not returned.
     """
     raised: list[int] = []
     left = False
@@ -124,7 +124,7 @@ def ends_promptly() -> Iterator[None]:
         with _handled_by(note), _heard_by(hear):
             yield
     finally:
-        left = True  # whoever catches the exception says so
+        left = True  # the code that catches the exception says so
         if raised:
             ignore_signals()
 

@@ -1,4 +1,4 @@
-"""How fast something goes on, and how long it will take."""
+"""The throughput of a loop, and the time that it has left."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +7,7 @@ _RATE_SECONDS = 20.0  # over which a rate is averaged, or two marks if they are 
 
 
 class Throughput:
-    """How fast something goes on, from the moments at which parts of it were done."""
+    """The throughput of a loop, from the times at which its parts were done."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -231,8 +231,6 @@ class Run:
 
         The errors that are in metrics.jsonl are taken from there. The splits that are not are evaluated.
         """
-        if "top1_error" in saved:  # of an earlier version, which saved the state after the evaluation
-            return state
         step, errors = self.first_step, {}
         for line in self.metrics_log.lines:
             if line["step"] == step:
@@ -313,7 +311,7 @@ class Run:
             return
         try:
             curves.draw(self.metrics_log.lines, self.workdir / "curves.png", title=run_title(self.config))
-        except InputError as error:  # a run goes on without its picture
+        except InputError as error:  # a run continues without its picture
             self.progress.say(f"warning: {error}")
 
     def _answer(self, number: signal.Signals) -> None:

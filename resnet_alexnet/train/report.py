@@ -130,7 +130,7 @@ def _beside_chance(error: float, split: str, samples: int, metadata: Mapping[str
 
 
 def _next_commands(workdir: Path, lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The commands to go on with: to test on other views or with a report, to predict, to see the curves."""
+    """The commands that come next: to test on other views or with a report, to predict, to see the curves."""
     measured = {key for line in lines for key in line}
     split = [] if TEST_ERROR in measured else ["--split=validation" if VAL_ERROR in measured else "--split=train"]
     return [

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 # Dispatched but not done: enough to hide the host's work, few enough to bound memory for batches. On a CPU a step may
-# take seconds, and whoever stops the run waits for all of them.
+# take seconds, and stopping the run waits for all of them.
 STEPS_IN_FLIGHT = 8
 STEPS_IN_FLIGHT_ON_CPU = 2
 

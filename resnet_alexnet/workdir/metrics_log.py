@@ -16,7 +16,7 @@ from resnet_alexnet.workdir.events import Events
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
 VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
-_ENDS = ("finished", "stopped")  # marks of lines that a run which goes on does not have
+_ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
 
 class MetricsLog:

@@ -129,7 +129,7 @@ def _is_photograph(entry: os.DirEntry[str], left_out: LeftOut) -> bool:
         return _is_file(entry)
     suffix = os.path.splitext(name)[1]
     if suffix not in _OTHER_SUFFIXES and (inner := next((known for known in SUFFIXES if known in name), None)):
-        # As browsers and wget name files: photo.jpg_large, photo.jpg.1. Also a.jpg.txt, which is no image.
+        # As browsers and wget name files: photo.jpg_large, photo.jpg.1. Also a.jpg.txt, which is not an image.
         left_out.suffixed[inner] += _is_file(entry) and _begins_as_image(entry)
         return False
     if (suffix and suffix not in _OTHER_SUFFIXES) or not _is_file(entry):
