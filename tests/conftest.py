@@ -45,6 +45,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
 
 
+@pytest.fixture(autouse=True)
+def same_signals_afterwards():
+    """A test that left a signal ignored or blocked would fail later ones, and the processes that they start."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    now = {number: signal.getsignal(number) for number in numbers}
+    blocked_now = signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert (now, blocked_now) == (handlers, blocked)
+
+
 @pytest.fixture
 def leftovers():
     """Where a file is damaged, Orbax leaves coroutines that nothing awaits: they go here, not amid a later test."""

@@ -172,11 +172,11 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "said"), CASES, ids=map(name_of, CASES))
-def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, monkeypatch, capsys, arguments, said):
+def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(folder, capsys, arguments, said):
     before = snapshot(folder)
-    monkeypatch.setattr(sys, "argv", ["main", *(argument.format(tmp=folder) for argument in arguments)])
+    words = [argument.format(tmp=folder) for argument in arguments]
     with pytest.raises(SystemExit) as stop:
-        command.run(main.main)
+        command.exit_with(lambda: main.main(words))
     assert stop.value.code == 2
     output, errors = capsys.readouterr()
     assert output == ""

@@ -13,13 +13,6 @@ from resnet_alexnet.errors import InputError, InterruptedRunError
 from tests.support.processes import CHECKOUT
 
 
-@pytest.fixture(autouse=True)
-def same_handlers_afterwards():
-    before = {number: signal.getsignal(number) for number in EXIT_CODES}
-    yield
-    assert {number: signal.getsignal(number) for number in EXIT_CODES} == before
-
-
 def listening(answers=None):
     return Interrupt((answers if answers is not None else queue.SimpleQueue()).put, lambda: "left")
 
