@@ -13,16 +13,11 @@ from flax import nnx
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import MODELS, check_model, create_model, model_options, option_types
 from resnet_alexnet.models.layers import observe
+from tests.support.networks import initialized
 
 
-def create(name, *, num_classes=10, image_size=63, **options):
-    """A model created under jit and with the generator that compiles fastest: half the time of these tests."""
-
-    def build():
-        rngs = nnx.Rngs(jax.random.key(0, impl="rbg"))
-        return create_model(name, num_classes=num_classes, image_size=image_size, rngs=rngs, **options)
-
-    return nnx.jit(build)()
+def create(name, *, image_size=63, **options):
+    return initialized(name, image_size=image_size, **options)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +91,7 @@ def test_alexnet_cifar_starts_as_cuda_convnets_layers():
 
 
 def test_alexnet_cifar_normalizes_as_cuda_convnet_does():
-    model = nnx.eval_shape(lambda: create("alexnet_cifar", image_size=32))
+    model = create("alexnet_cifar", image_size=32)
     assert (model.norm1.size, model.norm1.k, model.norm1.alpha, model.norm1.beta) == (9, 1.0, 0.001 / 9, 0.75)
 
 
@@ -146,7 +141,7 @@ def test_a_larger_image_gives_the_mean_logits_over_the_positions_of_the_last_map
 
 @pytest.mark.parametrize("lrn_order", ["after_activation", "before_activation"])
 def test_lrn_stands_after_the_activation_or_before_it(lrn_order):
-    model = nnx.eval_shape(lambda: create("alexnet", lrn_order=lrn_order))
+    model = nnx.eval_shape(lambda: create_model("alexnet", num_classes=10, lrn_order=lrn_order, rngs=nnx.Rngs(0)))
     before = lrn_order == "before_activation"
     x = normal(1, 2, 2, 96, scale=30.0)
     y = model._activate(x, model.norm1)
