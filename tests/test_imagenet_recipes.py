@@ -17,6 +17,7 @@ from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support.archives import WNIDS, write_archives
 
 CHECKOUT = Path(__file__).parents[1]
+THIN = ["--config.model.width=8", "--config.model.bn_group=8", "--config.optim.learning_rate=0.01"]
 pytestmark = pytest.mark.slow
 
 
@@ -61,9 +62,9 @@ def train(recipe, data, workdir, *fields):
 @pytest.mark.parametrize(
     ("recipe", "fields"),
     [
-        ("resnet18.py", ["--config.model.bn_group=8", "--config.optim.learning_rate=0.01"]),
-        ("alexnet.py", []),
-        ("resnet18.py:torchvision", ["--config.model.bn_group=8", "--config.optim.learning_rate=0.01"]),
+        ("resnet18.py", THIN),
+        ("alexnet.py", ["--config.preprocess.image_size=64"]),
+        ("resnet18.py:torchvision", THIN),
     ],
 )
 def test_from_archives_to_a_trained_network(data, tmp_path, recipe, fields):
@@ -94,5 +95,5 @@ def test_the_stored_statistics_are_those_of_the_view_for_testing(data):
 
 def test_raw_squares_train_alexnet_too(tmp_path):
     data = prepare(tmp_path, "--encoding=raw")
-    output = train("alexnet.py", data, tmp_path / "run", "--config.num_steps=1")
+    output = train("alexnet.py", data, tmp_path / "run", "--config.num_steps=1", "--config.preprocess.image_size=64")
     assert "images: 24 train, 8 validation" in output
