@@ -206,7 +206,7 @@ def _token(workdir: Path) -> Iterator[Path]:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
     finally:
         with contextlib.suppress(OSError):
-            file.unlink()
+            file.unlink(missing_ok=True)
             for folder in new:
                 folder.rmdir()
 
