@@ -24,14 +24,13 @@ from resnet_alexnet.cli.interrupt import Interrupt
 from resnet_alexnet.cli.progress import Progress, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, OutOfMemoryError, TrainingError, memory_needed
+from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
-from resnet_alexnet.plots import curves
 from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
-from resnet_alexnet.train.report import describe_data, is_finished, print_end
+from resnet_alexnet.train.report import describe_data, draw_curves, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
@@ -39,6 +38,7 @@ from resnet_alexnet.train.validation import evaluate, with_error
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
+from resnet_alexnet.workdir.lock import locked
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, MetricsLog, validation_errors
 
 
@@ -51,11 +51,17 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         profile_calls: how many dispatches of training steps to trace, into `workdir`/profile.
 
     Raises:
-        InputError: the config or the run folder is not valid. Nothing has been written.
+        InputError: the config or the run folder is not valid, or another process trains in it. Nothing is written.
         TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
             stays valid.
         InterruptedRunError: a signal arrived, or standard output cannot be written. A checkpoint has been saved.
     """
+    with locked(workdir):
+        _train_in(workdir, config, profile_calls)
+
+
+def _train_in(workdir: Path, config: ConfigDict, profile_calls: int) -> None:
+    """Does what `train_and_evaluate` says, in a run folder that no other process uses."""
     started = time.monotonic()
     resumes = check_workdir(workdir, config)
     if resumes and is_finished(workdir, config.num_steps, test=config.eval.test):
@@ -307,12 +313,7 @@ class Run:
         return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
     def _draw_curves(self) -> None:
-        if not self.metrics_log.lines:  # somebody deleted the metrics of a run whose steps are all done
-            return
-        try:
-            curves.draw(self.metrics_log.lines, self.workdir / "curves.png", title=run_title(self.config))
-        except InputError as error:  # a run continues without its picture
-            self.progress.say(f"warning: {error}")
+        draw_curves(self.metrics_log.lines, self.workdir, title=run_title(self.config), report=self.progress.say)
 
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
+from resnet_alexnet.plots import curves
 from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import last_checkpoint
@@ -84,6 +86,18 @@ def is_finished(workdir: Path, num_steps: int, *, test: str) -> bool:
     lines = read_metrics(path) if path.exists() else []
     done = bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
     return done and not (test == "end" and read_json(workdir / CONFIG_FILE)["eval"].get("test") == "never")
+
+
+def draw_curves(
+    lines: Sequence[Mapping[str, Any]], workdir: Path, *, title: str, report: Callable[[str], None]
+) -> None:
+    """Draws curves.png of a run. If it cannot be written, the run goes on without it, and `report` gets a warning."""
+    if not any(key in line for line in lines for key in curves.DRAWN):  # somebody has deleted the metrics
+        return
+    try:
+        curves.draw(lines, workdir / "curves.png", title=title)
+    except InputError as error:
+        report(f"warning: {error}")
 
 
 def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> None:
