@@ -21,6 +21,7 @@ from resnet_alexnet.plots import curves
 from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import last_checkpoint
+from resnet_alexnet.workdir.goodput import read_goodput
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
 _MOST_CLASSES = 12  # that are named with their counts
@@ -133,7 +134,8 @@ def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) ->
     throughputs = sorted(line["images_per_second"] for line in lines if line.get("images_per_second"))
     if throughputs:
         rows.append(("training throughput", f"{throughputs[len(throughputs) // 2]:,.0f} images/s"))
-    return rows
+    goodput = read_goodput(lines)
+    return [*rows, *([] if goodput is None else [("goodput", goodput)])]
 
 
 def _samples(split: str, lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> int:
