@@ -8,7 +8,6 @@ error from metrics.jsonl, or evaluates if it is not there. So a run that is kill
 
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.parallel import hosts
 from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
+from resnet_alexnet.train.clock import RunClock
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
 from resnet_alexnet.train.records import Records, open_records, prefixed, training_values
@@ -54,50 +54,51 @@ def train_and_evaluate(
         processes: the processes that train together, each of which calls this; None for one alone.
 
     Raises:
-        InputError: the config or the run folder is not valid. Nothing has been written.
+        InputError: the config or the run folder is not valid, or another process trains in it. Nothing is written.
         TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
             stays valid.
         InterruptedRunError: a signal arrived, or standard output cannot be written. A checkpoint has been saved.
     """
-    started = time.monotonic()
-    with joined(processes, config, workdir) as team:
+    with RunClock() as clock, joined(processes, config, workdir) as team, team.locked(workdir):
+        _train_in(workdir, config, profile_calls, clock, team)
+
+
+def _train_in(workdir: Path, config: ConfigDict, profile_calls: int, clock: RunClock, team: Team) -> None:
+    """Does what `train_and_evaluate` says, in a run folder that no other run uses."""
+    with team.agreeing():
+        resumes = check_workdir(workdir, config)
+    if resumes and is_finished(workdir, config.num_steps, test=config.eval.test):
+        print(f"{workdir} is finished: all {config.num_steps} steps are done")
+        print_end(run_title(config), workdir)
+        return
+    # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
+    weights = workdir if last_checkpoint(workdir) else None
+    with team.agreeing(), memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
+        experiment = create_experiment(config, weights=weights, progress=progress_bar)
+    with team.agreeing():
+        team.check_same(checkpoint_metadata(experiment)["num_images"])
+        if team.writes and not resumes:
+            create_workdir(workdir, config)
+    about = describe_data(experiment.inputs.splits, config.dataset)
+    print("\n".join([f"{run_title(config)}: run folder {workdir}", *about]), flush=True)
+    with Checkpointer(
+        workdir / "checkpoints", keep=config.checkpoint.keep, errors=validation_errors(workdir), lowest=team.lowest
+    ) as checkpointer:
         with team.agreeing():
-            resumes = check_workdir(workdir, config)
-        if resumes and is_finished(workdir, config.num_steps):
-            print(f"{workdir} is finished: all {config.num_steps} steps are done")
-            print_end(run_title(config), workdir)
-            return
-        # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
-        weights = workdir if last_checkpoint(workdir) else None
-        with team.agreeing(), memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
-            experiment = create_experiment(config, weights=weights, progress=progress_bar)
-        with team.agreeing():
-            team.check_same(checkpoint_metadata(experiment)["num_images"])
-            if team.writes and not resumes:
-                create_workdir(workdir, config)
-        about = describe_data(experiment.inputs.splits, config.dataset)
-        print("\n".join([f"{run_title(config)}: run folder {workdir}", *about]), flush=True)
-        with Checkpointer(
-            workdir / "checkpoints",
-            keep=config.checkpoint.keep,
-            errors=validation_errors(workdir),
-            lowest=team.lowest,
-        ) as checkpointer:
-            with team.agreeing():
-                state, messages, saved = start_run(experiment, config, checkpointer)
-            first_step = int(state.step)
-            if resumes and team.writes:  # only after start_run has checked that the data is the same
-                create_workdir(workdir, config)
-            with open_records(config, workdir, experiment.inputs.splits.train, first_step, team) as records:
-                for message in messages:
-                    records.progress.say(message)
-                run = Run(config, workdir, experiment, checkpointer, records, team, first_step)
-                with Profile(workdir / "profile", profile_calls if team.writes else 0) as profile:
-                    run.train(state, saved, profile)
-                checkpointer.wait()
-                records.finish(config.num_steps)  # last, so that a run marked as finished is complete
-        if team.writes:
-            print_end(run_title(config), workdir, seconds=time.monotonic() - started)
+            state, messages, saved = start_run(experiment, config, checkpointer)
+        first_step = int(state.step)
+        if resumes and team.writes:  # only after start_run has checked that the data is the same
+            create_workdir(workdir, config)
+        with open_records(config, workdir, experiment.inputs.splits.train, first_step, team, clock) as records:
+            for message in messages:
+                records.progress.say(message)
+            run = Run(config, workdir, experiment, checkpointer, records, team, first_step, clock)
+            with Profile(workdir / "profile", profile_calls if team.writes else 0) as profile:
+                run.train(state, saved, profile)
+            checkpointer.wait()
+            records.finish(config.num_steps)  # last, so that a run marked as finished is complete
+    if team.writes:
+        print_end(run_title(config), workdir, seconds=clock.elapsed())
 
 
 class Run:
@@ -112,11 +113,12 @@ class Run:
         records: Records,
         team: Team,
         first_step: int,
+        clock: RunClock,
     ) -> None:
         """Prepares; `first_step` is the number of steps done before."""
         self.config, self.workdir, self.experiment = config, workdir, experiment
         self.checkpointer, self.records, self.team = checkpointer, records, team
-        self.first_step = first_step
+        self.first_step, self.clock = first_step, clock
         on_cpu = experiment.mesh.devices.flat[0].platform == "cpu"
         self.watchdog = team.watchdog(first_step)
         self.meter = ThroughputMeter(
@@ -125,6 +127,7 @@ class Run:
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
             report=self._finished,
         )
+        clock.watch_steps(lambda: self.meter.busy_seconds, resident=experiment.steps.resident)
         self.stop = team.stop(self._answer, lambda: stopping.left(last_checkpoint(workdir)), records.progress.output)
         self._evaluates = self._dispatches = False  # what is under way
 
@@ -156,6 +159,7 @@ class Run:
             if saved:
                 state = self._resume(state, saved)
             data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
+            self.clock.switch("steps")
             with jax.transfer_guard("disallow"):  # between log steps only batches move, from host to device
                 for next_step, chunk in chunks:
                     batch = parallel.split_batch(chunk, mesh, axis=1)
@@ -180,7 +184,7 @@ class Run:
         if not (log_due or eval_due or save_due):
             return state
         self.meter.wait()
-        with jax.transfer_guard("allow"), self.watchdog.slow():
+        with jax.transfer_guard("allow"), self.watchdog.slow(), self.clock.during("other"):
             with self._failing(state, step):
                 check_finite(state, partial(self._learning_rate, state))
             if log_due:
@@ -223,7 +227,8 @@ class Run:
     def _save(self, state: TrainState, step: int) -> None:
         """Saves a checkpoint of the state before the evaluation of its step, unless the step is saved."""
         metadata = {"config": to_json(self.config), **checkpoint_metadata(self.experiment)}
-        self.checkpointer.save(step, state, metadata)
+        with self.clock.during("save"):
+            self.checkpointer.save(step, state, metadata)
 
     def _resume(self, state: TrainState, saved: dict[str, Any]) -> TrainState:
         """Does what was due after the checkpoint of the first step was saved, with its metadata `saved`.
@@ -248,7 +253,8 @@ class Run:
             The state after it: the plateau and the lowest error have changed.
         """
         splits, before = self.experiment.inputs.splits, state
-        self.checkpointer.wait()  # what is due is on disk before an evaluation that may fail
+        with self.clock.during("save"):
+            self.checkpointer.wait()  # what is due is on disk before an evaluation that may fail
         try:
             if splits.validation is not None and VAL_ERROR not in done:
                 values = self._measure(state, splits.validation, "validation")
@@ -274,7 +280,7 @@ class Run:
         size = min(experiment.steps.eval_batch_size, len(source))
         remedy = f"lower eval.batch_size (now {size} images), as with --config.eval.batch_size={max(1, size // 2)}"
         self._evaluates = True
-        with memory_needed("for an evaluation", remedy), self.stop.raised():
+        with memory_needed("for an evaluation", remedy), self.stop.raised(), self.clock.during("evaluation"):
             values = evaluate(
                 experiment.steps.eval_step,
                 *state.evaluated(),
@@ -322,9 +328,7 @@ class Run:
             with jax.transfer_guard("allow"), self.watchdog.slow():
                 with self._failing(state, step):
                     check_finite(state, partial(self._learning_rate, state))
-                values = (
-                    self._training_values(state, step) if float(state.sums["count"]) else {}
-                )  # else they are logged
+                values = self._training_values(state, step) if float(state.sums["count"]) else {}  # they are logged
                 self._save(state, step)
                 self.checkpointer.wait()
                 if values:

@@ -14,6 +14,7 @@ from resnet_alexnet.cli.progress import Progress
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.plots import curves
+from resnet_alexnet.train.clock import RunClock
 from resnet_alexnet.train.team import Team
 from resnet_alexnet.train.throughput import Throughput
 from resnet_alexnet.workdir.config import run_title, to_json
@@ -21,10 +22,14 @@ from resnet_alexnet.workdir.metrics_log import MetricsLog, validation_errors
 
 
 @contextlib.contextmanager
-def open_records(config: ConfigDict, workdir: Path, train: Source, first_step: int, team: Team) -> Iterator["Records"]:
+def open_records(
+    config: ConfigDict, workdir: Path, train: Source, first_step: int, team: Team, clock: RunClock
+) -> Iterator["Records"]:
     """The records of a run that starts at `first_step`; only one of its processes writes."""
     with (
-        MetricsLog(workdir, start_step=first_step, config=to_json(config), writes=team.writes) as metrics_log,
+        MetricsLog(
+            workdir, start_step=first_step, config=to_json(config), began=clock.began, writes=team.writes
+        ) as metrics_log,
         Progress(
             config.num_steps,
             first_step,
@@ -37,6 +42,7 @@ def open_records(config: ConfigDict, workdir: Path, train: Source, first_step: i
         yield Records(
             metrics_log,
             progress,
+            clock,
             workdir / "curves.png" if team.writes else None,
             title=run_title(config),
             batch_size=config.batch_size,
@@ -52,6 +58,7 @@ class Records:
         self,
         metrics_log: MetricsLog,
         progress: Progress,
+        clock: RunClock,
         curves_file: Path | None,
         *,
         title: str,
@@ -64,6 +71,7 @@ class Records:
         Args:
             metrics_log: where metrics are written.
             progress: where they are shown.
+            clock: what the time of the run goes into.
             curves_file: the picture of the curves; None to draw none.
             title: the title of the picture.
             batch_size: images per step.
@@ -71,7 +79,7 @@ class Records:
             classes: the number of classes.
         """
         self.progress = progress
-        self._metrics_log, self._curves_file, self._title = metrics_log, curves_file, title
+        self._metrics_log, self._clock, self._curves_file, self._title = metrics_log, clock, curves_file, title
         self._batch_size, self._images, self._classes = batch_size, images, classes
 
     @property
@@ -82,7 +90,7 @@ class Records:
     def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
         """Writes and shows the metrics of a step; see `MetricsLog.write`."""
         values = {"epoch": step * self._batch_size / self._images, **values}
-        self._metrics_log.write(step, values, stopped=stopped)
+        self._metrics_log.write(step, {**values, **self._clock.take()}, stopped=stopped)
         # Of five classes all are among the best five.
         shown = {key: value for key, value in values.items() if "top5" not in key or self._classes > 5}
         self.progress.update(step, shown)
@@ -93,7 +101,8 @@ class Records:
 
     def draw_curves(self) -> None:
         """Draws the curves of all lines."""
-        if self._curves_file is None or not self.lines:  # somebody deleted the metrics of a run whose steps are done
+        drawn = any(key in line for line in self.lines for key in curves.DRAWN)  # not if somebody deleted the metrics
+        if self._curves_file is None or not drawn:
             return
         try:
             curves.draw(self.lines, self._curves_file, title=self._title)

@@ -20,6 +20,7 @@ from resnet_alexnet.parallel.watchdog import Watchdog
 from resnet_alexnet.train.experiment import check_numbers
 from resnet_alexnet.train.stopping import Stop
 from resnet_alexnet.workdir.config import flatten, to_json
+from resnet_alexnet.workdir.lock import locked
 from resnet_alexnet.workdir.version import git_commit, source_digest
 
 
@@ -59,6 +60,15 @@ class Team:
                     raise
             raise
         self._census.consult({})
+
+    @contextlib.contextmanager
+    def locked(self, workdir: Path) -> Iterator[None]:
+        """Holds the lock of the run folder in the block, on process 0; see `lock.locked`."""
+        with contextlib.ExitStack() as stack:
+            with self.agreeing():
+                if self.writes:
+                    stack.enter_context(locked(workdir))
+            yield
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
         """Raises InputError on all processes if some of the facts differ."""

@@ -4,18 +4,21 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import IO, Any, NoReturn, Self
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.workdir.events import Events
+from resnet_alexnet.workdir.goodput import start_line
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
 VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
+_TOUCH_SECONDS = 1.0
 _ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
 
@@ -30,7 +33,13 @@ class MetricsLog:
     """
 
     def __init__(
-        self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None, writes: bool = True
+        self,
+        workdir: Path,
+        *,
+        start_step: int,
+        config: Mapping[str, Any] | None = None,
+        began: float | None = None,
+        writes: bool = True,
     ) -> None:
         """Opens the metrics of a run.
 
@@ -38,18 +47,25 @@ class MetricsLog:
             workdir: the run folder; created if it does not exist.
             start_step: the step that the run resumes from, 0 for a new run.
             config: the config as JSON values, for TensorBoard.
+            began: the time (Unix seconds) at which this process began; writes the line of a start, see `goodput`. While
+                the log is open, metrics.jsonl then is touched every second: its time of modification is the last at
+                which the run is known to have been running, should it be killed.
             writes: whether this process writes the files; another one does if not.
 
         Raises:
             InputError: metrics.jsonl has an invalid line.
         """
-        self._file = self._events = None
+        self._file = self._events = self._toucher = None
+        self._closed = threading.Event()
         if not writes:
-            self.lines = _kept_lines(workdir, start_step)
+            self.lines = _kept(_read(workdir), start_step)
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        self.lines = cut_back(workdir, start_step)
+        self.lines = cut_back(workdir, start_step, began=began)
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
+        if began is not None:
+            self._toucher = threading.Thread(target=self._touch, args=(self._file,), name="metrics", daemon=True)
+            self._toucher.start()
         self._events = Events(workdir / EVENTS_FOLDER, self.lines, config or {})
 
     def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
@@ -74,6 +90,9 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both files; may be called more than once."""
+        self._closed.set()
+        if self._toucher is not None:
+            self._toucher.join()
         if self._file is not None:
             with contextlib.suppress(OSError):  # of a line that could not be written, which `write` has said
                 self._file.close()
@@ -87,6 +106,11 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _touch(self, file: IO[str]) -> None:
+        while not self._closed.wait(_TOUCH_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(file.fileno())
 
     def _append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
@@ -129,12 +153,10 @@ def validation_errors(workdir: Path) -> dict[int, float]:
     Raises:
         InputError: metrics.jsonl has an invalid line.
     """
-    path = workdir / METRICS_FILE
-    lines = read_metrics(path) if path.exists() else []
-    return {line["step"]: line[VAL_ERROR] for line in lines if line.get(VAL_ERROR) is not None}
+    return {line["step"]: line[VAL_ERROR] for line in _read(workdir) if line.get(VAL_ERROR) is not None}
 
 
-def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
+def cut_back(workdir: Path, step: int, *, began: float | None = None) -> list[dict[str, Any]]:
     """Drops the lines after `step` from metrics.jsonl, atomically.
 
     Lines up to and including `step` are kept. An incomplete last line, the "finished" marker and a line that was
@@ -142,28 +164,36 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     run writes its own line of step 0.
 
     Args:
-        workdir: the run folder; if it has no metrics.jsonl, nothing happens.
+        workdir: the run folder; if it has no metrics.jsonl, and `began` is None, nothing happens.
         step: the step of the checkpoint that the run resumes from.
+        began: the time at which this process began; adds the line of its start, with the seconds of the dropped lines.
 
     Returns:
-        The lines that are kept.
+        The lines that are there now.
 
     Raises:
         InputError: metrics.jsonl has an invalid line, or cannot be written.
     """
     path = workdir / METRICS_FILE
-    if not path.exists():
+    if not path.exists() and began is None:
         return []
-    kept = _kept_lines(workdir, step)
+    lines, alive = (read_metrics(path), path.stat().st_mtime) if path.exists() else ([], 0.0)
+    kept = _kept(lines, step)
+    if began is not None:
+        dropped = [line for line in lines if line not in kept]
+        kept.append(dict(start_line(step, lines, dropped, began=began, alive=alive)))
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept
 
 
-def _kept_lines(workdir: Path, step: int) -> list[dict[str, Any]]:
-    """The lines that a run which resumes from `step` keeps."""
+def _read(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / METRICS_FILE
-    lines = read_metrics(path) if path.exists() else []
+    return read_metrics(path) if path.exists() else []
+
+
+def _kept(lines: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """The lines that a run which resumes from `step` keeps."""
     return [line for line in lines if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
 
 
