@@ -20,6 +20,7 @@ from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
+from resnet_alexnet.train.accumulation import check_accumulation
 from resnet_alexnet.train.finetune import load_start, start_preprocessing
 from resnet_alexnet.train.inputs import Inputs, balanced_weights, create_inputs, create_mix, read_splits
 from resnet_alexnet.train.model import (
@@ -126,10 +127,8 @@ def create_experiment(
         start=start,
         finetune=config.finetune,
     )
-    check_bn_group(model.spec, device_batch_size)
-    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=model.spec.options.get("bn_group") == 1)
     check_optimizer(optimizer, model)
-    check_pairs(config, device_batch_size)
+    check_batch(config, model, mesh, device_batch_size)
     called = create_steps(
         inputs,
         model,
@@ -141,6 +140,7 @@ def create_experiment(
         mixup=config.augment.mixup,
         cutmix=config.augment.cutmix,
         ema_decay=config.optim.ema_decay,
+        accumulate_steps=config.accumulate_steps,
         on_device=config.dataset.on_device,
         steps_per_call=config.steps_per_call,
         eval_batch_size=config.eval.batch_size,
@@ -179,13 +179,14 @@ def create_steps(
     mixup: float,
     cutmix: float,
     ema_decay: float,
+    accumulate_steps: int,
     on_device: str,
     steps_per_call: int,
     eval_batch_size: int,
 ) -> Steps:
     """The functions that a run calls, built from its parts; the keyword arguments are fields of the config."""
     train_loss, eval_loss = loss
-    num_logits = model.spec.num_logits
+    num_logits, on_cpu = model.spec.num_logits, mesh.devices.flat[0].platform == "cpu"
     preprocess_batch = create_preprocess_batch(
         inputs, precision=precision, mixup=mixup, cutmix=cutmix, num_logits=num_logits
     )
@@ -199,6 +200,8 @@ def create_steps(
         axis_name=parallel.AXIS,
         ema_decay=ema_decay,
         is_frozen=model.is_frozen,
+        accumulate_steps=accumulate_steps,
+        unroll=on_cpu,
     )
     eval_step = partial(
         steps.eval_step,
@@ -207,7 +210,6 @@ def create_steps(
         normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
         axis_name=parallel.AXIS,
     )
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
     resident = keep_on_device(on_device, inputs.splits.train)
     return Steps(
         create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
@@ -239,6 +241,7 @@ def check_numbers(config: ConfigDict) -> None:
     at_least = {
         "seed": 0,
         "batch_size": 1,
+        "accumulate_steps": 1,
         "num_steps": 1,
         "steps_per_call": 0,
         "augment.pad": 0,
@@ -297,6 +300,16 @@ def check_optimizer(optimizer: Optimizer, model: Model) -> None:
     """Raises InputError if finetune.lr_multipliers names a part that the network does not have."""
     _, learned = partition(model.spec.shapes()["params"], model.is_frozen)
     jax.eval_shape(optimizer.tx.init, learned)
+
+
+def check_batch(config: ConfigDict, model: Model, mesh: parallel.Mesh, device_batch_size: int) -> None:
+    """Raises InputError if the batch cannot be split into groups, pairs and micro-batches, or one is too small."""
+    check_bn_group(model.spec, device_batch_size)
+    check_pairs(config, device_batch_size)
+    bn_group, mixes = model.spec.options.get("bn_group"), bool(config.augment.mixup or config.augment.cutmix)
+    check_accumulation(config.accumulate_steps, device_batch_size, bn_group=bn_group, mixes=mixes)
+    micro_batch_size = config.batch_size // config.accumulate_steps
+    check_batch_norm(model.spec, model.graphdef, mesh, micro_batch_size, alone=bn_group == 1)
 
 
 def check_pairs(config: ConfigDict, device_batch_size: int) -> None:
