@@ -102,8 +102,8 @@ def _dataset() -> ConfigDict:
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced before the run stops
             # color channels; unset: those of the data. Photographs are decoded to 3, or to 1 for gray
             "channels": placeholder(int),
-            "num_classes": placeholder(int),  # classes of the synthetic set; other sets have their own
-            "num_examples": placeholder(int),  # training images of the synthetic set
+            "num_classes": placeholder(int),  # classes of the synthetic set and of a dry run; other sets have their own
+            "num_examples": placeholder(int),  # training images of the synthetic set and of a dry run
         }
     )
 

@@ -54,6 +54,12 @@ def create_parser() -> Parser:
         type=flags.whole_number(),
         help="save a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
     )
+    parser.add_argument(
+        "--dry_run",
+        metavar="N",
+        type=flags.whole_number(most=4096),
+        help="print the batches, collectives and memory of the run on N devices, which need not exist; without data",
+    )
     return parser
 
 
@@ -91,6 +97,13 @@ def main(arguments: Sequence[str]) -> None:
 
         config = flags.load_config(options, missing="the recipe to show, such as --config=quickstart")
         print("\n".join(compare(config, load_config("default"))))
+    elif options.dry_run is not None:
+        if options.profile is not None:
+            raise InputError("--profile needs steps, and --dry_run takes none: leave one of them out")
+        config = flags.load_config(options, missing="the recipe to try, such as --config=quickstart")
+        from resnet_alexnet.train.dry_run import print_dry_run
+
+        print_dry_run(config, options.dry_run)
     else:
         config, workdir = read_run(options)
         if sys.stdout is not None and sys.stdout.isatty():  # what reads a pipe gets nothing before the input is checked

@@ -98,7 +98,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     num_steps = 50
     for module, *arguments in package_commands():
-        if module == "resnet_alexnet.main" and not {"--show", "--fields=optim"} & set(arguments):
+        if module == "resnet_alexnet.main" and not {"--show", "--fields=optim", "--dry_run=64"} & set(arguments):
             if "--workdir=runs/finetune" in arguments:  # its weights and photographs are here
                 arguments.append("--config.num_steps=2")
             elif needs_data(arguments):

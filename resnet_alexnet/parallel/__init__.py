@@ -2,6 +2,7 @@
 
 from resnet_alexnet.parallel.batches import run_batches
 from resnet_alexnet.parallel.collectives import Collective, read_collectives, sent_bytes
+from resnet_alexnet.parallel.fake import create_fake_devices
 from resnet_alexnet.parallel.mesh import (
     AXIS,
     Mesh,
@@ -22,6 +23,7 @@ __all__ = [
     "AXIS",
     "Collective",
     "Mesh",
+    "create_fake_devices",
     "create_mesh",
     "device_batch_size",
     "padded_batch_size",

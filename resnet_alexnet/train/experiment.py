@@ -83,6 +83,7 @@ def create_experiment(
     devices: Sequence[jax.Device] | None = None,
     *,
     weights: Path | None = None,
+    read: Callable[..., Splits] = read_splits,
     progress: ProgressFn = no_progress,
 ) -> Experiment:
     """Builds and checks the parts of a run.
@@ -91,6 +92,7 @@ def create_experiment(
         config: the config.
         devices: the devices to train on; None for all.
         weights: path to read the initial weights from, instead of finetune.weights; None for finetune.weights itself.
+        read: reads the data set; takes the arguments of `read_splits`.
         progress: shows the progress of reading the data.
 
     Raises:
@@ -106,14 +108,13 @@ def create_experiment(
         num_steps=config.num_steps,
         lr_multipliers=config.finetune.lr_multipliers,
     )
-    models.check_model(config.model.name)
     loss = create_losses(config.loss)  # checked before the data is read
     start = load_start(
         config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
     )
     # A resumed run keeps what its own checkpoint says.
     kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
-    splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
+    splits = read(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
     check_splits(splits, config)
     if config.loss.get("class_weights"):
         loss = create_losses(config.loss, balanced_weights(splits.train))
@@ -264,6 +265,7 @@ def check_numbers(config: ConfigDict) -> None:
     for field, limit in below.items():
         if not 0 <= value(field) < limit:
             raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
+    models.check_model(config.model.name)
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
 
