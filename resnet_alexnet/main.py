@@ -1,6 +1,7 @@
 """Trains a network: python -m resnet_alexnet.main --config=quickstart --workdir=runs/quickstart."""
 
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +67,8 @@ def create_parser() -> Parser:
 def _explain_groups() -> list[str]:
     """A line for each group of the config."""
     single, *groups = fields.read_groups()
-    lines = ["Besides " + ", ".join(field.name for field in single.fields) + ":", ""]
-    return lines + [f"{group.name:<12}{group.meaning.partition('. ')[0].rstrip('.')}" for group in groups]
+    lines = textwrap.wrap("Besides " + ", ".join(field.name for field in single.fields) + ":", 76)
+    return [*lines, ""] + [f"{group.name:<12}{group.meaning.partition('. ')[0].rstrip('.')}" for group in groups]
 
 
 def read_run(options: Namespace) -> "tuple[ConfigDict, Path]":
