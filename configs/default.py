@@ -17,6 +17,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of all randomness: initialization, order, augmentation, dropout
     config.batch_size = 128  # images per step, over all devices ([K12] section 5, [H15] section 4.2)
+    # micro-batches per device whose gradients are averaged in one update, to save memory. Results do not depend on it
+    # if model.bn_group is a number; if unset, batch normalization is over the images of a micro-batch
+    config.accumulate_steps = 1
     config.num_steps = 64_000  # optimizer steps ([H15] section 4.2)
     config.precision = "float32"  # of the arithmetic: float32 or bfloat16; parameters, statistics and loss are float32
     # steps per dispatch; 0: 32 if the data is on a GPU or TPU, else 1. Results do not depend on it
@@ -100,8 +103,8 @@ def _dataset() -> ConfigDict:
             "max_unreadable": 100,  # training photographs that may be unreadable and replaced before the run stops
             # color channels; unset: those of the data. Photographs are decoded to 3, or to 1 for gray
             "channels": placeholder(int),
-            "num_classes": placeholder(int),  # classes of the synthetic set; other sets have their own
-            "num_examples": placeholder(int),  # training images of the synthetic set
+            "num_classes": placeholder(int),  # classes of the synthetic set and of a dry run; other sets have their own
+            "num_examples": placeholder(int),  # training images of the synthetic set and of a dry run
         }
     )
 

@@ -1,6 +1,7 @@
 """Trains a network: python -m resnet_alexnet.main --config=quickstart --workdir=runs/quickstart."""
 
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
@@ -56,14 +57,20 @@ def create_parser() -> Parser:
         help="save a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
     )
     flags.add_hosts(parser)
+    parser.add_argument(
+        "--dry_run",
+        metavar="N",
+        type=flags.whole_number(most=4096),
+        help="print the batches, collectives and memory of the run on N devices, which need not exist; without data",
+    )
     return parser
 
 
 def _explain_groups() -> list[str]:
     """A line for each group of the config."""
     single, *groups = fields.read_groups()
-    lines = ["Besides " + ", ".join(field.name for field in single.fields) + ":", ""]
-    return lines + [f"{group.name:<12}{group.meaning.partition('. ')[0].rstrip('.')}" for group in groups]
+    lines = textwrap.wrap("Besides " + ", ".join(field.name for field in single.fields) + ":", 76)
+    return [*lines, ""] + [f"{group.name:<12}{group.meaning.partition('. ')[0].rstrip('.')}" for group in groups]
 
 
 def read_run(options: Namespace) -> "tuple[ConfigDict, Path]":
@@ -93,6 +100,13 @@ def main(arguments: Sequence[str]) -> None:
 
         config = flags.load_config(options, missing="the recipe to show, such as --config=quickstart")
         print("\n".join(compare(config, load_config("default"))))
+    elif options.dry_run is not None:
+        if options.profile is not None:
+            raise InputError("--profile needs steps, and --dry_run takes none: leave one of them out")
+        config = flags.load_config(options, missing="the recipe to try, such as --config=quickstart")
+        from resnet_alexnet.train.dry_run import print_dry_run
+
+        print_dry_run(config, options.dry_run)
     else:
         config, workdir = read_run(options)
         if sys.stdout is not None and sys.stdout.isatty():  # what reads a pipe gets nothing before the input is checked

@@ -33,7 +33,14 @@ GUIDES = [
     "docs/weights.md",
 ]  # their commands run after README.md's
 USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md"]
-DOCUMENTS = [*USER_DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md", "docs/input.md", "benchmarks/README.md"]
+DOCUMENTS = [
+    *USER_DOCUMENTS,
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/input.md",
+    "docs/scaling.md",
+    "benchmarks/README.md",
+]
 PYTHON = ".venv/bin/python"
 PROGRAM = ".venv/bin/resnet-alexnet"
 PICTURES = ("predictions", "neighbors", "kernels", "flipped/confusion", "plain/confusion")
@@ -99,7 +106,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     num_steps = 4
     for module, *arguments in package_commands():
-        if module == "resnet_alexnet.main" and not {"--show", "--fields=optim"} & set(arguments):
+        if module == "resnet_alexnet.main" and not {"--show", "--fields=optim", "--dry_run=64"} & set(arguments):
             if "--workdir=runs/finetune" in arguments:  # its weights and photographs are here
                 arguments.append("--config.num_steps=2")
             elif needs_data(arguments):

@@ -20,6 +20,7 @@ from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.paths import partition
 from resnet_alexnet.train import steps
+from resnet_alexnet.train.accumulation import check_accumulation
 from resnet_alexnet.train.finetune import load_start, start_preprocessing
 from resnet_alexnet.train.inputs import Inputs, balanced_weights, create_inputs, create_mix, read_splits
 from resnet_alexnet.train.model import (
@@ -83,6 +84,7 @@ def create_experiment(
     devices: Sequence[jax.Device] | None = None,
     *,
     weights: Path | None = None,
+    read: Callable[..., Splits] = read_splits,
     progress: ProgressFn = no_progress,
 ) -> Experiment:
     """Builds and checks the parts of a run.
@@ -91,6 +93,7 @@ def create_experiment(
         config: the config.
         devices: the devices to train on; None for all.
         weights: path to read the initial weights from, instead of finetune.weights; None for finetune.weights itself.
+        read: reads the data set; takes the arguments of `read_splits`.
         progress: shows the progress of reading the data.
 
     Raises:
@@ -106,7 +109,6 @@ def create_experiment(
         num_steps=config.num_steps,
         lr_multipliers=config.finetune.lr_multipliers,
     )
-    models.check_model(config.model.name)
     loss = create_losses(config.loss)  # checked before the data is read
     start = load_start(
         config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
@@ -114,7 +116,7 @@ def create_experiment(
     # A resumed run keeps what its own checkpoint says.
     kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
     groups = (config.dataset, config.preprocess, config.augment)
-    splits = read_splits(*groups, start=kept, test=config.eval.test == "end", progress=progress)
+    splits = read(*groups, start=kept, test=config.eval.test == "end", progress=progress)
     check_splits(splits, config)
     loss = create_losses(config.loss, balanced_weights(splits.train) if config.loss.get("class_weights") else None)
     num_logits = count_logits(config, splits.train.classes)
@@ -127,10 +129,8 @@ def create_experiment(
         start=start,
         finetune=config.finetune,
     )
-    check_bn_group(model.spec, device_batch_size)
-    check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=model.spec.options.get("bn_group") == 1)
     check_optimizer(optimizer, model)
-    check_pairs(config, device_batch_size)
+    check_batch(config, model, mesh, device_batch_size)
     called = create_steps(
         inputs,
         model,
@@ -142,6 +142,7 @@ def create_experiment(
         mixup=config.augment.mixup,
         cutmix=config.augment.cutmix,
         ema_decay=config.optim.ema_decay,
+        accumulate_steps=config.accumulate_steps,
         on_device=config.dataset.on_device,
         steps_per_call=config.steps_per_call,
         eval_batch_size=config.eval.batch_size,
@@ -180,13 +181,14 @@ def create_steps(
     mixup: float,
     cutmix: float,
     ema_decay: float,
+    accumulate_steps: int,
     on_device: str,
     steps_per_call: int,
     eval_batch_size: int,
 ) -> Steps:
     """The functions that a run calls, built from its parts; the keyword arguments are fields of the config."""
     train_loss, eval_loss = loss
-    num_logits = model.spec.num_logits
+    num_logits, on_cpu = model.spec.num_logits, mesh.devices.flat[0].platform == "cpu"
     preprocess_batch = create_preprocess_batch(
         inputs, precision=precision, mixup=mixup, cutmix=cutmix, num_logits=num_logits
     )
@@ -200,6 +202,8 @@ def create_steps(
         axis_name=parallel.AXIS,
         ema_decay=ema_decay,
         is_frozen=model.is_frozen,
+        accumulate_steps=accumulate_steps,
+        unroll=on_cpu,
     )
     eval_step = partial(
         steps.eval_step,
@@ -208,7 +212,6 @@ def create_steps(
         normalize=partial(inputs.preprocessing.normalize, dtype=DTYPES[precision]),
         axis_name=parallel.AXIS,
     )
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
     resident = keep_on_device(on_device, inputs.splits.train)
     return Steps(
         create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
@@ -240,6 +243,7 @@ def check_numbers(config: ConfigDict) -> None:
     at_least = {
         "seed": 0,
         "batch_size": 1,
+        "accumulate_steps": 1,
         "num_steps": 1,
         "steps_per_call": 0,
         "augment.pad": 0,
@@ -265,6 +269,7 @@ def check_numbers(config: ConfigDict) -> None:
     for field, limit in below.items():
         if not 0 <= value(field) < limit:
             raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
+    models.check_model(config.model.name)
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
     check_name("eval.test", config.eval.test, TEST)
@@ -302,6 +307,16 @@ def check_optimizer(optimizer: Optimizer, model: Model) -> None:
     """Raises InputError if finetune.lr_multipliers names a part that the network does not have."""
     _, learned = partition(model.spec.shapes()["params"], model.is_frozen)
     jax.eval_shape(optimizer.tx.init, learned)
+
+
+def check_batch(config: ConfigDict, model: Model, mesh: parallel.Mesh, device_batch_size: int) -> None:
+    """Raises InputError if the batch cannot be split into groups, pairs and micro-batches, or one is too small."""
+    check_bn_group(model.spec, device_batch_size)
+    check_pairs(config, device_batch_size)
+    bn_group, mixes = model.spec.options.get("bn_group"), bool(config.augment.mixup or config.augment.cutmix)
+    check_accumulation(config.accumulate_steps, device_batch_size, bn_group=bn_group, mixes=mixes)
+    micro_batch_size = config.batch_size // config.accumulate_steps
+    check_batch_norm(model.spec, model.graphdef, mesh, micro_batch_size, alone=bn_group == 1)
 
 
 def check_pairs(config: ConfigDict, device_batch_size: int) -> None:

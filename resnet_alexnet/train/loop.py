@@ -152,7 +152,10 @@ class Run:
         with (
             self.stop.interrupt,
             self.watchdog,
-            memory_needed("for a training step", f"lower batch_size (now {config.batch_size}), in a new run"),
+            memory_needed(
+                "for a training step",
+                f"raise accumulate_steps (now {config.accumulate_steps}), or in a new run lower batch_size",
+            ),
             self.meter,
             contextlib.closing(chunks),
         ):

@@ -4,6 +4,7 @@ A batch is {"image": uint8, "label": int32}, or {"index": int32} into a data set
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, Num
 
 from resnet_alexnet import metrics
 from resnet_alexnet.paths import Tree, join, partition
+from resnet_alexnet.train.accumulation import accumulate
 from resnet_alexnet.train.state import NEVER, TrainState
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # the compute dtype by config.precision
@@ -65,6 +67,47 @@ def moving_average(average: Tree, values: Tree, step: Int[Array, ""], decay: flo
     return jax.tree.map(lambda a, v: a + share * (v - a), average, values)
 
 
+def gradients(
+    rows: tuple[Batch, *tuple[jax.Array, ...]],
+    *,
+    trained: Tree,
+    frozen: Tree,
+    batch_stats: Tree,
+    graphdef: nnx.GraphDef,
+    loss: LossFn,
+    preprocess: PreprocessFn,
+    is_frozen: Callable[[str], bool],
+) -> tuple[tuple[Float[Array, ""], Tree, Tree], metrics.Sums]:
+    """What a step takes from some rows of a batch on this device: the mean loss, its gradient, and the statistics.
+
+    Args:
+        rows: {"image", "label"}, and the three keys of each image.
+        trained: the parameters to differentiate with respect to.
+        frozen: the other parameters.
+        batch_stats: the running statistics.
+        graphdef: the graph definition of the network.
+        loss: logits and labels -> one loss per image.
+        preprocess: rows -> images and labels.
+        is_frozen: name of a leaf -> whether it is frozen.
+
+    Returns:
+        (loss, batch_stats, gradient), which are means over the images or their groups, and the sums of the metrics.
+    """
+    batch, augment_keys, model_keys, mix_keys = rows
+    image, label = preprocess(batch, augment_keys, mix_keys)
+
+    def objective(trained: Tree) -> tuple[Float[Array, ""], tuple[Tree, metrics.Sums]]:
+        model = nnx.merge(graphdef, join(trained, frozen), batch_stats, copy=True)
+        logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
+        losses = loss(logits, label)
+        _, moved = partition(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), is_frozen)
+        sums = metrics.batch_sums(logits, label, jnp.ones(len(image), bool), losses)
+        return jnp.mean(losses), (moved, sums)
+
+    (value, (moved, sums)), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+    return (value, moved, grads), sums
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -77,33 +120,44 @@ def train_step(
     axis_name: str,
     ema_decay: float = 0.0,
     is_frozen: Callable[[str], bool] = lambda name: False,
+    accumulate_steps: int = 1,
+    unroll: bool = True,
 ) -> TrainState:
     """One optimizer step on this device's share of the global batch, {"image", "label"}.
 
     The new state is equal on all devices. `is_frozen` takes the name of a leaf of params or batch_stats and returns
     whether the leaf is frozen. The loss is not differentiated with respect to frozen parameters, so no part of their
     gradient is computed, and the optimizer does not see them.
+
+    The share is split into `accumulate_steps` micro-batches, see `accumulate`; `unroll` unrolls the loop over them.
+    Running statistics move once, by the mean over the groups of all micro-batches.
     """
     images = batch["image"].shape[0]
     rows = lax.axis_index(axis_name) * images + jnp.arange(images)
-    augment_keys, model_keys, mix_keys = image_keys(seed, state.step, rows)
-    image, label = preprocess(batch, augment_keys, mix_keys)
+    keys = image_keys(seed, state.step, rows)
     frozen, trained = partition(state.params, is_frozen)
-    frozen_stats, _ = partition(state.batch_stats, is_frozen)
-
-    def objective(trained: Tree) -> tuple[Float[Array, ""], tuple[Tree, dict[str, jax.Array]]]:
-        model = nnx.merge(graphdef, join(trained, frozen), state.batch_stats, copy=True)
-        logits = model(image, train=True, rngs=model_keys).astype(jnp.float32)
-        losses = loss(logits, label)
-        _, batch_stats = partition(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), is_frozen)
-        sums = metrics.batch_sums(logits, label, jnp.ones(images, bool), losses)
-        return jnp.mean(losses), (batch_stats, sums)
-
+    frozen_stats, trained_stats = partition(state.batch_stats, is_frozen)
     # The pmean below is the only collective of the step. The gradient with respect to a device-varying copy stays
     # local until then. Without the cast, shard_map sums the gradients itself, and their mean is N times too large.
     local = lax.pcast(trained, axis_name, to="varying")
-    (value, (batch_stats, sums)), grads = jax.value_and_grad(objective, has_aux=True)(local)
-    value, batch_stats, sums, grads = lax.pmean((value, batch_stats, sums, grads), axis_name)
+
+    function = partial(
+        gradients,
+        trained=local,
+        frozen=frozen,
+        batch_stats=state.batch_stats,
+        graphdef=graphdef,
+        loss=loss,
+        preprocess=preprocess,
+        is_frozen=is_frozen,
+    )
+    if accumulate_steps == 1:
+        means, sums = function((batch, *keys))
+    else:
+        zeros = jax.tree.map(jnp.zeros_like, ((jnp.float32(0), trained_stats, trained), state.sums))
+        zeros = lax.pcast(zeros, axis_name, to="varying")
+        means, sums = accumulate(function, (batch, *keys), zeros, steps=accumulate_steps, unroll=unroll)
+    (value, batch_stats, grads), sums = lax.pmean((means, sums), axis_name)
     sums = jax.tree.map(lambda mean: mean * lax.axis_size(axis_name), sums)
 
     train_error = 100 * sums["top1_errors"] / sums["count"]

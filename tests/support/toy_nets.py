@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_alexnet.models.layers import Convolution, Dropout, Linear, he_normal
+from resnet_alexnet.models.normalization import BatchNorm
 
 
 class DropoutNet(nnx.Module):
@@ -43,3 +44,21 @@ class SmallNet(SmallNetWithoutNorm):
 
     def __call__(self, image, *, train=False, rngs=None):
         return self.fc2(jnp.mean(nnx.relu(self.norm1(self.conv1(image))), (1, 2)))
+
+
+class NormDropoutNet(nnx.Module):
+    """Two convolutions with BatchNorm in groups of `group` images, and dropout."""
+
+    def __init__(self, key, *, group, width=8):
+        keys = jax.random.split(key, 3)
+        self.conv1 = Convolution(1, width, 3, padding=(1, 1), kernel_init=he_normal(), key=keys[0])
+        self.norm1 = BatchNorm(width, group=group)
+        self.conv2 = Convolution(width, width, 3, padding=(1, 1), kernel_init=he_normal(), key=keys[1])
+        self.norm2 = BatchNorm(width, group=group)
+        self.dropout = Dropout(0.5, index=1)
+        self.fc = Linear(width, 10, kernel_init=he_normal(), bias_init=jax.nn.initializers.zeros, key=keys[2])
+
+    def __call__(self, image, *, train=False, rngs=None):
+        x = jax.nn.relu(self.norm1(self.conv1(image), train=train))
+        x = jax.nn.relu(self.norm2(self.conv2(x), train=train))
+        return self.fc(self.dropout(jnp.mean(x, (1, 2)), keys=rngs if train else None))
