@@ -26,6 +26,7 @@ from resnet_alexnet.train.model import (
     Model,
     check_batch_norm,
     check_bn_group,
+    check_towers,
     create_model,
     create_run_state,
     set_options,
@@ -50,6 +51,7 @@ class Steps:
         resident: whether the training set is kept on the device.
         steps_per_call: training steps per dispatch.
         eval_batch_size: images per evaluation step, over all devices.
+        state_specs: where each array of the state is, for `parallel.shard`.
     """
 
     create_state: Callable[..., TrainState]
@@ -59,6 +61,7 @@ class Steps:
     resident: bool
     steps_per_call: int
     eval_batch_size: int
+    state_specs: parallel.Specs
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def create_experiment(
         InputError: the value of a field is not allowed, conflicts with another field, or names data that is missing.
     """
     check_numbers(config)
-    mesh = parallel.create_mesh(devices)
+    mesh = parallel.create_tower_mesh(config.mesh.towers, devices)
     device_batch_size = parallel.device_batch_size(config.batch_size, mesh, field="batch_size")
     optimizer = create_optimizer(
         config.optim,
@@ -105,7 +108,6 @@ def create_experiment(
         num_steps=config.num_steps,
         lr_multipliers=config.finetune.lr_multipliers,
     )
-    models.check_model(config.model.name)
     loss = create_losses(config.loss)  # checked before the data is read
     start = load_start(
         config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
@@ -125,6 +127,7 @@ def create_experiment(
         scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
         start=start,
         finetune=config.finetune,
+        towers=config.mesh.towers,
     )
     check_bn_group(model.spec, device_batch_size)
     check_batch_norm(model.spec, model.graphdef, mesh, config.batch_size, alone=model.spec.options.get("bn_group") == 1)
@@ -209,15 +212,20 @@ def create_steps(
     )
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     resident = keep_on_device(on_device, inputs.splits.train)
+    create_state = partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0)
+    train_chunk = partial(steps.train_chunk, step=train_step, unroll=on_cpu)
+    state_specs = parallel.tower_specs(partial(jax.eval_shape, create_state), model.tower_axes)
+    param_specs = parallel.tower_specs(lambda: model.spec.shapes()["params"], model.tower_axes)
     return Steps(
-        create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
+        create_state=create_state,
         preprocess_batch=preprocess_batch,
-        train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
-        eval_step=parallel.parallel_eval_step(eval_step, mesh),
+        train_chunk=parallel.parallel_train_chunk(train_chunk, mesh, state_specs),
+        eval_step=parallel.parallel_eval_step(eval_step, mesh, param_specs),
         resident=resident,
         steps_per_call=steps_per_call or (32 if resident and not on_cpu else 1),
         # Padded rows are masked, so the result does not depend on this size.
-        eval_batch_size=math.ceil(eval_batch_size / mesh.size) * mesh.size,
+        eval_batch_size=math.ceil(eval_batch_size / parallel.data_size(mesh)) * parallel.data_size(mesh),
+        state_specs=state_specs,
     )
 
 
@@ -263,6 +271,8 @@ def check_numbers(config: ConfigDict) -> None:
             raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
+    models.check_model(config.model.name)
+    check_towers(config.mesh.towers, config.model.name, clip_norm=config.optim.clip_norm)
 
 
 def check_splits(splits: Splits, config: ConfigDict) -> None:

@@ -17,7 +17,7 @@ from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
 ENVIRONMENT_FILE = "environment.json"
 # The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
-    *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
+    *("num_steps", "steps_per_call", "mesh.", "log.", "eval.", "checkpoint.", "guard."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
     "dataset.max_pixels",
 )
