@@ -32,7 +32,14 @@ GUIDES = [
     "docs/weights.md",
 ]  # their commands run after README.md's
 USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md"]
-DOCUMENTS = [*USER_DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md", "docs/input.md", "benchmarks/README.md"]
+DOCUMENTS = [
+    *USER_DOCUMENTS,
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/input.md",
+    "docs/towers.md",
+    "benchmarks/README.md",
+]
 PYTHON = ".venv/bin/python"
 PROGRAM = ".venv/bin/resnet-alexnet"
 PICTURES = ("predictions", "neighbors", "kernels", "flipped/confusion", "plain/confusion")
