@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.precision = "float32"  # of the arithmetic: float32 or bfloat16; parameters, statistics and loss are float32
     # steps per dispatch; 0: 32 if the data is on a GPU or TPU, else 1. Results do not depend on it
     config.steps_per_call = 0
+    config.mesh = _mesh()
     config.model = _model()
     config.dataset = _dataset()
     config.preprocess = _preprocess()
@@ -38,6 +39,17 @@ def get_config() -> ConfigDict:
     config.guard = _guard()
     config.hosts = _hosts()
     return config.lock()
+
+
+def _mesh() -> ConfigDict:
+    """How devices share the work. Results do not depend on it."""
+    return ConfigDict(
+        {
+            # devices over which one copy of the network is split: 1, or 2 for the two towers of alexnet ([K12] section
+            # 3.2, figure 2); batches are split over the pairs
+            "towers": 1,
+        }
+    )
 
 
 def _model() -> ConfigDict:

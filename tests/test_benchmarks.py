@@ -216,3 +216,21 @@ def test_the_loop_times_from_the_end_of_a_step_to_the_end_of_another(sides, monk
     assert next(batches)[0] == input_loop.LEAD_IN + 3
     input_loop.loop(batches, lambda batch: Over(), 4)(12)
     assert next(steps) == input_loop.LEAD_IN + 3
+
+
+@pytest.mark.slow
+def test_the_bytes_between_the_towers_are_those_of_the_document():
+    command = [sys.executable, ROOT / "benchmarks" / "towers.py", "--devices=4", "--batch_size=256"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    sent = parse_result(result)["sent_bytes"]
+    maps = {"conv3": 13 * 13 * 128, "fc6": 6 * 6 * 128, "fc7": 2048, "fc8": 2048}  # [K12] figure 2, of the other tower
+    forward = {f"{layer} forward": 4 * 128 * size for layer, size in maps.items()}
+    backward = {f"{layer} backward": 4 * 128 * size for layer, size in maps.items() if layer != "fc8"}
+    assert {key: value for key, value in sent.items() if key != "gradients backward"} == {**forward, **backward}
+    held = (60_965_224 - 4_097_000) // 2 + 4_097_000  # parameters: half of all but fc8's
+    assert 4 * held < sent["gradients backward"] < 4 * held + 40  # with the loss and the metrics
+    table = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert "\n".join(table) in (ROOT / "docs" / "towers.md").read_text()
+    for line in table[2:]:
+        compiled, computed = line.split("|")[3:5]
+        assert compiled == computed

@@ -20,9 +20,10 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.crops import describe_crops, fill_sizes
-from resnet_alexnet.train.experiment import check_numbers, count_logits, create_experiment
+from resnet_alexnet.train.experiment import count_logits, create_experiment
 from resnet_alexnet.train.model import check_bn_group, set_options
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
+from resnet_alexnet.train.ranges import check_numbers
 from resnet_alexnet.workdir.config import flatten, load_config, override, to_json
 
 ROOT = Path(__file__).parents[1]

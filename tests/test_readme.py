@@ -39,6 +39,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     "docs/input.md",
     "docs/scaling.md",
+    "docs/towers.md",
     "benchmarks/README.md",
 ]
 PYTHON = ".venv/bin/python"

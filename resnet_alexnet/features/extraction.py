@@ -140,7 +140,7 @@ def collect(
     params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
     features = np.empty((len(source), *layer.shape), np.float32)
     labels = np.empty(len(source), np.int32)
-    batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
+    batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size, mesh))
     shown = progress(batches, math.ceil(len(source) / batch_size), f"features of {name}")
     rows_and_images = (((batch["mask"], batch["label"]), {"image": batch["image"]}) for batch in shown)
     done = 0

@@ -1,15 +1,17 @@
 """AlexNet [K12]: the two-tower network and its one-tower control; their widths are at the end of the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
-from resnet_alexnet.errors import check_name
+from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models.layers import (
     ACTIVATIONS,
     Dropout,
@@ -119,8 +121,12 @@ class MapLinear(Layer):
 class AlexNet(nnx.Module):
     """The network of [K12], with two towers or one. The logits of a larger image are averaged over its positions.
 
+    On one device, a map has the channels of the first tower, then those of the second. `split_towers` makes each device
+    of a pair compute one tower, as in figure 2: then a map has the channels of the tower of its device, and `_both` is
+    where the devices communicate.
+
     Args:
-        widths: output channels of conv1 to conv5.
+        widths: output channels of conv1 to conv5, neurons of fc6 and fc7.
         num_classes: logits per image.
         image_size: side of the images in pixels.
         channels: color channels.
@@ -145,9 +151,16 @@ class AlexNet(nnx.Module):
     Departure: with 224 pixels, 2 pixels of padding are needed for the stated 55x55 maps.
     """
 
+    # The axis of each parameter along which it is split over two devices: half of the kernels of the convolutions, half
+    # of the neurons of fc6 and fc7. fc8 is whole on both, so that both have all logits for the loss.
+    tower_axes: ClassVar[Mapping[str, int]] = {
+        **{f"conv{i}/{name}": 0 for i in range(1, 6) for name in ("kernel", "bias")},
+        **{f"fc{i}/{name}": -1 for i in (6, 7) for name in ("kernel", "bias")},
+    }
+
     def __init__(
         self,
-        widths: tuple[int, int, int, int, int],
+        widths: tuple[int, int, int, int, int, int, int],
         *,
         num_classes: int,
         image_size: int,
@@ -174,6 +187,8 @@ class AlexNet(nnx.Module):
         check_name("init", init, INIT)
         check_name("towers", towers, (1, 2))
         self.activation, self.lrn_order, self.channels = activation, lrn_order, channels
+        self.towers, self.lrn_across_towers = towers, lrn_across_towers
+        self.mesh_axis: str | None = None  # both towers are on one device
         sizes = partial(map_size, pooling=pooling)
         side = max(sizes(image_size), 1)
         self.smallest = smallest_image(image_size, sizes, needed=side, model="AlexNet")
@@ -190,16 +205,16 @@ class AlexNet(nnx.Module):
         pool = partial(MaxPool, *POOLING[pooling])
         drop = partial(Dropout, dropout, scaling=dropout_scaling)
         normal, constant = initializers.normal(0.01), initializers.constant
-        convolutions = _convolutions((channels, *widths), towers=towers, init=init, keys=keys[:5])
+        convolutions = _convolutions((channels, *widths[:5]), towers=towers, init=init, keys=keys[:5])
         self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = convolutions
         self.norm1, self.norm2 = (norm(), norm()) if lrn else (None, None)
         self.pool1, self.pool2, self.pool5 = pool(), pool(), pool()
-        self.fc6 = MapLinear(side, widths[-1], 4096, kernel_init=normal, bias_init=constant(1.0), key=keys[5])
+        self.fc6 = MapLinear(side, *widths[4:6], kernel_init=normal, bias_init=constant(1.0), key=keys[5])
         self.dropout6 = drop(index=6)
-        self.fc7 = Linear(4096, 4096, kernel_init=normal, bias_init=constant(1.0), key=keys[6])
+        self.fc7 = Linear(*widths[5:], kernel_init=normal, bias_init=constant(1.0), key=keys[6])
         self.dropout7 = drop(index=7)
         last_bias = constant(-7.0 if init == "author_code" else 0.0)
-        self.fc8 = Linear(4096, num_classes, kernel_init=normal, bias_init=last_bias, key=keys[7])
+        self.fc8 = Linear(widths[6], num_classes, kernel_init=normal, bias_init=last_bias, key=keys[7])
 
     def __call__(
         self,
@@ -214,12 +229,42 @@ class AlexNet(nnx.Module):
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout6.rate > 0 else None
         x = self.pool1(self._activate(self.conv1(image), self.norm1))
         x = self.pool2(self._activate(self.conv2(x), self.norm2))
+        x = self._both(x, to="conv3")
         x = act(self.conv3(x))
         x = act(self.conv4(x))
         x = self.pool5(act(self.conv5(x)))
-        x = self.dropout6(act(self.fc6(x)), keys=keys)
-        x = self.dropout7(act(self.fc7(x)), keys=keys)
+        x = self._both(x, to="fc6")
+        x = act(self.fc6(x))
+        x = self.dropout6(self._both(x, to="fc7"), keys=keys)
+        x = act(self.fc7(x))
+        x = self.dropout7(self._both(x, to="fc8"), keys=keys)
         return jnp.mean(self.fc8(x), axis=(1, 2))
+
+    def split_towers(self, mesh_axis: str) -> None:
+        """Makes each device of a mesh axis of two compute one tower, with the parameters split as in `tower_axes`.
+
+        Raises:
+            InputError: the network has one tower, or its towers communicate elsewhere than in figure 2.
+
+        Source: [K12] section 3.2.
+        """
+        if self.towers == 1:
+            raise InputError("mesh.towers=2 with a network of one tower (allowed: model.name=alexnet, model.towers=2)")
+        if self.lrn_across_towers and self.norm1 is not None:
+            raise InputError("mesh.towers=2 with model.lrn_across_towers=True (allowed: False, as in the paper)")
+        self.mesh_axis = mesh_axis
+        for norm in (self.norm1, self.norm2):
+            if norm is not None:
+                norm.groups = 1
+
+    def _both(self, x: Float[Array, "batch height width maps"], *, to: str) -> Float[Array, "batch height width both"]:
+        """The maps of both towers, for a layer that sees both."""
+        if self.mesh_axis is None:
+            return x
+        with jax.named_scope(f"both_towers_to_{to}"):  # by which docs/towers.md counts the bytes
+            # fc8 is computed on both devices from equal inputs: its gradient is complete there, without communication.
+            kind = "invarying" if to == "fc8" else "varying"
+            return lax.all_gather(x, self.mesh_axis, axis=-1, tiled=True, to=kind)
 
     def _activate(self, x: jax.Array, norm: LocalResponseNorm | None) -> jax.Array:
         act = ACTIVATIONS[self.activation]
@@ -255,6 +300,6 @@ def _convolutions(widths: tuple[int, ...], *, towers: int, init: str, keys: jax.
 
 
 ALEXNETS = {
-    "alexnet": partial(AlexNet, (96, 256, 384, 384, 256)),
-    "alexnet_one_tower": partial(AlexNet, (48, 128, 192, 192, 256), towers=1),
+    "alexnet": partial(AlexNet, (96, 256, 384, 384, 256, 4096, 4096)),
+    "alexnet_one_tower": partial(AlexNet, (48, 128, 192, 192, 256, 4096, 4096), towers=1),
 }

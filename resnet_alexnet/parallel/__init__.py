@@ -6,7 +6,9 @@ from resnet_alexnet.parallel.fake import create_fake_devices
 from resnet_alexnet.parallel.mesh import (
     AXIS,
     Mesh,
+    Specs,
     create_mesh,
+    data_size,
     device_batch_size,
     padded_batch_size,
     parallel_eval_step,
@@ -16,16 +18,24 @@ from resnet_alexnet.parallel.mesh import (
     process_rows,
     replicate,
     replicated,
+    shard,
+    sharded,
     split_batch,
 )
+from resnet_alexnet.parallel.towers import TOWER, create_tower_mesh, device_bytes, tower_specs
 
 __all__ = [
     "AXIS",
+    "TOWER",
     "Collective",
     "Mesh",
+    "Specs",
     "create_fake_devices",
     "create_mesh",
+    "create_tower_mesh",
+    "data_size",
     "device_batch_size",
+    "device_bytes",
     "padded_batch_size",
     "parallel_eval_step",
     "parallel_rows",
@@ -37,5 +47,8 @@ __all__ = [
     "replicated",
     "run_batches",
     "sent_bytes",
+    "shard",
+    "sharded",
     "split_batch",
+    "tower_specs",
 ]

@@ -1,4 +1,8 @@
-"""Data parallelism: the mesh, shard_map and batch arithmetic. The only module that imports jax.sharding."""
+"""The mesh, shard_map and batch arithmetic.
+
+A mesh has the axis "data", over which batches are split, and for a network of two towers also the axis "tower", over
+which its parameters are split, see `towers`.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +16,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from resnet_alexnet.errors import InputError
 
 AXIS = "data"
+Specs = Any  # a PartitionSpec, or a tree of them with the structure of what they describe
+EVERYWHERE = PartitionSpec()  # the whole array is on every device
 
 
 def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -20,56 +26,77 @@ def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
+def data_size(mesh: Mesh) -> int:
+    """The number of parts into which a batch is split."""
+    return mesh.shape[AXIS]
+
+
 def device_batch_size(batch_size: int, mesh: Mesh, *, field: str) -> int:
     """The number of images per device.
 
     Raises:
         InputError: the batch does not divide evenly among the devices. The message names `field`.
     """
-    if batch_size < 1 or batch_size % mesh.size:
-        nearest = max(mesh.size, round(batch_size / mesh.size) * mesh.size)
+    parts = data_size(mesh)
+    if batch_size < 1 or batch_size % parts:
+        nearest = max(parts, round(batch_size / parts) * parts)
+        devices = f"{parts} device(s)" if parts == mesh.size else f"{parts} pair(s) of devices"
         raise InputError(
-            f"{field}={batch_size} does not divide among {mesh.size} device(s) "
-            f"(allowed: multiples of {mesh.size}, such as {nearest})"
+            f"{field}={batch_size} does not divide among {devices} (allowed: multiples of {parts}, such as {nearest})"
         )
-    return batch_size // mesh.size
+    return batch_size // parts
 
 
 def padded_batch_size(batch_size: int, images: int, mesh: Mesh) -> int:
-    """Images per step for a pass over `images`: no more than there are, rounded up to a multiple of the devices."""
-    return -(-min(batch_size, images) // mesh.size) * mesh.size
+    """Images per step for a pass over `images`: no more than there are, rounded up to a multiple of the parts."""
+    return -(-min(batch_size, images) // data_size(mesh)) * data_size(mesh)
 
 
-def process_rows(batch_size: int) -> slice:
-    """The rows of the global batch that this process loads."""
-    local = batch_size // jax.process_count()
-    return slice(jax.process_index() * local, (jax.process_index() + 1) * local)
+def process_rows(batch_size: int, mesh: Mesh) -> slice:
+    """The rows of the global batch that this process loads. Processes whose devices share rows load the same rows."""
+    parts = min(jax.process_count(), data_size(mesh))
+    local, part = batch_size // parts, jax.process_index() * parts // jax.process_count()
+    return slice(part * local, (part + 1) * local)
 
 
-def replicated(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
-    """Calls `function` under jit, with its result replicated on all devices of the mesh."""
-    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))(*arguments)
+def sharded(function: Callable[..., Any], mesh: Mesh, specs: Specs, *arguments: Any) -> Any:
+    """Calls `function` under jit, with its result on the devices of the mesh as `specs` says."""
+    return jax.jit(function, out_shardings=_shardings(mesh, specs))(*arguments)
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Replicates a tree on all devices of the mesh.
+def shard(tree: Any, mesh: Mesh, specs: Specs) -> Any:
+    """Puts a tree on the devices of the mesh as `specs` says. Each process passes the whole tree.
 
     Host arrays are copied first: on a CPU a device array may share memory with a host array, and steps donate their
     arguments.
     """
-    sharding = NamedSharding(mesh, PartitionSpec())
+    shardings = _shardings(mesh, specs)
     if jax.process_count() > 1:  # device_put would compare the values of all processes, leaf by leaf
-        return jax.tree.map(partial(_replicate_among_processes, sharding=sharding), tree)
+        return jax.tree.map(lambda sharding, part: jax.tree.map(partial(_place, sharding), part), shardings, tree)
     tree = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(leaf), tree)
-    return jax.device_put(tree, sharding)
+    return jax.device_put(tree, shardings)
 
 
-def _replicate_among_processes(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """A leaf, of which each process has the same value, on the devices of all."""
+def _place(sharding: NamedSharding, leaf: Any) -> jax.Array:
+    """Puts a leaf, of which each process has the whole, on the devices of all processes."""
     if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
         return leaf
     value = np.array(leaf)
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def _shardings(mesh: Mesh, specs: Specs) -> Any:
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+
+
+def replicated(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
+    """Calls `function` under jit, with its result replicated on all devices of the mesh."""
+    return sharded(function, mesh, EVERYWHERE, *arguments)
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Replicates a tree on all devices of the mesh, see `shard`."""
+    return shard(tree, mesh, EVERYWHERE)
 
 
 def split_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, axis: int = 0) -> dict[str, jax.Array]:
@@ -79,29 +106,29 @@ def split_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, axis: int = 0) -> d
         return jax.make_array_from_process_local_data(sharding, batch)  # all arrays in one transfer
 
 
-def parallel_train_chunk(train_chunk: Callable, mesh: Mesh) -> Callable:
-    """Jitted shard_map of (state, data, chunk) -> (state, step): state replicated and donated, chunk split by rows."""
-    everywhere, rows = PartitionSpec(), PartitionSpec(None, AXIS)
-    mapped = jax.shard_map(
-        train_chunk, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=(everywhere, everywhere)
-    )
+def parallel_train_chunk(train_chunk: Callable, mesh: Mesh, specs: Specs = EVERYWHERE) -> Callable:
+    """Jitted shard_map of (state, data, chunk) -> (state, step): the state donated, the chunk split by rows.
+
+    `specs` says where the state is.
+    """
+    rows = PartitionSpec(None, AXIS)
+    mapped = jax.shard_map(train_chunk, mesh=mesh, in_specs=(specs, EVERYWHERE, rows), out_specs=(specs, EVERYWHERE))
     return jax.jit(mapped, donate_argnums=0)
 
 
-def parallel_eval_step(eval_step: Callable, mesh: Mesh) -> Callable:
-    """Jitted shard_map of (params, batch_stats, batch) -> sums, the batch split by rows."""
-    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
-    return jax.jit(jax.shard_map(eval_step, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=everywhere))
+def parallel_eval_step(eval_step: Callable, mesh: Mesh, specs: Specs = EVERYWHERE) -> Callable:
+    """Jitted shard_map of (params, batch_stats, batch) -> sums, the batch split by rows. `specs` are of the params."""
+    in_specs = (specs, EVERYWHERE, PartitionSpec(AXIS))
+    return jax.jit(jax.shard_map(eval_step, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE))
 
 
 def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, batch_stats, batch) -> an array with one row per row of the batch, both split."""
-    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
-    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(everywhere, everywhere, rows), out_specs=rows))
+    rows = PartitionSpec(AXIS)
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(EVERYWHERE, EVERYWHERE, rows), out_specs=rows))
 
 
 def parallel_sums(add: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, sums, number, batch) -> sums: the batch split by rows, the sums donated."""
-    everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
-    mapped = jax.shard_map(add, mesh=mesh, in_specs=(everywhere, everywhere, everywhere, rows), out_specs=everywhere)
-    return jax.jit(mapped, donate_argnums=1)
+    in_specs = (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))
+    return jax.jit(jax.shard_map(add, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE), donate_argnums=1)

@@ -1,8 +1,6 @@
 """Builds the parts of a run from its config. Below this module and train/loop.py only plain arguments are passed."""
 
-import functools
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from resnet_alexnet import losses, metrics, models, parallel
+from resnet_alexnet import losses, metrics, parallel
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
@@ -32,11 +30,10 @@ from resnet_alexnet.train.model import (
     set_options,
 )
 from resnet_alexnet.train.optimizer import Optimizer, create_optimizer
+from resnet_alexnet.train.ranges import check_numbers
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
 
-ON_DEVICE = ("auto", "yes", "no")
-TEST = ("end", "never")
 DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
@@ -52,6 +49,7 @@ class Steps:
         resident: whether the training set is kept on the device.
         steps_per_call: training steps per dispatch.
         eval_batch_size: images per evaluation step, over all devices.
+        state_specs: where each array of the state is, for `parallel.shard`.
     """
 
     create_state: Callable[..., TrainState]
@@ -61,6 +59,7 @@ class Steps:
     resident: bool
     steps_per_call: int
     eval_batch_size: int
+    state_specs: parallel.Specs
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def create_experiment(
         InputError: the value of a field is not allowed, conflicts with another field, or names data that is missing.
     """
     check_numbers(config)
-    mesh = parallel.create_mesh(devices)
+    mesh = parallel.create_tower_mesh(config.mesh.towers, devices)
     device_batch_size = parallel.device_batch_size(config.batch_size, mesh, field="batch_size")
     optimizer = create_optimizer(
         config.optim,
@@ -128,6 +127,7 @@ def create_experiment(
         scores="softmax" if config.loss.name == "softmax_cross_entropy" else "sigmoid",
         start=start,
         finetune=config.finetune,
+        towers=config.mesh.towers,
     )
     check_optimizer(optimizer, model)
     check_batch(config, model, mesh, device_batch_size)
@@ -213,15 +213,20 @@ def create_steps(
         axis_name=parallel.AXIS,
     )
     resident = keep_on_device(on_device, inputs.splits.train)
+    create_state = partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0)
+    train_chunk = partial(steps.train_chunk, step=train_step, unroll=on_cpu)
+    state_specs = parallel.tower_specs(partial(jax.eval_shape, create_state), model.tower_axes)
+    param_specs = parallel.tower_specs(lambda: model.spec.shapes()["params"], model.tower_axes)
     return Steps(
-        create_state=partial(create_run_state, model, optimizer.tx, seed=seed, ema=ema_decay > 0),
+        create_state=create_state,
         preprocess_batch=preprocess_batch,
-        train_chunk=parallel.parallel_train_chunk(partial(steps.train_chunk, step=train_step, unroll=on_cpu), mesh),
-        eval_step=parallel.parallel_eval_step(eval_step, mesh),
+        train_chunk=parallel.parallel_train_chunk(train_chunk, mesh, state_specs),
+        eval_step=parallel.parallel_eval_step(eval_step, mesh, param_specs),
         resident=resident,
         steps_per_call=steps_per_call or (32 if resident and not on_cpu else 1),
         # Padded rows are masked, so the result does not depend on this size.
-        eval_batch_size=math.ceil(eval_batch_size / mesh.size) * mesh.size,
+        eval_batch_size=math.ceil(eval_batch_size / parallel.data_size(mesh)) * parallel.data_size(mesh),
+        state_specs=state_specs,
     )
 
 
@@ -235,44 +240,6 @@ def create_preprocess_batch(
         augment=inputs.augment,
         mix=create_mix(mixup=mixup, cutmix=cutmix, num_logits=num_logits),
     )
-
-
-def check_numbers(config: ConfigDict) -> None:
-    """Raises InputError if a number is out of range or a choice does not exist."""
-    most = 2**31 - 1  # the greatest int32, the type of the step counter
-    at_least = {
-        "seed": 0,
-        "batch_size": 1,
-        "accumulate_steps": 1,
-        "num_steps": 1,
-        "steps_per_call": 0,
-        "augment.pad": 0,
-        "eval.every_steps": 0,
-        "eval.batch_size": 1,
-        "checkpoint.every_steps": 0,
-        "checkpoint.keep": 1,
-        "log.every_steps": 1,
-        "guard.stuck_steps": 0,
-        "dataset.max_unreadable": 0,
-        "hosts.connect_seconds": 1,
-        "hosts.heartbeat_seconds": 2,
-        "hosts.watchdog_seconds": 0,
-    }
-    below = {"augment.color_std": math.inf, "augment.mixup": math.inf, "augment.cutmix": math.inf, "optim.ema_decay": 1}
-
-    def value(field: str) -> float:
-        return functools.reduce(operator.getitem, field.split("."), config)
-
-    for field, least in at_least.items():
-        if not least <= value(field) <= most:
-            raise InputError(f"{field} is {value(field)} (allowed: {least} to {most})")
-    for field, limit in below.items():
-        if not 0 <= value(field) < limit:
-            raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
-    models.check_model(config.model.name)
-    check_name("precision", config.precision, DTYPES)
-    check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
-    check_name("eval.test", config.eval.test, TEST)
 
 
 def check_splits(splits: Splits, config: ConfigDict) -> None:

@@ -143,7 +143,7 @@ class Run:
             num_steps=config.num_steps,
             steps_per_call=experiment.steps.steps_per_call,
             boundaries=(config.log.every_steps, config.eval.every_steps, config.checkpoint.every_steps),
-            rows=parallel.process_rows(config.batch_size),
+            rows=parallel.process_rows(config.batch_size, mesh),
             resident=experiment.steps.resident,
             workers=config.dataset.workers,
             max_unreadable=config.dataset.max_unreadable,
@@ -300,7 +300,8 @@ class Run:
         """The state after an evaluation with this validation error; `counts`: whether the plateau counts it."""
         self.checkpointer.note_error(step, top1_error)
         plateau = self.experiment.optimizer.plateau if counts else None
-        return parallel.replicate(with_error(state, top1_error, plateau), self.experiment.mesh)
+        state = with_error(state, top1_error, plateau)
+        return parallel.shard(state, self.experiment.mesh, self.experiment.steps.state_specs)
 
     def _learning_rate(self, state: TrainState, step: int) -> float:
         """The learning rate of the update that follows `step` updates."""

@@ -34,6 +34,8 @@ class Model:
         start: arrays from trained weights, by the names of `TrainedModel.leaves`; empty for random weights.
         is_frozen: (name of an array, without "params/" or "batch_stats/") -> whether the array is frozen.
         notes: what to say of the network when a run starts, see `size_notes`.
+        tower_axes: the axis of each parameter along which it is split over the towers of a mesh, by its name; empty if
+            the whole network is on each device.
     """
 
     spec: ModelSpec
@@ -41,6 +43,7 @@ class Model:
     start: Leaves
     is_frozen: Callable[[str], bool]
     notes: tuple[str, ...]
+    tower_axes: Mapping[str, int]
 
 
 def create_model(
@@ -51,6 +54,7 @@ def create_model(
     scores: str,
     start: Start | None,
     finetune: Mapping[str, Any],
+    towers: int = 1,
 ) -> Model:
     """Builds the network of a run and checks the paths in `finetune`.
 
@@ -61,9 +65,10 @@ def create_model(
         scores: how logits become probabilities, see `ModelSpec`.
         start: the trained network to start from. Options that `model` leaves unset are taken from it.
         finetune: the group of the config.
+        towers: devices over which one copy of the network is split, 1 or 2.
 
     Raises:
-        InputError: the network does not have an option of `model` or a path of `finetune`.
+        InputError: the network does not have an option of `model` or a path of `finetune`, or it cannot be split.
     """
     options = {**(start.network.spec.options if start else {}), **set_options(model)}
     spec = ModelSpec(model["name"], options, num_logits, scores, preprocessing)
@@ -74,7 +79,26 @@ def create_model(
     module, frozen = spec.abstract(), tuple(finetune["frozen"])
     check_frozen(module, frozen)
     freeze(module, frozen)
-    return Model(spec, nnx.graphdef(module), leaves, partial(is_within, prefixes=frozen), size_notes(spec))
+    if towers == 2:
+        module.split_towers(parallel.TOWER)
+    return Model(
+        spec,
+        nnx.graphdef(module),
+        leaves,
+        partial(is_within, prefixes=frozen),
+        size_notes(spec),
+        module.tower_axes if towers == 2 else {},
+    )
+
+
+def check_towers(towers: int, name: str, *, clip_norm: float) -> None:
+    """Raises InputError if mesh.towers is 2 for a network or an optimizer that cannot be split."""
+    if towers != 2:
+        return
+    if name != "alexnet":
+        raise InputError(f"mesh.towers=2 with model.name={name!r} (allowed: alexnet, which has two towers)")
+    if clip_norm:  # no device has the whole gradient
+        raise InputError(f"mesh.towers=2 with optim.clip_norm={clip_norm} (allowed: 0, for none; or mesh.towers=1)")
 
 
 def size_notes(spec: ModelSpec) -> tuple[str, ...]:
@@ -125,7 +149,7 @@ def check_batch_norm(
         batch_size: images per step over all devices.
         alone: whether images are normalized one by one in a larger batch.
     """
-    if batch_size > mesh.size and not alone:
+    if parallel.TOWER in mesh.shape or (batch_size > mesh.size and not alone):  # a network of towers has none
         return
 
     def forward(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:

@@ -83,7 +83,7 @@ def recalibrate(
     sums = parallel.replicate({"stats": zeros, "images": np.zeros((), np.float32)}, mesh)
     step = parallel.parallel_sums(add, mesh)
     batches = _whole_batches(
-        source, count, batch_size=batch_size, seed=seed, workers=workers, most=max_unreadable, report=report
+        source, count, batch_size=batch_size, seed=seed, workers=workers, most=max_unreadable, report=report, mesh=mesh
     )
 
     def accumulate(number: int, batch: steps.Batch) -> None:
@@ -112,7 +112,15 @@ def check_has_batch_norm(network: TrainedModel) -> None:
 
 
 def _whole_batches(
-    source: Source, count: int, *, batch_size: int, seed: int, workers: int, most: int, report: Callable[[str], None]
+    source: Source,
+    count: int,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    most: int,
+    report: Callable[[str], None],
+    mesh: parallel.Mesh,
 ) -> Generator[Chunk, None, None]:
     """Yields the first epoch without its last batch, if that is smaller."""
     if not count:
@@ -123,7 +131,7 @@ def _whole_batches(
         seed=seed,
         start_step=0,
         num_steps=count,
-        rows=parallel.process_rows(batch_size),
+        rows=parallel.process_rows(batch_size, mesh),
         workers=workers,
         max_unreadable=most,
         report=report,

@@ -28,13 +28,14 @@ def start_run(
     Raises:
         InputError: the data is not the data of the checkpoint.
     """
+    mesh, specs = experiment.mesh, experiment.steps.state_specs
     restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
     if restored is None:
-        state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
+        state = parallel.sharded(experiment.steps.create_state, mesh, specs, experiment.model.start)
         resumed, saved = [], {}
     else:
         check_same_data(restored.metadata, experiment, test=config.eval.test)
-        state, saved = parallel.replicate(restored.state, experiment.mesh), restored.metadata
+        state, saved = parallel.shard(restored.state, mesh, specs), restored.metadata
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     splits, optim = experiment.inputs.splits, config.optim
@@ -43,7 +44,7 @@ def start_run(
         learning_rate += (
             f" ({optim.learning_rate:g} at batch size {optim.reference_batch_size}, {optim.batch_size_rule} rule)"
         )
-    devices = experiment.mesh.devices.flat
+    devices = mesh.devices.flat
     messages = [
         f"{parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}"
         + (f", process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""),
@@ -53,6 +54,7 @@ def start_run(
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
         *(_initial_weights_message(experiment, config, state) if restored is None else []),
         *_frozen_message(experiment, config, state),
+        *_towers_message(experiment, state),
         *resumed,
     ]
     return state, messages, saved
@@ -78,6 +80,19 @@ def _frozen_message(experiment: Experiment, config: ConfigDict, state: TrainStat
     )
     names = ", ".join(config.finetune.frozen)
     return [f"frozen: {names}; {learned:,} of {frozen + learned:,} parameters are trained"]
+
+
+def _towers_message(experiment: Experiment, state: TrainState) -> list[str]:
+    """Says how much of the network a device holds; empty if each holds all of it."""
+    if not experiment.model.tower_axes:
+        return []
+    params, whole = (size / 1e6 for size in parallel.device_bytes(state.params))
+    held, total = (size / 1e6 for size in parallel.device_bytes(state))
+    pairs = parallel.data_size(experiment.mesh)
+    return [
+        f"the two towers are on {pairs} pair(s) of devices: each device holds {params:.1f} of {whole:.1f} MB of "
+        f"parameters, {held:.1f} of {total:.1f} MB with the optimizer's state"
+    ]
 
 
 def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from resnet_alexnet.files import absolute_guest, is_guest
 from resnet_alexnet.parallel import hosts
 from resnet_alexnet.parallel.census import Census, DisagreementError, check_same
 from resnet_alexnet.parallel.watchdog import Watchdog
-from resnet_alexnet.train.experiment import check_numbers
+from resnet_alexnet.train.ranges import check_numbers
 from resnet_alexnet.train.stopping import Stop
 from resnet_alexnet.workdir.config import flatten, to_json
 from resnet_alexnet.workdir.lock import locked

@@ -50,7 +50,7 @@ def evaluate(
         percent.
     """
     batch_size = parallel.padded_batch_size(batch_size, len(source), mesh)
-    batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size))
+    batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size, mesh))
     results = parallel.run_batches(
         lambda _, batch: eval_step(params, batch_stats, batch),
         ((int(batch["mask"].sum()), batch) for batch in batches),

@@ -18,7 +18,7 @@ from resnet_alexnet.workdir.version import git_commit
 ENVIRONMENT_FILE = "environment.json"
 # The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
-    *("num_steps", "steps_per_call", "accumulate_steps", "log.", "eval.", "checkpoint.", "guard.", "hosts."),
+    *("num_steps", "steps_per_call", "accumulate_steps", "mesh.", "log.", "eval.", "checkpoint.", "guard.", "hosts."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
     "dataset.max_pixels",
 )

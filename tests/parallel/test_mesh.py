@@ -34,7 +34,7 @@ def test_replicate_puts_all_of_it_everywhere_and_shares_no_memory_with_the_host(
 
 
 def test_one_process_loads_all_rows():
-    assert parallel.process_rows(32) == slice(0, 32)
+    assert parallel.process_rows(32, parallel.create_mesh()) == slice(0, 32)
 
 
 def test_a_mesh_of_some_devices():

@@ -49,7 +49,7 @@ def train(
     """The state after `steps` steps from the start, without the loop's logging and saving."""
     mesh, source = experiment.mesh, experiment.inputs.splits.train
     if state is None:
-        state = parallel.replicated(experiment.steps.create_state, mesh)
+        state = parallel.sharded(experiment.steps.create_state, mesh, experiment.steps.state_specs)
     data = parallel.replicate(resident_data(source), mesh) if resident else {}
     chunks = loader.train_chunks(
         source,

@@ -105,6 +105,7 @@ def test_each_field_may_or_may_not_differ_when_a_run_goes_on(tmp_path, field):
     old, place[name] = place[name], 123_456 if isinstance(place[name], int) else "other"
     new = from_json(values)
     free = field in ("num_steps", "steps_per_call", "accumulate_steps", *OF_THE_MACHINE) or groups in (
+        ["mesh"],
         ["log"],
         ["eval"],
         ["checkpoint"],
