@@ -46,8 +46,20 @@ if ((gpus == 0)); then
   # A collective on CPUs would wait half an hour for a process that is stuck.
   export XLA_FLAGS="--xla_cpu_collective_timeout_seconds=$COLLECTIVE_SECONDS ${XLA_FLAGS-}"
 fi
-port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') ||
-  fail "$python does not run: create .venv with make, or set PYTHON"
+# For jax's coordinator; the census of the processes takes the next one.
+port=$("$python" -c '
+import socket
+while True:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        try:
+            second.bind(("127.0.0.1", port + 1))
+        except (OSError, OverflowError):
+            continue
+        print(port)
+        break
+') || fail "$python does not run: create .venv with make, or set PYTHON"
 
 processes=() # the ids of those that still run, by K
 signals=0

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Trains on all hosts of a TPU slice, one process on each:
 #
-#   launch/tpu_pod.sh TPU ZONE --config=NAME --workdir=gs://BUCKET/DIR [--config.FIELD=VALUE ...]
+#   launch/tpu_pod.sh TPU ZONE --config=NAME --workdir=DIR [--config.FIELD=VALUE ...]
 #
-# The arguments after TPU and ZONE are those of `resnet-alexnet train`. Each host needs this project with its .venv in
-# the folder that FOLDER names, by default resnet_alexnet in the home folder. Set it up once, in the same way:
+# The arguments after TPU and ZONE are those of `resnet-alexnet train`. The workdir is on a file system that all hosts
+# share, such as a mounted bucket. On each host, the folder that FOLDER names, by default resnet_alexnet in the home
+# folder, holds this project with its .venv. Once it is there, this sets it up:
 #
-#   gcloud compute tpus tpu-vm ssh TPU --zone=ZONE --worker=all --command='cd resnet_alexnet && make quickstart'
+#   gcloud compute tpus tpu-vm ssh TPU --zone=ZONE --worker=all \
+#     --command='cd resnet_alexnet && make quickstart && .venv/bin/pip install "jax[tpu]"'
 #
 # Ctrl-C here ends the connection, not the run. To stop the run, which saves:
 #

@@ -54,7 +54,6 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-GresTypes=gpu
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
@@ -63,7 +62,7 @@ SlurmdTimeout=20
 KillWait=5
 JobRequeue=1
 FirstJobId={first_job}
-NodeName=127.0.0.[2-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1 Gres=gpu:2
+NodeName=127.0.0.[2-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1
 PartitionName=all Nodes=127.0.0.[2-3] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
 PartitionName=urgent Nodes=127.0.0.[2-3] MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
@@ -133,7 +132,6 @@ def started_cluster() -> Iterator[Cluster]:
             first_job=random.SystemRandom().randrange(1, 2**16),
         )
     )
-    (folder / "gres.conf").write_text("AutoDetect=off\nName=gpu File=/dev/null,/dev/zero\n")
     try:
         start_daemons(cluster)
         yield cluster
