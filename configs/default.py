@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.checkpoint = _checkpoint()
     config.log = _log()
     config.guard = _guard()
+    config.hosts = _hosts()
     return config.lock()
 
 
@@ -246,5 +247,17 @@ def _guard() -> ConfigDict:
     return ConfigDict(
         {
             "stuck_steps": 10_000,  # stop at this step if the loss is still that of a constant prediction; 0: off
+        }
+    )
+
+
+def _hosts() -> ConfigDict:
+    """Runs of several processes, see docs/hosts.md. How long they wait for each other."""
+    return ConfigDict(
+        {
+            "connect_seconds": 300,  # at the start; a process that has not come by then is missing
+            "heartbeat_seconds": 30,  # without a sign of life, after which a process counts as dead
+            # without a finished step, after which a process gives up; or 20 times the median step, if that is longer
+            "watchdog_seconds": 60,
         }
     )

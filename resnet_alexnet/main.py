@@ -3,11 +3,12 @@
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
-from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.command import Parser, exit_at_once_with, run
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir import fields
 
@@ -54,6 +55,7 @@ def create_parser() -> Parser:
         type=flags.whole_number(),
         help="save a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
     )
+    flags.add_hosts(parser)
     return parser
 
 
@@ -95,9 +97,22 @@ def main(arguments: Sequence[str]) -> None:
         config, workdir = read_run(options)
         if sys.stdout is not None and sys.stdout.isatty():  # what reads a pipe gets nothing before the input is checked
             print("starting: importing jax, reading the data", flush=True)
-        from resnet_alexnet.train.loop import train_and_evaluate  # jax takes a second, in which Ctrl-C may come
+        train(config, workdir, options)
 
-        train_and_evaluate(config, workdir, profile_calls=options.profile or 0)
+
+def train(config: "ConfigDict", workdir: Path, options: Namespace) -> None:
+    """Trains, as one of several processes if the flags or the cluster say so."""
+    from resnet_alexnet.parallel import hosts  # jax takes a second to import, in which Ctrl-C may come
+    from resnet_alexnet.train.loop import train_and_evaluate
+
+    processes = hosts.detect(
+        options.coordinator_address, options.num_processes, options.process_id, options.local_device_ids
+    )
+    command = partial(train_and_evaluate, config, workdir, profile_calls=options.profile or 0, processes=processes)
+    if processes is None:
+        command()
+    else:
+        exit_at_once_with(command, host=hosts.own_name(processes))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -223,7 +224,30 @@ def run(main: Callable[[Sequence[str]], object]) -> NoReturn:
 
 
 def exit_with(command: Callable[[], object]) -> NoReturn:
-    """Runs a command and ends the process; what a user can cause is one line on standard error.
+    """Runs a command and ends the process with its `exit_code`."""
+    sys.exit(exit_code(command))
+
+
+def exit_at_once_with(command: Callable[[], object], *, host: str) -> NoReturn:
+    """Runs a command that other processes take part in, and ends this one with its `exit_code`.
+
+    After a failure the process ends without what Python does at its end: there jax waits for the other processes. Lines
+    on standard error begin with `host`.
+    """
+    try:
+        code = exit_code(command, host=host)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if code:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(0)
+
+
+def exit_code(command: Callable[[], object], *, host: str = "") -> int:
+    """Runs a command and returns its exit code; what a user can cause is one line on standard error.
 
     The exit codes: 0; 2 for InputError and a path that cannot be used; 1 for TrainingError and a full disk; 141 if
     nobody reads the output any more; 130 for Ctrl-C; 75 for SIGTERM and SIGHUP; an InterruptedRunError's own.
@@ -231,50 +255,48 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
             stream.reconfigure(errors="replace")
+    line, code = "", 0
     try:
         with ends_promptly(), memory_needed("in this command", _REMEDY), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
         _flush()
     except InputError as error:
-        _fail(str(error), 2)
+        line, code = _error(error), 2
     except TrainingError as error:
-        _fail(str(error), 1)
+        line, code = _error(error), 1
     except InterruptedRunError as error:
-        _tell(printable(str(error)))
-        _exit(error.exit_code)
+        line, code = printable(str(error)), error.exit_code
     except BrokenPipeError:  # the reader of the output has closed it
-        _exit(PIPE_CLOSED)
+        code = PIPE_CLOSED
     except OSError as error:
         if error.errno in _NO_ROOM:
-            _fail(f"output cannot be written: {error}", 1)
-        if error.errno in _BAD_PATH:
-            _fail(f"{error.filename} cannot be used: {error.strerror}", 2)
-        raise
+            line, code = _error(f"output cannot be written: {error}"), 1
+        elif error.errno in _BAD_PATH:
+            line, code = _error(f"{error.filename} cannot be used: {error.strerror}"), 2
+        else:
+            raise
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT  # Python's own has no number
-        _tell(interrupted(number))
-        _exit(SIGNAL_CODES[number])
-    _exit(0)
+        line, code = interrupted(number), SIGNAL_CODES[number]
+    if line:
+        with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
+            print(f"{host}: {line}" if host else line, file=sys.stderr)
+    if code:
+        _abandon_output()
+    return code
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    _tell(f"error: {printable(' '.join(message.split()))}")
-    _exit(code)
+def _error(message: object) -> str:
+    return f"error: {printable(' '.join(str(message).split()))}"
 
 
-def _tell(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
-        print(line, file=sys.stderr)
-
-
-def _exit(code: int) -> NoReturn:
-    """Ends the process. Output that cannot be written is lost: Python would fail at it once more, at length."""
+def _abandon_output() -> None:
+    """Writes what is left. Output that cannot be written is lost: Python would fail at it once more, at length."""
     try:
         _flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
 
 
 def _flush() -> None:

@@ -80,6 +80,23 @@ def load_config(options: Namespace, *, missing: str) -> "ConfigDict":
     return load_overridden(path, options.overrides)
 
 
+def add_hosts(parser: Parser) -> None:
+    """Adds the flags of a run of several processes, in the words of `jax.distributed.initialize`."""
+    group = parser.add_argument_group(
+        "several processes",
+        "None of these are needed under srun, on a TPU pod, in Kubernetes and under Open MPI: there JAX finds out.",
+    )
+    group.add_argument("--coordinator_address", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
+    group.add_argument("--num_processes", metavar="N", type=whole_number(), help="how many processes the run has")
+    group.add_argument("--process_id", metavar="K", type=whole_number(0), help="the number of this one, from 0")
+    group.add_argument(
+        "--local_device_ids",
+        metavar="K,...",
+        type=list_of(whole_number(0)),
+        help="the devices of this machine that this process uses; by default all",
+    )
+
+
 def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None:
     """Adds --views and --scales: how a network looks at an image."""
     add_choice(

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -27,13 +27,21 @@ class Interrupt:
     Python allows this in the main thread only: elsewhere nothing is noted.
     """
 
-    def __init__(self, answer: Callable[[signal.Signals], None], left: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[signal.Signals], None],
+        left: Callable[[], str],
+        *,
+        signals: Collection[signal.Signals] = tuple(EXIT_CODES),
+    ) -> None:
         """Prepares; entering begins to listen.
 
         Args:
             answer: called by another thread, at once, with the first signal.
             left: says, at the second signal, how the process leaves things.
+            signals: which of them to listen to; the others stay with those who handle them.
         """
+        self._signals = signals
         self.signal: signal.Signals | None = None
         self._answer, self._left = answer, left
         self._heard = 0
@@ -66,7 +74,7 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            self._stack.enter_context(_handled_by(self._note))
+            self._stack.enter_context(_handled_by(self._note, self._signals))
             self._stack.enter_context(_heard_by(self._hear))
         return self
 
@@ -143,9 +151,11 @@ def ignore_signals() -> None:
 
 
 @contextlib.contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+def _handled_by(
+    handler: Callable[[int, FrameType | None], object], signals: Collection[signal.Signals] = tuple(EXIT_CODES)
+) -> Iterator[None]:
     """Python's handler of the signals in the block. SIGHUP stays ignored under nohup."""
-    handled = [n for n in EXIT_CODES if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    handled = [n for n in signals if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, handler) for number in handled}
     try:
         yield

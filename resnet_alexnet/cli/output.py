@@ -11,9 +11,10 @@ class Output:
         error: why nothing is written any more; None as long as all is well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
+        """With `silent`, nothing is ever written."""
         self.error: OSError | None = None
-        self._stream = sys.stdout  # None if it was closed from the start
+        self._stream = None if silent else sys.stdout  # None if it was closed from the start
 
     def write(self, text: str) -> int:
         """Writes some text."""

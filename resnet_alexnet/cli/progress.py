@@ -58,6 +58,7 @@ class Progress:
         batch_size: int = 0,
         images: int = 0,
         best_error: float | None = None,
+        only_warnings_of: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the bar; entering shows it.
@@ -68,6 +69,7 @@ class Progress:
             batch_size: images per step.
             images: images per epoch; 0 shows no epoch on the bar.
             best_error: the lowest validation error so far, in percent.
+            only_warnings_of: the name of a process beside that which shows all: it shows warnings, on standard error.
             clock: seconds since any fixed moment.
         """
         self.total_steps = total_steps
@@ -77,8 +79,9 @@ class Progress:
         self._clock = clock
         self._start = clock()
         self._throughput = Throughput(clock)
-        self.output = Output()
-        self._bar = self._create_bar() if _is_live() else None
+        self._only_warnings_of = only_warnings_of
+        self.output = Output(silent=bool(only_warnings_of))
+        self._bar = self._create_bar() if _is_live() and not only_warnings_of else None
 
     def advance(self, step: int) -> None:
         """Tells that `step` steps are finished; from any thread. The bar redraws by itself, a few times a second."""
@@ -125,7 +128,9 @@ class Progress:
     def say(self, text: str) -> None:
         """Prints a message, above the bar where there is one; from any thread."""
         text = "\n".join(map(printable, text.split("\n")))
-        if self._bar is None:
+        if self._only_warnings_of and text.startswith("warning"):
+            print(f"{self._only_warnings_of}: {text}", file=sys.stderr, flush=True)
+        elif self._bar is None:
             print(text, file=self.output, flush=True)
         else:
             self._bar.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Data parallelism: the mesh, shard_map and batch arithmetic. The only module that imports jax.sharding."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,14 +57,26 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     Host arrays are copied first: on a CPU a device array may share memory with a host array, and steps donate their
     arguments.
     """
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if jax.process_count() > 1:  # device_put would compare the values of all processes, leaf by leaf
+        return jax.tree.map(partial(_replicate_among_processes, sharding=sharding), tree)
     tree = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(leaf), tree)
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, sharding)
+
+
+def _replicate_among_processes(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """A leaf, of which each process has the same value, on the devices of all."""
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    value = np.array(leaf)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def split_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, axis: int = 0) -> dict[str, jax.Array]:
     """Splits the rows of this process, along `axis`, over its devices, as their shards of a global array."""
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
-    return jax.make_array_from_process_local_data(sharding, batch)  # all arrays in one transfer
+    with jax.transfer_guard_host_to_device("allow"):  # of several processes, JAX does not take it for explicit
+        return jax.make_array_from_process_local_data(sharding, batch)  # all arrays in one transfer
 
 
 def parallel_train_chunk(train_chunk: Callable, mesh: Mesh) -> Callable:

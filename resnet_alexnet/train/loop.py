@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,35 +20,39 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from resnet_alexnet import metrics, parallel
-from resnet_alexnet.cli.interrupt import Interrupt
-from resnet_alexnet.cli.progress import Progress, progress_bar
+from resnet_alexnet.cli.progress import progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, OutOfMemoryError, TrainingError, memory_needed
+from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
-from resnet_alexnet.plots import curves
+from resnet_alexnet.parallel import hosts
 from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
+from resnet_alexnet.train.records import Records, open_records
 from resnet_alexnet.train.report import describe_data, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
+from resnet_alexnet.train.team import Team, joined
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
 from resnet_alexnet.train.validation import evaluate, with_error
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
-from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, MetricsLog, validation_errors
+from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, validation_errors
 
 
-def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int = 0) -> None:
+def train_and_evaluate(
+    config: ConfigDict, workdir: Path, *, profile_calls: int = 0, processes: hosts.Processes | None = None
+) -> None:
     """Trains the network of `config` in the run folder `workdir`; resumes from its last checkpoint, if there is one.
 
     Args:
         config: the config.
         workdir: the run folder.
         profile_calls: how many dispatches of training steps to trace, into `workdir`/profile.
+        processes: the processes that train together, each of which calls this; None for one alone.
 
     Raises:
         InputError: the config or the run folder is not valid. Nothing has been written.
@@ -57,44 +61,44 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         InterruptedRunError: a signal arrived, or standard output cannot be written. A checkpoint has been saved.
     """
     started = time.monotonic()
-    resumes = check_workdir(workdir, config)
-    if resumes and is_finished(workdir, config.num_steps):
-        print(f"{workdir} is finished: all {config.num_steps} steps are done")
-        print_end(run_title(config), workdir)
-        return
-    # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
-    weights = workdir if last_checkpoint(workdir) else None
-    with memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
-        experiment = create_experiment(config, weights=weights, progress=progress_bar)
-    if not resumes:
-        create_workdir(workdir, config)
-    about = describe_data(experiment.inputs.splits, config.dataset)
-    print("\n".join([f"{run_title(config)}: run folder {workdir}", *about]), flush=True)
-    with Checkpointer(
-        workdir / "checkpoints", keep=config.checkpoint.keep, errors=validation_errors(workdir)
-    ) as checkpointer:
-        state, messages, saved = start_run(experiment, config, checkpointer)
-        first_step = int(state.step)
-        if resumes:  # only after start_run has checked that the data is the same
-            create_workdir(workdir, config)
-        with (
-            MetricsLog(workdir, start_step=first_step, config=to_json(config)) as metrics_log,
-            Progress(
-                config.num_steps,
-                first_step,
-                batch_size=config.batch_size,
-                images=len(experiment.inputs.splits.train),
-                best_error=min(validation_errors(workdir).values(), default=None),
-            ) as progress,
-        ):
-            for message in messages:
-                progress.say(message)
-            run = Run(config, workdir, experiment, checkpointer, metrics_log, progress, first_step)
-            with Profile(workdir / "profile", profile_calls) as profile:
-                run.train(state, saved, profile)
-            checkpointer.wait()
-            metrics_log.finish(config.num_steps)  # last, so that a run marked as finished is complete
-    print_end(run_title(config), workdir, seconds=time.monotonic() - started)
+    with joined(processes, config, workdir) as team:
+        with team.agreeing():
+            resumes = check_workdir(workdir, config)
+        if resumes and is_finished(workdir, config.num_steps):
+            print(f"{workdir} is finished: all {config.num_steps} steps are done")
+            print_end(run_title(config), workdir)
+            return
+        # A resumed run reads its own checkpoint, not finetune.weights, which may be gone.
+        weights = workdir if last_checkpoint(workdir) else None
+        with team.agreeing(), memory_needed("for the data", "set dataset.in_memory='no', or use fewer images"):
+            experiment = create_experiment(config, weights=weights, progress=progress_bar)
+        with team.agreeing():
+            team.check_same(checkpoint_metadata(experiment)["num_images"])
+            if team.writes and not resumes:
+                create_workdir(workdir, config)
+        about = describe_data(experiment.inputs.splits, config.dataset)
+        print("\n".join([f"{run_title(config)}: run folder {workdir}", *about]), flush=True)
+        with Checkpointer(
+            workdir / "checkpoints",
+            keep=config.checkpoint.keep,
+            errors=validation_errors(workdir),
+            lowest=team.lowest,
+        ) as checkpointer:
+            with team.agreeing():
+                state, messages, saved = start_run(experiment, config, checkpointer)
+            first_step = int(state.step)
+            if resumes and team.writes:  # only after start_run has checked that the data is the same
+                create_workdir(workdir, config)
+            with open_records(config, workdir, experiment.inputs.splits.train, first_step, team) as records:
+                for message in messages:
+                    records.progress.say(message)
+                run = Run(config, workdir, experiment, checkpointer, records, team, first_step)
+                with Profile(workdir / "profile", profile_calls if team.writes else 0) as profile:
+                    run.train(state, saved, profile)
+                checkpointer.wait()
+                records.finish(config.num_steps)  # last, so that a run marked as finished is complete
+        if team.writes:
+            print_end(run_title(config), workdir, seconds=time.monotonic() - started)
 
 
 class Run:
@@ -106,22 +110,23 @@ class Run:
         workdir: Path,
         experiment: Experiment,
         checkpointer: Checkpointer,
-        metrics_log: MetricsLog,
-        progress: Progress,
+        records: Records,
+        team: Team,
         first_step: int,
     ) -> None:
         """Prepares; `first_step` is the number of steps done before."""
         self.config, self.workdir, self.experiment = config, workdir, experiment
-        self.checkpointer, self.metrics_log, self.progress = checkpointer, metrics_log, progress
+        self.checkpointer, self.records, self.team = checkpointer, records, team
         self.first_step = first_step
         on_cpu = experiment.mesh.devices.flat[0].platform == "cpu"
+        self.watchdog = team.watchdog(first_step)
         self.meter = ThroughputMeter(
             config.batch_size,
             first_step,
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
-            report=progress.advance,
+            report=self._finished,
         )
-        self.interrupt = Interrupt(self._answer, lambda: stopping.left(last_checkpoint(workdir)))
+        self.stop = team.stop(self._answer, lambda: stopping.left(last_checkpoint(workdir)), records.progress.output)
         self._evaluates = self._dispatches = False  # what is under way
 
     def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
@@ -140,10 +145,11 @@ class Run:
             resident=experiment.steps.resident,
             workers=config.dataset.workers,
             max_unreadable=config.dataset.max_unreadable,
-            report=self.progress.say,
+            report=self.records.progress.say,
         )
         with (
-            self.interrupt,
+            self.stop.interrupt,
+            self.watchdog,
             memory_needed("for a training step", f"lower batch_size (now {config.batch_size}), in a new run"),
             self.meter,
             contextlib.closing(chunks),
@@ -155,7 +161,7 @@ class Run:
                 for next_step, chunk in chunks:
                     batch = parallel.split_batch(chunk, mesh, axis=1)
                     self.meter.begin_step()
-                    if self.interrupt.signal is not None or self.progress.output.error is not None:
+                    if self.stop.reached():
                         self._stop(state, step)
                     profile.begin_call()
                     self._dispatches = True
@@ -174,8 +180,8 @@ class Run:
         save_due = last or _due(step, config.checkpoint.every_steps)
         if not (log_due or eval_due or save_due):
             return state
-        with jax.transfer_guard("allow"):
-            self.meter.wait()
+        self.meter.wait()
+        with jax.transfer_guard("allow"), self.watchdog.slow():
             with self._failing(state, step):
                 check_finite(state, partial(self._learning_rate, state))
             if log_due:
@@ -194,7 +200,7 @@ class Run:
         if guard.stuck_steps and guard.stuck_steps <= step < guard.stuck_steps + every_steps:
             with self._failing(state, step):
                 check_falling(values["train/loss"], self.experiment.chance_loss, step)
-        self._write(step, values)
+        self.records.write(step, values)
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
 
@@ -205,8 +211,8 @@ class Run:
             yield
         except TrainingError as error:
             if float(state.sums["count"]):  # else they are logged already
-                self._write(step, self._training_values(state, step), stopped=True)
-            self._draw_curves()
+                self.records.write(step, self._training_values(state, step), stopped=True)
+            self.records.draw_curves()
             self.checkpointer.wait()
             raise TrainingError(f"{error}; {stopping.kept(last_checkpoint(self.workdir))}") from None
 
@@ -232,7 +238,7 @@ class Run:
         The errors that are in metrics.jsonl are taken from there. The splits that are not are evaluated.
         """
         step, errors = self.first_step, {}
-        for line in self.metrics_log.lines:
+        for line in self.records.lines:
             if line["step"] == step:
                 errors |= {key: line[key] for key in (VAL_ERROR, TEST_ERROR) if key in line}
         if VAL_ERROR in errors:
@@ -253,20 +259,20 @@ class Run:
         try:
             if splits.validation is not None and VAL_ERROR not in done:
                 values = self._measure(state, splits.validation, "validation")
-                self._write(step, _prefixed("val", values))
+                self.records.write(step, _prefixed("val", values))
                 state = self._with_error(
                     state, step, values["top1_error"], counts=_due(step, self.config.eval.every_steps)
                 )
                 if state.best_error < before.best_error:
                     self._save(before, step)
             if step == self.config.num_steps and splits.test is not None and TEST_ERROR not in done:
-                self._write(step, _prefixed("test", self._measure(state, splits.test, "test")))
+                self.records.write(step, _prefixed("test", self._measure(state, splits.test, "test")))
         except KeyboardInterrupt:
             self._stop(before, step)
         except OutOfMemoryError:
             self._save(before, step)
             raise
-        self._draw_curves()
+        self.records.draw_curves()
         return state
 
     def _measure(self, state: TrainState, source: Source, name: str) -> dict[str, float]:
@@ -275,14 +281,14 @@ class Run:
         size = min(experiment.steps.eval_batch_size, len(source))
         remedy = f"lower eval.batch_size (now {size} images), as with --config.eval.batch_size={max(1, size // 2)}"
         self._evaluates = True
-        with memory_needed("for an evaluation", remedy), self.interrupt.raised():
+        with memory_needed("for an evaluation", remedy), self.stop.raised():
             values = evaluate(
                 experiment.steps.eval_step,
                 *state.evaluated(),
                 source,
                 batch_size=size,
                 mesh=experiment.mesh,
-                progress=self.progress.follow,
+                progress=self._follow,
                 name=name,
             )
         self._evaluates = False
@@ -294,37 +300,33 @@ class Run:
         plateau = self.experiment.optimizer.plateau if counts else None
         return parallel.replicate(with_error(state, top1_error, plateau), self.experiment.mesh)
 
-    def _write(self, step: int, values: dict[str, float], *, stopped: bool = False) -> None:
-        train = self.experiment.inputs.splits.train
-        values = {"epoch": step * self.config.batch_size / len(train), **values}
-        self.metrics_log.write(step, values, stopped=stopped)
-        # Of five classes all are among the best five.
-        shown = {key: value for key, value in values.items() if "top5" not in key or len(train.classes) > 5}
-        self.progress.update(step, shown)
-
     def _learning_rate(self, state: TrainState, step: int) -> float:
         """The learning rate of the update that follows `step` updates."""
         return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
-    def _draw_curves(self) -> None:
-        if not self.metrics_log.lines:  # somebody deleted the metrics of a run whose steps are all done
-            return
-        try:
-            curves.draw(self.metrics_log.lines, self.workdir / "curves.png", title=run_title(self.config))
-        except InputError as error:  # a run continues without its picture
-            self.progress.say(f"warning: {error}")
+    def _finished(self, step: int) -> None:
+        """Tells that `step` steps are finished; from the thread that waits for them."""
+        self.records.progress.advance(step)
+        self.watchdog.step(step)
+
+    def _follow(self, items: Iterable, length: int, description: str, *, size: Callable[[Any], int]) -> Iterator:
+        """Passes the results of an evaluation on, shows how many are done, and stops if all processes are to."""
+        for item in self.records.progress.follow(items, length, description, size=size):
+            self.watchdog.beat()
+            self.stop.raise_if_reached()
+            yield item
 
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
         steps = self.meter.pending or int(self._dispatches)  # a dispatch may compile for a minute
-        self.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
+        self.records.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
 
     def _stop(self, state: TrainState, step: int) -> NoReturn:
         """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
         done = "stopped before the first step"
         if step:
-            with jax.transfer_guard("allow"):
-                self.meter.wait()
+            self.meter.wait()
+            with jax.transfer_guard("allow"), self.watchdog.slow():
                 with self._failing(state, step):
                     check_finite(state, partial(self._learning_rate, state))
                 values = (
@@ -333,10 +335,10 @@ class Run:
                 self._save(state, step)
                 self.checkpointer.wait()
                 if values:
-                    self._write(step, values, stopped=True)
-            self._draw_curves()
+                    self.records.write(step, values, stopped=True)
+            self.records.draw_curves()
             done = f"saved a checkpoint at step {step}"
-        raise stopping.stopped(self.interrupt.signal, self.progress.output.error, done)
+        raise self.stop.stopped(done)
 
 
 def _due(step: int, every_steps: int) -> bool:

@@ -1,9 +1,13 @@
 """What a run that stops early says: at the first signal, at the second, when a check fails, and at its end."""
 
+import contextlib
+import os
 import signal
+from collections.abc import Callable, Iterator
 
 from resnet_alexnet.cli.command import PIPE_CLOSED
-from resnet_alexnet.cli.interrupt import EXIT_CODES
+from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
+from resnet_alexnet.cli.output import Output
 from resnet_alexnet.errors import InterruptedRunError
 
 
@@ -33,12 +37,63 @@ def kept(last_checkpoint: int) -> str:
     return f"the last checkpoint is that of step {last_checkpoint}" if last_checkpoint else "no checkpoint was saved"
 
 
-def stopped(number: signal.Signals | None, output: OSError | None, done: str) -> InterruptedRunError:
-    """The end of a run that a signal stopped, or output that cannot be written; `done` says what was saved."""
-    if number is not None:
-        cause, code = number.name, EXIT_CODES[number]
-    else:
-        assert output is not None
-        cause = f"standard output cannot be written ({output.strerror})"
-        code = PIPE_CLOSED if isinstance(output, BrokenPipeError) else 1
-    return InterruptedRunError(f"{cause}: {done}; run the same command again to resume", code)
+class Stop:
+    """Whether a run is to end early: by a signal, or because its output is lost.
+
+    Several processes must stop at the same step, so one that is asked to stop asks all: it sends itself SIGTERM, which
+    JAX passes on, and goes on until all have reached a common point.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[signal.Signals], None],
+        left: Callable[[], str],
+        output: Output,
+        *,
+        reached: Callable[[], bool] | None = None,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            answer: see `Interrupt`.
+            left: see `Interrupt`.
+            output: where the run is shown.
+            reached: of several processes, whether all are to stop here; each calls it equally often.
+        """
+        signals = [number for number in EXIT_CODES if reached is None or number is not signal.SIGTERM]
+        self.interrupt = Interrupt(answer, left, signals=signals)
+        self._output, self._reached = output, reached
+        self._passed_on = False
+
+    def reached(self) -> bool:
+        """Whether the run is to stop here. Of several processes, each calls this at the same places."""
+        asked = self.interrupt.signal is not None or self._output.error is not None
+        if self._reached is None:
+            return asked
+        if asked and not self._passed_on:
+            self._passed_on = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self._reached()
+
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """In the block, a signal raises KeyboardInterrupt at once; of several processes, see `raise_if_reached`."""
+        with self.interrupt.raised() if self._reached is None else contextlib.nullcontext():
+            yield
+
+    def raise_if_reached(self) -> None:
+        """Raises KeyboardInterrupt if several processes are to stop here."""
+        if self._reached is not None and self.reached():
+            raise KeyboardInterrupt
+
+    def stopped(self, done: str) -> InterruptedRunError:
+        """The end of the run; `done` says what was saved."""
+        number, error = self.interrupt.signal, self._output.error
+        if number is not None:
+            cause, code = number.name, EXIT_CODES[number]
+        elif error is not None:
+            cause = f"standard output cannot be written ({error.strerror})"
+            code = PIPE_CLOSED if isinstance(error, BrokenPipeError) else 1
+        else:
+            cause, code = "one of the processes was told to stop", EXIT_CODES[signal.SIGTERM]
+        return InterruptedRunError(f"{cause}: {done}; run the same command again to resume", code)

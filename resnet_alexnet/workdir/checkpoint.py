@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import textwrap
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +14,16 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.paths import Tree, leaf_name
 
 SET_ASIDE = "checkpoints_set_aside"
 Leaves = dict[str, np.ndarray]
+_NONE = -1  # in place of a step: there is no checkpoint
 
 
 class DamagedCheckpointError(TrainingError):
@@ -43,8 +46,18 @@ class Restored:
 
 
 def to_leaves(state: Tree) -> Leaves:
-    """Flattens a state to a dict of host copies by path, as it is stored."""
-    return {leaf_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    """Flattens a state to a dict of host copies by path, as it is stored.
+
+    Of several processes all must call it, if a leaf is split among them.
+    """
+    return {leaf_name(path): _host_copy(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def _host_copy(leaf: Any) -> np.ndarray:
+    """The whole of a leaf, however it is split among devices and processes."""
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    return np.array(leaf)
 
 
 def from_leaves(leaves: Leaves, like: Tree) -> Tree:
@@ -82,7 +95,7 @@ def read(
     _quiet()
     if not any(directory.glob("*")):  # Orbax would create the folder
         raise InputError(f"{directory} has no checkpoint")
-    with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    with _reader(directory) as manager:
         steps, warnings = sorted(manager.all_steps(), reverse=True), []
         if which == "best":
             errors = errors or {}
@@ -106,7 +119,7 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     _quiet()
     if not any(directory.glob("*")):
         return {}
-    with ocp.CheckpointManager(directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    with _reader(directory) as manager:
         step = manager.latest_step()
         with contextlib.suppress(DamagedCheckpointError):
             return {} if step is None else _read(manager, step, metadata=ocp.args.JsonRestore())["metadata"]
@@ -133,6 +146,14 @@ def _read(manager: ocp.CheckpointManager, step: int, **items: ocp.args.Checkpoin
     except Exception as error:  # Orbax and TensorStore raise errors of many unrelated types for damaged files
         reason = textwrap.shorten(str(error) or type(error).__name__, 200)
         raise DamagedCheckpointError(reason) from error
+
+
+def _reader(directory: Path) -> ocp.CheckpointManager:
+    """Orbax's manager for reading a folder of checkpoints. Each process reads by itself and waits for no other."""
+    own = jax.process_index()
+    processes = MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"reader{own}")
+    options = ocp.CheckpointManagerOptions(read_only=True, create=False, multiprocessing_options=processes)
+    return ocp.CheckpointManager(directory.absolute(), options=options)
 
 
 def _quiet() -> None:
@@ -170,19 +191,30 @@ class Checkpointer:
     """Saves and restores the checkpoints in `directory`; a context manager that waits for pending saves.
 
     Saves are asynchronous and atomic. The last `keep` checkpoints and the one with the lowest error are kept.
+    Of several processes, each calls the same methods: Orbax lets one of them write, once all are there.
     """
 
-    def __init__(self, directory: Path, *, keep: int, errors: Mapping[int, float] | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: int,
+        errors: Mapping[int, float] | None = None,
+        lowest: Callable[[int], int] = lambda step: step,
+    ):
         """Opens the folder, which need not exist.
 
         Args:
             directory: the folder of checkpoints.
             keep: how many of the last checkpoints are kept.
             errors: the validation errors of earlier steps; see `note_error`.
+            lowest: the lowest of the numbers with which the processes of the run call it; it waits for all of them.
         """
         _quiet()
         self._directory = directory
         self._errors = dict(errors or {})
+        self._lowest = lowest
+        self._failed: TrainingError | None = None
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_LatestAndBest(keep, self._errors),
             cleanup_tmp_directories=True,  # incomplete checkpoints of a killed process
@@ -200,7 +232,12 @@ class Checkpointer:
             step: steps done.
             state: any pytree. It is copied to the host before this returns, so it may be donated afterwards.
             metadata: JSON values to store with it (config, preprocessing).
+
+        Raises:
+            TrainingError: this checkpoint or an earlier one could not be written.
         """
+        if self._failed is not None:  # Orbax takes that step for saved, and would skip others in silence
+            raise self._failed
         if step in self._manager.all_steps():
             return
         leaves = to_leaves(state)
@@ -228,13 +265,22 @@ class Checkpointer:
             DamagedCheckpointError: all checkpoints are damaged. None has been moved.
         """
         damaged: dict[int, DamagedCheckpointError] = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                state, metadata = self._restore_step(step, like)
-            except DamagedCheckpointError as error:
-                damaged[step] = error
-                continue
-            return Restored(state, metadata, tuple(self._set_aside(*bad) for bad in damaged.items()))
+        with _reader(self._directory) as manager:
+            newest, found = _NONE, None
+            for step in sorted(manager.all_steps(), reverse=True):
+                try:
+                    newest, found = step, self._restore_step(manager, step, like)
+                    break
+                except DamagedCheckpointError as error:
+                    damaged[step] = error
+            agreed = self._lowest(newest)
+            if agreed != newest and agreed != _NONE:  # another process cannot read the newer ones
+                found = self._restore_step(manager, agreed, like)
+            for step in manager.all_steps():
+                if step > agreed and step not in damaged:
+                    damaged[step] = DamagedCheckpointError("another process cannot read it")
+        if agreed != _NONE and found is not None:
+            return Restored(*found, tuple(self._set_aside(damaged)))
         if damaged:
             reasons = "; ".join(f"{step}: {error}" for step, error in damaged.items())
             raise DamagedCheckpointError(
@@ -243,29 +289,36 @@ class Checkpointer:
             )
         return None
 
-    def _restore_step(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    def _restore_step(self, manager: ocp.CheckpointManager, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
         expected = {
             leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
             for path, leaf in jax.tree_util.tree_leaves_with_path(like)
         }
-        restored = _read(self._manager, step, state=ocp.args.StandardRestore(expected), metadata=ocp.args.JsonRestore())
+        restored = _read(manager, step, state=ocp.args.StandardRestore(expected), metadata=ocp.args.JsonRestore())
         leaves, metadata = _verified(restored)
         for name, leaf in leaves.items():  # Orbax does not check shapes
             if leaf.shape != expected[name].shape:
                 raise DamagedCheckpointError(f"{name} has shape {leaf.shape}, expected {expected[name].shape}")
         return from_leaves(leaves, like), metadata
 
-    def _set_aside(self, step: int, error: DamagedCheckpointError) -> str:
-        target = self._directory.parent / SET_ASIDE / str(step)
-        target.parent.mkdir(exist_ok=True)
-        attempt = 0
-        while target.exists():
-            attempt += 1
-            target = target.with_name(f"{step}.{attempt}")
-        (self._directory / str(step)).rename(target)
-        self._manager.reload()
-        self._errors.pop(step, None)
-        return f"warning: checkpoint {step} is damaged and was moved to {target}: {error}"
+    def _set_aside(self, damaged: Mapping[int, DamagedCheckpointError]) -> list[str]:
+        """Moves damaged checkpoints to a folder next to this one; returns a warning about each."""
+        warnings = []
+        for step, error in damaged.items():
+            target = self._directory.parent / SET_ASIDE / str(step)
+            attempt = 0
+            while target.exists():
+                attempt += 1
+                target = target.with_name(f"{step}.{attempt}")
+            if jax.process_index() == 0:
+                target.parent.mkdir(exist_ok=True)
+                (self._directory / str(step)).rename(target)
+            self._errors.pop(step, None)
+            warnings.append(f"warning: checkpoint {step} is damaged and was moved to {target}: {error}")
+        self._lowest(0)  # only once process 0 has moved them
+        if damaged:
+            self._manager.reload()
+        return warnings
 
     def wait(self) -> None:
         """Waits until all saves are on disk.
@@ -282,9 +335,8 @@ class Checkpointer:
             yield
         except Exception as error:  # Orbax and TensorStore raise many unrelated types, also for a full disk
             reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-            raise TrainingError(
-                f"cannot write a checkpoint to {self._directory} ({reason}): {remedy(error)}"
-            ) from error
+            self._failed = TrainingError(f"cannot write a checkpoint to {self._directory} ({reason}): {remedy(error)}")
+            raise self._failed from error
 
     def close(self) -> None:
         """Waits for pending saves, then ends Orbax's threads."""

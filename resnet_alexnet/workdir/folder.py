@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from ml_collections import ConfigDict
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
+from resnet_alexnet.workdir.version import git_commit
 
 ENVIRONMENT_FILE = "environment.json"
 # The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
-    *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
+    *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard.", "hosts."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
     "dataset.max_pixels",
 )
@@ -112,22 +112,8 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.devices()],
         "cpu_count": os.cpu_count(),
     }
-
-
-def _git_commit() -> str | None:
-    """The git commit of this package's checkout, with "+changes" if files differ from it; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        root = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, text=True)
-        if root.returncode:
-            return None  # installed, not in a checkout
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{commit}+changes" if changes.strip() else commit

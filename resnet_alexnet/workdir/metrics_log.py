@@ -29,17 +29,24 @@ class MetricsLog:
         lines: all lines so far.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None, writes: bool = True
+    ) -> None:
         """Opens the metrics of a run.
 
         Args:
             workdir: the run folder; created if it does not exist.
             start_step: the step that the run resumes from, 0 for a new run.
             config: the config as JSON values, for TensorBoard.
+            writes: whether this process writes the files; another one does if not.
 
         Raises:
             InputError: metrics.jsonl has an invalid line.
         """
+        self._file = self._events = None
+        if not writes:
+            self.lines = _kept_lines(workdir, start_step)
+            return
         workdir.mkdir(parents=True, exist_ok=True)
         self.lines = cut_back(workdir, start_step)
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
@@ -58,7 +65,8 @@ class MetricsLog:
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
         line = {"step": step, **finite, **({"stopped": True} if stopped else {})}
         self._append(line)
-        self._events.add(line)
+        if self._events is not None:
+            self._events.add(line)
 
     def finish(self, step: int) -> None:
         """Marks the run as finished, in the last line of its metrics."""
@@ -66,9 +74,11 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both files; may be called more than once."""
-        with contextlib.suppress(OSError):  # of a line that could not be written, which `write` has said
-            self._file.close()
-        self._events.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # of a line that could not be written, which `write` has said
+                self._file.close()
+        if self._events is not None:
+            self._events.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +90,8 @@ class MetricsLog:
 
     def _append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
+        if self._file is None:
+            return
         try:
             self._file.write(_encode(line))
             self._file.flush()
@@ -142,10 +154,17 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
-    kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
+    kept = _kept_lines(workdir, step)
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept
+
+
+def _kept_lines(workdir: Path, step: int) -> list[dict[str, Any]]:
+    """The lines that a run which resumes from `step` keeps."""
+    path = workdir / METRICS_FILE
+    lines = read_metrics(path) if step > 0 and path.exists() else []
+    return [line for line in lines if line["step"] <= step and not line.keys() & set(_ENDS)]
 
 
 def _encode(line: Mapping[str, Any]) -> str:

@@ -1,0 +1,97 @@
+"""What a run writes down and shows: metrics.jsonl, TensorBoard events, curves.png, and lines on standard output."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from resnet_alexnet.cli.progress import Progress
+from resnet_alexnet.data.sources import Source
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.plots import curves
+from resnet_alexnet.train.team import Team
+from resnet_alexnet.workdir.config import run_title, to_json
+from resnet_alexnet.workdir.metrics_log import MetricsLog, validation_errors
+
+
+@contextlib.contextmanager
+def open_records(config: ConfigDict, workdir: Path, train: Source, first_step: int, team: Team) -> Iterator["Records"]:
+    """The records of a run that starts at `first_step`; only one of its processes writes."""
+    with (
+        MetricsLog(workdir, start_step=first_step, config=to_json(config), writes=team.writes) as metrics_log,
+        Progress(
+            config.num_steps,
+            first_step,
+            batch_size=config.batch_size,
+            images=len(train),
+            best_error=min(validation_errors(workdir).values(), default=None),
+            only_warnings_of="" if team.writes else team.name,
+        ) as progress,
+    ):
+        yield Records(
+            metrics_log,
+            progress,
+            workdir / "curves.png" if team.writes else None,
+            title=run_title(config),
+            batch_size=config.batch_size,
+            images=len(train),
+            classes=len(train.classes),
+        )
+
+
+class Records:
+    """The records of a run. Of several processes, each calls the same methods, and only process 0 writes."""
+
+    def __init__(
+        self,
+        metrics_log: MetricsLog,
+        progress: Progress,
+        curves_file: Path | None,
+        *,
+        title: str,
+        batch_size: int,
+        images: int,
+        classes: int,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            metrics_log: where metrics are written.
+            progress: where they are shown.
+            curves_file: the picture of the curves; None to draw none.
+            title: the title of the picture.
+            batch_size: images per step.
+            images: images per epoch.
+            classes: the number of classes.
+        """
+        self.progress = progress
+        self._metrics_log, self._curves_file, self._title = metrics_log, curves_file, title
+        self._batch_size, self._images, self._classes = batch_size, images, classes
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl so far."""
+        return self._metrics_log.lines
+
+    def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
+        """Writes and shows the metrics of a step; see `MetricsLog.write`."""
+        values = {"epoch": step * self._batch_size / self._images, **values}
+        self._metrics_log.write(step, values, stopped=stopped)
+        # Of five classes all are among the best five.
+        shown = {key: value for key, value in values.items() if "top5" not in key or self._classes > 5}
+        self.progress.update(step, shown)
+
+    def finish(self, step: int) -> None:
+        """Marks the run as finished."""
+        self._metrics_log.finish(step)
+
+    def draw_curves(self) -> None:
+        """Draws the curves of all lines."""
+        if self._curves_file is None or not self.lines:  # somebody deleted the metrics of a run whose steps are done
+            return
+        try:
+            curves.draw(self.lines, self._curves_file, title=self._title)
+        except InputError as error:  # a run continues without its picture
+            self.progress.say(f"warning: {error}")

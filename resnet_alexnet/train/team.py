@@ -1,0 +1,129 @@
+"""The processes that train a network together, as one of them sees them; a single process is a team of one."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib.version
+from ml_collections import ConfigDict
+
+from resnet_alexnet.cli.output import Output
+from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.files import absolute_guest, is_guest
+from resnet_alexnet.parallel import hosts
+from resnet_alexnet.parallel.census import Census, check_same
+from resnet_alexnet.parallel.watchdog import Watchdog
+from resnet_alexnet.train.stopping import Stop
+from resnet_alexnet.workdir.config import flatten, to_json
+from resnet_alexnet.workdir.version import git_commit, source_digest
+
+
+class Team:
+    """The processes of a run.
+
+    Attributes:
+        writes: whether this is the process that writes records and prints: process 0.
+        name: what messages of this process begin with; empty for a single process.
+    """
+
+    def __init__(self, census: Census | None = None, *, name: str = "", watchdog_seconds: int = 0) -> None:
+        """A team whose processes consult each other by `census`; None for a single process."""
+        self._census, self.name, self._watchdog_seconds = census, name, watchdog_seconds
+        self.writes = jax.process_index() == 0
+
+    @contextlib.contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """If the block fails on one process, it fails on all.
+
+        Raises:
+            InputError: another process failed. The message is its message.
+        """
+        if self._census is None:
+            yield
+            return
+        failure = None
+        try:
+            yield
+        except (InputError, TrainingError) as error:
+            failure = error
+        try:
+            self._census.consult({"error": failure and str(failure)}, self._judge)
+        except InputError:
+            if failure is None or isinstance(failure, InputError):
+                raise
+        if failure is not None:
+            raise failure
+
+    def _judge(self, messages: Mapping[int, Mapping[str, Any]]) -> None:
+        """Raises InputError if a process has failed."""
+        assert self._census is not None
+        failed = {process: message["error"] for process, message in messages.items() if message["error"]}
+        if len(failed) == len(messages) and len(set(failed.values())) == 1:
+            raise InputError(failed[0])
+        if failed:
+            raise InputError("; ".join(f"{self._census.name(process)}: {error}" for process, error in failed.items()))
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """Raises InputError on all processes if some of the facts differ."""
+        census = self._census
+        if census is not None:
+            census.consult(facts, lambda messages: check_same(messages, census.name))
+
+    def lowest(self, number: int) -> int:
+        """The lowest of the numbers of all processes; waits for all."""
+        if self._census is None:
+            return number
+        return self._census.consult({"number": number}, lambda messages: min(m["number"] for m in messages.values()))
+
+    def watchdog(self, step: int) -> Watchdog:
+        """A watch over the run, which has done `step` steps; a single process is not watched."""
+        return Watchdog(self._watchdog_seconds, name=self.name, step=step)
+
+    def stop(self, answer: Callable, left: Callable[[], str], output: Output) -> Stop:
+        """What may end the run early; see `stopping.Stop`."""
+        return Stop(answer, left, output, reached=None if self._census is None else hosts.StopPoint())
+
+
+@contextlib.contextmanager
+def joined(processes: hosts.Processes | None, config: ConfigDict, workdir: Path) -> Iterator[Team]:
+    """The team of this process, once all are there and agree; None for a single process.
+
+    Of several processes, only process 0 prints in the block.
+
+    Raises:
+        InputError: a process is missing or differs; see `hosts.connected`.
+    """
+    if processes is None:
+        yield Team()
+        return
+    times = config.hosts
+    with hosts.connected(
+        processes,
+        describe_process(config),
+        workdir,
+        connect_seconds=times.connect_seconds,
+        heartbeat_seconds=times.heartbeat_seconds,
+    ) as census:
+        team = Team(census, name=hosts.own_name(processes), watchdog_seconds=times.watchdog_seconds)
+        if team.writes:
+            yield team
+            return
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield team
+            sys.stdout.flush()
+
+
+def describe_process(config: ConfigDict) -> dict[str, str]:
+    """What must be the same on all processes of a run: the config, the code and the versions."""
+    guests = [absolute_guest(name) for name in (config.model.name, config.dataset.name) if is_guest(name)]
+    files = [Path(f"{name.rpartition('.py')[0]}.py") for name in guests]
+    return {
+        **{f"--config.{name}": repr(value) for name, value in flatten(to_json(config)).items()},
+        "the code": f"{git_commit() or 'installed'} {source_digest(file for file in files if file.is_file())}",
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.version.__version__,
+    }
