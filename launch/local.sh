@@ -29,7 +29,7 @@ fi
 count=$1
 shift
 
-python=${PYTHON-$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python}
+python=${PYTHON-$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin/python}
 [[ -x $python ]] || python=python3
 
 gpus=0 # that this process may use

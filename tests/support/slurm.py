@@ -82,9 +82,10 @@ class Cluster:
         assert result.returncode == 0 or not check, f"{command}: {result.stderr}"
         return result
 
-    def submit(self, *arguments: str | Path, **options) -> str:
-        """Submits a job with sbatch's arguments; its id."""
-        return self.run("sbatch", "--parsable", *arguments, **options).stdout.strip()
+    def submit(self, *arguments: str | Path, cwd: Path | None = None, **variables: str) -> str:
+        """Submits a job with sbatch's arguments, which has `variables` in its environment; its id."""
+        environment = {**self.environment, **variables}
+        return self.run("sbatch", "--parsable", *arguments, cwd=cwd, env=environment).stdout.strip()
 
     def show(self, job: str) -> dict[str, str]:
         """The fields of a job, or of its first task, as scontrol shows them."""
