@@ -257,7 +257,8 @@ def _hosts() -> ConfigDict:
         {
             "connect_seconds": 300,  # at the start; a process that has not come by then is missing
             "heartbeat_seconds": 30,  # without a sign of life, after which a process counts as dead
-            # without a finished step, after which a process gives up; or 20 times the median step, if that is longer
+            # without a finished step, after which a process gives up; or 20 times the median step, if that is longer;
+            # 0: never
             "watchdog_seconds": 60,
         }
     )

@@ -27,6 +27,10 @@ Facts = Mapping[str, Any]
 Judge = Callable[[Mapping[int, Facts]], Any]  # the messages of all processes -> the answer, or InputError
 
 
+class DisagreementError(InputError):
+    """What process 0 found wrong, or what is wrong with the connection to it: every process has been told."""
+
+
 class _Line:
     """A connection that carries one JSON object per line."""
 
@@ -114,29 +118,31 @@ class Census:
         """What messages call a process, such as "process 1 (hostb)"."""
         return f"process {process} ({self._names[process]})" if process in self._names else f"process {process}"
 
-    def consult(self, message: Facts, judge: Judge, *, wait: bool = True) -> Any:
+    def consult(self, message: Facts, judge: Judge = lambda messages: None, *, wait: bool = True) -> Any:
         """Sends a message to process 0, which judges those of all processes. Returns its answer, the same on all.
 
         Args:
-            message: JSON values.
+            message: JSON values. An "error" is that of its process: it is raised on all, whatever they consult about.
             judge: the messages by process -> the answer, which is a JSON value. Only process 0 calls it.
             wait: wait for a process as long as its connection is open, and not only for some time.
 
         Raises:
-            InputError: what `judge` raised, or a process is missing or gone; on all processes.
+            DisagreementError: what `judge` raised, or a process has an error, is missing or gone; on all processes.
         """
         if self._process_id:
             return self._ask(message, wait=wait)
         verdict: dict[str, Any] = {"error": None, "answer": None}
         try:
-            verdict["answer"] = judge({0: message, **self._gather(wait=wait)})
+            messages = {0: message, **self._gather(wait=wait)}
+            self._check_errors(messages)
+            verdict["answer"] = judge(messages)
         except InputError as error:
             verdict["error"] = str(error)
         for line in [*self._lines.values(), *(line for _, _, line in self._duplicates)]:
             with contextlib.suppress(OSError):  # it is gone, which the next call says
                 line.send(verdict)
         if verdict["error"] is not None:
-            raise InputError(verdict["error"])
+            raise DisagreementError(verdict["error"])
         return verdict["answer"]
 
     def _listen(self) -> None:
@@ -154,7 +160,7 @@ class Census:
                 break
             except OSError as error:
                 if time.monotonic() > end:
-                    raise InputError(
+                    raise DisagreementError(
                         f"process 0 is missing: nothing answers at {host}:{port} after {self._seconds:g} s "
                         f"({error.strerror or error}); start it, or check the address and the firewall"
                     ) from None
@@ -174,16 +180,16 @@ class Census:
                 line.socket.settimeout(None if wait else max(0.1, end - time.monotonic()))
                 verdict = line.receive()
         except TimeoutError:
-            raise InputError(
+            raise DisagreementError(
                 f"process 0 does not answer at {host}:{port}: it is stuck, or the port belongs to another program"
             ) from None
         except OSError as error:
-            raise InputError(
+            raise DisagreementError(
                 f"process 0 at {host}:{port} left before the run began ({error.strerror or error}): its own message "
                 "says why; if it is still running, the port belongs to another program"
             ) from None
         if verdict.get("error") is not None:
-            raise InputError(str(verdict["error"]))
+            raise DisagreementError(str(verdict["error"]))
         return verdict.get("answer")
 
     def _gather(self, *, wait: bool) -> dict[int, Facts]:
@@ -206,7 +212,15 @@ class Census:
             for key, _ in self._selector.select(None if wait else left):
                 self._receive(key.data, messages, gone)
         self._check_complete(messages, gone)
+        self._stop_listening()  # all have come
         return messages
+
+    def _stop_listening(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            if key.data not in self._lines.values():  # the listener, and strangers
+                self._selector.unregister(key.fileobj)
+                if isinstance(key.fileobj, socket.socket):
+                    key.fileobj.close()
 
     def _receive(self, line: _Line | None, messages: dict[int, Facts], gone: list[int]) -> None:
         """Takes what a connection has for us; None is the listener."""
@@ -250,6 +264,14 @@ class Census:
             return None
         self._lines[process], self._names[process] = line, host
         return process
+
+    def _check_errors(self, messages: Mapping[int, Facts]) -> None:
+        """Raises InputError if processes have errors; it names them, unless all have the same."""
+        errors = {process: message["error"] for process, message in messages.items() if message.get("error")}
+        if len(errors) == len(messages) and len(set(errors.values())) == 1:
+            raise InputError(errors[0])
+        if errors:
+            raise InputError("; ".join(f"{self.name(process)}: {error}" for process, error in errors.items()))
 
     def _check_complete(self, messages: Mapping[int, Facts], gone: list[int]) -> None:
         """Raises InputError if a process is missing or gone, or two have the same number."""

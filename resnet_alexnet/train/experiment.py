@@ -249,6 +249,9 @@ def check_numbers(config: ConfigDict) -> None:
         "log.every_steps": 1,
         "guard.stuck_steps": 0,
         "dataset.max_unreadable": 0,
+        "hosts.connect_seconds": 1,
+        "hosts.heartbeat_seconds": 2,
+        "hosts.watchdog_seconds": 0,
     }
     below = {"augment.color_std": math.inf, "augment.mixup": math.inf, "augment.cutmix": math.inf, "optim.ema_decay": 1}
 

@@ -45,7 +45,8 @@ def start_run(
         )
     devices = experiment.mesh.devices.flat
     messages = [
-        f"{parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}",
+        f"{parameters:,} parameters, {config.precision}, {len(devices)} x {devices[0].device_kind}"
+        + (f", process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""),
         *experiment.inputs.notes,
         *experiment.model.notes,
         f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "

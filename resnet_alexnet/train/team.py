@@ -15,8 +15,9 @@ from resnet_alexnet.cli.output import Output
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import absolute_guest, is_guest
 from resnet_alexnet.parallel import hosts
-from resnet_alexnet.parallel.census import Census, check_same
+from resnet_alexnet.parallel.census import Census, DisagreementError, check_same
 from resnet_alexnet.parallel.watchdog import Watchdog
+from resnet_alexnet.train.experiment import check_numbers
 from resnet_alexnet.train.stopping import Stop
 from resnet_alexnet.workdir.config import flatten, to_json
 from resnet_alexnet.workdir.version import git_commit, source_digest
@@ -30,42 +31,34 @@ class Team:
         name: what messages of this process begin with; empty for a single process.
     """
 
-    def __init__(self, census: Census | None = None, *, name: str = "", watchdog_seconds: int = 0) -> None:
+    def __init__(
+        self, census: Census | None = None, *, name: str = "", writes: bool = True, watchdog_seconds: int = 0
+    ) -> None:
         """A team whose processes consult each other by `census`; None for a single process."""
-        self._census, self.name, self._watchdog_seconds = census, name, watchdog_seconds
-        self.writes = jax.process_index() == 0
+        self._census, self.name, self.writes, self._watchdog_seconds = census, name, writes, watchdog_seconds
 
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[None]:
         """If the block fails on one process, it fails on all.
 
         Raises:
-            InputError: another process failed. The message is its message.
+            DisagreementError: another process failed. The message names it and has its message.
         """
         if self._census is None:
             yield
             return
-        failure = None
         try:
             yield
+        except DisagreementError:  # which all have
+            raise
         except (InputError, TrainingError) as error:
-            failure = error
-        try:
-            self._census.consult({"error": failure and str(failure)}, self._judge)
-        except InputError:
-            if failure is None or isinstance(failure, InputError):
-                raise
-        if failure is not None:
-            raise failure
-
-    def _judge(self, messages: Mapping[int, Mapping[str, Any]]) -> None:
-        """Raises InputError if a process has failed."""
-        assert self._census is not None
-        failed = {process: message["error"] for process, message in messages.items() if message["error"]}
-        if len(failed) == len(messages) and len(set(failed.values())) == 1:
-            raise InputError(failed[0])
-        if failed:
-            raise InputError("; ".join(f"{self._census.name(process)}: {error}" for process, error in failed.items()))
+            try:
+                self._census.consult({"error": str(error)})
+            except DisagreementError:
+                if isinstance(error, InputError):  # else the exit code would be another
+                    raise
+            raise
+        self._census.consult({})
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
         """Raises InputError on all processes if some of the facts differ."""
@@ -100,6 +93,7 @@ def joined(processes: hosts.Processes | None, config: ConfigDict, workdir: Path)
     if processes is None:
         yield Team()
         return
+    check_numbers(config)
     times = config.hosts
     with hosts.connected(
         processes,
@@ -108,7 +102,8 @@ def joined(processes: hosts.Processes | None, config: ConfigDict, workdir: Path)
         connect_seconds=times.connect_seconds,
         heartbeat_seconds=times.heartbeat_seconds,
     ) as census:
-        team = Team(census, name=hosts.own_name(processes), watchdog_seconds=times.watchdog_seconds)
+        writes = processes.process_id == 0
+        team = Team(census, name=hosts.own_name(processes), writes=writes, watchdog_seconds=times.watchdog_seconds)
         if team.writes:
             yield team
             return

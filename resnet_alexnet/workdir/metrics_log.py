@@ -163,8 +163,8 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
 def _kept_lines(workdir: Path, step: int) -> list[dict[str, Any]]:
     """The lines that a run which resumes from `step` keeps."""
     path = workdir / METRICS_FILE
-    lines = read_metrics(path) if step > 0 and path.exists() else []
-    return [line for line in lines if line["step"] <= step and not line.keys() & set(_ENDS)]
+    lines = read_metrics(path) if path.exists() else []
+    return [line for line in lines if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
 
 
 def _encode(line: Mapping[str, Any]) -> str:

@@ -21,3 +21,15 @@ class DropoutNet(nnx.Module):
         keys = rngs if train else None
         x = self.dropout1(jax.nn.relu(self.conv(image)), keys=keys)
         return self.fc(self.dropout2(jnp.mean(x, (1, 2)), keys=keys))
+
+
+class SmallNet(nnx.Module):
+    """A convolution, batch normalization if it is asked for, and a linear layer, as a user would write them."""
+
+    def __init__(self, *, num_classes, image_size, channels, rngs, norm: bool = True):
+        self.conv1 = nnx.Conv(channels, 8, (3, 3), rngs=rngs)
+        self.norm1 = nnx.BatchNorm(8, rngs=rngs) if norm else lambda x: x
+        self.fc2 = nnx.Linear(8, num_classes, rngs=rngs)
+
+    def __call__(self, image, *, train=False, rngs=None):
+        return self.fc2(jnp.mean(nnx.relu(self.norm1(self.conv1(image))), (1, 2)))

@@ -1,0 +1,109 @@
+"""Runs of several processes: equal to one process, stopped and killed in every way, and resumed on fewer and more."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import teams
+from tests.support.processes import assert_same_run, lines_written, log_lines, saved_leaves, saving_began, steps_saved
+
+pytestmark = pytest.mark.slow
+
+CONFIG = teams.config(num_steps=40)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """What the first process of a team has compiled, for those after it."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, cache) -> tuple[Path, list[teams.Ended]]:
+    """A run of two processes with two devices each that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    return workdir, teams.run(workdir, CONFIG, cache, count=2, devices=2)
+
+
+def assert_near(workdir: Path, other: Path, config) -> None:
+    """Two finished runs ended with the same parameters and lines, but for the order in which numbers are added."""
+    for ours, theirs in zip(log_lines(workdir), log_lines(other), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            np.testing.assert_allclose(value, theirs[name], rtol=1e-4, err_msg=name)
+    ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
+    assert ours.keys() == theirs.keys()
+    for name, leaf in ours.items():
+        np.testing.assert_allclose(leaf, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_two_processes_of_two_devices_train_as_one_of_four(two, cache, tmp_path):
+    workdir, ended = two
+    assert [each.code for each in ended] == [0, 0], ended
+    alone = teams.run(tmp_path / "run", CONFIG, cache, count=1, devices=4)
+    assert alone[0].code == 0, alone
+    assert_near(workdir, tmp_path / "run", CONFIG)
+
+
+def test_process_0_alone_prints_and_says_which_it_is(two):
+    _, (first, second) = two
+    assert "4 x cpu, process 0 of 2" in first.output
+    assert "test error" in first.output
+    assert [line for line in second.output.splitlines() if "[Gloo]" not in line] == []  # which is jax's own
+    assert first.errors == second.errors == ""
+
+
+@pytest.mark.nightly
+def test_four_processes_of_two_devices_train_as_one_of_eight(cache, tmp_path):
+    for name, count, devices in (("four", 4, 2), ("one", 1, 8)):
+        ended = teams.run(tmp_path / name, CONFIG, cache, count=count, devices=devices)
+        assert {each.code for each in ended} == {0}, ended
+    assert_near(tmp_path / "four", tmp_path / "one", CONFIG)
+
+
+def disturb(workdir: Path, cache: Path, until, process: int, number: int, *more: str) -> list[teams.Ended]:
+    """Resumes or starts the run, and sends a process a signal once `until` holds."""
+    with teams.started(teams.commands(workdir, CONFIG, 2, *more), cache, devices=2) as team:
+        team.wait_for(until)
+        team.processes[process].send_signal(number)
+        return team.end()
+
+
+def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(two, cache, tmp_path):
+    workdir = tmp_path / "run"
+
+    # SIGTERM to one process: both save the same step, and say so.
+    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGTERM)
+    assert (first.code, second.code) == (75, 75), (first, second)
+    saved = steps_saved(workdir)[-1]
+    assert saved < 40
+    for each in (first, second):
+        assert f"one of the processes was told to stop: saved a checkpoint at step {saved}" in each.errors
+
+    # Ctrl-C to process 0.
+    seen = len(log_lines(workdir))
+    first, second = disturb(workdir, cache, lines_written(workdir, seen + 1), 0, signal.SIGINT)
+    assert (first.code, second.code) == (130, 75), (first, second)
+    saved = steps_saved(workdir)[-1]
+    assert f"SIGINT: saved a checkpoint at step {saved}" in first.errors
+    assert f"saved a checkpoint at step {saved}" in second.errors
+    assert saved < 40
+
+    assert [each.code for each in teams.run(workdir, CONFIG, cache, count=2, devices=2)] == [0, 0]
+    assert_same_run(workdir, two[0], CONFIG)
+
+
+def test_a_run_whose_processes_are_killed_ends_as_one_that_is_not(two, cache, tmp_path):
+    workdir = tmp_path / "run"
+    # Process 1 in a step.
+    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGKILL)
+    assert second.code == -signal.SIGKILL
+    assert first.code in (1, -signal.SIGABRT), first
+    # Process 0 in a save.
+    first, second = disturb(workdir, cache, saving_began(workdir, 7), 0, signal.SIGKILL)
+    assert first.code == -signal.SIGKILL
+    assert second.code in (1, -signal.SIGABRT), second
+    assert [each.code for each in teams.run(workdir, CONFIG, cache, count=2, devices=2)] == [0, 0]
+    assert_same_run(workdir, two[0], CONFIG)
