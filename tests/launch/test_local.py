@@ -58,7 +58,7 @@ def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen
     with launcher:
         try:
             written = processes.lines_written(workdir, lines + 2)  # a resumed run first removes one of a stopped run
-            slurm.wait_until(lambda: written() or launcher.poll() is not None, "steps", processes.SECONDS)
+            slurm.wait_until(lambda: written() or launcher.poll() is not None, lambda: "steps", processes.SECONDS)
             assert launcher.poll() is None, launcher.communicate()
             yield launcher, children(launcher.pid)
         finally:
