@@ -7,6 +7,7 @@ judges, and tells each of them, so that every process ends with the same error, 
 import contextlib
 import errno
 import json
+import os
 import selectors
 import socket
 import time
@@ -124,7 +125,7 @@ class Census:
         Args:
             message: JSON values. An "error" is that of its process: it is raised on all, whatever they consult about.
             judge: the messages by process -> the answer, which is a JSON value. Only process 0 calls it.
-            wait: wait for a process as long as its connection is open, and not only for some time.
+            wait: wait for a process that has come as long as its connection is open, and not only for some time.
 
         Raises:
             DisagreementError: what `judge` raised, or a process has an error, is missing or gone; on all processes.
@@ -206,10 +207,11 @@ class Census:
             if gone or self._duplicates:
                 end = min(end, time.monotonic() + _SECONDS_AFTER_FAULT)
                 wait = False
+            patient = wait and others <= self._lines.keys()
             left = end - time.monotonic()
-            if not wait and left <= 0:
+            if not patient and left <= 0:
                 break
-            for key, _ in self._selector.select(None if wait else left):
+            for key, _ in self._selector.select(None if patient else left):
                 self._receive(key.data, messages, gone)
         self._check_complete(messages, gone)
         self._stop_listening()  # all have come
@@ -313,8 +315,10 @@ def listen(host: str, port: int) -> socket.socket:
                 raise
         return socket.create_server(("", port), backlog=1024)  # the name is that of a proxy or service
     except OSError as error:
+        known = error.errno is not None and error.errno > 0  # else it is the name that cannot be resolved
+        reason = os.strerror(error.errno) if known else error.strerror
         raise InputError(
-            f"process 0 cannot listen at {host}:{port}: {error.strerror or error} "
+            f"process 0 cannot listen at {host}:{port}: {reason} "
             "(choose another port with --coordinator_address, or JAX_COORDINATOR_PORT under Slurm or MPI)"
         ) from None
 

@@ -68,17 +68,19 @@ def detect(
     given = (coordinator_address, num_processes, process_id)
     if coordinator_address is not None and num_processes is not None and process_id is not None:
         local_process_id = None
-    elif any(each is not None for each in given) or local_device_ids is not None:
+    elif any(each is not None for each in given):
         raise InputError(f"{_FLAGS} belong together: give all of them, or none")
     else:
         coordinator_address, num_processes, process_id, local_process_id = _ask_cluster()
     if coordinator_address is None or num_processes is None or process_id is None or num_processes == 1:
+        if local_device_ids is not None:
+            raise InputError(f"--local_device_ids is for several processes: it needs {_FLAGS}, or a cluster")
         return None
     if not 0 <= process_id < num_processes:
         raise InputError(f"--process_id={process_id} (allowed: 0 to {num_processes - 1}, of {num_processes} processes)")
     host, _, port = coordinator_address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65535:
-        raise InputError(f"--coordinator_address={coordinator_address} (allowed: HOST:PORT, the port from 1 to 65534)")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise InputError(f"--coordinator_address={coordinator_address} (allowed: HOST:PORT, the port from 1 to 65535)")
     return Processes(host.strip("[]"), int(port), num_processes, process_id, local_device_ids, local_process_id)
 
 

@@ -109,10 +109,11 @@ def started(
     devices: int = 1,
     folders: Sequence[Path] | None = None,
     environments: Sequence[dict[str, str]] | None = None,
+    collective_seconds: int = HEARTBEAT,
 ) -> Iterator[Team]:
     """A team of `main` with each of the command lines; those that still run at the end are killed."""
     team = Team(Path(tempfile.mkdtemp(dir=cache)))
-    collectives = f"--xla_cpu_collective_timeout_seconds={HEARTBEAT}"  # else a dead process may not be noticed
+    collectives = f"--xla_cpu_collective_timeout_seconds={collective_seconds}"  # else a dead process may not be noticed
     try:
         for number, command in enumerate(commands):
             environment = processes.environment(cache, devices)

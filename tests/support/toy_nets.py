@@ -23,13 +23,23 @@ class DropoutNet(nnx.Module):
         return self.fc(self.dropout2(jnp.mean(x, (1, 2)), keys=keys))
 
 
-class SmallNet(nnx.Module):
-    """A convolution, batch normalization if it is asked for, and a linear layer, as a user would write them."""
+class SmallNetWithoutNorm(nnx.Module):
+    """A convolution and a linear layer, as a user would write them: the same on any number of devices."""
 
-    def __init__(self, *, num_classes, image_size, channels, rngs, norm: bool = True):
+    def __init__(self, *, num_classes, image_size, channels, rngs):
         self.conv1 = nnx.Conv(channels, 8, (3, 3), rngs=rngs)
-        self.norm1 = nnx.BatchNorm(8, rngs=rngs) if norm else lambda x: x
         self.fc2 = nnx.Linear(8, num_classes, rngs=rngs)
+
+    def __call__(self, image, *, train=False, rngs=None):
+        return self.fc2(jnp.mean(nnx.relu(self.conv1(image)), (1, 2)))
+
+
+class SmallNet(SmallNetWithoutNorm):
+    """The same with batch normalization."""
+
+    def __init__(self, *, num_classes, image_size, channels, rngs):
+        super().__init__(num_classes=num_classes, image_size=image_size, channels=channels, rngs=rngs)
+        self.norm1 = nnx.BatchNorm(8, rngs=rngs)
 
     def __call__(self, image, *, train=False, rngs=None):
         return self.fc2(jnp.mean(nnx.relu(self.norm1(self.conv1(image))), (1, 2)))

@@ -1,5 +1,6 @@
 """Runs of several processes: equal to one process, stopped and killed in every way, and resumed on fewer and more."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -29,10 +30,15 @@ def two(tmp_path_factory, cache) -> tuple[Path, list[teams.Ended]]:
 
 def assert_near(workdir: Path, other: Path, config) -> None:
     """Two finished runs ended with the same parameters and lines, but for the order in which numbers are added."""
+    assert_near_leaves(workdir, other, config)
     for ours, theirs in zip(log_lines(workdir), log_lines(other), strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             np.testing.assert_allclose(value, theirs[name], rtol=1e-4, err_msg=name)
+
+
+def assert_near_leaves(workdir: Path, other: Path, config) -> None:
+    """Two finished runs ended with the same state, but for the order in which numbers are added."""
     ours, theirs = saved_leaves(workdir, config), saved_leaves(other, config)
     assert ours.keys() == theirs.keys()
     for name, leaf in ours.items():
@@ -107,3 +113,29 @@ def test_a_run_whose_processes_are_killed_ends_as_one_that_is_not(two, cache, tm
     assert second.code in (1, -signal.SIGABRT), second
     assert [each.code for each in teams.run(workdir, CONFIG, cache, count=2, devices=2)] == [0, 0]
     assert_same_run(workdir, two[0], CONFIG)
+
+
+def test_a_stuck_process_ends_the_others_by_the_watchdog(cache, tmp_path):
+    workdir = tmp_path / "run"
+    patient = teams.config(hosts__heartbeat_seconds=300, hosts__watchdog_seconds=3, log__every_steps=1)
+    patient.num_steps = 10_000
+    with teams.started(teams.commands(workdir, patient), cache, collective_seconds=300) as team:
+        team.wait_for(lines_written(workdir, 12))
+        team.processes[1].send_signal(signal.SIGSTOP)
+        ended = team.end_of(0)
+    assert ended.code == 1
+    assert re.search(r"^process 0 of 2 \(.*\): error: nothing finished for \d+ s after step \d+: ", ended.errors, re.M)
+    assert 'loop.py", line' in ended.errors  # where its threads are
+
+
+def test_a_run_goes_on_with_more_and_fewer_processes_and_devices(cache, tmp_path):
+    """One process with four devices, two with one each, one with eight: as one with four."""
+    name = f"{teams.SMALL_NET}WithoutNorm"
+    config = teams.config(model__name=name, num_steps=20)
+    assert teams.run(tmp_path / "same", config, cache, count=1, devices=4)[0].code == 0
+    workdir = tmp_path / "run"
+    for num_steps, count, devices in ((5, 1, 4), (10, 2, 1), (20, 1, 8)):
+        part = teams.config(model__name=name, num_steps=num_steps)
+        ended = teams.run(workdir, part, cache, count=count, devices=devices)
+        assert {each.code for each in ended} == {0}, ended
+    assert_near_leaves(workdir, tmp_path / "same", config)
