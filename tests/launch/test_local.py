@@ -2,18 +2,40 @@
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import documents, processes, slurm
+from tests.support import documents, processes, slurm, teams
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "local.sh"
+# A network that compiles in a second, and steps without end.
+SHORT = (
+    f"--config.model.name={teams.SMALL_NET}",
+    "--config.num_steps=100000",
+    "--config.batch_size=8",
+    "--config.log.every_steps=1",
+)
+
+# Stands for the interpreter: waits for a signal, which it handles even if it was ignored, as a run does.
+PROGRAM = f"""#!{sys.executable}
+import os, signal, sys
+if sys.argv[1] == "-c":
+    exec(sys.argv[2])
+    sys.exit()
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
+print("waiting", flush=True)
+while True:
+    signal.pause()
+"""
 
 
 @pytest.mark.parametrize("count", ["", "0", "257", "-1", "two", "08", "1.5"])
@@ -31,14 +53,44 @@ def test_help_is_the_usage():
 
 
 def test_bad_input_ends_with_2():
-    result = launched("2", "--config=no_such_recipe", "--workdir=runs/none")
+    command = [SCRIPT, "2", "--config=no_such_recipe", "--workdir=runs/none"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=teams.SECONDS)
     assert result.returncode == 2
-    for start in ("error: ", "[1] error: "):
-        assert any(line.startswith(start) and "no_such_recipe" in line for line in result.stderr.splitlines())
+    assert re.search(r"^(\[1\] )?error: .*no_such_recipe", result.stderr, re.MULTILINE)
 
 
-def launched(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=processes.SECONDS)
+@pytest.fixture
+def waiting(tmp_path):
+    """A launcher whose two processes wait. They end with 130 after SIGINT, and with 75 after SIGTERM."""
+    program = tmp_path / "program"
+    program.write_text(PROGRAM, encoding="utf-8")
+    program.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(program)}
+    launcher = subprocess.Popen([SCRIPT, "2"], env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
+    with launcher:
+        try:
+            assert launcher.stdout is not None
+            assert {launcher.stdout.readline() for _ in range(2)} == {"waiting\n", "[1] waiting\n"}
+            yield launcher
+        finally:
+            end(launcher.pid)
+
+
+def test_ctrl_c_stops_as_sigterm_does(waiting):
+    os.killpg(waiting.pid, signal.SIGINT)  # as a terminal does: to the process group of the foreground
+    assert waiting.wait(teams.SECONDS) == 75
+
+
+def test_a_second_signal_kills(waiting):
+    stuck = children(waiting.pid)
+    for pid in stuck.values():
+        os.kill(pid, signal.SIGSTOP)
+    waiting.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.5)
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(teams.SECONDS) == 128 + signal.SIGKILL
+    assert not any(Path(f"/proc/{pid}").exists() for pid in stuck.values())
 
 
 @contextlib.contextmanager
@@ -58,15 +110,22 @@ def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen
     with launcher:
         try:
             written = processes.lines_written(workdir, lines + 2)  # a resumed run first removes one of a stopped run
-            slurm.wait_until(lambda: written() or launcher.poll() is not None, lambda: "steps", processes.SECONDS)
+            slurm.wait_until(lambda: written() or launcher.poll() is not None, lambda: "steps", teams.SECONDS)
             assert launcher.poll() is None, launcher.communicate()
             yield launcher, children(launcher.pid)
         finally:
-            launcher.send_signal(signal.SIGTERM)  # twice: at once
-            launcher.send_signal(signal.SIGTERM)
+            end(launcher.pid)
+
+
+def end(launcher: int) -> None:
+    """Kills the processes of a launcher that has not ended, which ends it."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for pid in children(launcher).values():
+            os.kill(pid, signal.SIGKILL)
 
 
 def children(pid: int) -> dict[int, int]:
+    """The ids of the processes of a launcher, by their numbers."""
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
@@ -79,14 +138,13 @@ def test_the_command_of_the_readme_stops_together_and_ends_together(tmp_path):
     (line,) = [line for line in documents.commands(documents.read("README.md")) if line.startswith("launch/local.sh")]
     for name, target in (("launch", ROOT / "launch"), ("configs", ROOT / "configs")):
         (tmp_path / name).symlink_to(target)
-    short = ["--config.num_steps=100000", "--config.batch_size=8", "--config.log.every_steps=1"]
-    command = [*shlex.split(line), *short]
+    command = [*shlex.split(line), *SHORT]
     workdir = tmp_path / "runs" / "local"
 
     with running(command, tmp_path) as (launcher, ids):
         assert sorted(ids) == [0, 1]
         launcher.send_signal(signal.SIGTERM)
-        output, _ = launcher.communicate(timeout=processes.SECONDS)
+        output, _ = launcher.communicate(timeout=teams.SECONDS)
     assert launcher.returncode == 75, output
     (saved,) = processes.steps_saved(workdir)
     assert saved > 0
@@ -94,7 +152,7 @@ def test_the_command_of_the_readme_stops_together_and_ends_together(tmp_path):
 
     with running(command, tmp_path) as (launcher, ids):  # resumed
         os.kill(ids[1], signal.SIGKILL)
-        output, _ = launcher.communicate(timeout=processes.SECONDS)
+        output, _ = launcher.communicate(timeout=teams.SECONDS)
     assert launcher.returncode == 128 + signal.SIGKILL, output
     assert f"launch/local.sh: process 1 failed with exit code {launcher.returncode}" in output
     assert not Path(f"/proc/{ids[0]}").exists()
