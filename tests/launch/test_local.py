@@ -93,6 +93,36 @@ def test_a_second_signal_kills(waiting):
     assert not any(Path(f"/proc/{pid}").exists() for pid in stuck.values())
 
 
+@pytest.mark.parametrize(
+    ("visible", "count", "shares"), [(None, 2, ["0,1", "2,3"]), ("5,6", 2, ["0", "1"]), (None, 1, ["0,1,2,3"])]
+)
+def test_processes_share_the_gpus(tmp_path, visible, count, shares):
+    result = on_four_gpus(tmp_path, visible, count)
+    assert result.returncode == 0, result.stderr
+    given = re.findall(r"--process_id=(\d) --local_device_ids=(\S+)", result.stdout)
+    assert sorted(given) == [(str(number), share) for number, share in enumerate(shares)]
+
+
+def test_gpus_that_cannot_be_shared_are_refused(tmp_path):
+    result = on_four_gpus(tmp_path, None, 3)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: 3: the number of processes (allowed here: one that divides the 4 GPUs)\n"
+
+
+def on_four_gpus(folder: Path, visible: str | None, count: int) -> subprocess.CompletedProcess[str]:
+    """Runs the launcher where nvidia-smi lists four GPUs; its processes print their arguments."""
+    programs = {
+        "nvidia-smi": "#!/bin/bash\nprintf 'GPU %d: (UUID)\\n' 0 1 2 3\n",
+        "python": f'#!/bin/bash\n[[ $1 == -c ]] && exec {sys.executable} "$@"\necho "$*"\n',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": str(folder / "python")}
+    environment |= {"JAX_PLATFORMS": "", "CUDA_VISIBLE_DEVICES": visible or ""}
+    return subprocess.run([SCRIPT, str(count)], env=environment, capture_output=True, text=True, timeout=teams.SECONDS)
+
+
 @contextlib.contextmanager
 def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
     """The launcher once it has taken steps, and the ids of its processes by their numbers; all end with the block."""
