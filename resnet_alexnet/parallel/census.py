@@ -66,10 +66,9 @@ class _Line:
         if not found:
             return None
         self._bytes = rest
-        try:
+        values = None
+        with contextlib.suppress(ValueError):
             values = json.loads(line)
-        except ValueError:
-            values = None
         if not isinstance(values, dict):
             raise ConnectionAbortedError("not a JSON object")
         return values
@@ -147,8 +146,7 @@ class Census:
         return verdict["answer"]
 
     def _listen(self) -> None:
-        host, port = self._address
-        listener = self._stack.enter_context(listen(host, port))
+        listener = self._stack.enter_context(listen(*self._address))
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, None)
 
@@ -279,7 +277,7 @@ class Census:
         """Raises InputError if a process is missing or gone, or two have the same number."""
         faults = []
         for process, host, _ in self._duplicates:
-            faults.append(f"{self.name(process)} is there twice, on {host} too: give each its own --process_id")
+            faults += [f"{self.name(process)} is there twice, on {host} too: give each its own --process_id"]
         if gone:
             faults.append(f"{', '.join(map(self.name, gone))} left before the run began: its own message says why")
         silent = [each for each in range(1, self._num_processes) if each not in messages and each not in gone]
@@ -315,8 +313,8 @@ def listen(host: str, port: int) -> socket.socket:
                 raise
         return socket.create_server(("", port), backlog=1024)  # the name is that of a proxy or service
     except OSError as error:
-        known = error.errno is not None and error.errno > 0  # else it is the name that cannot be resolved
-        reason = os.strerror(error.errno) if known else error.strerror
+        number = error.errno or 0  # not above 0 if it is the name that cannot be resolved
+        reason = os.strerror(number) if number > 0 else error.strerror
         raise InputError(
             f"process 0 cannot listen at {host}:{port}: {reason} "
             "(choose another port with --coordinator_address, or JAX_COORDINATOR_PORT under Slurm or MPI)"

@@ -7,7 +7,6 @@ error from metrics.jsonl, or evaluates if it is not there. So a run that is kill
 """
 
 import contextlib
-import dataclasses
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from resnet_alexnet import metrics, parallel
+from resnet_alexnet import parallel
 from resnet_alexnet.cli.progress import progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
@@ -30,7 +29,7 @@ from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
-from resnet_alexnet.train.records import Records, open_records
+from resnet_alexnet.train.records import Records, open_records, prefixed, training_values
 from resnet_alexnet.train.report import describe_data, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
@@ -218,14 +217,8 @@ class Run:
 
     def _training_values(self, state: TrainState, step: int) -> dict[str, float]:
         """The training metrics since the last log."""
-        train_metrics = metrics.error_rates(jax.device_get(state.sums))
-        values = {**_prefixed("train", train_metrics), "learning_rate": self._learning_rate(state, step - 1)}
-        throughput = self.meter.measure()
-        if throughput is not None and self.experiment.steps.resident:
-            values["images_per_second"] = throughput.images_per_second
-        elif throughput is not None:
-            values |= dataclasses.asdict(throughput)
-        return values
+        learning_rate, throughput = self._learning_rate(state, step - 1), self.meter.measure()
+        return training_values(state.sums, learning_rate, throughput, resident=self.experiment.steps.resident)
 
     def _save(self, state: TrainState, step: int) -> None:
         """Saves a checkpoint of the state before the evaluation of its step, unless the step is saved."""
@@ -259,14 +252,14 @@ class Run:
         try:
             if splits.validation is not None and VAL_ERROR not in done:
                 values = self._measure(state, splits.validation, "validation")
-                self.records.write(step, _prefixed("val", values))
+                self.records.write(step, prefixed("val", values))
                 state = self._with_error(
                     state, step, values["top1_error"], counts=_due(step, self.config.eval.every_steps)
                 )
                 if state.best_error < before.best_error:
                     self._save(before, step)
             if step == self.config.num_steps and splits.test is not None and TEST_ERROR not in done:
-                self.records.write(step, _prefixed("test", self._measure(state, splits.test, "test")))
+                self.records.write(step, prefixed("test", self._measure(state, splits.test, "test")))
         except KeyboardInterrupt:
             self._stop(before, step)
         except OutOfMemoryError:
@@ -343,7 +336,3 @@ class Run:
 
 def _due(step: int, every_steps: int) -> bool:
     return every_steps > 0 and step % every_steps == 0
-
-
-def _prefixed(split: str, values: dict[str, float]) -> dict[str, float]:
-    return {f"{split}/{name}": value for name, value in values.items()}

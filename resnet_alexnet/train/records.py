@@ -1,17 +1,21 @@
 """What a run writes down and shows: metrics.jsonl, TensorBoard events, curves.png, and lines on standard output."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
+from resnet_alexnet import metrics
 from resnet_alexnet.cli.progress import Progress
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.plots import curves
 from resnet_alexnet.train.team import Team
+from resnet_alexnet.train.throughput import Throughput
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.metrics_log import MetricsLog, validation_errors
 
@@ -95,3 +99,20 @@ class Records:
             curves.draw(self.lines, self._curves_file, title=self._title)
         except InputError as error:  # a run continues without its picture
             self.progress.say(f"warning: {error}")
+
+
+def training_values(
+    sums: metrics.Sums, learning_rate: float, throughput: Throughput | None, *, resident: bool
+) -> dict[str, float]:
+    """The line of metrics.jsonl about the steps whose sums are given; of resident data, it has one throughput only."""
+    values = {**prefixed("train", metrics.error_rates(jax.device_get(sums))), "learning_rate": learning_rate}
+    if throughput is not None and resident:
+        values["images_per_second"] = throughput.images_per_second
+    elif throughput is not None:
+        values |= dataclasses.asdict(throughput)
+    return values
+
+
+def prefixed(split: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a split as metrics.jsonl names them."""
+    return {f"{split}/{name}": value for name, value in values.items()}

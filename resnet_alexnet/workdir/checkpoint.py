@@ -1,8 +1,6 @@
 """Checkpoints, written by Orbax: the state, its metadata, and a digest that detects damage."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import textwrap
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,15 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.paths import Tree, leaf_name
+from resnet_alexnet.workdir.leaves import Leaves, digest, from_leaves, to_leaves
 
 SET_ASIDE = "checkpoints_set_aside"
-Leaves = dict[str, np.ndarray]
 _NONE = -1  # in place of a step: there is no checkpoint
 
 
@@ -43,36 +40,6 @@ class Restored:
     state: Tree
     metadata: dict[str, Any]
     warnings: tuple[str, ...]
-
-
-def to_leaves(state: Tree) -> Leaves:
-    """Flattens a state to a dict of host copies by path, as it is stored.
-
-    Of several processes all must call it, if a leaf is split among them.
-    """
-    return {leaf_name(path): _host_copy(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-
-
-def _host_copy(leaf: Any) -> np.ndarray:
-    """The whole of a leaf, however it is split among devices and processes."""
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
-    return np.array(leaf)
-
-
-def from_leaves(leaves: Leaves, like: Tree) -> Tree:
-    """The inverse of `to_leaves`; the state has the structure of `like`."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_name(path)], like)
-
-
-def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:
-    """A hash of the name, type, shape and bits of each leaf, and of the metadata as JSON."""
-    hasher = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
-    for name in sorted(leaves):
-        leaf = leaves[name]
-        hasher.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
-        hasher.update(np.ascontiguousarray(leaf).view(np.uint8).data)  # bytes: bfloat16 has no buffer of its own
-    return hasher.hexdigest()
 
 
 def read(

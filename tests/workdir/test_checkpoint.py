@@ -1,3 +1,4 @@
+import resource
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.train.state import TrainState, create_state
 from resnet_alexnet.workdir.checkpoint import (
     SET_ASIDE,
@@ -188,6 +189,45 @@ def test_a_step_that_is_saved_already_is_not_saved_again(copied):
     before = snapshot(copied / "checkpoints")
     save(copied, 2)
     assert snapshot(copied / "checkpoints") == before
+
+
+def test_after_a_failed_save_no_step_is_skipped_in_silence(tmp_path):
+    """Orbax takes the step that failed for the latest (maxtext#5260), and its own save would skip those before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Checkpointer(tmp_path / "checkpoints", keep=2) as checkpointer:
+        checkpointer.save(1, state_of(1), METADATA)
+        checkpointer.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # bytes of a file
+        try:
+            checkpointer.save(3, state_of(3), METADATA)
+            with pytest.raises(TrainingError, match="cannot write a checkpoint"):
+                checkpointer.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with pytest.raises(TrainingError, match="cannot write a checkpoint"):
+            checkpointer.save(2, state_of(2), METADATA)
+    restored = restore(tmp_path)
+    assert restored is not None
+    assert_same(restored.state, state_of(1))
+    save(tmp_path, 2)
+    assert names(tmp_path / "checkpoints") == ["1", "2"]
+
+
+def test_what_another_process_cannot_read_is_not_restored_here(copied):
+    asked = []
+
+    def lowest(step):
+        asked.append(step)
+        return min(step, 1)
+
+    with Checkpointer(copied / "checkpoints", keep=2, lowest=lowest) as checkpointer:
+        restored = checkpointer.restore(state_of(0))
+    assert asked[0] == 2
+    assert restored is not None
+    assert_same(restored.state, state_of(1))
+    assert "checkpoint 2 is damaged and was moved" in restored.warnings[0]
+    assert restored.warnings[0].endswith("another process cannot read it")
+    assert names(copied / "checkpoints") == ["1"]
 
 
 def test_what_a_killed_process_was_writing_is_cleaned_away(copied):
