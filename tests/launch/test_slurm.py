@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 SHORT = (
     f"--config.model.name={teams.SMALL_NET}",
     "--config.batch_size=8",
-    "--config.num_steps=400",
+    "--config.num_steps=300",
     "--config.log.every_steps=10",
-    "--config.eval.every_steps=200",
+    "--config.eval.every_steps=150",
 )
 # Stands for the interpreter: ends with its last argument as exit code, or waits until SIGTERM, and ends with 75.
 PROGRAM = """#!/bin/bash
@@ -100,7 +100,7 @@ def test_a_run_that_is_stopped_is_queued_again_and_ends_as_one_that_is_not(clust
     fields = cluster.wait_for_end(job, seconds=teams.SECONDS)
     assert restarts(fields) == ("PENDING", 1), log(folder, job)
     saved = processes.steps_saved(workdir)[-1]
-    assert 0 < saved < 400
+    assert 0 < saved < 300
     said = re.findall(r"^(\d): .*saved a checkpoint at step (\d+)", log(folder, job), re.MULTILINE)
     assert sorted(said) == [("0", str(saved)), ("1", str(saved))]
     assert log(folder, job).count("Exited with exit code 75") == 2
