@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 GUIDES = [
     "docs/recipes.md",
     "docs/runs.md",
+    "docs/hosts.md",
     "docs/data.md",
     "docs/trained.md",
     "docs/weights.md",

@@ -1,9 +1,11 @@
 """What a run that stops early says."""
 
+import os
 import signal
 
 import pytest
 
+from resnet_alexnet.cli.output import Output
 from resnet_alexnet.train import stopping
 
 
@@ -24,3 +26,29 @@ def test_what_is_left_names_the_last_checkpoint_only_if_there_is_one():
     assert stopping.left(8).endswith("to resume at step 8")
     assert "resume" not in stopping.left(0)
     assert "there is no checkpoint" in stopping.left(0)
+
+
+def test_several_processes_stop_where_jax_says_and_one_that_is_asked_asks_all():
+    received, points = [], iter([False, False, True])
+    previous = signal.signal(signal.SIGTERM, lambda *_: received.append(signal.SIGTERM))  # in place of JAX
+    try:
+        stop = stopping.Stop(lambda number: None, lambda: "", Output(), reached=lambda: next(points))
+        with stop.interrupt, stop.raised():
+            assert not stop.reached()
+            assert received == []
+            os.kill(os.getpid(), signal.SIGINT)
+            stop.raise_if_reached()
+            assert received == [signal.SIGTERM]
+            with pytest.raises(KeyboardInterrupt):
+                stop.raise_if_reached()
+        assert received == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    end = stop.stopped("saved")
+    assert (str(end), end.exit_code) == ("SIGINT: saved; run the same command again to resume", 130)
+
+
+def test_a_process_that_others_stop_exits_like_one_that_got_sigterm():
+    end = stopping.Stop(lambda number: None, lambda: "", Output(), reached=lambda: True).stopped("saved")
+    assert str(end).startswith("one of the processes was told to stop: saved;")
+    assert end.exit_code == 75
