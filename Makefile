@@ -7,8 +7,9 @@ WORKERS ?= 2
 CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py tests/test_paths.py tests/test_configs.py \
 	tests/models/test_contract.py
 # The files that take longest come first of the rest, so that no worker waits for another at the end.
-LONGEST := tests/test_readme.py tests/train/test_hosts.py tests/train/test_loop.py tests/train/test_loop_streamed.py tests/test_imagenet_recipes.py \
-	tests/pretrained/test_parity.py tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py
+LONGEST := tests/test_readme.py tests/launch/test_slurm.py tests/train/test_hosts.py tests/train/test_loop.py \
+	tests/train/test_loop_streamed.py tests/test_imagenet_recipes.py tests/pretrained/test_parity.py \
+	tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py
 OTHERS := $(filter-out $(CONTRACT) $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py))
 
 .PHONY: quickstart test lint

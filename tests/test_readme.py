@@ -1,9 +1,9 @@
 """What README.md, CONTRIBUTING.md and docs/ say is true: commands run, links and files exist, options are real.
 
 A command in an sh block of README.md or a guide is `make TARGET`, `.venv/bin/resnet-alexnet COMMAND ...` or
-`.venv/bin/python -m MODULE ...`. The test runs all commands of the package in one empty folder: those of README.md,
-then those of the guides, in order. Training is shortened. If a recipe needs data that must be fetched, its config is
-loaded and that is all.
+`.venv/bin/python -m MODULE ...`; or one of a launcher, which tests/launch runs. The test runs all other commands of the
+package in one empty folder: those of README.md, then those of the guides, in order. Training is shortened. If a recipe
+needs data that must be fetched, its config is loaded and that is all.
 """
 
 import os
@@ -21,6 +21,7 @@ from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.workdir.config import load_config, override
 from tests.support import torch_peers
 from tests.support.archives import write_archives
+from tests.support.documents import blocks, commands, read
 from tests.support.photo_sets import write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,7 @@ GUIDES = [
     "docs/trained.md",
     "docs/weights.md",
 ]  # their commands run after README.md's
-USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md"]
+USER_DOCUMENTS = ["README.md", *GUIDES, "docs/differences.md", "docs/launch.md"]
 DOCUMENTS = [
     *USER_DOCUMENTS,
     "CONTRIBUTING.md",
@@ -45,21 +46,7 @@ DOCUMENTS = [
 PYTHON = ".venv/bin/python"
 PROGRAM = ".venv/bin/resnet-alexnet"
 PICTURES = ("predictions", "neighbors", "kernels", "flipped/confusion", "plain/confusion")
-PLACES = ("benchmarks/", "configs/", "docs/", "resnet_alexnet/", "tests/", ".ci/")
-
-
-def read(document: str) -> str:
-    return (ROOT / document).read_text(encoding="utf-8")
-
-
-def blocks(text: str) -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-def commands(text: str) -> list[str]:
-    """The commands in the sh blocks, each on one line, without its comment."""
-    lines = "".join(blocks(text)).replace("\\\n", "").splitlines()
-    return [line.partition("#")[0].strip() for line in lines]
+PLACES = ("benchmarks/", "configs/", "docs/", "launch/", "resnet_alexnet/", "tests/", ".ci/")
 
 
 def make_targets() -> set[str]:
@@ -78,6 +65,8 @@ def package_commands() -> list[list[str]]:
     for line in [line for document in ("README.md", *GUIDES) for line in commands(read(document))]:
         for command in make_commands(line.removeprefix("make ")) if line.startswith("make ") else [line]:
             words = shlex.split(command)
+            if words[0].startswith("launch/") or words[1].startswith("launch/"):
+                continue
             if words[0] == PROGRAM:
                 found.append([f"resnet_alexnet.{COMMANDS[words[1]].removesuffix('.__main__')}", *words[2:]])
             else:

@@ -1,0 +1,166 @@
+"""launch/slurm.sbatch on a real Slurm of two nodes: runs end, are stopped and queued again, are preempted, fail."""
+
+import os
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from resnet_alexnet.workdir.config import load_config
+from tests.support import documents, processes, slurm, teams
+
+pytestmark = [slurm.needs_slurm, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+# Of the run: a network that compiles in a second, and steps enough to be stopped among them.
+SHORT = (
+    f"--config.model.name={teams.SMALL_NET}",
+    "--config.batch_size=8",
+    "--config.num_steps=300",
+    "--config.log.every_steps=10",
+    "--config.eval.every_steps=150",
+)
+# Stands for the interpreter: ends with its last argument as exit code, or waits until SIGTERM, and ends with 75.
+PROGRAM = """#!/bin/bash
+trap 'exit 75' TERM
+[[ ${!#} == wait ]] || exit "${!#}"
+echo waiting
+sleep 60 & wait
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with slurm.started_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where jobs are submitted: the project, in so far as the README's command needs it."""
+    folder = tmp_path_factory.mktemp("project")
+    for name, target in (("launch", ROOT / "launch"), (".venv", sys.prefix)):
+        (folder / name).symlink_to(target)
+    return folder
+
+
+def submit(cluster: slurm.Cluster, folder: Path, name: str) -> tuple[str, Path]:
+    """Submits a run by the README's command, shortened; its job and run folder."""
+    (line,) = [line for line in documents.commands(documents.read("README.md")) if line.startswith("sbatch ")]
+    assert "--workdir=runs/slurm" in line
+    words = shlex.split(line.replace("runs/slurm", f"runs/{name}"))
+    job = cluster.submit(*words[1:], *SHORT, cwd=folder, **processes.environment(folder / "cache"))
+    return job, folder / "runs" / name
+
+
+def wait_for_steps(cluster: slurm.Cluster, folder: Path, job: str, workdir: Path) -> None:
+    """Waits until a run writes what it did."""
+    written = processes.lines_written(workdir, 1)
+
+    def holds() -> bool:
+        assert cluster.show(job)["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), log(folder, job)
+        return written()
+
+    slurm.wait_until(holds, lambda: f"steps of job {job}", teams.SECONDS)
+
+
+def log(folder: Path, job: str) -> str:
+    return (folder / f"resnet_alexnet-{job}.log").read_text(encoding="utf-8")
+
+
+def tasks(cluster: slurm.Cluster, workdir: Path) -> dict[int, int]:
+    """The process ids of the run in `workdir`, by their numbers under Slurm."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_text().split("\0")
+            variables = dict(each.partition("=")[::2] for each in (process / "environ").read_text().split("\0"))
+        except (OSError, UnicodeDecodeError):  # not a process, or one that has ended
+            continue
+        ours = variables.get("SLURM_CONF") == cluster.environment["SLURM_CONF"]
+        if ours and words[1:3] == ["-m", "resnet_alexnet.main"] and f"--workdir=runs/{workdir.name}" in words:
+            found[int(variables["SLURM_PROCID"])] = int(process.name)
+    return found
+
+
+def restarts(fields: dict[str, str]) -> tuple[str, int]:
+    return fields["JobState"], int(fields["Restarts"])
+
+
+def test_a_run_that_is_stopped_is_queued_again_and_ends_as_one_that_is_not(cluster, folder):
+    job, undisturbed = submit(cluster, folder, "undisturbed")
+    assert restarts(cluster.wait_for_end(job, seconds=teams.SECONDS)) == ("COMPLETED", 0), log(folder, job)
+    assert "2 x cpu, process 0 of 2" in log(folder, job)
+
+    job, workdir = submit(cluster, folder, "stopped")
+    wait_for_steps(cluster, folder, job, workdir)
+    cluster.run("scancel", "--signal=TERM", job)
+    fields = cluster.wait_for_end(job, seconds=teams.SECONDS)
+    assert restarts(fields) == ("PENDING", 1), log(folder, job)
+    saved = processes.steps_saved(workdir)[-1]
+    assert 0 < saved < 300
+    said = re.findall(r"^(\d): .*saved a checkpoint at step (\d+)", log(folder, job), re.MULTILINE)
+    assert sorted(said) == [("0", str(saved)), ("1", str(saved))]
+    assert log(folder, job).count("Exited with exit code 75") == 2
+
+    cluster.start_again(job)
+    fields = cluster.wait_for_end(job, restarts=1, seconds=teams.SECONDS)
+    assert restarts(fields) == ("COMPLETED", 1), log(folder, job)
+    assert f"0: resumed at step {saved}" in log(folder, job)
+    processes.assert_same_run(workdir, undisturbed, load_config(str(workdir / "config.json")))
+
+
+def test_a_process_that_dies_ends_the_others_and_the_job(cluster, folder):
+    job, workdir = submit(cluster, folder, "killed")
+    wait_for_steps(cluster, folder, job, workdir)
+    ids = tasks(cluster, workdir)
+    os.kill(ids[1], signal.SIGKILL)
+    fields = cluster.wait_for_end(job, seconds=teams.SECONDS)
+    assert restarts(fields) == ("FAILED", 0), log(folder, job)
+    assert tasks(cluster, workdir) == {}
+
+
+@pytest.fixture
+def program(tmp_path):
+    """What a job runs in place of Python, for what Slurm and the script do at its end."""
+    file = tmp_path / "program"
+    file.write_text(PROGRAM, encoding="utf-8")
+    file.chmod(0o755)
+
+    def submit_with(cluster: slurm.Cluster, argument: str) -> str:
+        return cluster.submit(ROOT / "launch" / "slurm.sbatch", argument, cwd=tmp_path, PYTHON=str(file))
+
+    return submit_with
+
+
+def wait_for_processes(cluster: slurm.Cluster, job: str, folder: Path) -> None:
+    cluster.wait(job, "RUNNING")
+    file = folder / f"resnet_alexnet-{job}.log"
+    slurm.wait_until(lambda: file.exists() and file.read_text().count("waiting") == 2, lambda: "both processes")
+
+
+@pytest.mark.parametrize("code", [1, 2, 134])
+def test_a_failure_is_not_tried_again(cluster, program, code):
+    fields = cluster.wait_for_end(program(cluster, str(code)))
+    assert restarts(fields) == ("FAILED", 0)
+    assert fields["ExitCode"] == f"{code}:0"
+
+
+def test_a_run_that_is_preempted_is_queued_again(cluster, program, tmp_path):
+    job = program(cluster, "wait")
+    wait_for_processes(cluster, job, tmp_path)
+    urgent = cluster.submit("--partition=urgent", "--nodes=2", "--output=/dev/null", "--wrap=true")
+    cluster.wait(urgent, "COMPLETED")
+    assert restarts(cluster.show(job)) == ("PENDING", 1)
+    assert (tmp_path / f"resnet_alexnet-{job}.log").read_text().count("Exited with exit code 75") == 2
+
+
+def test_a_run_that_is_canceled_is_not_queued_again(cluster, program, tmp_path):
+    job = program(cluster, "wait")
+    wait_for_processes(cluster, job, tmp_path)
+    cluster.run("scancel", job)
+    fields = cluster.wait_for_end(job)
+    assert restarts(fields) == ("CANCELLED", 0)
+    assert fields["ExitCode"] == "75:0", "it saved"
