@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = (
-    "a weight file, ours or one of torchvision, timm and others (.safetensors, .pth, .pt, .th, .npz); or a published one by "
-    "its name, such as torchvision:resnet18, which is downloaded once"
+    "a weight file, ours or one of torchvision, timm and others (.safetensors, .pth, .pt, .th, .npz); or a published "
+    "one by its name, such as torchvision:resnet18, which is downloaded once"
 )
 
 

@@ -443,8 +443,14 @@ def test_a_head_of_several_layers_is_left_out_of_a_part_and_named_else(resnet18)
 
 def test_the_new_layers_that_fastai_puts_behind_a_network_are_a_head(resnet18):
     arrays = {f"0.{name}": array for name, array in resnet18[0].items() if not name.startswith("fc.")}
-    arrays |= {"1.2.weight": np.ones(6, np.float32), "1.4.weight": np.ones((5, 6), np.float32)}
-    with pytest.raises(InputError, match=r"last layers of another form .* \(1.2.weight, 1.4.weight\): it cannot"):
+    arrays |= {
+        "1.2.weight": np.ones(6, np.float32),
+        "1.2.running_mean": np.ones(6, np.float32),
+        "1.4.weight": np.ones((5, 6), np.float32),
+    }
+    with pytest.raises(
+        InputError, match=r"last layers of another form .* \(1.2.weight, 1.2.running_mean, 1.4.weight\): it"
+    ):
         load(arrays)
     assert {name.split("/")[1] for name in load(arrays, partial=True).missing} == {"head"}
 
