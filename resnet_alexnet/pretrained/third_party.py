@@ -51,17 +51,7 @@ def read_network(
     if not found:
         raise InputError(_unknown_names(given, where))
     network = _choose(found, state_dict, where)
-    dropped = network.heads if partial else ()
-    if not partial and network.heads and network.heads == network.unexpected:
-        raise InputError(
-            f"{where} has last layers of another form than the papers' networks "
-            f"({_listed(network.heads)}): {_WITHOUT_HEAD}"
-        )
-    if unexpected := [name for name in network.unexpected if name not in dropped]:
-        remedy = (
-            "" if any(re.search(r"\d\.\d", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
-        )
-        raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
+    dropped = _dropped(network, where, partial=partial)
     arrays, moved = structure.fold_biases(network.arrays)
     shown = structure.read_structure(arrays, where=where)
     name = _model(shown, model, where)
@@ -126,6 +116,27 @@ def _choose(found: Sequence[NamedNetwork], state_dict: str | None, where: str) -
             f"{_in_training(where, '--state_dict=NAME')}"
         )
     return plain[0]
+
+
+def _dropped(network: NamedNetwork, where: str, *, partial: bool) -> tuple[str, ...]:
+    """The names of last layers of another form, which a part of a network leaves out.
+
+    Raises:
+        InputError: there are other names of unknown layers; or the network is to classify.
+    """
+    dropped = network.heads if partial else ()
+    unexpected = [name for name in network.unexpected if name not in dropped]
+    if unexpected and network.heads == network.unexpected:
+        raise InputError(
+            f"{where} has last layers of another form than the papers' networks ({_listed(unexpected)}): "
+            f"{_WITHOUT_HEAD}"
+        )
+    if unexpected:
+        remedy = (
+            "" if any(re.search(r"\d\.\d", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
+        )
+        raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
+    return dropped
 
 
 def _in_training(where: str, flag: str) -> str:

@@ -123,6 +123,7 @@ class Run:
         )
         self.interrupt = Interrupt(self._answer, lambda: stopping.left(last_checkpoint(workdir)))
         self._evaluates = self._dispatches = False  # what is under way
+        self._any_done = first_step > 0  # or under way
 
     def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
         """Trains to config.num_steps, from the state of a checkpoint with the metadata `saved` or from the first."""
@@ -158,7 +159,7 @@ class Run:
                     if self.interrupt.signal is not None or self.progress.output.error is not None:
                         self._stop(state, step)
                     profile.begin_call()
-                    self._dispatches = True
+                    self._dispatches = self._any_done = True
                     state, done = experiment.steps.train_chunk(state, data, batch)
                     step = next_step
                     self.meter.end_step(step, done)
@@ -317,11 +318,10 @@ class Run:
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
         steps = self.meter.pending or int(self._dispatches)  # a dispatch may compile for a minute
-        self.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
+        self.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates, any_done=self._any_done))
 
     def _stop(self, state: TrainState, step: int) -> NoReturn:
         """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
-        done = "stopped before the first step"
         if step:
             with jax.transfer_guard("allow"):
                 self.meter.wait()
@@ -335,8 +335,7 @@ class Run:
                 if values:
                     self._write(step, values, stopped=True)
             self._draw_curves()
-            done = f"saved a checkpoint at step {step}"
-        raise stopping.stopped(self.interrupt.signal, self.progress.output.error, done)
+        raise stopping.stopped(self.interrupt.signal, self.progress.output.error, step)
 
 
 def _due(step: int, every_steps: int) -> bool:
