@@ -203,17 +203,23 @@ def test_other_errors_pass_through_and_the_handlers_are_as_before():
         (signal.SIGTERM, 75, "SIGTERM: stopped; run the same command again\n"),
     ],
 )
-@pytest.mark.parametrize("slow", ["a module", "a block"])
-def test_a_signal_while_a_command_is_imported_is_one_line(tmp_path, number, code, told, slow):
-    if slow == "a module":  # one of the modules that the frame of the commands imports
-        (tmp_path / "difflib.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
-        words = ["-m", "resnet_alexnet.kernels"]
-    else:  # in a block that is executed, as in dataclasses and named tuples
-        code_of_block = "print('importing', flush=True)\nimport time\ntime.sleep(60)"
-        words = ["-c", f"from resnet_alexnet.cli.command import exit_with\nexit_with(lambda: exec({code_of_block!r}))"]
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("difflib", "print('importing', flush=True); import time; time.sleep(60)"),  # before the command begins
+        (
+            "jax",
+            "exec('print(\\'importing\\', flush=True); import time; time.sleep(60)')",
+        ),  # in it, as a dataclass is made
+    ],
+)
+def test_a_signal_during_an_import_is_one_line(tmp_path, number, code, told, module, slow):
+    (tmp_path / f"{module}.py").write_text(slow)
+    (tmp_path / "weights").touch()
     with subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, "-m", "resnet_alexnet.kernels", f"--weights={tmp_path / 'weights'}", "--output=k.png"],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{CHECKOUT}"},
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
