@@ -49,6 +49,8 @@ def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]
         folders = published | {split: data_dir / name for split, name in found.folders.items()}
         used = {folder.relative_to(data_dir).parts[0] for folder in folders.values()}
         if others := [name for name in names if name not in used]:
+            if "train" not in folders:
+                _check_below(data_dir, others)
             report(printable(f"not read in {data_dir}: {list_names(others)}, which is the name of no split"))
         return folders
     left_out.folders.clear()  # the same folder is listed once more
@@ -56,6 +58,7 @@ def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]
     if os.path.isfile(data_dir / LABELS) or (is_flat(own, names) and find_list(data_dir)):
         return dict.fromkeys(list_splits(data_dir / LABELS) or (own,), data_dir)
     _check_classes(data_dir, names)
+    _check_alike(data_dir, names, report)
     what = "training" if own == "train" else own
     more = f"; to use {list_names(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""
     classes = f"its {len(names)} folders are the classes of a {what} split: {list_names(names)}"
@@ -156,6 +159,17 @@ def _check_classes(data_dir: Path, names: Sequence[str]) -> None:
                 f"{no_train}, but {printable(name)}, which is not taken as a class: set data_dir to "
                 f"{printable(str(data_dir / name))} if its folders are classes, or call it {found.split}"
             )
+    _check_below(data_dir, names)
+    only = data_dir / names[0] if len(names) == 1 else None
+    if only and only.name.lower() != IMAGES and list_folders(only, LeftOut()) and not _has_photographs(only):
+        raise InputError(f"{no_train}, and only one folder; if its folders are classes, set data_dir to {only}")
+    if not any(list_photographs(data_dir / name, LeftOut()) for name in names[:10]):
+        holds = f"the folders found are {list_names(names)}" if names else "it has no folders"
+        raise InputError(f"{no_train}: {LAYOUT}; {holds}")
+
+
+def _check_below(data_dir: Path, names: Sequence[str]) -> None:
+    """Raises InputError if there are splits in the folders with these names."""
     for name, within in _splits_below(data_dir, names):
         inside = [
             other for other in names if _splits_among(data_dir / other, list_folders(data_dir / other, LeftOut()))
@@ -167,13 +181,28 @@ def _check_classes(data_dir: Path, names: Sequence[str]) -> None:
             )
         levels = len(within.relative_to(data_dir).parts)
         down = "one level" if levels == 1 else f"{levels} levels"
-        raise InputError(f"{no_train}: it is {down} down; set data_dir to {printable(str(within))}")
-    only = data_dir / names[0] if len(names) == 1 else None
-    if only and only.name.lower() != IMAGES and list_folders(only, LeftOut()) and not _has_photographs(only):
-        raise InputError(f"{no_train}, and only one folder; if its folders are classes, set data_dir to {only}")
-    if not any(list_photographs(data_dir / name, LeftOut()) for name in names[:10]):
-        holds = f"the folders found are {list_names(names)}" if names else "it has no folders"
-        raise InputError(f"{no_train}: {LAYOUT}; {holds}")
+        raise InputError(f"{data_dir} has no folder train: it is {down} down; set data_dir to {printable(str(within))}")
+
+
+def _check_alike(data_dir: Path, names: Sequence[str], report: Callable[[str], None]) -> None:
+    """Checks the folders of classes: one may hold a copy of the others, or all of them the same folders.
+
+    Raises:
+        InputError: a folder holds a copy.
+    """
+    inner = [list_folders(data_dir / name, LeftOut()) for name in names[:_MOST_LISTED]]
+    for name, folders in zip(names, inner, strict=False):
+        if len(both := sorted(set(folders) & {*names} - {name})) > 1:
+            raise InputError(
+                f"{printable(str(data_dir / name))} has the folders {list_names(both)}, which lie beside it too: "
+                "remove it, if it is a copy"
+            )
+    if len(names) > 1 and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
+        report(
+            printable(
+                f"warning: each of {list_names(names)} has the folders {list_names(inner[0])}: are these the classes?"
+            )
+        )
 
 
 def _has_photographs(folder: Path) -> bool:

@@ -36,7 +36,7 @@ class SplitName(NamedTuple):
 
 def read_split_name(name: str) -> SplitName | None:
     """Reads the name of a folder, such as "train", "Training Data" or "seg_train"; None if it has no split's name."""
-    match = _NAME.fullmatch(name.lower())
+    match = _NAME.fullmatch(name.lower().strip())
     if match is None:
         return None
     before, after = match["before"] or "", match["after"]

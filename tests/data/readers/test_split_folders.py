@@ -49,6 +49,7 @@ def refusal(root):
         ("dogs-train-v2", "dogs-test-v2"),
         ("train/birds", "test/birds"),
         ("Train/TRAIN/train_set", "test"),
+        (" train", "test "),
     ],
 )
 def test_splits_are_found_by_the_usual_names_of_their_folders(tmp_path, train, test):
@@ -123,3 +124,22 @@ def test_a_test_split_with_one_class_keeps_it(tmp_path):
     write(tmp_path, "train")
     write(tmp_path, "test", photographs=("cat/2019/1.jpg",))
     assert read(tmp_path) == ({"train": "train", "test": "test"}, {("cat", "dog")})
+
+
+def test_a_folder_of_classes_with_a_copy_of_itself_is_refused(tmp_path):
+    write(tmp_path / "cells", "", "cells")
+    message = f"{tmp_path / 'cells' / 'cells'} has the folders cat, dog, which lie beside it too: remove it"
+    assert message in refusal(tmp_path / "cells")
+
+
+def test_folders_with_the_same_folders_are_told(tmp_path):
+    lines = []
+    write(tmp_path, "fold1", "fold2")
+    assert read_image_folder(tmp_path, report=lines.append)["train"].classes == ("fold1", "fold2")
+    assert lines[0] == "warning: each of fold1, fold2 has the folders cat, dog: are these the classes?"
+
+
+def test_splits_further_down_beside_a_test_folder_are_named(tmp_path):
+    write(tmp_path, "Dataset/train", "Dataset/valid")
+    write(tmp_path, "test/test", photographs=("1.jpg",))
+    assert refusal(tmp_path).endswith(f"it is one level down; set data_dir to {tmp_path / 'Dataset'}")
