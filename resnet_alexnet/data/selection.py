@@ -82,10 +82,11 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
         examples = np.flatnonzero(labels == label)
         held[examples[held_out_start(len(examples), fraction) :]] = True
     if not held.any():
+        largest = int(np.bincount(labels).max())
+        enough = f", as with --config.dataset.validation_fraction={math.ceil(100 / largest) / 100:g}" * (largest > 1)
         raise NothingHeldOutError(
-            f"validation_fraction={fraction} holds out no image of {name}, whose largest class has "
-            f"{np.bincount(labels).max()}: raise it, as with --config.dataset.validation_fraction=0.2, or set 0 for no "
-            "validation set"
+            f"validation_fraction={fraction} holds out no image of {name}, whose largest class has {largest}: raise it"
+            f"{enough}, or set 0 for no validation set"
         )
     return _take(images, ~held, labels[~held], images.classes), _take(images, held, labels[held], images.classes)
 
