@@ -6,7 +6,7 @@ import errno
 import os
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 XLA_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     and that comes from files goes through here. Where rich prints, also pass it as `Text`, which is no markup.
     """
     return "".join(letter if _is_printable(letter) else _escape(letter) for letter in text)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Lists the first five names, printable, and the number of further names."""
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _is_printable(letter: str) -> bool:

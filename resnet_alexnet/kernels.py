@@ -34,7 +34,14 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.features.kernels import draw_kernels
 
     path = options.workdir or options.weights
-    network = pretrained.load_network(path, step=options.step, model=options.model, partial=True, progress=progress_bar)
+    network = pretrained.load_network(
+        path,
+        step=options.step,
+        model=options.model,
+        partial=True,
+        progress=progress_bar,
+        **flags.reading(options),
+    )
     draw_kernels(network, options.output)
     print(f"wrote {options.output}")
 

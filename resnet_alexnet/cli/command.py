@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
-from resnet_alexnet.cli.interrupt import EXIT_CODES as SIGNAL_CODES
-from resnet_alexnet.cli.interrupt import ends_promptly, ignore_signals, interrupted
+from resnet_alexnet.cli.early import EXIT_CODES as SIGNAL_CODES
+from resnet_alexnet.cli.early import interrupted
+from resnet_alexnet.cli.interrupt import ends_promptly, ignore_signals
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError, memory_needed, nearest, printable
 from resnet_alexnet.workdir import fields
 
@@ -260,7 +261,7 @@ def exit_code(command: Callable[[], object], *, host: str = "") -> int:
         with ends_promptly(), memory_needed("in this command", _REMEDY), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
-        _flush()
+            _flush()
     except InputError as error:
         line, code = _error(error), 2
     except TrainingError as error:

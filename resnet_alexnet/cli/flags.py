@@ -19,19 +19,84 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = (
-    "a weight file, ours or one of torchvision, timm and others (.safetensors, .pth, .pt, .th); or a published one by "
-    "its name, such as torchvision:resnet18, which is downloaded once"
+    "a weight file, ours or one of torchvision, timm and others (.safetensors, .pth, .pt, .th, .npz); or a published "
+    "one by its name, such as torchvision:resnet18, which is downloaded once"
 )
 
 
+_READING = ("shortcut", "shortcut_padding", "stride_in", "pool_padding", "channel_order", "state_dict", "rename")
+
+
 def add_trained_model(parser: Parser) -> None:
-    """Adds --workdir, --weights, --model and --step: a trained network, at `options.workdir or options.weights`."""
+    """Adds --workdir, --weights, --model, --step and those of `add_reading`.
+
+    They are a trained network, at `options.workdir or options.weights`.
+    """
     group = parser.add_argument_group("the trained network")
     either = group.add_mutually_exclusive_group(required=True)
     either.add_argument("--workdir", metavar="DIR", type=run_folder, help="a run folder")
     either.add_argument("--weights", metavar="FILE", type=weight_file, help=WEIGHTS)
     add_model(group)
     add_step(group)
+    add_reading(parser)
+
+
+def add_reading(parser: Parser) -> None:
+    """Adds the flags of `reading`: what is read from the weight file of another library, and how."""
+    group = parser.add_argument_group(
+        "the network of another library",
+        "What names and arrays do not show is presumed, and said, unless it is stated.",
+    )
+    add_choice(group, "--shortcut", ("A", "B", "C"), text="the option of the shortcuts; the arrays show it")
+    add_choice(
+        group,
+        "--shortcut_padding",
+        ("both", "behind"),
+        text="where option A adds its zero channels: half on both sides of the others, or behind them, as "
+        "fb.resnet.torch does",
+    )
+    add_choice(
+        group,
+        "--stride_in",
+        ("3x3", "1x1"),
+        text="the convolution of a bottleneck with the stride; 1x1 in He's published networks",
+    )
+    add_choice(
+        group,
+        "--pool_padding",
+        ("torch", "caffe"),
+        text="the padding of the first max-pooling; caffe in He's published networks",
+    )
+    add_choice(
+        group, "--channel_order", ("rgb", "bgr"), text="of the images that the network expects; bgr in Caffe's networks"
+    )
+    group.add_argument(
+        "--state_dict", metavar="NAME", help="which one of a file with several, such as --state_dict=model_ema"
+    )
+    group.add_argument(
+        "--rename",
+        metavar="OLD=NEW",
+        type=renaming,
+        action="append",
+        help="replace what matches the regular expression OLD in the names of the arrays by NEW, such as "
+        r"--rename='^net\.='; an array whose name becomes empty is left out. May be given several times, in order",
+    )
+
+
+def reading(options: Namespace, *, of: str = "weights") -> dict[str, Any]:
+    """The options of `pretrained.load_network` that the flags of `add_reading` give.
+
+    Args:
+        options: of a command with these flags.
+        of: the flag that names the weight file.
+
+    Raises:
+        InputError: one is given without a weight file.
+    """
+    given = {name: value for name in _READING if (value := getattr(options, name)) is not None}
+    if given and not getattr(options, of):
+        raise InputError(f"--{next(iter(given))} is for the weight files of other libraries: give it with --{of}")
+    return given
 
 
 def add_model(parser: "Parser | _ArgumentGroup", *, of: str = "--weights") -> None:

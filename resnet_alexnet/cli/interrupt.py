@@ -14,11 +14,18 @@ from collections.abc import Callable, Collection, Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
+from resnet_alexnet.cli.early import EXIT_CODES, handled, interrupted
 from resnet_alexnet.errors import InterruptedRunError
 
-# EX_TEMPFAIL of sysexits.h: run it again; 128 + SIGINT. SIGHUP: the terminal is gone.
-EXIT_CODES = {signal.SIGTERM: 75, signal.SIGHUP: 75, signal.SIGINT: 130}
 _SECONDS_TO_END = 2.0  # that a command may take to clean up after a signal
+
+
+class _Signaled(KeyboardInterrupt):
+    """A signal, whose number is the argument.
+
+    Not KeyboardInterrupt itself: if that passes through `exec`, as in the middle of an import, Python ends the process
+    by SIGINT, whatever the exit code.
+    """
 
 
 class Interrupt:
@@ -54,7 +61,7 @@ class Interrupt:
         self._raises = True
         try:
             if self.signal is not None:
-                raise KeyboardInterrupt
+                raise _Signaled(self.signal)
             yield
         finally:
             self._raises = False
@@ -63,7 +70,7 @@ class Interrupt:
         self.signal = self.signal or signal.Signals(number)
         if self._raises:
             self._raises = False
-            raise KeyboardInterrupt
+            raise _Signaled(number)
 
     def _hear(self, number: signal.Signals) -> None:
         self._heard += 1
@@ -96,7 +103,7 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt(number)  # an exception that no reader mistakes for a damaged file
+        raise _Signaled(number)  # an exception that no reader mistakes for a damaged file
 
     try:
         with _handled_by(stop), _heard_by(lambda number: None):  # cleaning up may take as long as it needs
@@ -119,7 +126,7 @@ def ends_promptly() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         raised.append(number)
         if len(raised) == 1:
-            raise KeyboardInterrupt(number)
+            raise _Signaled(number)
 
     def hear(number: signal.Signals) -> None:
         time.sleep(_SECONDS_TO_END)
@@ -137,13 +144,6 @@ def ends_promptly() -> Iterator[None]:
             ignore_signals()
 
 
-def interrupted(number: int) -> str:
-    """What a command says that a signal ended."""
-    if number == signal.SIGINT:
-        return "interrupted"
-    return f"{signal.Signals(number).name}: stopped; run the same command again"
-
-
 def ignore_signals() -> None:
     """From here on no signal changes the exit code of a process that is about to end."""
     for number in EXIT_CODES:
@@ -154,9 +154,8 @@ def ignore_signals() -> None:
 def _handled_by(
     handler: Callable[[int, FrameType | None], object], signals: Collection[signal.Signals] = tuple(EXIT_CODES)
 ) -> Iterator[None]:
-    """Python's handler of the signals in the block. SIGHUP stays ignored under nohup."""
-    handled = [n for n in signals if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, handler) for number in handled}
+    """Python's handler of those of the signals in the block that are not ignored under nohup."""
+    previous = {number: signal.signal(number, handler) for number in handled() if number in signals}
     try:
         yield
     finally:

@@ -17,6 +17,10 @@ MOST_CLASSES = 65_535  # more are a mistake
 Images = ArraySource | Photos  # a split as read from its files
 
 
+class NothingHeldOutError(InputError):
+    """A training set that is too small for a part of it to be held out."""
+
+
 class Labeled(Protocol):
     """A split as read from its files, or as it is opened for the loader."""
 
@@ -62,7 +66,8 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
     nothing out.
 
     Raises:
-        InputError: fraction is outside [0, 1), or so small that no class gives an example.
+        InputError: fraction is outside [0, 1).
+        NothingHeldOutError: it is so small that no class gives an example.
 
     Source: [H15] section 4.2 (45k/5k).
     Departure: the paper does not say which 5k; this choice is reproducible.
@@ -77,9 +82,11 @@ def hold_out(images: Images, fraction: float, *, name: str) -> tuple[Images, Ima
         examples = np.flatnonzero(labels == label)
         held[examples[held_out_start(len(examples), fraction) :]] = True
     if not held.any():
-        raise InputError(
-            f"validation_fraction={fraction} holds out no image of {name}, whose largest class has "
-            f"{np.bincount(labels).max()}: raise it, or set 0 for no validation set"
+        largest = int(np.bincount(labels).max())
+        enough = f", as with --config.dataset.validation_fraction={math.ceil(100 / largest) / 100:g}" * (largest > 1)
+        raise NothingHeldOutError(
+            f"validation_fraction={fraction} holds out no image of {name}, whose largest class has {largest}: raise it"
+            f"{enough}, or set 0 for no validation set"
         )
     return _take(images, ~held, labels[~held], images.classes), _take(images, held, labels[held], images.classes)
 

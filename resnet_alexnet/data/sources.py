@@ -14,7 +14,7 @@ from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, check_max_pixels, decode
 from resnet_alexnet.data.images.geometry import whole_image
-from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
+from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, check_readable, load
 from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
@@ -169,79 +169,8 @@ def create_splits(
     return Splits(opened["train"], opened.get("validation"), opened.get("test"), statistics)
 
 
-def open_split(
-    split: str,
-    name: str,
-    *,
-    data_dir: str = "",
-    train_split: str = "",
-    validation_split: str = "",
-    test_split: str = "",
-    validation_fraction: float = 0.1,
-    classes: Sequence[str] = (),
-    max_pixels: int = MAX_PIXELS,
-    progress: ProgressFn = no_progress,
-    report: Callable[[str], None] = print,
-    **sizes: int | None,
-) -> tuple[str, Source]:
-    """Opens one split with its whole images, of any size: for `Source.example`, not for batches.
-
-    Opening is immediate: no image is decoded, checked or measured in advance.
-
-    Args:
-        split: "train", "validation" or "test"; empty: "test" if there is one, else "validation".
-        name: see `create_splits`.
-        data_dir: see `create_splits`.
-        train_split: see `create_splits`.
-        validation_split: see `create_splits`.
-        test_split: see `create_splits`.
-        validation_fraction: see `create_splits`.
-        max_pixels: see `create_splits`.
-        classes: see `create_splits`. To select classes of a TFDS set, all its records are read.
-        progress: shows the progress of reading them.
-        report: called with each line about files that are left out and classes that the split lacks.
-        sizes: image_size, channels, num_classes and num_examples of `create_splits`.
-
-    Returns:
-        The split's name, and the split.
-
-    Raises:
-        InputError: there is no such split; or see `create_splits`.
-    """
-    check_fraction(validation_fraction)
-    check_max_pixels(max_pixels)
-    splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
-
-    read = functools.partial(readers.read_images, name, data_dir, splits=splits, sizes=sizes)
-    # Hold out only if needed: a set too small to hold anything out can still be opened.
-    fraction = validation_fraction if split in ("train", "validation") else 0.0
-    images = read(validation_fraction=fraction, report=report)
-    if not split and not {"test", "validation"} & set(images):
-        images = read(validation_fraction=validation_fraction, report=lambda line: None)  # the same lines once more
-    split = split or ("test" if "test" in images else "validation")
-    fraction = 0.0 if split == "test" else validation_fraction
-    if split == "test":  # nothing is held out for it, which a small set can refuse
-        held_out = ["validation"] * (validation_fraction > 0)
-        check_name(f"the split of {name}", split, dict.fromkeys([*images, *held_out]))
-    images, classes = readers.divide(images, fraction, classes, name=name)
-    check_name(f"the split of {name}", split, images)
-    part, title = images[split], f"{name} {split}"
-    report_lacking({split: part}, report)
-    if isinstance(part, ArraySource):
-        return split, part
-    if classes:  # of a TFDS set, whose labels are in its records
-        indices = np.arange(len(part))
-        labels = [part.read(index)[1] for index in progress(range(len(part)), len(part), f"labels of {title}")]
-        part = select_classes(PhotoSubset(part, indices, np.array(labels, np.int32), part.classes), classes, name=title)
-        assert not isinstance(part, ArraySource)
-    channels = _channels(part, sizes.get("channels"))
-    return split, PhotoSource(
-        part, _first_shape(part, title, channels, max_pixels), whole_image, whole_image, max_pixels
-    )
-
-
-def _channels(photos: Photos, channels: int | None) -> int:
-    """The color channels to decode photographs to: those of the set, or other ones.
+def photo_channels(photos: Photos, channels: int | None) -> int:
+    """Returns the color channels to decode photographs to: those of the set, or other ones.
 
     Raises:
         InputError: images cannot be decoded to this number of channels.
@@ -275,13 +204,13 @@ def _open(
             "dataset.in_memory='yes' needs augment.crop='none': images that are cropped are read from disk; set one of "
             "the two"
         )
-    channels = _channels(images, channels)
+    channels = photo_channels(images, channels)
     if crops is not None:
         shape = (crops.size, crops.size, channels)
         source = PhotoSource(images, shape, crops.train, crops.test, max_pixels)
     else:
         source = PhotoSource(
-            images, _first_shape(images, name, channels, max_pixels), whole_image, whole_image, max_pixels
+            images, first_shape(images, name, channels, max_pixels), whole_image, whole_image, max_pixels
         )
         fits = len(source) * math.prod(source.image_shape) <= MEMORY_BYTES
         if in_memory == "yes" or (in_memory == "auto" and fits):
@@ -293,7 +222,7 @@ def _open(
     return source
 
 
-def _first_shape(photos: Photos, name: str, channels: int, max_pixels: int) -> tuple[int, int, int]:
+def first_shape(photos: Photos, name: str, channels: int, max_pixels: int) -> tuple[int, int, int]:
     """Returns the shape of the first readable image, decoded to this number of channels."""
     for index in range(len(photos)):
         with contextlib.suppress(UnreadableImageError):

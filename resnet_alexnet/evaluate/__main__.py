@@ -36,6 +36,7 @@ def create_parser() -> Parser:
     group.add_argument("--weights", metavar="FILE,...", type=flags.list_of(flags.weight_file), help=flags.WEIGHTS)
     flags.add_model(group)
     flags.add_step(group, default=None)
+    flags.add_reading(parser)
     flags.add_config(parser, "the recipe that names the data; by default that of the first run folder")
     group = parser.add_argument_group("the test")
     group.add_argument(
@@ -175,11 +176,12 @@ def _load_networks(options: Namespace) -> "dict[str, TrainedModel]":
     if options.step is not None and not options.workdir:
         raise InputError(f"--step={options.step} is for run folders: a weight file has no checkpoints")
     step = options.step or "last"
+    reading = flags.reading(options)
     named = _name_paths([*(options.workdir or ()), *(options.weights or ())])
     return {
         name: pretrained.load_network(path, step=step, progress=progress_bar)
         if path.is_dir()
-        else pretrained.load_network(path, model=options.model, progress=progress_bar)
+        else pretrained.load_network(path, model=options.model, progress=progress_bar, **reading)
         for name, path in named.items()
     }
 

@@ -47,9 +47,10 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _format_errors(part: Mapping[str, Any]) -> str:
+    """The errors of a report, or of a part with only some classes; of five classes all are among the best five."""
     words = []
-    for name, title in (("top1", "top-1"), ("top5", "top-5")):
-        if f"{name}_error" in part:
+    for name, title, classes in (("top1", "top-1", 1), ("top5", "top-5", 5)):
+        if f"{name}_error" in part and part["classes"] > classes:
             low, high = part[f"{name}_interval"]
             words.append(f"{title} {part[f'{name}_error']:.2f} % (95 %: {low:.2f} to {high:.2f})")
     return ", ".join(words)

@@ -86,7 +86,11 @@ def main(arguments: Sequence[str]) -> None:
     }:
         raise InputError(f"--picture={options.picture} is one of the photographs: name another file")
     network = pretrained.load_network(
-        options.workdir or options.weights, step=options.step, model=options.model, progress=progress_bar
+        options.workdir or options.weights,
+        step=options.step,
+        model=options.model,
+        progress=progress_bar,
+        **flags.reading(options),
     )
     small, drawn, failed = {}, [], 0
 

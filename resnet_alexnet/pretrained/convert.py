@@ -16,7 +16,6 @@ _DESCRIPTION = """Converts weights of other libraries to ours, and ours to their
 Writes a weight file that says which network it holds, its classes and how an
 image is preprocessed."""
 _PREPROCESSING = ("shorter_side", "image_size", "interpolation", "mean", "std", "classes")
-_READING = ("shortcut", "shortcut_padding", "stride_in", "pool_padding", "channel_order", "state_dict", "rename")
 
 
 def create_parser() -> Parser:
@@ -51,50 +50,9 @@ def create_parser() -> Parser:
         default="ours",
         text="torchvision: names and shapes that its module's load_state_dict takes",
     )
-    _add_reading(parser)
+    flags.add_reading(parser)
     _add_preprocessing(parser)
     return parser
-
-
-def _add_reading(parser: Parser) -> None:
-    group = parser.add_argument_group(
-        "the network of another library",
-        "What names and arrays do not show is presumed, and said, unless it is stated.",
-    )
-    flags.add_choice(group, "--shortcut", ("A", "B", "C"), text="the option of the shortcuts; the arrays show it")
-    flags.add_choice(
-        group,
-        "--shortcut_padding",
-        ("both", "behind"),
-        text="where option A adds its zero channels: half on both sides of the others, or behind them, as "
-        "fb.resnet.torch does",
-    )
-    flags.add_choice(
-        group,
-        "--stride_in",
-        ("3x3", "1x1"),
-        text="the convolution of a bottleneck with the stride; 1x1 in He's published networks",
-    )
-    flags.add_choice(
-        group,
-        "--pool_padding",
-        ("torch", "caffe"),
-        text="the padding of the first max-pooling; caffe in He's published networks",
-    )
-    flags.add_choice(
-        group, "--channel_order", ("rgb", "bgr"), text="of the images that the network expects; bgr in Caffe's networks"
-    )
-    group.add_argument(
-        "--state_dict", metavar="NAME", help="which one of a file with several, such as --state_dict=model_ema"
-    )
-    group.add_argument(
-        "--rename",
-        metavar="OLD=NEW",
-        type=flags.renaming,
-        action="append",
-        help="replace what matches the regular expression OLD in the names of the arrays by NEW, such as "
-        r"--rename='^net\.='; an array whose name becomes empty is left out. May be given several times, in order",
-    )
 
 
 def _add_preprocessing(parser: Parser) -> None:
@@ -141,12 +99,12 @@ def read_input(options: Namespace) -> Any:
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli.progress import progress_bar
 
-    for flag in ("step",) if options.input else ("model", *_READING, *_PREPROCESSING):
+    reading = flags.reading(options, of="input")
+    for flag in ("step",) if options.input else ("model", *_PREPROCESSING):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag} does not go with {'--input' if options.input else '--workdir'}")
     if options.workdir:
         return pretrained.load_network(options.workdir, step=options.step or "last")
-    reading = {flag: value for flag in _READING if (value := getattr(options, flag)) is not None}
     return pretrained.load_network(
         options.input,
         model=options.model,

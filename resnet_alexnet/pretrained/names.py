@@ -73,6 +73,7 @@ class NamedNetwork:
         unexpected: the other names with the same prefix, which may be of layers that the networks of the papers lack.
         left_out: the names without the prefix.
         implied: options of the model that the names imply, as those of some libraries do.
+        prefix: what is before the names.
     """
 
     name: str
@@ -80,11 +81,19 @@ class NamedNetwork:
     unexpected: tuple[str, ...]
     left_out: tuple[str, ...]
     implied: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The unexpected names that are of last layers, such as those of several layers."""
-        return tuple(name for name in self.unexpected if _ANY_HEAD.fullmatch(name))
+        """The unexpected names that are of last layers, such as those of several layers.
+
+        Source: fastai, whose networks are a sequence of all but the last layers, "0.", and of new ones, "1.".
+        """
+        is_first = re.search(r"(?<![^.])0\.$", self.prefix) and "fc.weight" not in self.arrays
+        behind = f"{self.prefix.removesuffix('0.')}1." if is_first else None
+        return tuple(
+            name for name in self.unexpected if _ANY_HEAD.fullmatch(name) or (behind and name.startswith(behind))
+        )
 
     @property
     def averaged(self) -> bool:
@@ -179,6 +188,7 @@ def _named(
             if any(pattern.fullmatch(key) for key in new_names)
             for option, value in options.items()
         },
+        prefix=prefix,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import textwrap
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,35 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from resnet_alexnet.errors import InputError
-from resnet_alexnet.pretrained import torch_file
+from resnet_alexnet.errors import InputError, printable
+from resnet_alexnet.pretrained import inert, npz_file, torch_file
 
 _DTYPES = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "BOOL": np.bool_},
     **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
 }
+_SAVE = "where it was made, save the state_dict() of the network instead"
 _OTHERS = {  # first bytes of other files that are mistaken for weights
     b"<": "a web page, not weights: download the file again",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: run git lfs pull",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
     b"\x89HDF": "an HDF5 file, as Keras writes them, which is not supported",
-    b"\x08": "an ONNX file, which is not supported: where it was made, save the state_dict() of the module instead",
-    b"\x93NUMPY": "a NumPy array, not a state dict",
+    b"\x08\x01": "a SavedModel of TensorFlow, which is not supported",
+    b"\x08": f"an ONNX file, which is not supported: {_SAVE}",
+    b"\x93NUMPY": f"one NumPy array, not a state dict: {npz_file.REMEDY}",
+    b"GGUF": "a GGUF file, which is not supported",
+    b"{": "a JSON file, not weights",
+    **{bytes([first]): "a msgpack file, as Flax writes them, which is not supported" for first in range(0x81, 0x90)},
 }
+_ARCHIVES = {  # ends of names in zip archives of other kinds
+    "model.weights.h5": "a Keras file, which is not supported",
+    "serialized_exported_program.json": f"a program of torch.export, not weights: {_SAVE}",
+    "/model.json": f"a program of torch.export, not weights: {_SAVE}",
+    "/MAR-INF/MANIFEST.json": "a TorchServe archive: unpack it, and name the weight file in it",
+    **dict.fromkeys((".pth", ".pt", ".safetensors", ".th"), "a zip archive with {inner} in it: unpack it first"),
+}
+_OF_OPTIMIZERS = {"param_groups", "hypers"}  # keys of the state of an optimizer of torch, and of fastai
 _DEPTH = 4  # of containers in which state dicts are looked for
 _MOST_ENTRIES = 100  # of a list
 _LONGEST_NAME = 500  # letters of the name of an array
@@ -64,15 +78,36 @@ def read(path: Path) -> WeightFile:
         raise InputError(f"{path} is empty")
     if beginning[8:9] == b"{":
         return _read_safetensors(path)
+    if beginning.startswith(torch_file.ZIP) and (arrays := _read_archive(path)):
+        return WeightFile({"": arrays}, {})
     if beginning.startswith((torch_file.ZIP, *torch_file.PICKLES)) or beginning[torch_file.TAR_AT :] == torch_file.TAR:
         contents = _read_torch(path)
         state_dicts = dict(_find_state_dicts(contents))
         if not state_dicts:
-            raise InputError(f"{path} contains no state dict (it contains: {_listed(contents)})")
+            raise InputError(f"{path} contains no state dict{_told(contents)}")
         return WeightFile(state_dicts, {})
     kinds = (kind for start, kind in _OTHERS.items() if beginning.lstrip().startswith(start))
     kind = next(kinds, f"neither a .safetensors file nor a torch file: it begins with {beginning[:8]!r}")
     raise InputError(f"{path} is {kind}")
+
+
+def _read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a zip archive that NumPy wrote; none of one that torch wrote, or of a damaged one.
+
+    Raises:
+        InputError: the archive is of another kind, or `npz_file.read_npz` raises it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return {}
+    if npz_file.is_npz(names):
+        return {name: as_float32(array) for name, array in npz_file.read_npz(path).items() if array.size}
+    for ending, kind in _ARCHIVES.items():
+        if inner := next((name for name in names if name.endswith(ending)), None):
+            raise InputError(f"{path} is {kind.format(inner=printable(inner))}")
+    return {}
 
 
 def _read_safetensors(path: Path) -> WeightFile:
@@ -123,15 +158,15 @@ def _find_state_dicts(
     if id(contents) in seen:  # a container that is there twice, or that contains itself
         return
     seen[id(contents)] = contents
-    if isinstance(contents, torch_file.Inert):
-        contents = {**contents.items, **dict(_module_arrays(contents))}
+    if isinstance(contents, inert.Inert):
+        contents = {**contents.items, **_attributes(contents), **dict(_module_arrays(contents))}
     if isinstance(contents, list | tuple):
         contents = {str(i): entry for i, entry in enumerate(contents[:_MOST_ENTRIES])}
-    if not isinstance(contents, Mapping):
+    if not isinstance(contents, Mapping) or _OF_OPTIMIZERS & contents.keys():
         return
-    entries = {key: value for key, value in contents.items() if isinstance(key, str)}
-    tensors = {key: value.tensor for key, value in entries.items() if isinstance(value, torch_file.Parameter)}
-    entries |= {key: tensor for key, tensor in tensors.items() if isinstance(tensor, np.ndarray)}
+    entries = {str(key): value for key, value in contents.items() if isinstance(key, str | int | float)}
+    wrapped = {key: value.array for key, value in entries.items() if isinstance(value, inert.Wrapped)}
+    entries |= {key: array for key, array in wrapped.items() if isinstance(array, np.ndarray)}
     arrays = {
         name: as_float32(value)
         for name, value in entries.items()
@@ -145,7 +180,12 @@ def _find_state_dicts(
                 yield from _find_state_dicts(value, (*keys, key), seen)
 
 
-def _module_arrays(module: torch_file.Inert) -> Iterator[tuple[str, np.ndarray]]:
+def _attributes(saved: inert.Inert) -> Mapping[Any, Any]:
+    """The attributes of an object, such as the model of a fastai Learner; none of a module of torch."""
+    return saved.state if isinstance(saved.state, Mapping) and "_modules" not in saved.state else {}
+
+
+def _module_arrays(module: inert.Inert) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of a module of torch that was saved whole, by the names that its state_dict() gives them."""
     left, seen = [("", module)], {}
     while left:
@@ -153,19 +193,24 @@ def _module_arrays(module: torch_file.Inert) -> Iterator[tuple[str, np.ndarray]]
         if id(of) in seen or len(prefix) > _LONGEST_NAME:
             continue
         seen[id(of)] = of
-        state = of.state if isinstance(of, torch_file.Inert) and isinstance(of.state, Mapping) else {}
+        state = of.state if isinstance(of, inert.Inert) and isinstance(of.state, Mapping) else {}
         for kind in ("_parameters", "_buffers"):
             named = state.get(kind)
             for name, value in named.items() if isinstance(named, Mapping) else ():
-                value = value.tensor if isinstance(value, torch_file.Parameter) else value
+                value = value.array if isinstance(value, inert.Wrapped) else value
                 if isinstance(value, np.ndarray):
                     yield f"{prefix}{name}", value
         modules = state.get("_modules")
         left += [(f"{prefix}{name}.", m) for name, m in modules.items()] if isinstance(modules, Mapping) else []
 
 
-def _listed(contents: Any) -> str:
+def _told(contents: Any) -> str:
+    """What a file contains instead of a state dict."""
     if isinstance(contents, Mapping):
         keys = (key[:40] if isinstance(key, str) else f"a {type(key).__name__}" for key in list(contents)[:8])
-        return ", ".join(keys) or "nothing"
-    return f"a {contents.kind if isinstance(contents, torch_file.Inert) else type(contents).__name__}"
+        return f" (it contains: {', '.join(keys) or 'nothing'})"
+    if isinstance(contents, inert.Inert):
+        is_fastai = contents.kind.startswith("fastai.")
+        save = "where it was made, save the weights with learn.save(NAME) instead" if is_fastai else _SAVE
+        return f": it is a pickled {printable(contents.kind[:80])}; {save}"
+    return f" (it contains: a {type(contents).__name__})"

@@ -20,6 +20,7 @@ from resnet_alexnet.pretrained.state_dict import WeightFile
 from resnet_alexnet.pretrained.structure import Structure
 
 CHANNEL_ORDERS = ("rgb", "bgr")
+_WITHOUT_HEAD = "it cannot classify, but serves as finetune.weights, and for features and kernels"
 _MOST_NAMES, _LONGEST_NAME = 6, 60  # that messages list; in letters
 
 
@@ -50,12 +51,7 @@ def read_network(
     if not found:
         raise InputError(_unknown_names(given, where))
     network = _choose(found, state_dict, where)
-    dropped = network.heads if partial else ()
-    if unexpected := [name for name in network.unexpected if name not in dropped]:
-        remedy = (
-            "" if any(re.search(r"\d\.\d", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
-        )
-        raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
+    dropped = _dropped(network, where, partial=partial)
     arrays, moved = structure.fold_biases(network.arrays)
     shown = structure.read_structure(arrays, where=where)
     name = _model(shown, model, where)
@@ -99,10 +95,7 @@ def _build(
     shapes = shapes_of(spec.shapes())
     missing = mapping.missing_layers(table, arrays, shapes)
     if missing and not partial:
-        raise InputError(
-            f"{where}, as {spec.model}, lacks {', '.join(missing[:_MOST_NAMES])}: it cannot classify, but serves as "
-            "finetune.weights, and for features and kernels"
-        )
+        raise InputError(f"{where}, as {spec.model}, lacks {', '.join(missing[:_MOST_NAMES])}: {_WITHOUT_HEAD}")
     there = mapping.without_layers(table, shapes, missing)
     leaves = mapping.to_ours(table, arrays, there, where=f"{where}, as {spec.model}")
     check_finite(arrays, where=where)
@@ -119,9 +112,36 @@ def _choose(found: Sequence[NamedNetwork], state_dict: str | None, where: str) -
     plain = [network for network in found if not network.averaged] or found
     if len(plain) > 1:
         raise InputError(
-            f"{where} holds several networks: choose one with convert --state_dict=NAME (it has: {_names(found)})"
+            f"{where} holds several networks: choose one with --state_dict=NAME (it has: {_names(found)})"
+            f"{_in_training(where, '--state_dict=NAME')}"
         )
     return plain[0]
+
+
+def _dropped(network: NamedNetwork, where: str, *, partial: bool) -> tuple[str, ...]:
+    """The names of last layers of another form, which a part of a network leaves out.
+
+    Raises:
+        InputError: there are other names of unknown layers; or the network is to classify.
+    """
+    dropped = network.heads if partial else ()
+    unexpected = [name for name in network.unexpected if name not in dropped]
+    if unexpected and network.heads == network.unexpected:
+        raise InputError(
+            f"{where} has last layers of another form than the papers' networks ({_listed(unexpected)}): "
+            f"{_WITHOUT_HEAD}"
+        )
+    if unexpected:
+        remedy = (
+            "" if any(re.search(r"\d\.\d", name) for name in unexpected) else "; --rename='NAME=' leaves an array out"
+        )
+        raise InputError(f"{where} holds arrays of no layer of the papers' networks ({_listed(unexpected)}){remedy}")
+    return dropped
+
+
+def _in_training(where: str, flag: str) -> str:
+    """What to do instead where the file is finetune.weights, which has no such flags."""
+    return f"; for finetune.weights, write it anew: convert --input={where} --output=FILE.safetensors {flag}"
 
 
 def _names(found: Sequence[NamedNetwork]) -> str:
@@ -138,6 +158,7 @@ def _unknown_names(given: Mapping[str, Mapping[str, np.ndarray]], where: str) ->
     return (
         f"{where} holds {len(largest)} arrays, but no network under names that are known ({_listed(list(largest))}): "
         "change them to torchvision's, such as conv1.weight, layer1.0.conv1.weight and fc.weight, with --rename=OLD=NEW"
+        f"{_in_training(where, '--rename=OLD=NEW')}"
     )
 
 
@@ -192,9 +213,7 @@ def _choice_notes(network: NamedNetwork, found: Sequence[NamedNetwork], unread: 
     others = [other.name or "''" for other in found if other is not network]
     notes = []
     if others:
-        notes.append(
-            f"the state dict {network.name!r} is taken; convert --state_dict=NAME takes another: {', '.join(others)}"
-        )
+        notes.append(f"the state dict {network.name!r} is taken; --state_dict=NAME takes another: {', '.join(others)}")
     elif network.averaged:
         only = "" if unread else "; the file has no others"
         notes.append(f"the state dict {network.name!r} is taken, a moving average of weights{only}")
@@ -209,4 +228,6 @@ def _presumption_notes(presumed: Mapping[str, Any], stated: Mapping[str, Any]) -
     """Says which options are presumed."""
     flags = ("shortcut_padding", "stride_in", "pool_padding")
     options = [f"{name}={value}" for name, value in presumed.items() if name in flags and name not in stated]
-    return [f"presumed, as the arrays do not show it (convert can state it): {', '.join(options)}"] if options else []
+    return (
+        [f"presumed, as the arrays do not show it (flags state it otherwise): {', '.join(options)}"] if options else []
+    )

@@ -16,6 +16,7 @@ from resnet_alexnet.data.images import geometry
 from resnet_alexnet.data.loading.workers import AUTO
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
+from resnet_alexnet.data.single_split import open_split
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.data.statistics import Statistics
 from resnet_alexnet.errors import InputError
@@ -151,7 +152,7 @@ def read_split(
         InputError: data is missing or damaged, or has no such split.
     """
     fields = _without(dataset, (*_NOT_OF_THE_SET, *_OF_TRAINING))
-    return sources.open_split(split, image_size=image_size, progress=progress, **fields)
+    return open_split(split, image_size=image_size, progress=progress, **fields)
 
 
 def read_test_crops(

@@ -130,6 +130,7 @@ class Run:
         clock.watch_steps(lambda: self.meter.busy_seconds, resident=experiment.steps.resident)
         self.stop = team.stop(self._answer, lambda: stopping.left(last_checkpoint(workdir)), records.progress.output)
         self._evaluates = self._dispatches = False  # what is under way
+        self._any_done = first_step > 0  # or under way
 
     def train(self, state: TrainState, saved: dict[str, Any], profile: Profile) -> None:
         """Trains to config.num_steps, from the state of a checkpoint with the metadata `saved` or from the first."""
@@ -170,7 +171,7 @@ class Run:
                     if self.stop.reached():
                         self._stop(state, step)
                     profile.begin_call()
-                    self._dispatches = True
+                    self._dispatches = self._any_done = True
                     state, done = experiment.steps.train_chunk(state, data, batch)
                     step = next_step
                     self.meter.end_step(step, done)
@@ -322,11 +323,11 @@ class Run:
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
         steps = self.meter.pending or int(self._dispatches)  # a dispatch may compile for a minute
-        self.records.progress.say(stopping.answer(number, steps=steps, evaluates=self._evaluates))
+        said = stopping.answer(number, steps=steps, evaluates=self._evaluates, any_done=self._any_done)
+        self.records.progress.say(said)
 
     def _stop(self, state: TrainState, step: int) -> NoReturn:
         """Saves the state after `step` steps, before their evaluation, with the metrics so far, and ends the run."""
-        done = "stopped before the first step"
         if step:
             self.meter.wait()
             with jax.transfer_guard("allow"), self.watchdog.slow():
@@ -338,8 +339,7 @@ class Run:
                 if values:
                     self.records.write(step, values, stopped=True)
             self.records.draw_curves()
-            done = f"saved a checkpoint at step {step}"
-        raise self.stop.stopped(done)
+        raise self.stop.stopped(step)
 
 
 def _due(step: int, every_steps: int) -> bool:

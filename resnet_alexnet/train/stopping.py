@@ -6,19 +6,23 @@ import signal
 from collections.abc import Callable, Iterator
 
 from resnet_alexnet.cli.command import PIPE_CLOSED
-from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
+from resnet_alexnet.cli.early import EXIT_CODES
+from resnet_alexnet.cli.interrupt import Interrupt
 from resnet_alexnet.cli.output import Output
 from resnet_alexnet.errors import InterruptedRunError
 
 
-def answer(number: signal.Signals, *, steps: int, evaluates: bool) -> str:
+def answer(number: signal.Signals, *, steps: int, evaluates: bool, any_done: bool = True) -> str:
     """What the first signal leads to.
 
     Args:
         number: the signal.
         steps: how many steps are under way.
         evaluates: whether an evaluation is under way.
+        any_done: whether any step is done; else there is nothing to save.
     """
+    if not (steps or evaluates or any_done):
+        return f"{number.name}: stopping before the first step"
     doing = "giving up the evaluation" if evaluates else f"finishing {steps} step{'s' if steps > 1 else ''}"
     after = f"{doing}, then saving" if steps or evaluates else "saving"
     again = "; press again to stop without saving" if number is signal.SIGINT else ""
@@ -86,8 +90,8 @@ class Stop:
         if self._reached is not None and self.reached():
             raise KeyboardInterrupt
 
-    def stopped(self, done: str) -> InterruptedRunError:
-        """The end of the run; `done` says what was saved."""
+    def stopped(self, step: int) -> InterruptedRunError:
+        """The end of the run, which has saved a checkpoint at this step; 0: nothing was saved."""
         number, error = self.interrupt.signal, self._output.error
         if number is not None:
             cause, code = number.name, EXIT_CODES[number]
@@ -96,4 +100,8 @@ class Stop:
             code = PIPE_CLOSED if isinstance(error, BrokenPipeError) else 1
         else:
             cause, code = "one of the processes was told to stop", EXIT_CODES[signal.SIGTERM]
-        return InterruptedRunError(f"{cause}: {done}; run the same command again to resume", code)
+        if not step:
+            done, again = "stopped before the first step", "start from step 0"
+        else:
+            done, again = f"saved a checkpoint at step {step}", "resume"
+        return InterruptedRunError(f"{cause}: {done}; run the same command again to {again}", code)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import textwrap
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,22 @@ def _quiet() -> None:
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, _WithoutLateWrites):
+        sys.unraisablehook = _WithoutLateWrites(sys.unraisablehook)
+
+
+@dataclass(frozen=True)
+class _WithoutLateWrites:
+    """A `sys.unraisablehook` without the errors of TensorStore's threads after a save has failed.
+
+    They finish the other writes of the save when Orbax has closed its event loop. The failure itself is raised.
+    """
+
+    hook: Callable[[Any], object]
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.hook(unraisable)
 
 
 @dataclass

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt, stoppable
+from resnet_alexnet.cli.early import EXIT_CODES
+from resnet_alexnet.cli.interrupt import Interrupt, stoppable
 from resnet_alexnet.errors import InputError, InterruptedRunError
 from tests.support.processes import CHECKOUT
 
@@ -193,3 +194,42 @@ def test_the_inner_of_two_blocks_tells_the_state():
 def test_other_errors_pass_through_and_the_handlers_are_as_before():
     with pytest.raises(InputError, match="bad"), stoppable(lambda: "stopped"):
         raise InputError("bad")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [
+        (signal.SIGINT, 130, "interrupted\n"),
+        (signal.SIGTERM, 75, "SIGTERM: stopped; run the same command again\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("difflib", "print('importing', flush=True); import time; time.sleep(60)"),  # before the command begins
+        (
+            "jax",
+            "exec('print(\\'importing\\', flush=True); import time; time.sleep(60)')",
+        ),  # in it, as a dataclass is made
+    ],
+)
+def test_a_signal_during_an_import_is_one_line(tmp_path, number, code, told, module, slow):
+    (tmp_path / f"{module}.py").write_text(slow)
+    (tmp_path / "weights").touch()
+    with subprocess.Popen(
+        [sys.executable, "-m", "resnet_alexnet.kernels", f"--weights={tmp_path / 'weights'}", "--output=k.png"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{CHECKOUT}"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (code, told)
+
+
+def test_a_program_that_imports_the_package_keeps_its_handlers():
+    code = "import signal; before = signal.getsignal(2); import resnet_alexnet; assert signal.getsignal(2) is before"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CHECKOUT, timeout=60)

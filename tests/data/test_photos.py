@@ -225,6 +225,20 @@ def test_a_set_in_memory_has_the_same_in_place_of_an_unreadable_one(small):
         load(streamed, name="small", max_unreadable=None, progress=no_progress, report=print)
 
 
+def test_a_broken_link_counts_as_an_unreadable_photograph(small):
+    (small / "train" / "ant" / "99.jpg").symlink_to(small / "gone.jpg")
+    source, lines = whole(small), []
+    loaded = load(source, name="small", max_unreadable=1, progress=no_progress, report=lines.append)
+    expected = source.gather(np.arange(37), (0, 0))
+    np.testing.assert_array_equal(loaded.images, expected["image"])
+    assert expected["unreadable"].tolist() == [-1] * 12 + [12] + [-1] * 24
+    assert "99.jpg cannot be read: No such file or directory, a link that leads to no file; the next" in lines[0]
+    with pytest.raises(InputError, match=r"99\.jpg cannot be read: .*more than dataset\.max_unreadable=0"):
+        load(source, name="small", max_unreadable=0, progress=no_progress, report=print)
+    with pytest.raises(InputError, match=r"99\.jpg cannot be read: .*; repair or remove it"):
+        source.check(12)
+
+
 def test_an_image_of_another_size_is_named(small):
     write_folder(small, split="test", per_class=1, size=(17, 20))
     (small / "train" / "bee" / "03.jpg").write_bytes((small / "test" / "bee" / "00.jpg").read_bytes())

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from resnet_alexnet.data.images.geometry import resize_center_crop
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.selection import count_classes
-from resnet_alexnet.data.sources import Crops, create_splits, open_split
+from resnet_alexnet.data.sources import Crops, create_splits
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 from tests.support import tfds_sets
@@ -146,13 +145,8 @@ def folder(tmp_path):
 @pytest.fixture
 def tfds_root(tmp_path):
     """The TFDS set "animals": 40 training and 6 test images of 12 x 14 pixels."""
-    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=small_example)
+    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=tfds_sets.small_example)
     return tmp_path
-
-
-def small_example(split, number):
-    image = photograph(12, 14, seed=number + 1000 * (split == "test"))
-    return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
 
 
 VIEWS = Crops(
@@ -316,99 +310,6 @@ def test_a_folder_of_photographs_that_is_taken_for_a_tfds_set_is_told_so(folder)
         create_splits("imagenet2012", data_dir=str(folder))
 
 
-# One split
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_one_split_is_that_of_all_with_whole_images(folder, tfds_root, split):
-    (folder / "train" / "ant" / "00.jpg").write_bytes(b"")  # nothing is decoded
-    options = {"data_dir": str(folder), "validation_fraction": 0.25}
-    everything = create_splits("image_folder", in_memory="no", **options)
-    name, one = open_split(split, "image_folder", **options)
-    other = getattr(everything, split)
-    assert (name, len(one), one.classes) == (split, len(other), other.classes)
-    for index in (1, len(one) - 1):
-        assert one.where(index) == other.where(index)
-        np.testing.assert_array_equal(one.example(index)[0], other.example(index)[0])
-        assert one.example(index)[1] == other.example(index)[1]
-
-
-def test_photographs_of_many_sizes_are_opened_whole(tmp_path):
-    write_folder(tmp_path, split="train")
-    _, source = open_split("train", "image_folder", data_dir=str(tmp_path), validation_fraction=0.0)
-    shapes = [source.example(index)[0].shape for index in range(3)]
-    assert shapes == [(30, 60, 3), (33, 58, 3), (36, 56, 3)]
-
-
-def test_by_default_it_is_the_test_split_or_the_validation_split(folder):
-    options = {"validation_fraction": 0.25}
-    assert open_split("", "image_folder", data_dir=str(folder), **options)[0] == "test"
-    shutil.rmtree(folder / "test")
-    assert open_split("", "image_folder", data_dir=str(folder), **options)[0] == "validation"
-    with pytest.raises(InputError, match=r"the split of image_folder is 'test' \(allowed: train, validation\)"):
-        open_split("test", "image_folder", data_dir=str(folder), **options)
-    with pytest.raises(InputError, match=r"is 'validation', .* \(allowed: train\)|is 'validation' \(allowed: train\)"):
-        open_split("", "image_folder", data_dir=str(folder), validation_fraction=0.0)
-
-
-def test_a_test_split_needs_no_validation_split(folder):
-    options = {"data_dir": str(folder), "validation_fraction": 0.01}
-    with pytest.raises(InputError, match="holds out no image"):
-        open_split("validation", "image_folder", **options)
-    assert len(open_split("test", "image_folder", **options)[1]) == 9
-
-
-def test_nothing_is_held_out_where_the_test_split_is_taken(tmp_path):
-    tfds_sets.write_set(tmp_path, {"train": [4], "test": [3]}, example=small_example)
-    for split in ("", "test"):
-        found, source = open_split(split, "animals", data_dir=str(tmp_path), validation_fraction=0.1)
-        assert (found, len(source)) == ("test", 3)
-    with pytest.raises(InputError, match="holds out none of the 4 images"):
-        open_split("validation", "animals", data_dir=str(tmp_path), validation_fraction=0.1)
-
-
-def test_classes_of_photographs_of_many_sizes(tmp_path):
-    def example(split, number):
-        image = photograph(12 + number, 20 - number, seed=number)
-        return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}
-
-    tfds_sets.write_set(tmp_path, {"test": [7]}, example=example)
-    _, whole = open_split("test", "animals", data_dir=str(tmp_path))
-    _, source = open_split("test", "animals", data_dir=str(tmp_path), classes=(whole.classes[2], whole.classes[0]))
-    found = [source.example(index) for index in range(len(source))]
-    assert [(image.shape[0] - 12, label) for image, label in found] == [(0, 1), (2, 0), (3, 1), (5, 0), (6, 1)]
-
-
-@pytest.mark.parametrize("there", ["validation", "test"])
-@pytest.mark.parametrize("name", ["image_folder", "animals"])
-def test_a_set_without_training_split_can_be_evaluated_on(tmp_path, name, there):
-    if name == "animals":
-        tfds_sets.write_set(tmp_path, {there: [3]}, example=small_example)
-    else:
-        write_folder(tmp_path, split=there, per_class=1)
-    for split in ("", there):
-        found, source = open_split(split, name, data_dir=str(tmp_path))
-        assert (found, len(source)) == (there, 3)
-    for other in {"train", "validation", "test"} - {there}:
-        with pytest.raises(InputError, match=rf"the split of {name} is '{other}' .allowed: {there}."):
-            open_split(other, name, data_dir=str(tmp_path))
-    with pytest.raises(InputError, match=rf"{name} in {tmp_path} has no training split: it has only {there}"):
-        create_splits(name, data_dir=str(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["fashion_mnist", "image_folder", "animals"])
-def test_classes_of_one_split(tfds_root, folder, name):
-    classes = ("Sneaker", "Bag") if name == "fashion_mnist" else ("cat", "ant")
-    data_dir = "" if name == "fashion_mnist" else str(folder if name == "image_folder" else tfds_root)
-    _, source = open_split("test", name, data_dir=data_dir, classes=classes)
-    other = create_splits(name, data_dir=data_dir, classes=classes).test
-    assert source.classes == classes
-    assert len(source) == len(other)
-    for index in range(0, len(source), 3):
-        np.testing.assert_array_equal(source.example(index)[0], other.example(index)[0])
-        assert source.example(index)[1] == other.example(index)[1]
-
-
 # What a split lacks
 
 
@@ -429,9 +330,6 @@ def test_each_split_tells_which_classes_it_lacks(tmp_path):
         [1, 1, 0],
         [0, 3, 0],
     ]
-    lines.clear()
-    assert open_split("test", "image_folder", data_dir=str(tmp_path), report=lines.append)[0] == "test"
-    assert lines == [r"the test split has no image of 2 of the 3 classes: ant, cat\x1b[2J"]
 
 
 def test_the_counts_of_classes_of_records_are_not_known(tfds_root):
@@ -446,11 +344,3 @@ def test_larger_photographs_are_unreadable_by_the_limit(tmp_path):
         create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=1999)
     splits = create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=2000)
     assert splits.train.gather(np.arange(2), (0, 0))["unreadable"].tolist() == [-1, -1]
-
-
-def test_a_test_split_that_is_not_there_is_refused_as_one(tmp_path):
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "0.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"the split of image_folder.*'?test'?.*train"):
-        open_split("test", "image_folder", data_dir=str(tmp_path))

@@ -99,7 +99,10 @@ def test_the_shorter_side_follows_the_image_size(tmp_path):
         ({"input": "IN", "rename": "(=x"}, "is not a regular expression"),
         ({"input": "IN", "state_dict": "ema"}, "has no state dict 'ema' .it has: ''"),
         ({"input": "IN", "shortcut": "B"}, "show shortcut='A'"),
-        ({"workdir": "RUN", "rename": "a=b"}, "--rename does not go with --workdir"),
+        (
+            {"workdir": "RUN", "rename": "a=b"},
+            "--rename is for the weight files of other libraries: give it with --input",
+        ),
         (
             {"input": "IN", "model": "cifar_resnet8", "names": "torch"},
             "--names=torch, did you mean 'torchvision'.*ours, torchvision",

@@ -233,7 +233,7 @@ def test_the_logits_of_cifar_networks_are_torchs(shortcut, form, stated):
 def test_what_is_presumed_is_said_and_matters():
     arrays, image, expected = cifar("behind")
     network = load(arrays)
-    assert "presumed, as the arrays do not show it (convert can state it): shortcut_padding=both" in network.notes
+    assert "presumed, as the arrays do not show it (flags state it otherwise): shortcut_padding=both" in network.notes
     assert np.abs(np.asarray(network.module()(image)) - expected).max() > 1e-2
     stated = load(arrays, shortcut_padding="behind")
     assert not any("shortcut_padding" in note for note in stated.notes)
@@ -290,7 +290,7 @@ def test_hes_published_form_strides_first_pools_as_caffe_and_sees_blue_first():
     np.testing.assert_allclose(np.asarray(network.module()(image)), expected, atol=1e-4)
     presumed = load(torch_peers.state_dict(net))
     assert (
-        "presumed, as the arrays do not show it (convert can state it): stride_in=3x3, pool_padding=torch"
+        "presumed, as the arrays do not show it (flags state it otherwise): stride_in=3x3, pool_padding=torch"
         in presumed.notes
     )
     assert np.abs(np.asarray(presumed.module()(image)) - expected).max() > 1e-2
@@ -319,7 +319,7 @@ def test_plain_weights_are_taken_before_averages_and_both_are_named(resnet18):
         file = WeightFile({ema: average, plain: arrays}, {})
         network = pretrained.network_of(file, where=WHERE)
         np.testing.assert_array_equal(network.params["head"]["bias"], arrays["fc.bias"])
-        assert f"the state dict {plain!r} is taken; convert --state_dict=NAME takes another: {ema}" in network.notes
+        assert f"the state dict {plain!r} is taken; --state_dict=NAME takes another: {ema}" in network.notes
         other = pretrained.network_of(file, where=WHERE, state_dict=ema)
         np.testing.assert_array_equal(other.params["head"]["bias"], arrays["fc.bias"] + 1)
         only = pretrained.network_of(WeightFile({ema: average}, {}), where=WHERE)
@@ -332,7 +332,7 @@ def test_averages_beside_the_weights_in_one_state_dict(resnet18):
     both = rename(resnet18[0], ("", "model.")) | rename(resnet18[0], ("", "ema_model."))
     both["criterion.weight"] = np.ones(3, np.float32)
     network = load(both)
-    assert "the state dict 'model' is taken; convert --state_dict=NAME takes another: ema_model" in network.notes
+    assert "the state dict 'model' is taken; --state_dict=NAME takes another: ema_model" in network.notes
     assert "left out, as not of the network: criterion.weight" in network.notes
 
 
@@ -429,16 +429,30 @@ def test_the_settings_of_a_training_script_do_not_matter(resnet18, tmp_path):
 def test_a_rule_need_not_match_in_every_state_dict(resnet18):
     file = WeightFile({"model": rename(resnet18[0], ("", "a_")), "ema": dict(resnet18[0])}, {})
     network = pretrained.network_of(file, where=WHERE, rename=[("^a_", "")])
-    assert "the state dict 'model' is taken; convert --state_dict=NAME takes another: ema" in network.notes
+    assert "the state dict 'model' is taken; --state_dict=NAME takes another: ema" in network.notes
 
 
 def test_a_head_of_several_layers_is_left_out_of_a_part_and_named_else(resnet18):
     arrays = rename(resnet18[0], (r"fc", "fc.0")) | {"fc.2.weight": np.ones((5, 3), np.float32)}
-    with pytest.raises(InputError, match=r"no layer of the papers' networks \(fc.0.weight, fc.0.bias, fc.2.weight\)"):
+    with pytest.raises(InputError, match=r"of another form .* \(fc.0.weight, fc.0.bias, fc.2.weight\): it cannot"):
         load(arrays)
     network = load(arrays, partial=True)
     assert {name.split("/")[1] for name in network.missing} == {"head"}
     assert any("left out, a last layer of another form: fc.0.weight" in note for note in network.notes)
+
+
+def test_the_new_layers_that_fastai_puts_behind_a_network_are_a_head(resnet18):
+    arrays = {f"0.{name}": array for name, array in resnet18[0].items() if not name.startswith("fc.")}
+    arrays |= {
+        "1.2.weight": np.ones(6, np.float32),
+        "1.2.running_mean": np.ones(6, np.float32),
+        "1.4.weight": np.ones((5, 6), np.float32),
+    }
+    with pytest.raises(
+        InputError, match=r"last layers of another form .* \(1.2.weight, 1.2.running_mean, 1.4.weight\): it"
+    ):
+        load(arrays)
+    assert {name.split("/")[1] for name in load(arrays, partial=True).missing} == {"head"}
 
 
 def test_a_head_may_have_a_part_of_the_prefix(resnet18):

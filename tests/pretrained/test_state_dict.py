@@ -2,6 +2,10 @@
 
 import argparse
 import os
+import pickle
+import sys
+import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -171,7 +175,12 @@ def test_a_file_that_is_cut_short_is_named_in_one_line(tmp_path, kind, share):
         (b"resnet50", "neither a .safetensors file nor a torch file"),
         (b"\x00" * 50, "neither"),
         (b"\x08\x07\x12\x07pytorch", "an ONNX file"),
-        (b"\x80\x02}q\x00.", "is damaged, truncated or not a torch file"),
+        (b"\x08\x01\x12\x07", "a SavedModel of TensorFlow"),
+        (b"\x81\xa6params", "a msgpack file, as Flax writes them"),
+        (b"GGUF\x03", "a GGUF file"),
+        (b'{"weight_map": {}}', "a JSON file, not weights"),
+        (b"\x80\x02}q\x00.", r"contains no state dict \(it contains: nothing\)"),
+        (b"\x80\x02}q\x00", "is damaged, truncated or not a torch file"),
         (b"\xff\xff\xff\xff\x00\x00\x00\x00{}", "is damaged or truncated"),
         (b"\x02\x00\x00\x00\x00\x00\x00\x00{]", "is damaged or truncated"),
     ],
@@ -192,10 +201,95 @@ def test_what_is_no_file_is_named(tmp_path):
         state_dict.read(tmp_path / "none.pth")
 
 
-def test_an_archive_of_numpys_is_not_torchs(tmp_path):
-    np.savez(tmp_path / "x.npz", a=np.ones(3))
-    with pytest.raises(InputError, match="is a zip archive that torch did not save"):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_archive_of_numpys_is_read(tmp_path, compressed):
+    arrays = {name: value.numpy() for name, value in SAVED.items()}
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "x.npz", **arrays)
+    assert_saved(state_dict.read(tmp_path / "x.npz"))
+
+
+def test_an_archive_of_numpys_with_objects_or_too_much_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", model=np.array(SAVED, dtype=object))
+    with pytest.raises(InputError, match=r"holds Python objects, which are not loaded: save each array by its name"):
         state_dict.read(tmp_path / "x.npz")
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros((1000, 1000)))
+    with pytest.raises(InputError, match=r"bomb\.npz would take 8,000,128 bytes of memory, far more than weights"):
+        state_dict.read(tmp_path / "bomb.npz")
+    np.savez(tmp_path / "x.npz", a=np.ones((9, 9)))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[300] ^= 1
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.npz is damaged or truncated: Bad CRC"):
+        state_dict.read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("config.json", "model.weights.h5"), "a Keras file"),
+        (("x/resnet18.pth", "x/README"), r"a zip archive with x/resnet18\.pth in it: unpack it first"),
+        (("archive/models/model.json",), "a program of torch.export, not weights: where it was made, save"),
+        (("notes.txt",), "a zip archive that torch did not save"),
+    ],
+)
+def test_other_archives_are_named(tmp_path, names, message):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    with pytest.raises(InputError, match=message):
+        state_dict.read(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("keys", [(0,), (3, 1), ("fold", 2.5)])
+def test_keys_may_be_numbers(tmp_path, keys):
+    saved = SAVED
+    for key in reversed(keys):
+        saved = {key: saved, "epoch": 1}
+    assert_saved(state_dict.read(save(saved, tmp_path / "x.pth")), keys=".".join(map(str, keys)))
+
+
+def test_arrays_of_numpy_are_weights(tmp_path):
+    arrays = {name: value.numpy() for name, value in SAVED.items()}
+    assert_saved(state_dict.read(save({"model": arrays}, tmp_path / "x.pth")), keys="model")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "me"}))
+    assert_saved(state_dict.read(tmp_path / "x.pkl"), keys="model")
+
+
+class Learner:
+    """Pickled as fastai's."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+Learner.__module__, Learner.__qualname__ = "fastai.learner", "Learner"
+
+
+@pytest.fixture
+def fastai(monkeypatch):
+    """A module in whose name a Learner is pickled."""
+    module = types.ModuleType("fastai.learner")
+    module.Learner = Learner
+    monkeypatch.setitem(sys.modules, "fastai", types.ModuleType("fastai"))
+    monkeypatch.setitem(sys.modules, "fastai.learner", module)
+
+
+@pytest.mark.usefixtures("fastai")
+def test_what_fastai_saves_is_read_and_what_has_no_network_is_named(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = {"hypers": [{"lr": 0.1}], "state": [{"grad_avg": torch.ones(4, 3, 3, 3), "sqr_avg": torch.ones(4, 3)}]}
+    saved = {"model": model.state_dict(), "opt": state}
+    exported = Learner(model=model, dls=[1], opt_func=len)
+    for value in (saved, exported):
+        contents = state_dict.read(save(value, tmp_path / "x.pkl"))
+        assert list(contents.state_dicts) == ["model"]
+        assert contents.state_dicts["model"].keys() >= {"0.weight", "1.running_var"}
+        np.testing.assert_array_equal(contents.state_dicts["model"]["0.weight"], model[0].weight.detach())
+    message = (
+        r"no state dict: it is a pickled fastai\.learner\.Learner; where .*, save the weights with learn\.save\(NAME\)"
+    )
+    with pytest.raises(InputError, match=message):
+        state_dict.read(save(Learner(model=None), tmp_path / "x.pkl"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.pretrained import torch_file
+from resnet_alexnet.pretrained import inert, torch_file
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[parity]'")
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -164,7 +164,7 @@ def test_a_hostile_pickle_calls_nothing(path, tmp_path, zipped):
     assert marker.exists(), "the file is not as hostile as it should be"
     marker.unlink()
     loaded = torch_file.load(path)
-    assert isinstance(loaded["extra"], torch_file.Inert)
+    assert isinstance(loaded["extra"], inert.Inert)
     assert loaded["extra"].kind == f"{os.system.__module__}.system"
     assert_same(loaded["weight"], torch.ones(2))
     assert not marker.exists()
@@ -192,7 +192,7 @@ def test_what_is_neither_tensor_nor_container_is_inert(path, value, name):
     if name is None:
         assert loaded["value"] == value
     else:
-        assert isinstance(loaded["value"], torch_file.Inert)
+        assert isinstance(loaded["value"], inert.Inert)
         assert re.fullmatch(name, loaded["value"].kind)
 
 
@@ -200,7 +200,7 @@ def test_what_is_neither_tensor_nor_container_is_inert(path, value, name):
 def test_functions_are_not_found(path, value):
     loaded = torch_file.load(save({"value": value}, path, True))["value"]
     assert loaded is not value
-    assert issubclass(loaded, torch_file.Inert)
+    assert issubclass(loaded, inert.Inert)
 
 
 def archive(path: Path, pickled: bytes, storages: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
@@ -272,7 +272,7 @@ def test_a_tensor_cannot_leave_its_storage(path, offset, size, stride):
 @pytest.mark.parametrize(("size", "stride"), [((2**40,), (0,)), ((2**62, 4), (0, 0))])
 def test_a_tensor_that_repeats_its_numbers_is_inert(path, size, stride):
     archive(path, pickled(Tensor("FloatStorage", 6, 0, size, stride)), {"0": bytes(24)})
-    assert isinstance(torch_file.load(path), torch_file.Inert)
+    assert isinstance(torch_file.load(path), inert.Inert)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_pickle_cannot_change_what_the_reader_calls(path):
     assert function.__defaults__ == (1,), "the pickle does not do what it should"
     saved = {"a": torch.arange(3.0)}
     assert_same(torch_file.load(save(saved, path, True))["a"], saved["a"])
-    assert torch_file._tensor.__defaults__ is None
+    assert inert.tensor.__defaults__ is None
 
 
 def test_the_older_format_checks_what_it_reads(path):
@@ -312,7 +312,6 @@ def test_the_older_format_checks_what_it_reads(path):
     for damaged, error in (
         (whole[:-1], "truncated"),
         (whole[: -len(tail)] + struct.pack("<q", 2) + tail[8:], "truncated"),
-        (pickle.dumps({"a": 1}, protocol=2), "not saved by torch"),
         (whole.replace(b"little_endian", b"middle_endian"), "little_endian"),
     ):
         path.write_bytes(damaged)
@@ -475,4 +474,63 @@ def test_parameters_that_old_versions_saved_as_objects_have_their_tensor(path):
     new = b"\x80\x02ctorch.nn.parameter\nParameter\n" + code + b"\x85\x81."
     data = {"0": np.arange(6, dtype=np.float32).tobytes()}
     for parameter in (torch_file.load(archive(path, old, data))[0], torch_file.load(archive(path, new, data))):
-        np.testing.assert_array_equal(parameter.tensor, np.arange(6))
+        np.testing.assert_array_equal(parameter.array, np.arange(6))
+
+
+# What NumPy and Python's pickle save
+
+
+NUMPY_ARRAYS = {
+    "float": np.arange(12.0, dtype=np.float32).reshape(3, 4) / 7,
+    "fortran": np.asfortranarray(np.arange(12, dtype=np.int16).reshape(3, 4)),
+    "big": np.arange(6, dtype=">f8").reshape(2, 3),
+    "bool": np.array([True, False]),
+    "one": np.array(5),
+    "empty": np.zeros((0, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_arrays_of_numpy_come_back(path, how, protocol):
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(NUMPY_ARRAYS, protocol=protocol))
+    else:
+        save(NUMPY_ARRAYS, path, how == "zip", pickle_protocol=protocol)
+    loaded = torch_file.load(path)
+    for name, array in NUMPY_ARRAYS.items():
+        assert (loaded[name].array.dtype, loaded[name].array.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(loaded[name].array, array)
+
+
+def test_arrays_of_numpy_that_are_not_of_numbers_are_none(path):
+    values = [np.array([{"a": 1}], dtype=object), np.array(["text"]), np.array(["2020"], "M8[Y]"), np.ones(2, "f2,i4")]
+    loaded = torch_file.load(save(values, path, True))
+    assert [value.array for value in loaded] == [None] * 4
+    code = pickle.dumps(np.arange(4, dtype=np.int32), protocol=2)
+    for few in (
+        code.replace(b"K\x04", b"K\x05"),
+        code.replace(b"i4", b"i9"),
+        code.replace(b"K\x04\x85", b"J\xfc\xff\xff\xff\x85"),
+    ):
+        assert few != code
+        path.write_bytes(few)
+        assert torch_file.load(path).array is None
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_pickled_tensors_come_back(path, protocol):
+    saved = {"a": torch.arange(12.0).reshape(3, 4), "half": torch.ones(3).half(), "b": torch.arange(4)[1::2]}
+    path.write_bytes(pickle.dumps({0: saved, "epoch": 3}, protocol=protocol))
+    loaded = torch_file.load(path)
+    for name, tensor in saved.items():
+        assert_same(loaded[0][name], tensor)
+
+
+def test_a_file_inside_another_calls_nothing(path, tmp_path):
+    marker, inner = tmp_path / "marker", io.BytesIO()
+    torch.save(Hostile(marker), inner)
+    code = b"\x80\x03ctorch.storage\n_load_from_bytes\nB" + struct.pack("<I", len(inner.getvalue()))
+    path.write_bytes(code + inner.getvalue() + b"\x85R.")
+    assert isinstance(torch_file.load(path), inert.Inert)
+    assert not marker.exists()

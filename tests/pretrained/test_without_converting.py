@@ -32,12 +32,40 @@ def test_photographs_are_classified_and_what_is_presumed_goes_to_standard_error(
     predict.main([f"--weights={cifar[0]}", "--model=cifar_resnet8", "--format=csv", "--topk=1", str(photos)])
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 1 + 3
-    assert "note: presumed, as the arrays do not show it (convert can state it): shortcut_padding=both" in captured.err
+    assert (
+        "note: presumed, as the arrays do not show it (flags state it otherwise): shortcut_padding=both" in captured.err
+    )
     assert "note: presumed images: 32 x 32 pixels, as they are; mean: 123.7" in captured.err
     with pytest.raises(InputError, match="holds the weights of cifar_resnet8, not of cifar_resnet14"):
         predict.main([f"--weights={cifar[0]}", "--model=cifar_resnet14", str(photos)])
     with pytest.raises(InputError, match="lacks fc: it cannot classify"):
         predict.main([f"--weights={cifar[1]}", str(photos)])
+
+
+def test_what_is_read_of_a_file_and_how_is_stated_where_weights_are_named(cifar, tmp_path, capsys):
+    arrays = {f"x.{name}": torch.tensor(array) for name, array in published().state_dicts[""].items()}
+    zeros = {name: torch.zeros_like(array) for name, array in arrays.items()}
+    torch.save({"a": arrays, "b": zeros}, tmp_path / "two.pth")
+    photo = str(write_folder(tmp_path / "photos", per_class=1) / "train" / "ant" / "00.jpg")
+    weights, named = f"--weights={tmp_path / 'two.pth'}", "--format=csv"
+    with pytest.raises(InputError) as error:
+        predict.main([weights, photo])
+    remedy = f"for finetune.weights, write it anew: convert --input={tmp_path / 'two.pth'} --output=FILE.safetensors"
+    assert f"choose one with --state_dict=NAME (it has: a.x, b.x); {remedy} --state_dict=NAME" in str(error.value)
+    answers = []
+    for flags in (
+        [weights, "--state_dict=a.x"],
+        [weights, r"--rename=^x\.=", "--state_dict=a"],
+        [f"--weights={cifar[0]}"],
+    ):
+        predict.main([*flags, named, photo])
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] == answers[2]
+    kernels.main([weights, "--state_dict=b.x", f"--output={tmp_path / 'k.png'}"])
+    with pytest.raises(
+        InputError, match="--stride_in is for the weight files of other libraries: give it with --weights"
+    ):
+        predict.main([f"--workdir={tmp_path}", "--stride_in=1x1", photo])
 
 
 def config(weights, **fields):

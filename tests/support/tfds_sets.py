@@ -7,6 +7,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from tests.support.images import encode, photograph
+
 NAMES = ("ant", "bee", "cat")
 FEATURES = {
     "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
@@ -69,3 +71,9 @@ def make_example(split, number):
 
 def image_bytes(split, number):
     return f"the image {number} of {split}".encode()
+
+
+def small_example(split, number):
+    """An image of 12 x 14 pixels of one of three classes."""
+    image = photograph(12, 14, seed=number + 1000 * (split == "test"))
+    return {"image": encode(image, "PNG"), "label": number % 3, "file_name": f"{number}.png"}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from resnet_alexnet.cli.interrupt import EXIT_CODES
+from resnet_alexnet.cli.early import EXIT_CODES
 from resnet_alexnet.errors import InterruptedRunError, OutOfMemoryError
 from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment

@@ -22,6 +22,16 @@ def test_the_answer_to_a_signal_tells_what_is_under_way(number, steps, evaluates
     assert stopping.answer(number, steps=steps, evaluates=evaluates) == said
 
 
+def test_before_the_first_step_there_is_nothing_to_save():
+    said = stopping.answer(signal.SIGINT, steps=0, evaluates=False, any_done=False)
+    assert said == "SIGINT: stopping before the first step"
+    error = stopping.stopped(signal.SIGTERM, None, 0)
+    assert str(error) == "SIGTERM: stopped before the first step; run the same command again to start from step 0"
+    assert error.exit_code == 75
+    error = stopping.stopped(signal.SIGINT, None, 7)
+    assert str(error) == "SIGINT: saved a checkpoint at step 7; run the same command again to resume"
+
+
 def test_what_is_left_names_the_last_checkpoint_only_if_there_is_one():
     assert stopping.left(8).endswith("to resume at step 8")
     assert "resume" not in stopping.left(0)

@@ -1,5 +1,9 @@
+import os
 import resource
 import shutil
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -352,3 +356,48 @@ def test_the_metadata_is_read_without_the_state(saved, copied, tmp_path):
     shutil.rmtree(copied / "checkpoints" / "2" / "metadata")
     assert read_metadata(copied / "checkpoints") == {}
     assert read_metadata(tmp_path / "nowhere") == {}
+
+
+FULL = """
+import sys
+from pathlib import Path
+import numpy as np
+from resnet_alexnet.errors import TrainingError
+from resnet_alexnet.workdir.checkpoint import Checkpointer
+
+rng = np.random.default_rng(0)
+state = {f"layer{number}": rng.integers(256, size=20_000, dtype=np.uint8) for number in range(60)}
+try:
+    with Checkpointer(Path(sys.argv[1]) / "checkpoints", keep=2) as checkpointer:
+        checkpointer.save(1, state, {})
+except TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 200 kB."""
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", tmp_path], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"this user cannot mount a small file system: {made.stderr.decode().strip()}")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def assert_one_line(folder: Path, **options) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FULL, folder], capture_output=True, text=True, timeout=120, **options
+    )
+    assert result.stdout.startswith(f"cannot write a checkpoint to {folder / 'checkpoints'} (")
+    assert "free some space there and run the same command again" in result.stdout
+    assert (result.returncode, len(result.stdout.splitlines()), result.stderr) == (0, 1, "")
+
+
+def test_a_full_disk_is_one_line(full_disk):
+    assert_one_line(full_disk)
+
+
+def test_a_file_that_may_not_grow_is_one_line(tmp_path):
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    assert_one_line(tmp_path, preexec_fn=limit, env={**os.environ, "JAX_PLATFORMS": "cpu"})

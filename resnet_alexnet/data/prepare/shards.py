@@ -179,8 +179,8 @@ def write_shard(prepared: Set, shard: Shard) -> Iterator[int]:
         with _writer(temporary) as writer:
             for index, name in zip(map(int, shard.indices), shard.names, strict=True):
                 yield 1
-                data, label = photos.read(index)
                 try:
+                    data, label = photos.read(index)
                     recoded = recode(data, prepared.recoding)
                 except UnreadableImageError as error:
                     if not prepared.skip_unreadable:

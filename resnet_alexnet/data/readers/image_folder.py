@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.readers.label_lists import (
     LABELS,
     Labeled,
@@ -19,22 +20,11 @@ from resnet_alexnet.data.readers.label_lists import (
     label_photographs,
 )
 from resnet_alexnet.data.readers.photo_files import SUFFIXES, LeftOut, list_folders, list_photographs
-from resnet_alexnet.errors import InputError, printable
+from resnet_alexnet.data.readers.split_folders import LAYOUT, enter_splits, find_splits, is_flat
+from resnet_alexnet.errors import InputError, list_names, printable
 
-TRAIN, TEST = "train", "test"
-# Names of the folders of each split, in small letters; only one of each may exist.
-SPLIT_FOLDERS = {
-    "train": (TRAIN, "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": (TEST, "testing"),
-}
-_GTSRB = {"train": "Final_Training/Images", "test": "Final_Test/Images"}  # the traffic signs, as published
-_KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # where Kaggle's ImageNet has the folders of the splits
-_IMAGES = "images"  # a folder that is no class: Tiny ImageNet's, between the split or the class and the photographs
 _ONE_ON_SOME_DISKS = "which are one on disks that ignore case"
 _MOST_NOTES = 5  # lines about one split
-
-_LAYOUT = f"the layout is train/CLASS/PHOTO and optionally val|valid|validation/CLASS/PHOTO, {TEST}/CLASS/PHOTO"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,30 +59,35 @@ class FolderPhotos:
         """Returns the bytes of the file of photograph `index`, and its label.
 
         Raises:
-            InputError: the file cannot be read, for example because it was deleted after the folder was listed.
+            UnreadableImageError: the file is there and cannot be read, such as a link that leads to no file.
+            InputError: it is not there any more.
         """
+        path = self._path(index)
         try:
-            with open(self._path(index), "rb") as file:
+            with open(path, "rb") as file:
                 return file.read(), int(self.labels[index])
         except OSError as error:
+            if os.path.lexists(path):
+                why = ", a link that leads to no file" * (not os.path.exists(path))
+                raise UnreadableImageError(f"{error.strerror}{why}") from None
             raise self._lost(index, error) from error
 
     def size(self, index: int) -> int:
-        """Returns the file size of photograph `index`, in bytes.
+        """Returns the file size of photograph `index`, in bytes; of a link that leads to no file, its own.
 
         Raises:
             InputError: see `read`.
         """
+        path = self._path(index)
         try:
-            return os.stat(self._path(index)).st_size
+            return (os.stat if os.path.exists(path) else os.lstat)(path).st_size
         except OSError as error:
             raise self._lost(index, error) from error
 
     def _lost(self, index: int, error: OSError) -> InputError:
-        is_broken = os.path.islink(self._path(index)) and not os.path.exists(self._path(index))
-        why = "a link that leads to no file" if is_broken else "though it existed when the folder was listed"
         return InputError(
-            f"{self.where(index)} cannot be read ({error.strerror}), {why}: repair or remove it, then start again"
+            f"{self.where(index)} cannot be read ({error.strerror}), though it existed when the folder was listed: "
+            "restore it, then start again"
         )
 
     def where(self, index: int) -> str:
@@ -129,18 +124,19 @@ def read_image_folder(
             photographs; a split has classes that the training split lacks; a list does not fit its photographs.
     """
     if not data_dir:
-        raise InputError(f"image_folder needs data_dir: {_LAYOUT}")
+        raise InputError(f"image_folder needs data_dir: {LAYOUT}")
     left_out = LeftOut()
-    folders = _find_splits(Path(data_dir), left_out, report)
-    listed = {split: _list_split(split, folder, left_out) for split, folder in folders.items()}
-    for line in (*left_out.describe(str(data_dir)), *(line for part in listed.values() for line in part.notes)):
+    folders = enter_splits(find_splits(Path(data_dir), left_out, report))
+    is_divided = len(set(folders.values())) < len(folders)  # by a list
+    parts = {split: _list_split(split, folder, left_out, is_divided) for split, folder in folders.items()}
+    for line in (*left_out.describe(str(data_dir)), *(line for part in parts.values() for line in part.notes)):
         report(printable(line))
-    splits = {split: part for split, part in listed.items() if part.photographs}
+    splits = {split: part for split, part in parts.items() if part.photographs}
     if not splits:
-        raise InputError(f"{data_dir} has no photographs with classes: {_LAYOUT}")
+        raise InputError(f"{data_dir} has no photographs with classes: {LAYOUT}")
     first = next(iter(splits.values()))
-    parts = [first] if "train" in splits else splits.values()
-    classes = sorted({name for part in parts for name in part.photographs})
+    with_classes = [first] if "train" in splits else splits.values()
+    classes = sorted({name for part in with_classes for name in part.photographs})
     for pairs in _same_but_for_case(classes):
         why = _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"
         report(printable(f"warning: {first.folder} has the classes {pairs}, {why}"))
@@ -182,14 +178,19 @@ class _Listed(NamedTuple):
         if len(set(called.values())) < len(called):
             twice = [name for name, other in called.items() if name != other and other in called]
             raise InputError(
-                f"the list of {self.folder} has the classes {_listed(twice)} and the same numbers with zeros in front: "
-                f"name each class as {others} does"
+                f"the list of {self.folder} has the classes {list_names(twice)} and the same numbers with zeros in "
+                f"front: name each class as {others} does"
             )
         unknown = sorted(set(called.values()) - set(classes))
+        if unknown and self.folder == others:
+            raise InputError(
+                f"the list of {others} has the classes {list_names(unknown)} only in splits that are not trained on: a "
+                "class needs photographs in the split train"
+            )
         if unknown:
             raise InputError(
-                f"{self.folder} has the classes {_listed(unknown)}, which {others} lacks: a class needs photographs to "
-                "be trained on; add or remove class folders"
+                f"{self.folder} has the classes {list_names(unknown)}, which {others} lacks: a class needs photographs "
+                "to be trained on; add or remove class folders"
             )
         return self._replace(photographs={called[name]: found for name, found in self.photographs.items()})
 
@@ -207,88 +208,30 @@ def _to_photos(listed: _Listed, classes: Sequence[str]) -> FolderPhotos:
     )
 
 
-def _find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]) -> dict[str, Path]:
-    """Returns the folder of each split that exists. It may be `data_dir` itself, which is reported.
-
-    Raises:
-        InputError: there is none, or two are for the same split.
-    """
-    if not os.path.isdir(data_dir):
-        state = "is a file" if os.path.exists(data_dir) else "does not exist"
-        raise InputError(f"data_dir {data_dir} {state}: it must be a folder of photographs ({_LAYOUT})")
-    data_dir = next((data_dir / inner for inner in _KAGGLE if os.path.isdir(data_dir / inner)), data_dir)
-    names = list_folders(data_dir, left_out)
-    folders = {split: data_dir / inner for split, inner in _GTSRB.items() if os.path.isdir(data_dir / inner)}
-    for split, allowed in SPLIT_FOLDERS.items():
-        found = [name for name in names if name.lower() in allowed]
-        if len(found) > 1:
-            raise InputError(f"{data_dir} has the folders {_listed(found)}: keep only one for {split}")
-        if found:
-            folders[split] = data_dir / found[0]
-    # A folder called train may be a class, the vehicle: it then has no folders, and lies among other classes.
-    if folders and not (set(folders) == {"train"} and len(names) > 1 and _is_class(folders["train"])):
-        used = {folder.relative_to(data_dir).parts[0] for folder in folders.values()}
-        others = [name for name in names if name not in used]
-        if others:
-            report(printable(f"not read in {data_dir}: {_listed(others)}, which is the name of no split"))
-        return folders
-    left_out.folders.clear()  # the same folder is listed once more
-    own, beside = _own_split(data_dir)
-    if os.path.isfile(data_dir / LABELS) or (_is_flat(names) and find_list(data_dir)):
-        return {own: data_dir}
-    inner = next((data_dir / name for name in names if os.path.isdir(data_dir / name / TRAIN)), None)
-    if inner is not None:
-        raise InputError(f"{data_dir} has no folder {TRAIN}: it is one level down; set data_dir to {inner}")
-    if not any(list_photographs(data_dir / name, LeftOut()) for name in names[:10]):
-        holds = f"the folders found are {_listed(names)}" if names else "it has no folders"
-        raise InputError(f"{data_dir} has no folder {TRAIN}: {_LAYOUT}; {holds}")
-    what = "training" if own == "train" else own
-    more = f"; to use {_listed(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""
-    line = f"{data_dir} has no folder {TRAIN}: its {len(names)} folders are the classes of a {what} split{more}"
-    report(printable(line))
-    return {own: data_dir}
-
-
-def _is_flat(names: Sequence[str]) -> bool:
-    """Whether a folder with these folders has no class folders."""
-    return [name.lower() for name in names] in ([], [_IMAGES])
-
-
-def _own_split(folder: Path) -> tuple[str, list[str]]:
-    """Returns the split that a folder is by its own name and by those beside it, and the names of the latter."""
-    place = folder.resolve()
-    splits = {name: split for split, allowed in SPLIT_FOLDERS.items() for name in allowed}
-    own = splits.get(place.name.lower(), "")
-    beside = [name for name in list_folders(place.parent, LeftOut()) if name != place.name] if own else []
-    others = [name for name in beside if name.lower() in splits]
-    return own if own == "validation" or others else "train", others
-
-
-def _is_class(folder: Path) -> bool:
-    """Whether a folder has photographs, but no folders and no list of their classes."""
-    return (
-        not list_folders(folder, LeftOut()) and find_list(folder) is None and bool(list_photographs(folder, LeftOut()))
-    )
-
-
-def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
+def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -> _Listed:
     """Lists the photographs of one split, by class folders or by a list of their classes.
+
+    Args:
+        split: the split.
+        folder: its folder.
+        left_out: gets what is left out.
+        is_divided: whether the folder is that of all splits, and the list says which photograph is in which.
 
     Raises:
         InputError: a training split has neither, or a class without photographs.
     """
     names = list_folders(folder, left_out)
-    is_flat = _is_flat(names)
-    listed = find_list(folder) if is_flat or os.path.isfile(folder / LABELS) else None
-    if listed is None and is_flat and names and list_folders(folder / names[0], LeftOut()):
-        return _list_split(split, folder / names[0], left_out)
-    photographs = list_photographs(folder, left_out) if is_flat or listed else []
-    labeled = label_photographs(folder, photographs, listed, SPLIT_FOLDERS[split]) if listed is not None else None
+    flat = is_flat(split, names)
+    listed = find_list(folder) if flat or os.path.isfile(folder / LABELS) else None
+    photographs = list_photographs(folder, left_out) if flat or listed else []
+    labeled = label_photographs(folder, photographs, listed, split, is_divided) if listed is not None else None
     if listed is not None and labeled and labeled.by_class:
-        others = len(photographs) - sum(map(len, labeled.by_class.values()))
+        others = len(photographs) - sum(map(len, labeled.by_class.values())) - labeled.elsewhere
         notes = (f"left out of {folder}: {others:,} photographs that {listed} does not name",) * bool(others)
+        if is_divided and split != "train":  # the same of each
+            notes = ()
         return _Listed(folder, labeled.by_class, False, notes, labeled if is_shared(listed, folder) else None)
-    if not is_flat:
+    if not flat:
         return _list_classes(split, folder, names, left_out)
     if split == "train" and labeled and labeled.lost and photographs:
         raise InputError(
@@ -296,7 +239,7 @@ def _list_split(split: str, folder: Path, left_out: LeftOut) -> _Listed:
             f"{printable(os.fsdecode(photographs[0]))}; the names must be the same, in capitals too"
         )
     if split == "train":
-        raise InputError(f"{folder} has no class folders: {_LAYOUT}, or photographs and {LABELS} with file,label")
+        raise InputError(f"{folder} has no class folders: {LAYOUT}, or photographs and {LABELS} with file,label")
     holds = (
         f"{len(photographs):,} photographs, but no folders or list of their classes"
         if photographs
@@ -339,9 +282,4 @@ def _same_but_for_case(names: Sequence[str]) -> Iterator[str]:
         for name in names
         if (other := seen.setdefault(name.lower(), name)) != name
     ]
-    yield _listed(pairs)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Lists the first five names, and the number of further names."""
-    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    yield list_names(pairs)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet_alexnet.data.readers.imagenet_devkit import find_devkit, read_devkit
+from resnet_alexnet.data.readers.split_names import SPLIT_NAMES, split_of
 from resnet_alexnet.errors import InputError, printable
 
 LABELS = "labels.csv"
@@ -42,13 +43,18 @@ _LABEL_COLUMNS = (
 )
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.")
+_UNCLOSED = 'a quote is not closed on its line; close it, or write a quote in a name as "" inside of quotes'
 _ABOVE = 4  # folders above the photographs in which ImageNet's lists are looked for
 _REMEDY = f"put the whole devkit there, with meta.mat, or {_KAGGLE}"
 
 
 class Row(NamedTuple):
-    """A line of a list: a photograph, with or without folder and suffix, its class and its split, if it has these."""
+    """A line of a list: a photograph, with or without folder and suffix, its class and its split, if it has these.
 
+    `line` is its number in the file, from 1.
+    """
+
+    line: int
     name: str
     label: str | None = None
     split: str | None = None
@@ -61,11 +67,13 @@ class Labeled(NamedTuple):
         by_class: the photographs of each class, in their order, without those that are not listed.
         found: the names in the list that are photographs in the folder.
         lost: those that are not.
+        elsewhere: the number of photographs that it has in another split.
     """
 
     by_class: dict[str, list[bytes]]
     found: frozenset[str]
     lost: tuple[str, ...]
+    elsewhere: int = 0
 
 
 def find_list(folder: Path) -> Path | None:
@@ -95,42 +103,80 @@ def is_shared(listed: Path, folder: Path) -> bool:
     return listed == folder.with_name(LABELS)
 
 
-def label_photographs(folder: Path, photographs: Sequence[bytes], listed: Path, split: Sequence[str]) -> Labeled:
+def list_splits(listed: Path) -> tuple[str, ...]:
+    """Returns the splits into which a list divides the photographs of one folder: the values of its column `split`.
+
+    Empty if it has no such column, or is not there.
+
+    Raises:
+        InputError: the list cannot be read, or has a value that is no split.
+    """
+    if not os.path.isfile(listed):
+        return ()
+    found = set()
+    for row in _read(listed, (), lambda name: False):
+        if row.split is not None:
+            found.add(_split_in(row, listed))
+    return tuple(split for split in SPLIT_NAMES if split in found)
+
+
+def _split_in(row: Row, listed: Path) -> str:
+    split = split_of(row.split or "")
+    if split is None:
+        raise InputError(
+            f"{listed} line {row.line} has the split '{printable(row.split or '')}' (allowed: train, val, test)"
+        )
+    return split
+
+
+def label_photographs(
+    folder: Path, photographs: Sequence[bytes], listed: Path, split: str, is_divided: bool = False
+) -> Labeled:
     """Looks up the classes of the photographs in a list.
 
     Args:
         folder: the folder of the photographs.
         photographs: their paths in it.
         listed: a file that `find_list` has found.
-        split: the names in small letters of the split that the folder is.
+        split: the split whose photographs are wanted.
+        is_divided: whether the folder is that of other splits too, as the list says.
 
     Raises:
-        InputError: the list cannot be read; or it names a photograph with two classes, in another split or, if it is a
-            list of this folder only, one that is not there.
+        InputError: the list cannot be read; or it names a photograph with two classes or splits, in another split than
+            that of its folder or, if it is a list of this folder only, one that is not there.
     """
     shared = is_shared(listed, folder)
     known = _Names(photographs)
     class_of: dict[bytes, str] = {}
+    split_of_each: dict[bytes, str] = {}
     found, lost, has_classes = set(), [], True
     find = functools.partial(known.find, below=folder.name, by_name=not shared)
-    for name, label, part in _read(listed, photographs, lambda name: find(name.strip()) is not None):
-        photograph = find(name)
-        if label is None:
+    for row in _read(listed, photographs, lambda name: find(name.strip()) is not None):
+        photograph = find(row.name)
+        part = split if row.split is None else _split_in(row, listed)
+        if row.label is None:
             has_classes = False
         elif photograph is None:
-            lost.append(name)
-        elif part is not None and part.lower() not in split:
+            lost.append(row.name)
+        elif part != split and not is_divided:
             raise InputError(
-                f"{listed} has {printable(name)} in the split '{printable(part)}', but {folder} is the {split[0]} "
-                "split: move the photographs of each split to its own folder (train, val, test), or remove the column"
+                f"{listed} has {printable(row.name)} in the split '{printable(row.split or '')}', but {folder} is the "
+                f"{split} split: move it to the folder of its split, or remove the column"
             )
-        elif class_of.setdefault(photograph, label) != label:
+        elif split_of_each.setdefault(photograph, part) != part:
             raise InputError(
-                f"{listed} has {printable(name)} as {printable(label)} and as {printable(class_of[photograph])}: give "
-                "each photograph one class"
+                f"{listed} line {row.line} has {printable(row.name)} in the split {part}, which is in "
+                f"{split_of_each[photograph]} too: give each photograph one split"
+            )
+        elif part != split:
+            continue
+        elif class_of.setdefault(photograph, row.label) != row.label:
+            raise InputError(
+                f"{listed} has {printable(row.name)} as {printable(row.label)} and as "
+                f"{printable(class_of[photograph])}: give each photograph one class"
             )
         else:
-            found.add(name)
+            found.add(row.name)
     if lost and not shared:
         raise InputError(
             f"{listed} names {len(lost):,} photographs that are not in {folder}, or not alone with that name, such as "
@@ -142,7 +188,7 @@ def label_photographs(folder: Path, photographs: Sequence[bytes], listed: Path, 
     for photograph in photographs:
         if photograph in class_of:
             by_class[class_of[photograph]].append(photograph)
-    return Labeled(dict(by_class), frozenset(found), tuple(lost))
+    return Labeled(dict(by_class), frozenset(found), tuple(lost), len(split_of_each) - len(class_of))
 
 
 def check_shared(parts: Mapping[Path, Labeled], *, is_for_all: bool, report: Callable[[str], None]) -> None:
@@ -220,38 +266,57 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
     """
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise InputError(f"{listed} is not a table: {error}") from None
-    titles = [title.strip().lower() for title in rows[0]] if rows else []
+    rows = list(_read_rows(listed, text, separator))
+    titles = [title.strip().lower() for title in rows[0][1]] if rows else []
     file, label, split = (
         next((titles.index(title) for title in known if title in titles), None)
         for known in (_FILE_COLUMNS, _LABEL_COLUMNS, _SPLIT_COLUMNS)
     )
     if file is not None and label is not None:
         rows = rows[1:]
-    elif rows and all(len(row) == 1 for row in rows):
-        yield from (Row(row[0].strip()) for row in rows)
+    elif rows and all(len(row) == 1 for _, row in rows):
+        yield from (Row(line, row[0].strip()) for line, row in rows)
         return
     elif len(titles) <= 2 or listed.name == _TINY:
         file, label, split = 0, 1, None
-        rows = rows[not is_there(rows[0][0]) and len(rows) > 1 and is_there(rows[1][0]) :] if rows else rows
+        rows = rows[not is_there(rows[0][1][0]) and len(rows) > 1 and is_there(rows[1][1][0]) :] if rows else rows
     else:
         raise InputError(
             f"{listed} has the columns {printable(', '.join(titles))}: name that of the photographs file, and that of "
             "their classes label"
         )
-    for number, row in enumerate(rows, start=1):
+    for line, row in rows:
+        if any("\n" in row[column] for column in (file, label, split) if column is not None and column < len(row)):
+            raise InputError(f"{listed} line {line}: {_UNCLOSED}")
         if len(row) <= max(file, label) or not row[file].strip() or not row[label].strip():
             raise InputError(
-                f"{listed} row {number} has no file or no class: each line must be FILE,CLASS, below the titles "
+                f"{listed} line {line} has no file or no class: each line must be FILE,CLASS, below the titles "
                 "file,label"
             )
         name = row[label].strip()
         # Kaggle's list has boxes behind the class.
-        part = row[split].strip() if split is not None and len(row) > split else None
-        yield Row(row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)
+        part = None if split is None else row[split].strip() if len(row) > split else ""
+        yield Row(line, row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)
+
+
+def _read_rows(listed: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields each row that is not blank, and the number of the line that it begins in.
+
+    Raises:
+        InputError: a quote is not closed, which would take the next lines into a name.
+    """
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        why = "a quote is not closed on its line" if "unexpected end" in str(error) else str(error)
+        raise InputError(
+            f'{listed} line {line}: {why}; close it, or write a quote in a name as "" inside quotes'
+        ) from None
 
 
 def _read_devkit(path: Path, photographs: Sequence[bytes]) -> Iterator[Row]:
@@ -260,4 +325,4 @@ def _read_devkit(path: Path, photographs: Sequence[bytes]) -> Iterator[Row]:
         name = os.fsdecode(os.path.basename(photograph))
         match = _VALIDATION_PHOTO.match(name)
         if match and 1 <= int(match[1]) <= len(kit.ground_truth):
-            yield Row(os.fsdecode(photograph), kit.wnids[kit.ground_truth[int(match[1]) - 1]])
+            yield Row(0, os.fsdecode(photograph), kit.wnids[kit.ground_truth[int(match[1]) - 1]])

@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_alexnet.data.readers import tfds_records
 from resnet_alexnet.data.readers.tfds_folder import check_tfds, find_tfds
-from resnet_alexnet.data.selection import MOST_CLASSES, held_out_start
+from resnet_alexnet.data.selection import MOST_CLASSES, NothingHeldOutError, held_out_start
 from resnet_alexnet.errors import InputError
 
 __all__ = ["TfdsPhotos", "find_tfds", "read_tfds"]
@@ -141,7 +141,7 @@ def _hold_out(train: TfdsPhotos, fraction: float) -> dict[str, TfdsPhotos]:
     """Splits the training photographs: the last ones become the validation split."""
     start = held_out_start(len(train), fraction)
     if start == len(train):
-        raise InputError(
+        raise NothingHeldOutError(
             f"validation_fraction={fraction} holds out none of the {len(train)} images of {train.split!r}: raise it, "
             "or set 0 for no validation set"
         )

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_alexnet.data.readers.image_folder import TRAIN
+from resnet_alexnet.data.readers.split_names import read_split_name
 from resnet_alexnet.errors import InputError, nearest
 from resnet_alexnet.files import read_json
 
@@ -68,7 +68,8 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
     if folder is None:
         begun = next((Path(data_dir) / name).glob("*incomplete*"), None)  # as named by TFDS and data.prepare
         problem = f"{begun} is incomplete" if begun else _not_there(name, Path(data_dir))
-        if (Path(data_dir) / TRAIN).is_dir():
+        names = os.listdir(data_dir) if os.path.isdir(data_dir) else ()
+        if any((found := read_split_name(each)) and found.split == "train" for each in names):
             raise InputError(f"{problem}; if these are photographs in class folders, set dataset.name=image_folder")
         raise InputError(f"{problem}; to build it: {make}")
     info = read_info(folder)

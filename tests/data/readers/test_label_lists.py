@@ -142,8 +142,8 @@ def names(photos):
     [
         ("file,label\n1.jpg,a\nno.jpg,a\n", "labels.csv names 1 photographs that are not in"),
         ("file,label\n1.jpg,a\n1.jpg,b\n", "has 1.jpg as b and as a: give each photograph one class"),
-        ("file,label\n1.jpg,\n", "labels.csv row 1 has no file or no class: each line must be FILE,CLASS"),
-        ("file,label\n1.jpg\n", "labels.csv row 1 has no file or no class"),
+        ("file,label\n1.jpg,\n", "labels.csv line 2 has no file or no class: each line must be FILE,CLASS"),
+        ("file,label\n1.jpg\n", "labels.csv line 2 has no file or no class"),
         ("file,label\n../../secret.jpg,a\n", r"not in .*, such as ../../secret.jpg: restore them"),
         ("file,label\n/etc/passwd,a\n", "such as /etc/passwd: restore them"),
         ("file,label\n\x1b[31m.jpg,a\n", r"such as \\x1b\[31m.jpg"),
@@ -178,13 +178,53 @@ def test_a_name_that_two_splits_have_is_not_guessed(tmp_path):
     assert list(read_image_folder(tmp_path)) == ["train"]
 
 
+def test_a_list_with_a_column_of_splits_divides_a_flat_folder(tmp_path, capsys):
+    write(tmp_path, *(f"images/{number}.jpg" for number in range(6)), "images/x.jpg")
+    rows = ("0,cat,Train", "1,dog,training", "2,dog,val", "3,cat,test", "4,dog,TEST", "5,cat,train")
+    (tmp_path / "labels.csv").write_text("\n".join(("file,label,split", *rows)))
+    splits = read_image_folder(tmp_path)
+    assert {split: labeled(photos) for split, photos in splits.items()} == {
+        "train": {"images/0.jpg": "cat", "images/1.jpg": "dog", "images/5.jpg": "cat"},
+        "validation": {"images/2.jpg": "dog"},
+        "test": {"images/3.jpg": "cat", "images/4.jpg": "dog"},
+    }
+    assert splits["validation"].classes == ("cat", "dog")
+    line = f"left out of {tmp_path}: 1 photographs that {tmp_path / 'labels.csv'} does not name\n"
+    assert capsys.readouterr().out == line
+    for rows, message in (
+        (("0,cat,train", "1,dog,extra"), "labels.csv line 3 has the split 'extra' (allowed: train, val, test)"),
+        (("0,cat,train", "1,dog"), "labels.csv line 3 has the split '' (allowed: train, val, test)"),
+        (("0,cat,train", "images/0.jpg,cat,test"), "line 3 has images/0.jpg in the split test, which is in train too"),
+        (("0,cat,train", "1,owl,test"), "has the classes owl only in splits that are not trained on"),
+    ):
+        (tmp_path / "labels.csv").write_text("\n".join(("file,label,split", *rows)))
+        assert message in refusal(tmp_path)
+
+
 def test_a_split_that_a_list_has_must_be_that_of_the_folder(tmp_path):
-    write(tmp_path, "0.jpg", "1.jpg")
-    (tmp_path / "labels.csv").write_text("file,label,split\n0.jpg,cat,Train\n1.jpg,dog,train\n")
-    assert labeled(read_image_folder(tmp_path)["train"]) == {"0.jpg": "cat", "1.jpg": "dog"}
-    (tmp_path / "labels.csv").write_text("file,label,split\n0.jpg,cat,train\n1.jpg,dog,test\n")
-    message = f"labels.csv has 1.jpg in the split 'test', but {tmp_path} is the train split: move the photographs of"
+    write(tmp_path, "train/0.jpg", "train/1.jpg", "test/2.jpg")
+    (tmp_path / "train" / "labels.csv").write_text("file,label,split\n0.jpg,cat,train\n1.jpg,dog,test\n")
+    message = f"has 1.jpg in the split 'test', but {tmp_path / 'train'} is the train split: move it to the folder of"
     assert message in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('file,label\n0.jpg,"cat\n1.jpg,dog\n', 2),
+        ('file,label\n0.jpg,cat\n"1.jpg,dog\n2.jpg",owl\n', 3),
+        ('file,label\n0.jpg,"cat\n1.jpg,dog"\n2.jpg,owl\n', 2),
+        ('file,label,split\n0.jpg,cat,"train\n1.jpg,dog,train"\n', 2),
+        ('0.jpg,cat\n1.jpg,"dog\n', 2),
+        ('file,label\n0.jpg,cat\n1.jpg,"big" dog\n', 3),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_named_by_its_line(tmp_path, text, line):
+    write(tmp_path, "0.jpg", "1.jpg", "2.jpg")
+    (tmp_path / "labels.csv").write_text(text)
+    message = refusal(tmp_path)
+    assert f"labels.csv line {line}" in message
+    assert ("a quote is not closed on its line" in message) == ("big" not in text)
 
 
 def test_a_name_in_a_list_for_all_splits_that_no_split_has_is_refused(tmp_path):
