@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resnet_alexnet.workdir.folder import last_checkpoint
 from tests.support import teams
 from tests.support.processes import assert_same_run, lines_written, log_lines, saved_leaves, saving_began, steps_saved
 
@@ -112,10 +113,9 @@ def test_a_run_whose_processes_are_killed_ends_as_one_that_is_not(two, cache, tm
     assert first.code == -signal.SIGKILL
     assert second.code in (1, -signal.SIGABRT), second
     # The newest checkpoint is damaged: both go back to the one before.
-    newest = steps_saved(workdir)[-1]
-    max((workdir / "checkpoints" / str(newest)).rglob("*"), key=lambda path: path.stat().st_size).write_bytes(
-        b"damaged"
-    )
+    newest = last_checkpoint(workdir)  # beside what was being written
+    files = [path for path in (workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file()]
+    max(files, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
     first, second = teams.run(workdir, CONFIG, cache, count=2, devices=2)
     assert (first.code, second.code) == (0, 0), (first, second)
     assert f"warning: checkpoint {newest} is damaged and was moved" in first.output

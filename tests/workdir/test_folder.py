@@ -110,6 +110,7 @@ def test_each_field_may_or_may_not_differ_when_a_run_goes_on(tmp_path, field):
         ["eval"],
         ["checkpoint"],
         ["guard"],
+        ["hosts"],
     )
     if free:
         assert check_workdir(tmp_path, new)
