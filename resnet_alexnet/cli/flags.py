@@ -149,7 +149,7 @@ def add_hosts(parser: Parser) -> None:
     """Adds the flags of a run of several processes, in the words of `jax.distributed.initialize`."""
     group = parser.add_argument_group(
         "several processes",
-        "None of these are needed under srun, on a TPU pod, in Kubernetes and under Open MPI: there JAX finds out.",
+        "None is needed under srun, on a TPU pod, in Kubernetes and under Open MPI:\nthere JAX finds out.",
     )
     group.add_argument("--coordinator_address", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
     group.add_argument("--num_processes", metavar="N", type=whole_number(), help="how many processes the run has")

@@ -129,8 +129,7 @@ def create_experiment(
         finetune=config.finetune,
         towers=config.mesh.towers,
     )
-    check_optimizer(optimizer, model)
-    check_batch(config, model, mesh, device_batch_size)
+    check_parts(config, model, optimizer, mesh, device_batch_size)
     called = create_steps(
         inputs,
         model,
@@ -276,8 +275,15 @@ def check_optimizer(optimizer: Optimizer, model: Model) -> None:
     jax.eval_shape(optimizer.tx.init, learned)
 
 
-def check_batch(config: ConfigDict, model: Model, mesh: parallel.Mesh, device_batch_size: int) -> None:
-    """Raises InputError if the batch cannot be split into groups, pairs and micro-batches, or one is too small."""
+def check_parts(
+    config: ConfigDict, model: Model, optimizer: Optimizer, mesh: parallel.Mesh, device_batch_size: int
+) -> None:
+    """Raises InputError if the parts do not fit together.
+
+    The optimizer names a part of the network that is not there; or the batch cannot be split into groups, pairs and
+    micro-batches, or one of them is too small.
+    """
+    check_optimizer(optimizer, model)
     check_bn_group(model.spec, device_batch_size)
     check_pairs(config, device_batch_size)
     bn_group, mixes = model.spec.options.get("bn_group"), bool(config.augment.mixup or config.augment.cutmix)

@@ -20,7 +20,10 @@ TINY = processes.words(tiny.config())
 
 # Arguments after those of the tiny run, and words that the one line must hold: what, where, what is allowed or nearest.
 BAD_FIELDS = {
-    "--config.batch_siz=8": ["unknown config field 'batch_siz', did you mean 'batch_size'?", "allowed: augment,"],
+    "--config.batch_siz=8": [
+        "unknown config field 'batch_siz', did you mean 'batch_size'?",
+        "allowed: accumulate_steps,",
+    ],
     "--config.optim.learning_rat=1": ["'optim.learning_rat', did you mean 'learning_rate'?", "optim.momentum"],
     "--config.optm.momentum=0.5": ["'optm.momentum', did you mean 'optim.momentum'?"],
     "--config.dataset.image_size=8": ["'dataset.image_size', did you mean 'preprocess.image_size'?"],
