@@ -78,7 +78,7 @@ class Progress:
         self._start = clock()
         self._throughput = Throughput(clock)
         self.output = Output()
-        self._bar = self._create_bar() if _is_live() else None
+        self._bar = self._create_bar() if is_live() else None
 
     def advance(self, step: int) -> None:
         """Tells that `step` steps are finished; from any thread. The bar redraws by itself, a few times a second."""
@@ -247,7 +247,7 @@ def progress_bar(
         line_seconds: seconds between two plain lines; None for no lines.
         clock: seconds since any fixed moment.
     """
-    if _is_live():
+    if is_live():
         yield from _with_bar(items, length, description, size)
     elif line_seconds is not None:
         yield from _with_lines(items, length, description, size, line_seconds, clock, partial(print, flush=True))
@@ -299,7 +299,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
         rows: (name, value) pairs; values are printed as `str` gives them, so they carry their unit.
     """
     title, pairs = printable(title), [(printable(name), printable(str(value))) for name, value in rows]
-    if not _is_live():
+    if not is_live():
         width = max((len(name) for name, _ in pairs), default=0)
         print("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in pairs)]), flush=True)
         return
@@ -312,7 +312,8 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
     Console(file=sys.stdout).print(table)
 
 
-def _is_live() -> bool:
+def is_live() -> bool:
+    """Whether standard output is a terminal on which bars can move."""
     # rich's own test is not enough: it counts a pipe as a terminal where FORCE_COLOR is set.
     return sys.stdout is not None and sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
 

@@ -15,6 +15,7 @@ from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
 
 ENVIRONMENT_FILE = "environment.json"
+LOG_FILE = "log.txt"  # what a run of a sweep prints; the sweep opens it before the run starts
 # The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
@@ -44,7 +45,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if names <= {temporary_path(workdir / CONFIG_FILE).name}:  # left by a run that was killed at its start
+    if names <= {temporary_path(workdir / CONFIG_FILE).name, LOG_FILE}:  # left by a run that was killed at its start
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():
