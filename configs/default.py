@@ -222,6 +222,9 @@ def _eval() -> ConfigDict:
         {
             "every_steps": 1000,  # steps between evaluations on the validation split; 0: only at the end
             "batch_size": 500,  # images per step, over all devices
+            # the test split: "end": evaluated once, after the last step; "never": not even read, as for the runs of a
+            # search, of which only the best is tested, by `evaluate`
+            "test": "end",
         }
     )
 

@@ -114,6 +114,7 @@ def create_splits(
     num_examples: int | None = None,
     max_unreadable: int = 0,
     max_pixels: int = MAX_PIXELS,
+    test: bool = True,
     progress: ProgressFn = no_progress,
     report: Callable[[str], None] = print,
 ) -> Splits:
@@ -136,12 +137,12 @@ def create_splits(
         num_examples: training images of "synthetic" before holding out and selecting classes (default 1000).
         max_pixels: photographs with more pixels are unreadable.
         max_unreadable: unreadable training images to replace at most while a set is loaded into memory.
+        test: whether to open the test split; see `readers.read_images`.
         progress: shows the progress of loading a set into memory, or of checking one that is not.
         report: called with each line about images that are left out or replaced, and classes that a split lacks.
 
     Raises:
-        InputError: the name is unknown; files are missing or damaged; an option is out of range or conflicts with the
-            data.
+        InputError: the name is unknown; files are missing or damaged; an option is wrong, or conflicts with the data.
     """
     check_fraction(validation_fraction)
     check_max_pixels(max_pixels)
@@ -149,7 +150,7 @@ def create_splits(
     splits = {"train_split": train_split, "validation_split": validation_split, "test_split": test_split}
     sizes = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "num_examples": num_examples}
     images = readers.read_images(
-        name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes, report=report
+        name, data_dir, validation_fraction=validation_fraction, splits=splits, sizes=sizes, test=test, report=report
     )
     if "train" not in images:
         raise InputError(f"{name} in {data_dir} has no training split: it has only {', '.join(images)}")

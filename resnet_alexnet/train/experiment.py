@@ -35,6 +35,7 @@ from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.steps import DTYPES
 
 ON_DEVICE = ("auto", "yes", "no")
+TEST = ("end", "never")
 DEVICE_BYTES = 2**30  # "auto" keeps a training set of up to 1 GiB on the device
 
 
@@ -112,10 +113,10 @@ def create_experiment(
     )
     # A resumed run keeps what its own checkpoint says.
     kept = start and (start.network.spec.preprocessing if weights else start_preprocessing(start, config.preprocess))
-    splits = read_splits(config.dataset, config.preprocess, config.augment, start=kept, progress=progress)
+    groups = (config.dataset, config.preprocess, config.augment)
+    splits = read_splits(*groups, start=kept, test=config.eval.test == "end", progress=progress)
     check_splits(splits, config)
-    if config.loss.get("class_weights"):
-        loss = create_losses(config.loss, balanced_weights(splits.train))
+    loss = create_losses(config.loss, balanced_weights(splits.train) if config.loss.get("class_weights") else None)
     num_logits = count_logits(config, splits.train.classes)
     inputs = create_inputs(splits, config.preprocess, config.augment, start=kept, progress=progress)
     model = create_model(
@@ -263,6 +264,7 @@ def check_numbers(config: ConfigDict) -> None:
             raise InputError(f"{field} is {value(field)} (allowed: at least 0 and below {limit})")
     check_name("precision", config.precision, DTYPES)
     check_name("dataset.on_device", config.dataset.on_device, ON_DEVICE)
+    check_name("eval.test", config.eval.test, TEST)
 
 
 def check_splits(splits: Splits, config: ConfigDict) -> None:

@@ -92,6 +92,7 @@ def read_splits(
     augment: Group,
     *,
     start: Preprocessing | None = None,
+    test: bool = True,
     progress: ProgressFn = no_progress,
 ) -> Splits:
     """Reads a data set.
@@ -101,6 +102,7 @@ def read_splits(
         preprocess: the group of the config.
         augment: the group of the config.
         start: the preprocessing of the weights to start from. It takes precedence over `preprocess`.
+        test: whether to read the test split too; without it, `Splits.test` is None.
         progress: shows the progress of reading.
 
     Raises:
@@ -115,6 +117,7 @@ def read_splits(
         **_without(dataset, _NOT_OF_THE_SET),
         image_size=preprocess["image_size"],
         crops=create_crops(preprocess, augment),
+        test=test,
         progress=progress,
     )
     height, width, _ = splits.train.image_shape

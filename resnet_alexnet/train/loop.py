@@ -58,7 +58,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
     """
     started = time.monotonic()
     resumes = check_workdir(workdir, config)
-    if resumes and is_finished(workdir, config.num_steps):
+    if resumes and is_finished(workdir, config.num_steps, test=config.eval.test):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
         print_end(run_title(config), workdir)
         return

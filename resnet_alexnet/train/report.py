@@ -15,7 +15,9 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
+from resnet_alexnet.files import read_json
 from resnet_alexnet.workdir import checkpoint
+from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import last_checkpoint
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
@@ -73,11 +75,15 @@ def _named(splits: Splits) -> dict[str, Source]:
     return {name: source for name, source in every.items() if source is not None}
 
 
-def is_finished(workdir: Path, num_steps: int) -> bool:
-    """Whether a run folder holds a finished run of `num_steps` steps or more."""
+def is_finished(workdir: Path, num_steps: int, *, test: str) -> bool:
+    """Whether a run folder holds a finished run of `num_steps` steps or more, to which nothing is to be added.
+
+    With `test`, the field eval.test, "end", a run that was finished with "never" has its test to come.
+    """
     path = workdir / METRICS_FILE
     lines = read_metrics(path) if path.exists() else []
-    return bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
+    done = bool(lines) and lines[-1].get("finished", False) and lines[-1]["step"] >= num_steps
+    return done and not (test == "end" and read_json(workdir / CONFIG_FILE)["eval"].get("test") == "never")
 
 
 def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> None:
@@ -101,6 +107,9 @@ def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> Non
 def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The rows of the summary that tell the result: (name, value)."""
     rows: list[tuple[str, object]] = []
+    tested = any(TEST_ERROR in line for line in lines)
+    if not tested and metadata.get("config", {}).get("eval", {}).get("test") == "never":
+        rows.append(("test error", "not measured: eval.test is 'never' (evaluate --split=test measures it)"))
     for split, name in _RESULTS:
         values = [line[f"{split}/top1_error"] for line in lines if line.get(f"{split}/top1_error") is not None]
         if values:

@@ -33,7 +33,7 @@ def start_run(
         state = parallel.replicated(experiment.steps.create_state, experiment.mesh, experiment.model.start)
         resumed, saved = [], {}
     else:
-        check_same_data(restored.metadata, experiment)
+        check_same_data(restored.metadata, experiment, test=config.eval.test)
         state, saved = parallel.replicate(restored.state, experiment.mesh), restored.metadata
         resumed = [*restored.warnings, f"resumed at step {int(state.step)}"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
@@ -90,20 +90,26 @@ def checkpoint_metadata(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def check_same_data(saved: dict[str, Any], experiment: Experiment) -> None:
+def check_same_data(saved: dict[str, Any], experiment: Experiment, *, test: str) -> None:
     """Checks that the data is the data of a checkpoint: labels and order would mean something else.
 
     Args:
         saved: the metadata of the checkpoint.
         experiment: the run.
+        test: the field eval.test, which may have changed: if either is "never", the test splits are not compared.
 
     Raises:
         InputError: the number of images, the classes or the mean image differ.
     """
     current = checkpoint_metadata(experiment)
     inputs, before = (metadata["network"]["preprocessing"] for metadata in (current, saved))
+    left_out = "test" if "never" in (test, saved["config"]["eval"].get("test")) else None
+    sizes, sizes_before = (
+        {name: size for name, size in metadata["num_images"].items() if name != left_out}
+        for metadata in (current, saved)
+    )
     pairs = {
-        "numbers of images": (current["num_images"], saved["num_images"]),
+        "numbers of images": (sizes, sizes_before),
         "classes": (inputs["classes"], before["classes"]),
     }
     for name, (given, expected) in pairs.items():

@@ -138,8 +138,8 @@ def test_a_mean_that_another_processor_rounds_otherwise_is_still_the_datas():
         metadata = checkpoint_metadata(experiment)
         network, inputs = metadata["network"], metadata["network"]["preprocessing"]
         inputs = {**inputs, "mean": (np.asarray(inputs["mean"]) + shift).tolist()}
-        return {**metadata, "network": {**network, "preprocessing": inputs}}
+        return {**metadata, "config": {"eval": {}}, "network": {**network, "preprocessing": inputs}}
 
-    check_same_data(saved(0.3), experiment)
+    check_same_data(saved(0.3), experiment, test="end")
     with pytest.raises(InputError, match="the mean image of the training set has changed"):
-        check_same_data(saved(0.7), experiment)
+        check_same_data(saved(0.7), experiment, test="end")

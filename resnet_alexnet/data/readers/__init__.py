@@ -45,6 +45,7 @@ def read_images(
     validation_fraction: float,
     splits: Mapping[str, str],
     sizes: Mapping[str, int | None],
+    test: bool = True,
     report: Callable[[str], None] = print,
 ) -> Mapping[str, Images]:
     """The splits of the set `name`; the arguments are those of `sources.create_splits`.
@@ -55,11 +56,28 @@ def read_images(
         validation_fraction: part of the training set to hold out, by those readers that do so themselves.
         splits: train_split, validation_split and test_split, of a TFDS set.
         sizes: image_size, channels, num_classes and num_examples, of "synthetic".
+        test: whether to include the test split. If not, none of its photographs is read, but a set of arrays is opened
+            as a whole.
         report: called with each line about files that are left out.
 
     Raises:
         InputError: unknown name; missing or damaged files; an option that the set does not have.
     """
+    options = {"validation_fraction": validation_fraction, "splits": splits, "sizes": sizes, "report": report}
+    images = _read(name, data_dir, **options)
+    return images if test else {split: part for split, part in images.items() if split != "test"}
+
+
+def _read(
+    name: str,
+    data_dir: str,
+    *,
+    validation_fraction: float,
+    splits: Mapping[str, str],
+    sizes: Mapping[str, int | None],
+    report: Callable[[str], None],
+) -> Mapping[str, Images]:
+    """All splits of the set, see `read_images`."""
     if name == "synthetic":
         return _make(data_dir, validation_fraction, sizes)
     is_own = name in OWN_NAMES and (name not in PUBLISHED or not tfds.find_tfds(name, data_dir))
