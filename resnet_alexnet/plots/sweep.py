@@ -40,7 +40,7 @@ class Setting:
 
 
 def draw_sweep(settings: Sequence[Setting], path: Path, *, title: str) -> None:
-    """Draws a sweep as a PNG of 1100 x 480 pixels.
+    """Draws a sweep as a PNG of 1100 x 520 pixels.
 
     Left: the validation errors over steps, a thin line for each run and a bold one for the mean of a setting of several
     runs. Right: the last error over the fields: dots for one field, a heat map for two, parallel coordinates for more,
@@ -59,7 +59,7 @@ def draw_sweep(settings: Sequence[Setting], path: Path, *, title: str) -> None:
     ranked = sorted(settings, key=lambda setting: fmean(setting.finals) if setting.finals else math.inf)
     fields = list(settings[0].values)
     finished = [setting for setting in ranked if setting.finals]
-    figure = Figure(figsize=(11, 4.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11, 5.2), dpi=100, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.04)  # type: ignore[union-attr]
     figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold", parse_math=False)
     left, right = figure.subplots(1, 2) if fields and finished else (figure.subplots(), None)
@@ -72,13 +72,14 @@ def draw_sweep(settings: Sequence[Setting], path: Path, *, title: str) -> None:
         _draw_heat_map(right, finished, fields)
     else:
         _draw_parallel(right, finished, fields)
+    _draw_legend(figure, left)
     write_png(figure, path)
 
 
 def _draw_curves(axes: Axes, ranked: Sequence[Setting]) -> None:
     for rank, setting in reversed(list(enumerate(ranked))):  # the best on top
         color = _COLORS(_LIGHTEST * rank / max(len(ranked) - 1, 1))
-        label = ", ".join(f"{_short(field)} {_text(value)}" for field, value in setting.values.items()) or "all runs"
+        label = ", ".join(f"{field} {_text(value)}" for field, value in setting.values.items()) or "all runs"
         curves = [curve for curve in setting.curves if curve[0]]
         several = len(curves) > 1
         for number, (steps, errors) in enumerate(curves):
@@ -99,10 +100,17 @@ def _draw_curves(axes: Axes, ranked: Sequence[Setting]) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
+
+
+def _draw_legend(figure: Figure, curves: Axes) -> None:
+    """Names the settings below the panels, the best first."""
+    handles, labels = curves.get_legend_handles_labels()
     best = list(zip(handles, labels, strict=True))[::-1][:_MOST_NAMED]
-    title = f"the best {len(best)} of {len(handles)}" if len(handles) > len(best) else None
-    axes.legend(*zip(*best, strict=True), title=title, frameon=False, fontsize=8, loc="upper right")
+    title = f"the best {len(best)} of {len(handles)} settings" if len(handles) > len(best) else None
+    columns = 3 if max(map(len, labels)) < 45 else 2
+    figure.legend(
+        *zip(*best, strict=True), title=title, frameon=False, fontsize=9, loc="outside lower left", ncols=columns
+    )
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -117,7 +125,8 @@ def _draw_dots(axes: Axes, settings: Sequence[Setting], field: str) -> None:
     for place, setting in zip(places, settings, strict=True):
         axes.plot([place] * len(setting.finals), setting.finals, "o", color=_COLORS(0.3), alpha=0.6, clip_on=False)
     means = sorted((place, fmean(setting.finals)) for place, setting in zip(places, settings, strict=True))
-    axes.plot(*zip(*means, strict=True), color=_COLORS(0.3), linewidth=2)
+    line = "-" if all(_is_number(setting.values[field]) for setting in settings) else ""
+    axes.plot(*zip(*means, strict=True), color=_COLORS(0.3), linewidth=2, linestyle=line, marker="_", markersize=24)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xlim(-0.05, 1.05)
     axes.set_xlabel(field)
@@ -160,20 +169,25 @@ def _draw_parallel(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
     for number, (_, ticks) in enumerate(placed):
         axes.axvline(number, color="#8c8c8c", linewidth=1)
         for place, text in ticks.items():
-            axes.annotate(text, (number, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
+            _annotate(axes, text, (number, place))
     axes.axvline(len(fields), color="#8c8c8c", linewidth=1)
     for error in {lowest, highest}:
-        place = (len(fields), float(scale(error)))
-        axes.annotate(f"{error:.1f} %", place, xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
+        _annotate(axes, f"{error:.1f} %", (len(fields), float(scale(error))))
     for index in reversed(range(len(settings))):  # the best on top
         heights = [*(places[index] for places, _ in placed), float(scale(errors[index]))]
         color = _COLORS(_LIGHTEST * float(scale(errors[index])))
         axes.plot(range(len(heights)), heights, color=color, linewidth=2 if index == 0 else 1.2, alpha=0.9)
-    names = [_short(field).replace("_", " ") for field in fields]
+    names = [field.replace("_", " ") for field in fields]
     axes.set_xticks(range(len(fields) + 1), [*names, "last validation\nerror"])
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_formatter(NullFormatter())
     axes.spines[:].set_visible(False)
+
+
+def _annotate(axes: Axes, text: str, place: tuple[float, float]) -> None:
+    """Writes a tick of a vertical axis to its right, where lines do not hide it."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axes.annotate(text, place, xytext=(4, 0), textcoords="offset points", fontsize=8, va="center", bbox=box, zorder=4)
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:
@@ -202,10 +216,6 @@ def _ordered(values: Sequence[Any]) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(field: str) -> str:
-    return field.rpartition(".")[2]
 
 
 def _text(value: Any) -> str:

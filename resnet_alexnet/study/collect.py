@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from resnet_alexnet.files import atomic_write
-from resnet_alexnet.study.points import SEED, Point, Sweep, shown
+from resnet_alexnet.study.points import SEED, Point, Sweep, short_name, shown
 from resnet_alexnet.study.state import RunState, read_state
 from resnet_alexnet.workdir.metrics_log import VAL_ERROR
 
@@ -131,7 +131,7 @@ def _draw(sweep: Sweep, results: Sequence[Result], path: Path) -> None:
     fields = [field for field in sweep.varied if field != SEED]
     settings = []
     for setting, group in by_setting(results).items():
-        values: dict[str, Any] = {field: dict(setting).get(field) for field in fields}
+        values: dict[str, Any] = {short_name(field): dict(setting).get(field) for field in fields}
         curves = []
         for result in group:
             lines = [line for line in result.state.lines if line.get(VAL_ERROR) is not None]

@@ -150,8 +150,8 @@ def _run_sweep_file(file: Path, where: str) -> ModuleType:
 
 
 def _yielded(module: ModuleType, file: Path, where: str) -> Iterator[Any]:
-    function: Any = getattr(module, "sweep", None)
-    if not callable(function):
+    function = getattr(module, "sweep", None)
+    if not inspect.isfunction(function):
         raise InputError(f"{where} defines no function sweep()")
     if inspect.signature(function).parameters:
         raise InputError(f"{where}: sweep() takes no arguments")
@@ -219,11 +219,17 @@ def _varied(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _names(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of points, such as "learning_rate=0.1,batch_size=64": the last parts of the fields, if they differ."""
+    """The names of points, such as "learning_rate=0.1,batch_size=64": short names of fields, if they differ."""
     varied = _varied(yielded)
-    last_parts = Counter(field.rpartition(".")[2] for field in varied)
-    short = {field: last if last_parts[last := field.rpartition(".")[2]] == 1 else field for field in varied}
+    counts = Counter(map(short_name, varied))
+    short = {field: name if counts[name := short_name(field)] == 1 else field for field in varied}
     return [_name({short[field]: point[field] for field in varied if field in point}) for point in yielded]
+
+
+def short_name(field: str) -> str:
+    """What a field is called where it is clear which is meant: optim.momentum is momentum, model.name is model."""
+    group, _, last = field.rpartition(".")
+    return group if group and last == "name" else last
 
 
 def _name(values: Mapping[str, Any]) -> str:
