@@ -36,6 +36,12 @@ def create_parser() -> Parser:
     flags.add_config(
         parser, "a recipe instead of the one that the sweep names; the fields below are those of all points"
     )
+    _add_means(parser)
+    _add_plan(parser)
+    return parser
+
+
+def _add_means(parser: Parser) -> None:
     group = parser.add_argument_group("how it runs")
     group.add_argument(
         "--jobs", metavar="N", type=flags.whole_number(), help="runs at once (default: one, or one a GPU)"
@@ -64,6 +70,9 @@ def create_parser() -> Parser:
     )
     flags.add_switch(group, "--print", text="print the commands of the runs that are not finished; do not run them")
     flags.add_switch(group, "--collect", text="only collect the results so far")
+
+
+def _add_plan(parser: Parser) -> None:
     group = parser.add_argument_group("what it runs")
     group.add_argument(
         "--rungs",
@@ -86,7 +95,6 @@ def create_parser() -> Parser:
         text="take finished runs with the same config from the folders beside the workdir",
     )
     flags.add_switch(group, "--test_winner", text="at the end, test the setting with the lowest validation error, once")
-    return parser
 
 
 def _words(text: str) -> tuple[str, ...]:

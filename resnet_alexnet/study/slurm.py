@@ -73,11 +73,9 @@ def run_array(
         board: where it is shown.
 
     Raises:
-        InputError: Slurm is not there, or it refuses the job.
+        InputError: Slurm refuses the job.
         InterruptedRunError: a signal came.
     """
-    if shutil.which("sbatch") is None:
-        raise InputError("--slurm: there is no program sbatch here (run this on a host of a Slurm cluster)")
     name = _job_name(workdir)
     if job := _active(name):
         board.say(f"following job {job}, which an earlier call submitted")
@@ -104,6 +102,12 @@ def run_array(
             failed.append(task.name)
             board.say("\n".join([f"{task.name} failed", *last_lines(task.folder)]))
     return failed
+
+
+def check_slurm() -> None:
+    """Raises InputError if Slurm's programs are not here."""
+    if shutil.which("sbatch") is None:
+        raise InputError("--slurm: there is no program sbatch here (run this on a host of a Slurm cluster)")
 
 
 def array_script(tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: int) -> str:

@@ -15,7 +15,7 @@ from resnet_alexnet.study.collect import collect
 from resnet_alexnet.study.halving import check_rungs, run_rungs
 from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
 from resnet_alexnet.study.pool import Task, run_pool
-from resnet_alexnet.study.slurm import run_array
+from resnet_alexnet.study.slurm import check_slurm, run_array
 from resnet_alexnet.study.state import read_state
 from resnet_alexnet.study.winner import test_winner
 from resnet_alexnet.workdir.config import CONFIG_FILE
@@ -71,6 +71,8 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
     """
     if plan.rungs:
         check_rungs(sweep, plan.rungs)
+    if means.slurm:
+        check_slurm()
     check_sweep_folder(sweep, workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -88,13 +90,11 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
         if plan.reuse and not plan.rungs:
             for line in _reuse(sweep, workdir):
                 print(line, flush=True)
-        runner = Runner(workdir, means, total=len(sweep.points))
+        runner = Runner(workdir, means)
         if plan.rungs:
+            factor = plan.reduction_factor
             run_rungs(
-                *(sweep, workdir, plan.rungs),
-                reduction_factor=plan.reduction_factor,
-                run=runner.run,
-                say=partial(print, flush=True),
+                sweep, workdir, plan.rungs, reduction_factor=factor, run=runner.run, say=partial(print, flush=True)
             )
         else:
             runner.run(sweep.points)
@@ -117,7 +117,6 @@ class Runner:
 
     workdir: Path
     means: Means
-    total: int
     failed: set[str] = field(default_factory=set)
 
     def run(self, points: Sequence[Point], num_steps: int | None = None, *, tests: bool = False) -> None:
@@ -130,21 +129,17 @@ class Runner:
         means = self.means
         with Board(len(points), len(points) - len(tasks)) as board:
             if means.slurm:
-                options = means.slurm_options
-                self.failed.update(
-                    run_array(
-                        *(tasks,),
-                        workdir=self.workdir,
-                        jobs=means.jobs,
-                        retries=means.retries,
-                        options=options,
-                        board=board,
-                    )
+                failed = run_array(
+                    tasks,
+                    workdir=self.workdir,
+                    jobs=means.jobs,
+                    retries=means.retries,
+                    options=means.slurm_options,
+                    board=board,
                 )
             else:
-                self.failed.update(
-                    run_pool(tasks, jobs=means.jobs, gpus=means.gpus, retries=means.retries, board=board)
-                )
+                failed = run_pool(tasks, jobs=means.jobs, gpus=means.gpus, retries=means.retries, board=board)
+        self.failed.update(failed)
 
 
 def create_task(point: Point, workdir: Path, num_steps: int | None = None, *, tests: bool = False) -> Task:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.state import read_state
+from resnet_alexnet.sweep import main
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import processes, sweeps
 from tests.support.slurm import wait_until
@@ -155,9 +157,8 @@ def test_the_winner_is_tested_once(swept):
         assert code == 0
         assert f"best setting by validation error: {best}\ntest error {error:.2f} % (mean of 1 runs)\n" in output
     (swept.workdir / "winner.json").write_text('{"runs": ["another"]}')
-    code, output = sweeps.run(*swept.words, "--test_winner")
-    assert code == 2
-    assert "says that another was tested before" in output
+    with pytest.raises(InputError, match="says that another was tested before"):
+        main([*swept.words, "--test_winner"])
 
 
 def test_a_workdir_of_something_else_is_refused_and_nothing_is_written(tmp_path, swept):
@@ -168,27 +169,31 @@ def test_a_workdir_of_something_else_is_refused_and_nothing_is_written(tmp_path,
         swept.workdir / NAMES[0]: "is neither the folder of a sweep nor empty",
         tmp_path / "a[b]": "has a bracket in its path",
     }.items():
-        code, output = sweeps.run(swept.words[0], f"--workdir={workdir}")
-        assert (code, output.count("\n")) == (2, 1), output
-        assert message in output
+        with pytest.raises(InputError, match=message):
+            main([swept.words[0], f"--workdir={workdir}"])
     assert os.listdir(tmp_path) == ["something"]
 
 
 def test_a_run_of_another_config_under_the_name_of_a_point_is_refused(swept):
-    code, output = sweeps.run(*swept.words, "--config.optim.momentum=0.5")
-    assert code == 2
-    assert "has a run with another config: optim.momentum is 0.5, was 0.9" in output
+    with pytest.raises(InputError, match=r"has a run with another config: optim\.momentum is 0\.5, was 0\.9"):
+        main([*swept.words, "--config.optim.momentum=0.5"])
 
 
-def test_of_bad_flags_one_line_is_said(swept, tmp_path):
-    for words, message in {
-        ("--rungs=40",): "allowed: rising steps below num_steps, 40",
-        ("--rungs=10", "--config.schedule.name=cosine"): "depends on num_steps, by schedule.name='cosine'",
-        ("--gpus=0,1", "--jobs=3"): "--gpus is one GPU for each of the --jobs",
-        ("--slurm_options='",): "allowed: words as in a shell",
-        ("--collect",): "no such folder",
-    }.items():
-        code, output = sweeps.run(swept.words[0], f"--workdir={tmp_path / 'new'}", *words)
-        assert (code, output.count("\n")) == (2, 1), output
-        assert message in output
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rungs=40"], "allowed: rising steps below num_steps, 40"),
+        (["--rungs=20,10"], "allowed: rising steps below num_steps, 40"),
+        (["--rungs=10", "--config.schedule.name=cosine"], "depends on num_steps, by schedule.name='cosine'"),
+        (["--gpus=0,1", "--jobs=3"], "--gpus is one GPU for each of the --jobs"),
+        (["--slurm_options='"], "allowed: words as in a shell"),
+        (["--collect"], "no such folder"),
+        (["--slurm"], "--slurm: there is no program sbatch here"),
+    ],
+)
+def test_of_bad_flags_one_line_is_said(tmp_path, monkeypatch, words, message):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sweep = sweeps.write_sweep(tmp_path / "own.py", 'yield {"seed": 1}')
+    with pytest.raises(InputError, match=re.escape(message)):
+        main([f"--sweep={sweep}", f"--workdir={tmp_path / 'new'}", *words])
     assert not (tmp_path / "new").exists()
