@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "data.prepare.__main__",
     "results": "results",
     "sweep": "sweep",
+    "compare": "compare",
 }
 _DESCRIPTION = "AlexNet (Krizhevsky 2012) and ResNet (He 2015) in JAX and Flax NNX."
 

@@ -17,7 +17,7 @@ from resnet_alexnet.cli.board import Board
 from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
 from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.study.state import read_state
-from resnet_alexnet.workdir.folder import LOG_FILE
+from resnet_alexnet.workdir.config import LOG_FILE
 
 BAD_INPUT = 2  # the exit code of a run that would fail again
 _SECONDS = 0.25  # between two looks at the processes

@@ -15,7 +15,7 @@ from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.study.pool import BAD_INPUT, Task, describe_error, last_lines, show
 from resnet_alexnet.study.state import read_state
-from resnet_alexnet.workdir.folder import LOG_FILE
+from resnet_alexnet.workdir.config import LOG_FILE
 
 SCRIPT_FILE = "array.sbatch"
 _SECONDS = 3.0  # between two questions to the scheduler

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from resnet_alexnet.cli.board import Board
 from resnet_alexnet.errors import InputError, TrainingError
-from resnet_alexnet.files import read_json, write_json
+from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.study.collect import collect
 from resnet_alexnet.study.halving import check_rungs, run_rungs
 from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
@@ -20,7 +20,7 @@ from resnet_alexnet.study.state import read_state
 from resnet_alexnet.study.winner import test_winner
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import check_workdir
-from resnet_alexnet.workdir.lock import LOCK_FILE, OWNER_FILE, locked
+from resnet_alexnet.workdir.lock import NAMES, locked
 
 SWEEP_FILE = "sweep.json"
 
@@ -78,7 +78,7 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
-    with locked(workdir, what="sweep"):
+    with locked(workdir, mark=SWEEP_FILE):
         write_json(
             workdir / SWEEP_FILE,
             {
@@ -171,7 +171,7 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
         names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if SWEEP_FILE not in names and names - {LOCK_FILE, OWNER_FILE}:
+    if SWEEP_FILE not in names and names - {*NAMES, temporary_path(workdir / SWEEP_FILE).name}:
         raise InputError(
             f"--workdir={workdir} is neither the folder of a sweep nor empty (allowed: either, or a new folder)"
         )

@@ -9,7 +9,6 @@ error from metrics.jsonl, or evaluates if it is not there. So a run that is kill
 import contextlib
 import dataclasses
 import signal
-import time
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,14 +23,14 @@ from resnet_alexnet.cli.interrupt import Interrupt
 from resnet_alexnet.cli.progress import Progress, progress_bar
 from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.sources import Source
-from resnet_alexnet.errors import InputError, OutOfMemoryError, TrainingError, memory_needed
+from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
-from resnet_alexnet.plots import curves
 from resnet_alexnet.train import stopping
 from resnet_alexnet.train.checks import check_falling, check_finite
+from resnet_alexnet.train.clock import RunClock
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
-from resnet_alexnet.train.report import describe_data, is_finished, print_end
+from resnet_alexnet.train.report import describe_data, draw_curves, is_finished, print_end
 from resnet_alexnet.train.start import checkpoint_metadata, start_run
 from resnet_alexnet.train.state import TrainState
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU, ThroughputMeter
@@ -39,6 +38,7 @@ from resnet_alexnet.train.validation import evaluate, with_error
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
+from resnet_alexnet.workdir.lock import locked
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, MetricsLog, validation_errors
 
 
@@ -51,12 +51,17 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         profile_calls: how many dispatches of training steps to trace, into `workdir`/profile.
 
     Raises:
-        InputError: the config or the run folder is not valid. Nothing has been written.
+        InputError: the config or the run folder is not valid, or another process trains in it. Nothing is written.
         TrainingError: the loss is not finite, or has not begun to fall, or memory does not suffice. The last checkpoint
             stays valid.
         InterruptedRunError: a signal arrived, or standard output cannot be written. A checkpoint has been saved.
     """
-    started = time.monotonic()
+    with locked(workdir), RunClock() as clock:
+        _train_in(workdir, config, profile_calls, clock)
+
+
+def _train_in(workdir: Path, config: ConfigDict, profile_calls: int, clock: RunClock) -> None:
+    """Does what `train_and_evaluate` says, in a run folder that no other process uses."""
     resumes = check_workdir(workdir, config)
     if resumes and is_finished(workdir, config.num_steps, test=config.eval.test):
         print(f"{workdir} is finished: all {config.num_steps} steps are done")
@@ -78,7 +83,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         if resumes:  # only after start_run has checked that the data is the same
             create_workdir(workdir, config)
         with (
-            MetricsLog(workdir, start_step=first_step, config=to_json(config)) as metrics_log,
+            MetricsLog(workdir, start_step=first_step, config=to_json(config), began=clock.began) as metrics_log,
             Progress(
                 config.num_steps,
                 first_step,
@@ -89,12 +94,12 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, *, profile_calls: int 
         ):
             for message in messages:
                 progress.say(message)
-            run = Run(config, workdir, experiment, checkpointer, metrics_log, progress, first_step)
+            run = Run(config, workdir, experiment, checkpointer, metrics_log, progress, first_step, clock)
             with Profile(workdir / "profile", profile_calls) as profile:
                 run.train(state, saved, profile)
             checkpointer.wait()
             metrics_log.finish(config.num_steps)  # last, so that a run marked as finished is complete
-    print_end(run_title(config), workdir, seconds=time.monotonic() - started)
+    print_end(run_title(config), workdir, seconds=clock.elapsed())
 
 
 class Run:
@@ -109,11 +114,12 @@ class Run:
         metrics_log: MetricsLog,
         progress: Progress,
         first_step: int,
+        clock: RunClock,
     ) -> None:
         """Prepares; `first_step` is the number of steps done before."""
         self.config, self.workdir, self.experiment = config, workdir, experiment
         self.checkpointer, self.metrics_log, self.progress = checkpointer, metrics_log, progress
-        self.first_step = first_step
+        self.first_step, self.clock = first_step, clock
         on_cpu = experiment.mesh.devices.flat[0].platform == "cpu"
         self.meter = ThroughputMeter(
             config.batch_size,
@@ -121,6 +127,7 @@ class Run:
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
             report=progress.advance,
         )
+        clock.watch_steps(lambda: self.meter.busy_seconds, resident=experiment.steps.resident)
         self.interrupt = Interrupt(self._answer, lambda: stopping.left(last_checkpoint(workdir)))
         self._evaluates = self._dispatches = False  # what is under way
 
@@ -151,6 +158,7 @@ class Run:
             if saved:
                 state = self._resume(state, saved)
             data = parallel.replicate(resident_data(source), mesh) if experiment.steps.resident else {}
+            self.clock.switch("steps")
             with jax.transfer_guard("disallow"):  # between log steps only batches move, from host to device
                 for next_step, chunk in chunks:
                     batch = parallel.split_batch(chunk, mesh, axis=1)
@@ -174,8 +182,8 @@ class Run:
         save_due = last or _due(step, config.checkpoint.every_steps)
         if not (log_due or eval_due or save_due):
             return state
-        with jax.transfer_guard("allow"):
-            self.meter.wait()
+        self.meter.wait()
+        with jax.transfer_guard("allow"), self.clock.during("other"):
             with self._failing(state, step):
                 check_finite(state, partial(self._learning_rate, state))
             if log_due:
@@ -224,7 +232,8 @@ class Run:
     def _save(self, state: TrainState, step: int) -> None:
         """Saves a checkpoint of the state before the evaluation of its step, unless the step is saved."""
         metadata = {"config": to_json(self.config), **checkpoint_metadata(self.experiment)}
-        self.checkpointer.save(step, state, metadata)
+        with self.clock.during("save"):
+            self.checkpointer.save(step, state, metadata)
 
     def _resume(self, state: TrainState, saved: dict[str, Any]) -> TrainState:
         """Does what was due after the checkpoint of the first step was saved, with its metadata `saved`.
@@ -249,7 +258,8 @@ class Run:
             The state after it: the plateau and the lowest error have changed.
         """
         splits, before = self.experiment.inputs.splits, state
-        self.checkpointer.wait()  # what is due is on disk before an evaluation that may fail
+        with self.clock.during("save"):
+            self.checkpointer.wait()  # what is due is on disk before an evaluation that may fail
         try:
             if splits.validation is not None and VAL_ERROR not in done:
                 values = self._measure(state, splits.validation, "validation")
@@ -275,7 +285,7 @@ class Run:
         size = min(experiment.steps.eval_batch_size, len(source))
         remedy = f"lower eval.batch_size (now {size} images), as with --config.eval.batch_size={max(1, size // 2)}"
         self._evaluates = True
-        with memory_needed("for an evaluation", remedy), self.interrupt.raised():
+        with memory_needed("for an evaluation", remedy), self.interrupt.raised(), self.clock.during("evaluation"):
             values = evaluate(
                 experiment.steps.eval_step,
                 *state.evaluated(),
@@ -297,7 +307,7 @@ class Run:
     def _write(self, step: int, values: dict[str, float], *, stopped: bool = False) -> None:
         train = self.experiment.inputs.splits.train
         values = {"epoch": step * self.config.batch_size / len(train), **values}
-        self.metrics_log.write(step, values, stopped=stopped)
+        self.metrics_log.write(step, {**values, **self.clock.take()}, stopped=stopped)
         # Of five classes all are among the best five.
         shown = {key: value for key, value in values.items() if "top5" not in key or len(train.classes) > 5}
         self.progress.update(step, shown)
@@ -307,12 +317,7 @@ class Run:
         return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
 
     def _draw_curves(self) -> None:
-        if not self.metrics_log.lines:  # somebody deleted the metrics of a run whose steps are all done
-            return
-        try:
-            curves.draw(self.metrics_log.lines, self.workdir / "curves.png", title=run_title(self.config))
-        except InputError as error:  # a run continues without its picture
-            self.progress.say(f"warning: {error}")
+        draw_curves(self.metrics_log.lines, self.workdir, title=run_title(self.config), report=self.progress.say)
 
     def _answer(self, number: signal.Signals) -> None:
         """Says at once what the first signal leads to."""
@@ -327,9 +332,7 @@ class Run:
                 self.meter.wait()
                 with self._failing(state, step):
                     check_finite(state, partial(self._learning_rate, state))
-                values = (
-                    self._training_values(state, step) if float(state.sums["count"]) else {}
-                )  # else they are logged
+                values = self._training_values(state, step) if float(state.sums["count"]) else {}  # they are logged
                 self._save(state, step)
                 self.checkpointer.wait()
                 if values:

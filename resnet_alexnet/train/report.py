@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.data.sources import Source, Splits
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
+from resnet_alexnet.plots import curves
 from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import last_checkpoint
+from resnet_alexnet.workdir.goodput import read_goodput
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
 _MOST_CLASSES = 12  # that are named with their counts
@@ -86,6 +89,18 @@ def is_finished(workdir: Path, num_steps: int, *, test: str) -> bool:
     return done and not (test == "end" and read_json(workdir / CONFIG_FILE)["eval"].get("test") == "never")
 
 
+def draw_curves(
+    lines: Sequence[Mapping[str, Any]], workdir: Path, *, title: str, report: Callable[[str], None]
+) -> None:
+    """Draws curves.png of a run. If it cannot be written, the run goes on without it, and `report` gets a warning."""
+    if not any(key in line for line in lines for key in curves.DRAWN):  # somebody has deleted the metrics
+        return
+    try:
+        curves.draw(lines, workdir / "curves.png", title=title)
+    except InputError as error:
+        report(f"warning: {error}")
+
+
 def print_end(title: str, workdir: Path, *, seconds: float | None = None) -> None:
     """Prints the result of a finished run, and the commands that come next.
 
@@ -119,7 +134,8 @@ def _results(lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) ->
     throughputs = sorted(line["images_per_second"] for line in lines if line.get("images_per_second"))
     if throughputs:
         rows.append(("training throughput", f"{throughputs[len(throughputs) // 2]:,.0f} images/s"))
-    return rows
+    goodput = read_goodput(lines)
+    return [*rows, *([] if goodput is None else [("goodput", goodput)])]
 
 
 def _samples(split: str, lines: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> int:

@@ -68,6 +68,7 @@ class ThroughputMeter:
         self._mark: tuple[int, float] | None = None  # None until the first restart: the first steps include compilation
         self._step = step
         self._busy = 0.0  # seconds of computation on the device since the mark
+        self.busy_seconds = 0.0  # since the beginning; the first steps include compilation
         self._error: BaseException | None = None
         self._slots = threading.Semaphore(in_flight)
         self._begun: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -133,6 +134,7 @@ class ThroughputMeter:
                 self._report(step)
             last, done = done, self._clock()
             self._busy += done - max(begun, last)
+            self.busy_seconds += done - max(begun, last)
             self._finished = step
             self._slots.release()
             self._dispatched.task_done()

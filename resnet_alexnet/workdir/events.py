@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resnet_alexnet.workdir.config import flatten
+from resnet_alexnet.workdir.goodput import SECONDS, START, TIME
 
 _SCHEME = "events"  # by which tensorboardX knows to open files with `_Files`
-_NOT_DRAWN = ("step", "epoch", "stopped", "finished")  # epochs are steps in another unit
+_NOT_DRAWN = ("step", "epoch", "stopped", "finished", TIME, START)  # epochs are steps in another unit
 
 Result = TypeVar("Result")
 
@@ -52,7 +53,7 @@ class Events:
     def add(self, line: Mapping[str, Any]) -> None:
         """Adds the numbers of a line: "val/loss" as "loss" of "val", those without a split as those of "train"."""
         for key, value in line.items():
-            if key not in _NOT_DRAWN and value is not None:
+            if key not in _NOT_DRAWN and not key.startswith(SECONDS) and value is not None:
                 split, _, tag = key.rpartition("/")
                 self._writer(split or "train").add_scalar(tag, value, line["step"])
 

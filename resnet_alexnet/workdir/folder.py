@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json, temporary_path, write_json
-from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
+from resnet_alexnet.workdir import lock
+from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE, flatten, to_json
 
 ENVIRONMENT_FILE = "environment.json"
-LOG_FILE = "log.txt"  # what a run of a sweep prints; the sweep opens it before the run starts
 # The fields that may change when a run resumes: they do not change what a step computes.
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "log.", "eval.", "checkpoint.", "guard."),
@@ -45,7 +45,8 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if names <= {temporary_path(workdir / CONFIG_FILE).name, LOG_FILE}:  # left by a run that was killed at its start
+    # Left by a run that was killed at its start, or by the sweep that is about to start it.
+    if names <= {*lock.NAMES, LOG_FILE, temporary_path(workdir / CONFIG_FILE).name}:
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +13,12 @@ from typing import Any, NoReturn, Self
 from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.workdir.events import Events
+from resnet_alexnet.workdir.goodput import start_line
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
 VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
+_TOUCH_SECONDS = 1.0
 _ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
 
@@ -29,20 +32,29 @@ class MetricsLog:
         lines: all lines so far.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, workdir: Path, *, start_step: int, config: Mapping[str, Any] | None = None, began: float | None = None
+    ) -> None:
         """Opens the metrics of a run.
 
         Args:
             workdir: the run folder; created if it does not exist.
             start_step: the step that the run resumes from, 0 for a new run.
             config: the config as JSON values, for TensorBoard.
+            began: the time (Unix seconds) at which this process began; writes the line of a start, see `goodput`. While
+                the log is open, metrics.jsonl then is touched every second: its time of modification is the last at
+                which the run is known to have been running, should it be killed.
 
         Raises:
             InputError: metrics.jsonl has an invalid line.
         """
         workdir.mkdir(parents=True, exist_ok=True)
-        self.lines = cut_back(workdir, start_step)
+        self.lines = cut_back(workdir, start_step, began=began)
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
+        self._closed = threading.Event()
+        self._toucher = threading.Thread(target=self._touch, name="metrics", daemon=True) if began else None
+        if self._toucher is not None:
+            self._toucher.start()
         self._events = Events(workdir / EVENTS_FOLDER, self.lines, config or {})
 
     def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
@@ -66,6 +78,9 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both files; may be called more than once."""
+        self._closed.set()
+        if self._toucher is not None:
+            self._toucher.join()
         with contextlib.suppress(OSError):  # of a line that could not be written, which `write` has said
             self._file.close()
         self._events.close()
@@ -77,6 +92,11 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _touch(self) -> None:
+        while not self._closed.wait(_TOUCH_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self._file.fileno())
 
     def _append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
@@ -122,7 +142,7 @@ def validation_errors(workdir: Path) -> dict[int, float]:
     return {line["step"]: line[VAL_ERROR] for line in lines if line.get(VAL_ERROR) is not None}
 
 
-def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
+def cut_back(workdir: Path, step: int, *, began: float | None = None) -> list[dict[str, Any]]:
     """Drops the lines after `step` from metrics.jsonl, atomically.
 
     Lines up to and including `step` are kept. An incomplete last line, the "finished" marker and a line that was
@@ -130,19 +150,25 @@ def cut_back(workdir: Path, step: int) -> list[dict[str, Any]]:
     run writes its own line of step 0.
 
     Args:
-        workdir: the run folder; if it has no metrics.jsonl, nothing happens.
+        workdir: the run folder; if it has no metrics.jsonl, and `began` is None, nothing happens.
         step: the step of the checkpoint that the run resumes from.
+        began: the time at which this process began; adds the line of its start, with the seconds of the dropped lines.
 
     Returns:
-        The lines that are kept.
+        The lines that are there now.
 
     Raises:
         InputError: metrics.jsonl has an invalid line, or cannot be written.
     """
     path = workdir / METRICS_FILE
-    if not path.exists():
+    if not path.exists() and began is None:
         return []
-    kept = [line for line in read_metrics(path) if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
+    lines, alive = (read_metrics(path), path.stat().st_mtime) if path.exists() else ([], 0.0)
+    kept, dropped = [], []
+    for line in lines:
+        (kept if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS) else dropped).append(line)
+    if began is not None:
+        kept.append(dict(start_line(step, lines, dropped, began=began, alive=alive)))
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept

@@ -11,6 +11,7 @@ from typing import Any
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
 from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.workdir.goodput import format_duration
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, read_metrics
 
 REGION = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
@@ -111,7 +112,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         f"{result.epochs:.3g}",
         f"{result.test_error:.2f} %",
         "-" if published is None else f"{published:.2f} %",
-        _duration(result.seconds),
+        format_duration(result.seconds),
         result.hardware,
     )
 
@@ -136,11 +137,3 @@ def _hardware(environment: dict[str, Any]) -> str:
     if environment["backend"] == "cpu":
         return f"{environment['cpu_count']} CPU cores"
     return f"{len(environment['devices'])} x {environment['devices'][0]}"
-
-
-def _duration(seconds: float) -> str:
-    """Formats a duration in the largest of hours, minutes and seconds that gives at least 2."""
-    for unit, name in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} s"

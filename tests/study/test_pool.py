@@ -89,7 +89,7 @@ def start_pool(folder: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: all((folder / name / "alive").exists() for name in "ab"), "two runs")
+    wait_until(lambda: all((folder / name / "alive").exists() for name in "ab"), lambda: "two runs")
     return process
 
 
@@ -114,7 +114,7 @@ def test_runs_end_with_a_pool_that_is_killed(tmp_path):
     process = start_pool(tmp_path)
     process.kill()
     process.communicate(timeout=processes.SECONDS)
-    wait_until(lambda: not any(is_alive(tmp_path, name) for name in "ab"), "the end of the runs")
+    wait_until(lambda: not any(is_alive(tmp_path, name) for name in "ab"), lambda: "the end of the runs")
     assert "\nsaving\n" in (tmp_path / "a" / "log.txt").read_text()
 
 

@@ -23,7 +23,7 @@ def run_script(folder, command: str, *, retries: int = 0, stop: bool = False) ->
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
     process = subprocess.Popen(["/bin/bash", "-c", script], cwd=folder, env=environment)
     if stop:
-        wait_until((folder / "alive").exists, "the task")
+        wait_until((folder / "alive").exists, lambda: "the task")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # as a requeue does
     code = process.wait(timeout=processes.SECONDS)
@@ -70,7 +70,7 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
     first = tmp_path / "runs" / "batch_size=16"
     process = sweeps.start(*words, "--slurm_options=--cpus-per-task=1", **environment)
     try:
-        wait_until(lambda: read_state(first).step >= 10, "ten steps", processes.SECONDS)
+        wait_until(lambda: read_state(first).step >= 10, lambda: "ten steps", processes.SECONDS)
         job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
         cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
         process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
@@ -80,9 +80,9 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
     assert process.returncode == 75, output
     assert f"as job {job}\n" in output
     assert output.splitlines()[-1].startswith(f"SIGTERM: job {job} goes on; run the same command again to follow it")
-    wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", "the requeued task", processes.SECONDS)
+    wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", lambda: "the requeued task", processes.SECONDS)
     stopped_at = read_state(first).step
-    cluster.start_now(f"{job}_0")
+    cluster.start_again(f"{job}_0")
     code, output = sweeps.run(*words, **environment)
     assert code == 1, output
     assert f"following job {job}, which an earlier call submitted" in output

@@ -31,8 +31,9 @@ class Swept:
         self.commands = sweeps.run(*self.words, "--print")
         self.printed_wrote = (folder / "runs").exists()
         process = sweeps.start(*self.words, "--jobs=2")
-        wait_until(lambda: sum(map(self.is_finished, NAMES)) >= 2, "two finished runs", processes.SECONDS)
-        wait_until(lambda: any(map(self.is_under_way, NAMES)), "a run under way", processes.SECONDS)
+        wait_until(lambda: sum(map(self.is_finished, NAMES)) >= 2, lambda: "two finished runs", processes.SECONDS)
+        wait_until(lambda: any(map(self.is_under_way, NAMES)), lambda: "a run under way", processes.SECONDS)
+        self.pid = process.pid
         self.second = sweeps.run(*self.words)
         process.send_signal(signal.SIGTERM)
         self.killed, _ = process.communicate(timeout=processes.SECONDS)
@@ -109,7 +110,7 @@ def test_two_sweeps_in_one_workdir_are_refused_by_the_name_of_the_first(swept):
     code, output = swept.second
     assert code == 2
     assert re.fullmatch(
-        rf"error: --workdir={swept.workdir} is in use by a sweep on host \S+, process \d+: .*\n", output
+        rf"error: --workdir={swept.workdir} is in use by process {swept.pid} on \S+, since .*\n", output
     )
 
 

@@ -28,6 +28,7 @@ PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 MISSING = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
 needs_slurm = pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed (missing: {', '.join(MISSING)})")
 NODES = ("127.0.0.2", "127.0.0.3")  # names that are addresses resolve without an entry in /etc/hosts
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 SECONDS = 60  # that anything waited for may take on a busy machine
 # Over two partitions: jobs in "urgent" preempt those in "all", which get SIGTERM and are requeued.
 CONFIG = """
@@ -54,7 +55,6 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-GresTypes=gpu
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
@@ -63,7 +63,7 @@ SlurmdTimeout=20
 KillWait=5
 JobRequeue=1
 FirstJobId={first_job}
-NodeName=127.0.0.[2-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1 Gres=gpu:2
+NodeName=127.0.0.[2-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1
 PartitionName=all Nodes=127.0.0.[2-3] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
 PartitionName=urgent Nodes=127.0.0.[2-3] MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
@@ -83,9 +83,10 @@ class Cluster:
         assert result.returncode == 0 or not check, f"{command}: {result.stderr}"
         return result
 
-    def submit(self, *arguments: str | Path, **options) -> str:
-        """Submits a job with sbatch's arguments; its id."""
-        return self.run("sbatch", "--parsable", *arguments, **options).stdout.strip()
+    def submit(self, *arguments: str | Path, cwd: Path | None = None, **variables: str) -> str:
+        """Submits a job with sbatch's arguments, which has `variables` in its environment; its id."""
+        environment = {**self.environment, **variables}
+        return self.run("sbatch", "--parsable", *arguments, cwd=cwd, env=environment).stdout.strip()
 
     def show(self, job: str) -> dict[str, str]:
         """The fields of a job, or of its first task, as scontrol shows them."""
@@ -94,23 +95,44 @@ class Cluster:
 
     def wait(self, job: str, *states: str, seconds: float = SECONDS) -> dict[str, str]:
         """Waits until a job is in one of `states`; its fields."""
-        wait_until(lambda: self.show(job)["JobState"] in states, f"job {job} {states}: {self.show(job)}", seconds)
-        return self.show(job)
+        return self._wait(job, lambda fields: fields["JobState"] in states, seconds)
 
-    def start_now(self, job: str) -> None:
-        """Lets a requeued job start at once: Slurm holds it back for two minutes."""
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    def wait_for_end(self, job: str, *, restarts: int = 0, seconds: float = SECONDS) -> dict[str, str]:
+        """Waits until a job that was queued again `restarts` times has ended, or is queued once more; its fields."""
+
+        def holds(fields: dict[str, str]) -> bool:
+            queued = fields["JobState"] == "PENDING" and int(fields["Restarts"]) > restarts
+            return queued or fields["JobState"] in ENDED
+
+        return self._wait(job, holds, seconds)
+
+    def _wait(self, job: str, holds: Callable[[dict[str, str]], bool], seconds: float) -> dict[str, str]:
+        fields = {}
+
+        def ask() -> bool:
+            fields.update(self.show(job))
+            return holds(fields)
+
+        wait_until(ask, lambda: f"job {job}: {fields}", seconds)
+        return fields
+
+    def start_again(self, job: str) -> None:
+        """Lets a job that was queued again start: Slurm would hold it back for two minutes.
+
+        A node refuses a job that starts again in the second in which it ended.
+        """
+        self.run("scontrol", "update", f"JobId={job}", "StartTime=now+2seconds")
 
     def logs(self) -> str:
         """What the daemons have to say."""
         return "\n".join(f"{file.name}:\n{file.read_text()}" for file in sorted((self.folder / "log").iterdir()))
 
 
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
-    """Waits until something holds, and fails with `what` if it does not."""
+def wait_until(holds: Callable[[], bool], what: Callable[[], str], seconds: float = SECONDS) -> None:
+    """Waits until something holds, and fails with what `what` says if it does not."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"waited for {what}"
+        assert time.monotonic() < deadline, f"waited for {what()}"
         time.sleep(0.1)
 
 
@@ -133,7 +155,6 @@ def started_cluster() -> Iterator[Cluster]:
             first_job=random.SystemRandom().randrange(1, 2**16),
         )
     )
-    (folder / "gres.conf").write_text("AutoDetect=off\nName=gpu File=/dev/null,/dev/zero\n")
     try:
         start_daemons(cluster)
         yield cluster
@@ -180,11 +201,7 @@ def start_daemons(cluster: Cluster) -> None:
         nodes = cluster.run("sinfo", "--noheader", "--Node", "--partition=all", "--format=%T", check=False)
         return nodes.stdout.split() == ["idle"] * len(NODES)
 
-    try:
-        wait_until(idle, "idle nodes")
-    except AssertionError as error:
-        error.add_note(cluster.logs())
-        raise
+    wait_until(idle, lambda: f"idle nodes\n{cluster.logs()}")
 
 
 def end_jobs(cluster: Cluster) -> None:
@@ -192,17 +209,11 @@ def end_jobs(cluster: Cluster) -> None:
     everything = f"--user={getpass.getuser()}"
     for options in (["--signal=KILL", "--full"], []):
         cluster.run("scancel", *options, everything, check=False)
-    wait_until(lambda: not cluster.run("squeue", "--noheader").stdout, "the end of all jobs", seconds=20)
+    wait_until(lambda: not cluster.run("squeue", "--noheader").stdout, lambda: "the end of all jobs", seconds=20)
 
 
 def stop_daemons(folder: Path) -> None:
-    """Ends the processes of the pid files: first the nodes, which end what still runs on them."""
-    for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
-        file = folder / f"{name}.pid"
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            pid = int(file.read_text())
-            os.kill(pid, signal.SIGTERM)
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), name, seconds=10)
-                continue
-            os.kill(pid, signal.SIGKILL)
+    """Kills the daemons, which have nothing to keep, by their pid files."""
+    for file in folder.glob("*.pid"):
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)

@@ -1,0 +1,153 @@
+"""The lock of a run folder: one process at a time trains in it.
+
+The lock is the system's own (flock) on WORKDIR/lock. The system frees it when the process ends, even by kill -9. A
+second file, WORKDIR/lock.json, names the process that holds it. Both are removed when the run ends; after a kill they
+stay, and mean nothing to the next run.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from resnet_alexnet.errors import InputError, printable
+from resnet_alexnet.files import temporary_path, write_json
+from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE
+
+LOCK_FILE, HOLDER_FILE = "lock", "lock.json"
+# What this module leaves in a folder. In this order it is removed: the lock last, while it is held.
+NAMES = (temporary_path(Path(HOLDER_FILE)).name, HOLDER_FILE, LOCK_FILE)
+_SECONDS = 0.2  # to wait for the lock: `find_holder` takes it for a moment
+# The run itself says what is wrong with such a path.
+_UNWRITABLE = ("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG", "ELOOP", "ENOSPC", "EDQUOT")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that trains in a run folder.
+
+    Attributes:
+        host: the name of its host; empty if it is not known.
+        pid: its process id there.
+        since: when it took the lock, in local time, such as "2025-01-31 17:05:00".
+    """
+
+    host: str = ""
+    pid: int = 0
+    since: str = ""
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "another process"
+        return f"process {self.pid} on {printable(self.host)}, since {printable(self.since)}"
+
+
+@contextlib.contextmanager
+def locked(workdir: Path, *, process_id: int = 0, mark: str = CONFIG_FILE) -> Iterator[None]:
+    """Holds the lock of a run folder, or of the folder of a sweep, during the block.
+
+    A folder that is new and in which the block leaves nothing is removed again. A folder that cannot be written, or
+    that is not a run's, is not locked: no run starts in it. On a file system without locks, a notice says so.
+
+    Args:
+        workdir: the run folder; it need not exist.
+        process_id: the number of this process among those of the run. Only process 0 takes the lock.
+        mark: the file that a folder has if it is one to lock.
+
+    Raises:
+        InputError: another process holds it. The message names its host and process id, and since when.
+    """
+    if process_id or not _may_hold(mark, workdir):
+        yield
+        return
+    created = _create(workdir)
+    try:
+        with _take(workdir):
+            yield
+    finally:
+        for folder in created:
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
+
+
+def find_holder(workdir: Path) -> Holder | None:
+    """The process that trains in a run folder at this moment; None if there is none."""
+    try:
+        descriptor = os.open(workdir / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(workdir)
+    except OSError:  # the file system has no locks
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _may_hold(mark: str, workdir: Path) -> bool:
+    """Whether a path is new, an empty folder or one with the file `mark`: in others, a file "lock" is not ours."""
+    try:
+        names = set(os.listdir(workdir))
+    except OSError:
+        return not os.path.lexists(workdir)
+    return mark in names or names <= {*NAMES, LOG_FILE, temporary_path(workdir / mark).name}
+
+
+def _create(workdir: Path) -> list[Path]:
+    """Creates the folder. Returns what had to be created, the innermost first."""
+    missing = [path for path in (workdir, *workdir.parents) if not os.path.lexists(path)]
+    with contextlib.suppress(OSError):  # `check_workdir` and `create_workdir` say what is wrong
+        workdir.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+@contextlib.contextmanager
+def _take(workdir: Path) -> Iterator[None]:
+    """Holds the lock during the block, if there can be one."""
+    from filelock import FileLock, Timeout  # here, because commands that do not train need none
+
+    lock = FileLock(workdir / LOCK_FILE, timeout=_SECONDS, fallback_to_soft=False)
+    try:
+        lock.acquire(poll_interval=_SECONDS / 10)
+    except Timeout:
+        raise InputError(
+            f"--workdir={workdir} is in use by {_read_holder(workdir)} (wait for it, stop it, or use another --workdir)"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        if errno.errorcode.get(getattr(error, "errno", None) or 0) not in _UNWRITABLE:
+            reason = getattr(error, "strerror", None) or error
+            print(f"notice: {workdir} cannot be locked ({reason}): start no second run in it", file=sys.stderr)
+        yield
+        return
+    try:
+        _write_holder(workdir)
+        yield
+    finally:
+        for name in NAMES:
+            with contextlib.suppress(OSError):
+                (workdir / name).unlink()
+        lock.release()
+
+
+def _write_holder(workdir: Path) -> None:
+    now = datetime.now().isoformat(sep=" ", timespec="seconds")
+    with contextlib.suppress(InputError):  # the disk is full: the lock holds, and the run will say it
+        write_json(workdir / HOLDER_FILE, {"host": socket.gethostname(), "pid": os.getpid(), "since": now})
+
+
+def _read_holder(workdir: Path) -> Holder:
+    try:
+        values = json.loads((workdir / HOLDER_FILE).read_text(encoding="utf-8"))
+        return Holder(str(values["host"]), int(values["pid"]), str(values["since"]))
+    except (OSError, ValueError, KeyError, TypeError):  # it takes the lock at this moment
+        return Holder()
