@@ -66,7 +66,7 @@ def _add_means(parser: Parser) -> None:
         metavar="WORDS",
         type=_words,
         default=(),
-        help="more options for sbatch, such as '--partition=gpu --gpus=1'",
+        help="more options for sbatch, in quotes, with spaces between them",
     )
     flags.add_switch(group, "--print", text="print the commands of the runs that are not finished; do not run them")
     flags.add_switch(group, "--collect", text="only collect the results so far")

@@ -62,25 +62,26 @@ def tasks_of(cluster: Cluster) -> dict[str, str]:
 @needs_slurm
 @pytest.mark.slow
 def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(tmp_path, cluster):
-    """Three points: the first is stopped by Slurm and requeued, the second fails, the third waits for a node."""
-    body = 'yield from ({"batch_size": size} for size in (16, 100_000, 8))'
-    sweep = sweeps.write_sweep(tmp_path / "own.py", body, num_steps=400, log__every_steps=5, checkpoint__every_steps=0)
+    """Of two points, the first is stopped by Slurm and requeued, and the second fails."""
+    body = 'yield from ({"batch_size": size} for size in (16, 100_000))'
+    rarely = {"eval__every_steps": 0, "checkpoint__every_steps": 0}
+    sweep = sweeps.write_sweep(tmp_path / "own.py", body, num_steps=300, log__every_steps=5, **rarely)
     words = [f"--sweep={sweep}", f"--workdir={tmp_path / 'runs'}", "--slurm", "--jobs=2"]
     environment = {**cluster.environment, "PYTHONUNBUFFERED": "1"}
     first = tmp_path / "runs" / "batch_size=16"
-    process = sweeps.start(*words, "--slurm_options=--cpus-per-task=1", **environment)
-    try:
-        wait_until(lambda: read_state(first).step >= 10, lambda: "ten steps", processes.SECONDS)
-        job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
-        cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
-        process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
-        output, _ = process.communicate(timeout=processes.SECONDS)
-    finally:
-        process.kill()
+    with sweeps.start(*words, "--slurm_options=--cpus-per-task=1", **environment) as process:
+        try:
+            wait_until(lambda: read_state(first).step >= 10, lambda: "ten steps", sweeps.SECONDS)
+            job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
+            cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
+            process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
+            output, _ = process.communicate(timeout=sweeps.SECONDS)
+        finally:
+            process.kill()
     assert process.returncode == 75, output
     assert f"as job {job}\n" in output
     assert output.splitlines()[-1].startswith(f"SIGTERM: job {job} goes on; run the same command again to follow it")
-    wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", lambda: "the requeued task", processes.SECONDS)
+    wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", lambda: "the requeued task", sweeps.SECONDS)
     stopped_at = read_state(first).step
     cluster.start_again(f"{job}_0")
     code, output = sweeps.run(*words, **environment)
@@ -90,8 +91,7 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
     log = (first / "log.txt").read_text()
     assert f"SIGTERM: saved a checkpoint at step {stopped_at}" in log
     assert f"resumed at step {stopped_at}" in log
-    assert read_state(first).reached(400)
-    assert read_state(tmp_path / "runs" / "batch_size=8").reached(400)
+    assert read_state(first).reached(300)
     assert "batch_size=100000 failed" in output
-    assert len(re.findall(r"^(?:16|8) +1 of 1 ", output, re.MULTILINE)) == 2
+    assert re.search(r"^16 +1 of 1 ", output, re.MULTILINE)
     assert (tmp_path / "runs" / "sweep.png").exists()

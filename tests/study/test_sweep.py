@@ -14,7 +14,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.state import read_state
 from resnet_alexnet.sweep import main
 from resnet_alexnet.workdir.metrics_log import read_metrics
-from tests.support import processes, sweeps
+from tests.support import sweeps
 from tests.support.slurm import wait_until
 
 GRID = 'yield from ({"optim.learning_rate": r, "batch_size": b} for r in (0.02, 0.1, 0.2) for b in (8, 16))'
@@ -30,13 +30,16 @@ class Swept:
         self.words = [f"--sweep={sweeps.write_sweep(folder / 'rates.py', GRID)}", f"--workdir={self.workdir}"]
         self.commands = sweeps.run(*self.words, "--print")
         self.printed_wrote = (folder / "runs").exists()
-        process = sweeps.start(*self.words, "--jobs=2")
-        wait_until(lambda: sum(map(self.is_finished, NAMES)) >= 2, lambda: "two finished runs", processes.SECONDS)
-        wait_until(lambda: any(map(self.is_under_way, NAMES)), lambda: "a run under way", processes.SECONDS)
-        self.pid = process.pid
-        self.second = sweeps.run(*self.words)
-        process.send_signal(signal.SIGTERM)
-        self.killed, _ = process.communicate(timeout=processes.SECONDS)
+        with sweeps.start(*self.words, "--jobs=2") as process:
+            self.pid = process.pid
+            try:
+                wait_until(lambda: sum(map(self.is_finished, NAMES)) >= 2, lambda: "two finished runs", sweeps.SECONDS)
+                wait_until(lambda: any(map(self.is_under_way, NAMES)), lambda: "a run under way", sweeps.SECONDS)
+                self.second = sweeps.run(*self.words)
+                process.send_signal(signal.SIGTERM)
+                self.killed, _ = process.communicate(timeout=sweeps.SECONDS)
+            finally:
+                process.kill()
         self.code = process.returncode
         self.finished = {name: self.metrics(name) for name in NAMES if self.is_finished(name)}
         self.collected = sweeps.run(*self.words, "--collect")

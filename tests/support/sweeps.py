@@ -10,6 +10,7 @@ from resnet_alexnet.workdir.config import flatten
 from tests.support import processes, tiny
 
 DOOR = str(processes.CHECKOUT / "launch" / "sweep.py")
+SECONDS = 300  # that a sweep may take on a busy machine
 # Where a run is in its 40 steps hardly depends on the machine: its learning rate does not depend on num_steps.
 FAST = {"eval.every_steps": 10, "checkpoint.every_steps": 10, "schedule.name": "constant"}
 
@@ -39,9 +40,9 @@ def start(*words: object, cwd: Path | None = None, **environment: str) -> subpro
 
 def run(*words: object, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
     """Runs the command to its end: (exit code, what it printed)."""
-    process = start(*words, cwd=cwd, **environment)
-    try:
-        output, _ = process.communicate(timeout=processes.SECONDS)
-    finally:
-        process.kill()
+    with start(*words, cwd=cwd, **environment) as process:
+        try:
+            output, _ = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
     return process.returncode, output
