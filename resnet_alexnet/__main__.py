@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "pretrained.convert",
     "prepare": "data.prepare.__main__",
     "results": "results",
+    "sweep": "sweep",
     "compare": "compare",
 }
 _DESCRIPTION = "AlexNet (Krizhevsky 2012) and ResNet (He 2015) in JAX and Flax NNX."

@@ -48,7 +48,7 @@ def test_the_wheel_holds_the_package_its_data_and_its_licenses_and_nothing_else(
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "resnet_alexnet").rglob("*.py")}
     data = {f"resnet_alexnet/{name}" for name in ("py.typed", "data/readers/fashion_mnist_sample.npz")}
-    recipes = {f"resnet_alexnet/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
+    recipes = {f"resnet_alexnet/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.py")}
     assert sources | data | recipes == {name for name in names if name.endswith(".py")} | data
     assert data <= names
     licenses = {name.partition(".dist-info/licenses/")[2] for name in names}

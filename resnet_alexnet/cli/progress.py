@@ -81,7 +81,7 @@ class Progress:
         self._throughput = Throughput(clock)
         self._only_warnings_of = only_warnings_of
         self.output = Output(silent=bool(only_warnings_of))
-        self._bar = self._create_bar() if _is_live() and not only_warnings_of else None
+        self._bar = self._create_bar() if is_live() and not only_warnings_of else None
 
     def advance(self, step: int) -> None:
         """Tells that `step` steps are finished; from any thread. The bar redraws by itself, a few times a second."""
@@ -252,7 +252,7 @@ def progress_bar(
         line_seconds: seconds between two plain lines; None for no lines.
         clock: seconds since any fixed moment.
     """
-    if _is_live():
+    if is_live():
         yield from _with_bar(items, length, description, size)
     elif line_seconds is not None:
         yield from _with_lines(items, length, description, size, line_seconds, clock, partial(print, flush=True))
@@ -304,7 +304,7 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
         rows: (name, value) pairs; values are printed as `str` gives them, so they carry their unit.
     """
     title, pairs = printable(title), [(printable(name), printable(str(value))) for name, value in rows]
-    if not _is_live():
+    if not is_live():
         width = max((len(name) for name, _ in pairs), default=0)
         print("\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in pairs)]), flush=True)
         return
@@ -317,7 +317,8 @@ def print_summary(title: str, rows: Iterable[tuple[str, object]]) -> None:
     Console(file=sys.stdout).print(table)
 
 
-def _is_live() -> bool:
+def is_live() -> bool:
+    """Whether standard output is a terminal on which bars can move."""
     # rich's own test is not enough: it counts a pipe as a terminal where FORCE_COLOR is set.
     return sys.stdout is not None and sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
 

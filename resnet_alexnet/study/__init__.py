@@ -1,1 +1,1 @@
-"""Sweeps: many runs of one recipe, as a local pool of processes or a Slurm array. Uses no jax: runs are processes."""
+"""Many runs: sweeps, as processes or a Slurm array, and runs side by side. Uses no jax: runs are processes."""

@@ -18,6 +18,7 @@ from resnet_alexnet.workdir import recipes
 from resnet_alexnet.workdir.fields import read_groups
 
 CONFIG_FILE = "config.json"  # of a run folder
+LOG_FILE = "log.txt"  # what a run of a sweep prints; the sweep opens it before the run starts
 _OF_EVERY_MODEL = ("name", "num_logits")  # the fields of the group `model` that are not options
 _PATHS = ("dataset.data_dir", "finetune.weights")  # fields in which ~ is the home folder
 _NAMED_BY_PATH = ("image_folder", "npz")  # sets that can hold anything: their path says what

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir import lock
-from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, to_json
+from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE, flatten, to_json
 from resnet_alexnet.workdir.version import git_commit
 
 ENVIRONMENT_FILE = "environment.json"
@@ -45,7 +45,8 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    if names <= {*lock.NAMES, temporary_path(workdir / CONFIG_FILE).name}:  # left by a run that was killed at its start
+    # Left by a run that was killed at its start, or by the sweep that is about to start it.
+    if names <= {*lock.NAMES, LOG_FILE, temporary_path(workdir / CONFIG_FILE).name}:
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import temporary_path, write_json
-from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE
 
 LOCK_FILE, HOLDER_FILE = "lock", "lock.json"
 # What this module leaves in a folder. In this order it is removed: the lock last, while it is held.
@@ -50,19 +50,20 @@ class Holder:
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the lock of a run folder during the block.
+def locked(workdir: Path, *, mark: str = CONFIG_FILE) -> Iterator[None]:
+    """Holds the lock of a run folder, or of the folder of a sweep, during the block.
 
     A folder that is new and in which the block leaves nothing is removed again. A folder that cannot be written, or
     that is not a run's, is not locked: no run starts in it. On a file system without locks, a notice says so.
 
     Args:
         workdir: the run folder; it need not exist.
+        mark: the file that a folder has if it is one to lock.
 
     Raises:
         InputError: another process holds it. The message names its host and process id, and since when.
     """
-    if not _may_hold_a_run(workdir):
+    if not _may_hold(mark, workdir):
         yield
         return
     created = _create(workdir)
@@ -92,13 +93,13 @@ def find_holder(workdir: Path) -> Holder | None:
     return None
 
 
-def _may_hold_a_run(workdir: Path) -> bool:
-    """Whether a path is new, an empty folder or one with a config.json: in others, a file "lock" is not ours."""
+def _may_hold(mark: str, workdir: Path) -> bool:
+    """Whether a path is new, an empty folder or one with the file `mark`: in others, a file "lock" is not ours."""
     try:
         names = set(os.listdir(workdir))
     except OSError:
         return not os.path.lexists(workdir)
-    return CONFIG_FILE in names or names <= {*NAMES, temporary_path(workdir / CONFIG_FILE).name}
+    return mark in names or names <= {*NAMES, LOG_FILE, temporary_path(workdir / mark).name}
 
 
 def _create(workdir: Path) -> list[Path]:

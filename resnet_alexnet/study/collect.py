@@ -1,0 +1,140 @@
+"""The results of a sweep: a CSV of its runs, a table of its settings, and a picture."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from resnet_alexnet.files import atomic_write
+from resnet_alexnet.study.points import SEED, Point, Sweep, short_name, shown
+from resnet_alexnet.study.state import RunState, read_state
+from resnet_alexnet.workdir.metrics_log import VAL_ERROR
+
+CSV_FILE, TABLE_FILE, PICTURE_FILE = "runs.csv", "table.txt", "sweep.png"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A point and how far its run is."""
+
+    point: Point
+    state: RunState
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has done all its steps."""
+        return self.state.reached(self.point.config.num_steps)
+
+    @property
+    def status(self) -> str:
+        """What became of it, in words."""
+        steps = self.point.config.num_steps
+        return "finished" if self.finished else f"step {self.state.step} of {steps}" if self.state.lines else "not run"
+
+
+def read_results(sweep: Sweep, workdir: Path) -> list[Result]:
+    """How far each point of a sweep is.
+
+    Raises:
+        InputError: the metrics of a run are damaged.
+    """
+    return [Result(point, read_state(workdir / point.name)) for point in sweep.points]
+
+
+def by_setting(results: Sequence[Result]) -> dict[tuple, list[Result]]:
+    """The results of each setting, by its fields without the seed; the lowest mean error first."""
+    groups: dict[tuple, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.point.setting, []).append(result)
+    return dict(sorted(groups.items(), key=lambda group: _rank(group[1])))
+
+
+def _rank(results: Sequence[Result]) -> tuple[bool, float]:
+    errors = final_errors(results)
+    return not errors, fmean(errors) if errors else 0.0
+
+
+def final_errors(results: Sequence[Result]) -> list[float]:
+    """The last validation errors of the finished runs, in percent."""
+    return [error for each in results if each.finished and (error := each.state.error()) is not None]
+
+
+def collect(sweep: Sweep, workdir: Path) -> list[str]:
+    """Writes the CSV, the table and the picture to the folder of the sweep; returns the lines of the table.
+
+    Raises:
+        InputError: a file cannot be written, or the metrics of a run are damaged.
+    """
+    results = read_results(sweep, workdir)
+    lines = list(_table(sweep, results))
+    for name, text in ((CSV_FILE, _csv(sweep, results, workdir)), (TABLE_FILE, "\n".join(lines) + "\n")):
+        with atomic_write(workdir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    written = [CSV_FILE, TABLE_FILE]
+    if any(result.state.error() is not None for result in results):
+        _draw(sweep, results, workdir / PICTURE_FILE)
+        written.append(PICTURE_FILE)
+    return [*lines, f"written: {workdir} ({', '.join(written)})"]
+
+
+def _csv(sweep: Sweep, results: Sequence[Result], workdir: Path) -> str:
+    """A row for each run. Errors in percent, throughput in images per second; what is not there is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("validation_error", "best_validation_error", "best_step", "training_error", "training_loss")
+    writer.writerow(["run", *sweep.varied, "status", "step", *columns, "images_per_second", "test_error", "config"])
+    for result in results:
+        point, state = result.point, result.state
+        best, step = state.best() or (None, None)
+        training = [state.last(key) for key in ("train/top1_error", "train/loss", "images_per_second")]
+        writer.writerow(
+            [
+                str(workdir / point.name),
+                *(shown(point.fields[field]) if field in point.fields else "" for field in sweep.varied),
+                *(result.status, state.step, state.error(), best, step, *training, state.test_error(), point.digest),
+            ]
+        )
+    return text.getvalue()
+
+
+def _table(sweep: Sweep, results: Sequence[Result]) -> Iterator[str]:
+    """A line for each setting, the best first."""
+    fields = [field for field in sweep.varied if field != SEED]
+    rows = [[*fields, "finished runs", "validation error (%)", "deviation", "lowest at any step"]]
+    for setting, group in by_setting(results).items():
+        values, errors = dict(setting), final_errors(group)
+        lowest = [best[0] for each in group if (best := each.state.best()) is not None]
+        rows.append(
+            [
+                *(shown(values[field]) if field in values else "-" for field in fields),
+                f"{len(errors)} of {len(group)}",
+                f"{fmean(errors):.2f}" if errors else _status(group),
+                f"{stdev(errors):.2f}" if len(errors) > 1 else "-",
+                f"{min(lowest):.2f}" if lowest else "-",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _status(group: Sequence[Result]) -> str:
+    return " / ".join(dict.fromkeys(result.status for result in group))
+
+
+def _draw(sweep: Sweep, results: Sequence[Result], path: Path) -> None:
+    from resnet_alexnet.plots.sweep import Setting, draw_sweep  # here, because matplotlib takes a second to import
+
+    fields = [field for field in sweep.varied if field != SEED]
+    settings = []
+    for setting, group in by_setting(results).items():
+        values: dict[str, Any] = {short_name(field): dict(setting).get(field) for field in fields}
+        curves = []
+        for result in group:
+            lines = [line for line in result.state.lines if line.get(VAL_ERROR) is not None]
+            curves.append(([line["step"] for line in lines], [line[VAL_ERROR] for line in lines]))
+        settings.append(Setting(values, curves, final_errors(group)))
+    draw_sweep(settings, path, title=f"{sweep.name}: {len(results)} runs of {sweep.base}")

@@ -1,0 +1,176 @@
+"""Runs the tasks of a sweep as a Slurm array job, and follows them by their files."""
+
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_alexnet.cli.board import Board
+from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
+from resnet_alexnet.errors import InputError, InterruptedRunError
+from resnet_alexnet.files import atomic_write
+from resnet_alexnet.study.pool import BAD_INPUT, Task, describe_error, last_lines, show
+from resnet_alexnet.study.state import read_state
+from resnet_alexnet.workdir.config import LOG_FILE
+
+SCRIPT_FILE = "array.sbatch"
+_SECONDS = 3.0  # between two questions to the scheduler
+_SECONDS_TO_SAVE = 60  # before the time limit at which Slurm sends SIGTERM
+
+# Bash runs a trap only between commands, or while it waits: so the run is in the background. A trapped signal ends
+# `wait`, with a code above 128, before the run has ended. Slurm sends signals of its own to a job that it requeues.
+_SCRIPT = """#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --array=0-{last}%{jobs}
+#SBATCH --output={output}
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:TERM@{seconds}
+case $SLURM_ARRAY_TASK_ID in
+{cases}
+esac
+mkdir -p "$folder" || exit 1
+stopped=
+trap 'if [ -z "$stopped" ]; then stopped=1; kill -TERM "$pid"; fi' TERM
+for attempt in {attempts}; do
+    echo "\\$ ${{run[*]}}" >>"$folder/{log}"
+    "${{run[@]}}" >>"$folder/{log}" 2>&1 </dev/null &
+    pid=$!
+    wait "$pid"
+    code=$?
+    while kill -0 "$pid" 2>/dev/null; do
+        wait "$pid"
+        code=$?
+    done
+    [ -n "$stopped" ] && break
+    case $code in 0 | {bad_input} | 75) break ;; esac
+done
+if [ -n "$stopped" ] || [ "$code" = 75 ]; then
+    [ "$code" = 0 ] || scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+fi
+exit "$code"
+"""
+
+
+def run_array(
+    tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: int, options: Sequence[str], board: Board
+) -> list[str]:
+    """Runs all tasks as an array job; returns the names of those that failed.
+
+    If the array of an earlier call is still in the queue, it is followed, and nothing is submitted. A signal ends the
+    following: the array stays in the queue.
+
+    Args:
+        tasks: a task of the array each.
+        workdir: the folder of the sweep, for the script and the output of the array. All nodes must see it.
+        jobs: how many run at once.
+        retries: how many times a run that failed is started again in its job; bad input is not.
+        options: more words for sbatch, such as "--partition=gpu".
+        board: where it is shown.
+
+    Raises:
+        InputError: Slurm refuses the job.
+        InterruptedRunError: a signal came.
+    """
+    name = _job_name(workdir)
+    if job := _active(name):
+        board.say(f"following job {job}, which an earlier call submitted")
+    else:
+        with atomic_write(workdir / SCRIPT_FILE) as temporary:
+            temporary.write_text(array_script(tasks, workdir=workdir, jobs=jobs, retries=retries), encoding="utf-8")
+        job = _call(["sbatch", "--parsable", *options, str(workdir / SCRIPT_FILE)]).partition(";")[0].strip()
+        board.say(f"submitted {workdir / SCRIPT_FILE} as job {job}")
+    woken = threading.Event()
+    with Interrupt(lambda number: woken.set(), lambda: "stopped following the array") as interrupt:
+        running = _follow(tasks, name, board, woken)
+    if interrupt.signal is not None:
+        raise InterruptedRunError(
+            f"{interrupt.signal.name}: job {job} goes on; run the same command again to follow it, scancel {job} to "
+            "stop it",
+            EXIT_CODES[interrupt.signal],
+        )
+    failed = []
+    for task in tasks:
+        state = read_state(task.folder)
+        if task.name in running:
+            board.end(task.name, describe_error(state.error()), done=state.reached(task.num_steps))
+        if not state.reached(task.num_steps):
+            failed.append(task.name)
+            board.say("\n".join([f"{task.name} failed", *last_lines(task.folder)]))
+    return failed
+
+
+def check_slurm() -> None:
+    """Raises InputError if Slurm's programs are not here."""
+    if shutil.which("sbatch") is None:
+        raise InputError("--slurm: there is no program sbatch here (run this on a host of a Slurm cluster)")
+
+
+def array_script(tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: int) -> str:
+    """The text of the script for sbatch. Each task repeats a run that fails, and is requeued if it was stopped."""
+    cases = [
+        f"{number}) folder={shlex.quote(str(task.folder.absolute()))} run=({shlex.join(task.command)}) ;;"
+        for number, task in enumerate(tasks)
+    ]
+    return _SCRIPT.format(
+        name=_job_name(workdir),
+        last=len(tasks) - 1,
+        jobs=jobs,
+        output=str(workdir.absolute() / "slurm-%a.txt").replace(" ", "\\ "),
+        seconds=_SECONDS_TO_SAVE,
+        cases="\n".join(cases),
+        attempts=" ".join(map(str, range(retries + 1))),
+        log=LOG_FILE,
+        bad_input=BAD_INPUT,
+    )
+
+
+def _follow(tasks: Sequence[Task], name: str, board: Board, woken: threading.Event) -> set[str]:
+    """Shows the tasks until the queue has none of them any more, or `woken`; returns the names of those not done."""
+    running: set[str] = set()
+    done: set[str] = set()
+    while not woken.wait(_SECONDS):
+        is_active = bool(_active(name))  # before the files are read: what ended until now is in them
+        for task in tasks:
+            state = read_state(task.folder)
+            begun = (task.folder / LOG_FILE).exists()
+            if task.name not in running | done and begun:
+                running.add(task.name)
+                board.start(task.name, task.num_steps)
+            if task.name in running:
+                show(board, task)
+            if task.name in running and state.reached(task.num_steps):
+                running.remove(task.name)
+                done.add(task.name)
+                board.end(task.name, describe_error(state.error()), done=True)
+        if not is_active:
+            break
+    return running
+
+
+def _job_name(workdir: Path) -> str:
+    """The same for each call with this workdir, and for no other."""
+    digest = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', workdir.resolve().name)[:40]}-{digest}"
+
+
+def _active(name: str) -> str:
+    """The number of the user's job of this name that is not over; empty if there is none."""
+    queue = _call(["squeue", "--me", "--noheader", f"--name={name}", "--format=%F"]).split()
+    return queue[0] if queue else ""
+
+
+def _call(command: Sequence[str]) -> str:
+    """The output of a program of Slurm.
+
+    Raises:
+        InputError: it fails.
+    """
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise InputError(f"{command[0]} failed: {' '.join((result.stderr or result.stdout).split())}")
+    return result.stdout

@@ -1,0 +1,63 @@
+"""How far the runs of a sweep are, from their files alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the metrics of a run say.
+
+    Attributes:
+        lines: of metrics.jsonl; none if the run has not begun.
+        step: the last step that was logged.
+        finished: whether the run ended after all steps of its config.
+    """
+
+    lines: Sequence[Mapping[str, Any]] = field(repr=False)
+    step: int
+    finished: bool
+
+    def reached(self, num_steps: int) -> bool:
+        """Whether it has done this many steps, and is not about to do more of them."""
+        return self.finished and self.step >= num_steps
+
+    def error(self, *, at: int | None = None) -> float | None:
+        """The last validation error in percent, or that of step `at`; None if there is none."""
+        errors = [line[VAL_ERROR] for line in self.lines if VAL_ERROR in line and at in (None, line["step"])]
+        return errors[-1] if errors else None
+
+    def best(self) -> tuple[float, int] | None:
+        """The lowest validation error in percent, and its step."""
+        errors = [(line[VAL_ERROR], line["step"]) for line in self.lines if line.get(VAL_ERROR) is not None]
+        return min(errors, default=None)
+
+    def last(self, key: str) -> float | None:
+        """The last value of a metric."""
+        return next((line[key] for line in reversed(self.lines) if line.get(key) is not None), None)
+
+    def test_error(self) -> float | None:
+        """The test error in percent; None if the run was not tested."""
+        return self.last(TEST_ERROR)
+
+
+def read_state(folder: Path) -> RunState:
+    """How far the run in a folder is.
+
+    Raises:
+        InputError: its metrics.jsonl is damaged.
+    """
+    path = folder / METRICS_FILE
+    try:
+        lines = read_metrics(path)
+    except InputError:
+        if path.exists():
+            raise
+        lines = []
+    finished = bool(lines) and bool(lines[-1].get("finished"))
+    return RunState(lines, lines[-1]["step"] if lines else 0, finished)

@@ -1,0 +1,208 @@
+"""A sweep from its file to its results: which runs are to be done, and by what."""
+
+import contextlib
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from resnet_alexnet.cli.board import Board
+from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.files import read_json, temporary_path, write_json
+from resnet_alexnet.study.collect import collect
+from resnet_alexnet.study.halving import check_rungs, run_rungs
+from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
+from resnet_alexnet.study.pool import Task, run_pool
+from resnet_alexnet.study.slurm import check_slurm, run_array
+from resnet_alexnet.study.state import read_state
+from resnet_alexnet.study.winner import test_winner
+from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.workdir.folder import check_workdir
+from resnet_alexnet.workdir.lock import NAMES, locked
+
+SWEEP_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Means:
+    """How the runs are done.
+
+    Attributes:
+        jobs: how many at once.
+        gpus: see `run_pool`.
+        retries: how many times a run that failed is started again.
+        slurm: as an array job of Slurm, not as processes here.
+        slurm_options: more words for sbatch.
+    """
+
+    jobs: int = 1
+    gpus: Sequence[str] = ()
+    retries: int = 1
+    slurm: bool = False
+    slurm_options: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs are done.
+
+    Attributes:
+        rungs: the steps after which only the best settings go on; empty: all runs are done to their end.
+        reduction_factor: of how many settings one goes on.
+        reuse: whether a finished run with the same config, of another sweep, is taken instead of a new one.
+        test_winner: whether the best setting is tested at the end.
+    """
+
+    rungs: Sequence[int] = ()
+    reduction_factor: int = 2
+    reuse: bool = True
+    test_winner: bool = False
+
+
+def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
+    """Does the runs of a sweep that are not done, collects the results, and prints them.
+
+    Raises:
+        InputError: something is wrong with the workdir, or another sweep uses it. Nothing has been started.
+        TrainingError: some runs failed. The results of the others have been collected.
+        InterruptedRunError: a signal came. The same call continues.
+    """
+    if plan.rungs:
+        check_rungs(sweep, plan.rungs)
+    if means.slurm:
+        check_slurm()
+    check_sweep_folder(sweep, workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+    with locked(workdir, mark=SWEEP_FILE):
+        write_json(
+            workdir / SWEEP_FILE,
+            {
+                "sweep": sweep.name,
+                "config": sweep.base,
+                "runs": {each.name: dict(each.fields) for each in sweep.points},
+            },
+        )
+        if plan.reuse and not plan.rungs:
+            for line in _reuse(sweep, workdir):
+                print(line, flush=True)
+        runner = Runner(workdir, means)
+        if plan.rungs:
+            factor = plan.reduction_factor
+            run_rungs(
+                sweep, workdir, plan.rungs, reduction_factor=factor, run=runner.run, say=partial(print, flush=True)
+            )
+        else:
+            runner.run(sweep.points)
+        lines = collect(sweep, workdir)
+        if plan.test_winner and not runner.failed:
+            lines += test_winner(sweep, workdir, partial(runner.run, tests=True))
+            collect(sweep, workdir)  # with the test errors
+        print("\n".join(lines), flush=True)
+    if runner.failed:
+        untested = ", so the winner is not tested" if plan.test_winner else ""
+        raise TrainingError(
+            f"{len(runner.failed)} of {len(sweep.points)} runs failed{untested}: {', '.join(sorted(runner.failed))} "
+            "(their log.txt says why; the same command tries them again)"
+        )
+
+
+@dataclass
+class Runner:
+    """Does runs by the means given, and remembers which failed."""
+
+    workdir: Path
+    means: Means
+    failed: set[str] = field(default_factory=set)
+
+    def run(self, points: Sequence[Point], num_steps: int | None = None, *, tests: bool = False) -> None:
+        """Takes points to `num_steps`, by default all their steps, but for those that are there; or to their test."""
+        tasks = [create_task(point, self.workdir, num_steps, tests=tests) for point in points]
+        if not tests:
+            tasks = [task for task in tasks if not read_state(task.folder).reached(task.num_steps)]
+        if not tasks:
+            return
+        means = self.means
+        with Board(len(points), len(points) - len(tasks)) as board:
+            if means.slurm:
+                failed = run_array(
+                    tasks,
+                    workdir=self.workdir,
+                    jobs=means.jobs,
+                    retries=means.retries,
+                    options=means.slurm_options,
+                    board=board,
+                )
+            else:
+                failed = run_pool(tasks, jobs=means.jobs, gpus=means.gpus, retries=means.retries, board=board)
+        self.failed.update(failed)
+
+
+def create_task(point: Point, workdir: Path, num_steps: int | None = None, *, tests: bool = False) -> Task:
+    """The run of a point, to `num_steps` or all its steps; or the test of a run that is finished."""
+    folder = workdir / point.name
+    words = [*point.words, f"--workdir={folder}"]
+    if num_steps is not None and num_steps != point.config.num_steps:
+        words.append(f"--config.num_steps={num_steps}")
+    if tests:
+        words.append("--config.eval.test=end")
+    return Task(point.name, folder, tuple(python_command("main", words)), num_steps or point.config.num_steps)
+
+
+def print_commands(sweep: Sweep, workdir: Path) -> None:
+    """Prints the commands of the runs that are not done, for a shell in this folder."""
+    for point in sweep.points:
+        task = create_task(point, workdir)
+        if not read_state(task.folder).reached(task.num_steps):
+            print(shlex.join(task.command))
+
+
+def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
+    """Checks that runs can start or go on in the folder of a sweep, without writing anything.
+
+    Raises:
+        InputError: it holds something else, or a run with another config.
+    """
+    try:
+        names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
+    if SWEEP_FILE not in names and names - {*NAMES, temporary_path(workdir / SWEEP_FILE).name}:
+        raise InputError(
+            f"--workdir={workdir} is neither the folder of a sweep nor empty (allowed: either, or a new folder)"
+        )
+    for point in sweep.points:
+        folder = workdir / point.name
+        if folder.is_symlink() and not folder.exists():
+            continue  # to a run that was removed since: see `_reuse`
+        check_workdir(folder, point.config)
+
+
+def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
+    """Makes each point that has no run a link to a finished run with the same config, if there is one.
+
+    It is looked for in this folder and in the folders beside it: runs, and runs of sweeps. A link to a run that was
+    removed since is removed.
+    """
+    open_points = {}
+    for point in sweep.points:
+        folder = workdir / point.name
+        if folder.is_symlink() and not folder.exists():
+            folder.unlink()
+        if not os.path.lexists(folder):
+            open_points[point.digest] = point
+    beside = workdir.absolute().parent
+    for file in sorted([*beside.glob(f"*/{CONFIG_FILE}"), *beside.glob(f"*/*/{CONFIG_FILE}")]) if open_points else ():
+        if file.parent.is_symlink():
+            continue
+        with contextlib.suppress(InputError):  # what cannot be read is no run
+            point = open_points.get(config_digest(read_json(file)))
+            if point is not None and read_state(file.parent).reached(point.config.num_steps):
+                target = os.path.relpath(file.parent, workdir.absolute())
+                (workdir / point.name).symlink_to(target)
+                del open_points[point.digest]
+                yield f"{point.name}: taken from {file.parent}, a finished run with the same config"

@@ -1,0 +1,139 @@
+"""Runs many points of a recipe: python -m resnet_alexnet.sweep --sweep=weight_decay --workdir=runs/weight_decay."""
+
+import shlex
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import InputError
+
+_DESCRIPTION = """Runs a recipe with many settings, and compares the results.
+
+A sweep is a Python file with a function sweep() that yields the points: dicts
+from fields of the config to values. Each point is a run in a folder of the
+workdir. The same command continues a sweep: runs that are finished are kept,
+and those that stopped or failed go on. No run sees the test split."""
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser("python -m resnet_alexnet.sweep", _DESCRIPTION, usage="--sweep=NAME --workdir=DIR [OPTIONS]")
+    parser.add_argument(
+        "--sweep",
+        metavar="NAME",
+        type=flags.path_text,
+        required=True,
+        help="one of our sweeps, or a file of your own, such as --sweep=weight_decay",
+    )
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        type=flags.path,
+        required=True,
+        help="the folder of the sweep, such as --workdir=runs/weight_decay",
+    )
+    flags.add_config(
+        parser, "a recipe instead of the one that the sweep names; the fields below are those of all points"
+    )
+    _add_means(parser)
+    _add_plan(parser)
+    return parser
+
+
+def _add_means(parser: Parser) -> None:
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--jobs", metavar="N", type=flags.whole_number(), help="runs at once (default: one, or one a GPU)"
+    )
+    group.add_argument(
+        "--gpus",
+        metavar="ID,...",
+        type=flags.list_of(str),
+        default=(),
+        help="GPUs of this machine, such as 0,1,2,3; each run has one of them",
+    )
+    group.add_argument(
+        "--retries",
+        metavar="N",
+        type=flags.whole_number(0, 100),
+        default=1,
+        help="how many times a run that failed is started again",
+    )
+    flags.add_switch(group, "--slurm", text="as an array job of Slurm, which is followed until it ends")
+    group.add_argument(
+        "--slurm_options",
+        metavar="WORDS",
+        type=_words,
+        default=(),
+        help="more options for sbatch, in quotes, with spaces between them",
+    )
+    flags.add_switch(group, "--print", text="print the commands of the runs that are not finished; do not run them")
+    flags.add_switch(group, "--collect", text="only collect the results so far")
+
+
+def _add_plan(parser: Parser) -> None:
+    group = parser.add_argument_group("what it runs")
+    group.add_argument(
+        "--rungs",
+        metavar="STEPS,...",
+        type=flags.list_of(flags.whole_number()),
+        default=(),
+        help="after so many steps stop the worse settings (successive halving)",
+    )
+    group.add_argument(
+        "--reduction_factor",
+        metavar="N",
+        type=flags.whole_number(2),
+        default=2,
+        help="at each rung one of this many settings goes on",
+    )
+    flags.add_switch(
+        group,
+        "--reuse",
+        default=True,
+        text="take finished runs with the same config from the folders beside the workdir",
+    )
+    flags.add_switch(group, "--test_winner", text="at the end, test the setting with the lowest validation error, once")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text} (allowed: words as in a shell; {error})") from None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: something is wrong with the flags, the sweep or the workdir.
+        TrainingError: some runs failed.
+        InterruptedRunError: a signal came; the runs have saved.
+    """
+    options = create_parser().parse(arguments)
+    from resnet_alexnet.study.collect import collect
+    from resnet_alexnet.study.points import read_sweep
+    from resnet_alexnet.study.sweep import Means, Plan, check_sweep_folder, print_commands, run_sweep
+
+    jobs = options.jobs or len(options.gpus) or 1
+    if options.gpus and (options.slurm or jobs != len(options.gpus)):
+        raise InputError("--gpus is one GPU for each of the --jobs, on this machine: leave --jobs and --slurm out")
+    sweep = read_sweep(options.sweep, base=options.config, overrides=options.overrides)
+    if options.print:
+        check_sweep_folder(sweep, options.workdir)
+        print_commands(sweep, options.workdir)
+    elif options.collect:
+        if not options.workdir.is_dir():
+            raise InputError(f"--workdir={options.workdir}: no such folder: run the sweep first, without --collect")
+        check_sweep_folder(sweep, options.workdir)
+        print("\n".join(collect(sweep, options.workdir)))
+    else:
+        means = Means(jobs, options.gpus, options.retries, options.slurm, options.slurm_options)
+        plan = Plan(options.rungs, options.reduction_factor, options.reuse, options.test_winner)
+        run_sweep(sweep, options.workdir, means, plan)
+
+
+if __name__ == "__main__":
+    run(main)

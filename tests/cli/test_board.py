@@ -1,0 +1,48 @@
+"""What is shown of many runs, on a terminal and elsewhere."""
+
+import time
+
+from resnet_alexnet.cli.board import Board
+from tests.support.terminal import run_on_a_terminal, screen
+
+PROGRAM = """
+import time
+from resnet_alexnet.cli.board import Board
+with Board(3, 1) as board:
+    board.start("rate=0.1", 40)
+    board.start("[b]rate=0.2", 40)
+    board.update("rate=0.1", 20, "validation error 12.50 %")
+    time.sleep(0.6)
+    board.end("rate=0.1", "validation error 9.00 %", done=True)
+    board.say("a message")
+"""
+
+
+def test_a_line_for_each_start_and_end_where_there_is_no_terminal(capsys, monkeypatch):
+    clock = iter((0.0, 60.0, 65.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with Board(3, 1) as board:
+        board.start("a", 40)
+        board.update("a", 20, "validation error 12.50 %")
+        board.end("a", "failed (exit code 1), is tried again", done=False)
+        monkeypatch.undo()
+        board.start("a\x1b", 40)
+        board.end("a\x1b", "validation error 9.00 %", done=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "started: a",
+        "1/3 done: a: failed (exit code 1), is tried again, 60 s",
+        "started: a\\x1b",
+        "2/3 done: a\\x1b: validation error 9.00 %, 0 s",
+    ]
+
+
+def test_a_bar_for_all_runs_and_one_for_each_under_way_on_a_terminal():
+    stream = run_on_a_terminal(PROGRAM, columns=110)
+    assert "validation error 12.50 %" in stream
+    assert "20/40" in stream
+    lines = screen(stream)
+    assert "2/3 done: rate=0.1: validation error 9.00 %, 1 s" in lines
+    assert "a message" in lines
+    left = [line for line in lines if "━" in line]
+    assert [line.split()[0] for line in left] == ["runs", "[b]rate=0.2"]
+    assert "2/3" in left[0]

@@ -1,0 +1,127 @@
+"""The local pool, with real processes that take no time; those of the package are in test_sweep."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from resnet_alexnet.cli.board import Board
+from resnet_alexnet.study.pool import Task, run_pool
+from tests.support import processes
+from tests.support.slurm import wait_until
+
+# What stands for a run: it says that it is there, and saves when it is told to.
+LIVING = 'trap "echo saving; exit 75" TERM; echo $$ > alive; while :; do sleep 0.05; done'
+
+
+def task(folder: Path, script: str, name: str = "a") -> Task:
+    run = folder / name
+    return Task(name, run, ("/bin/bash", "-c", f"cd {shlex.quote(str(run))} && {script}"), 10)
+
+
+def pool(tasks, *, jobs=2, gpus=(), retries=1):
+    with Board(len(tasks)) as board:
+        return run_pool(tasks, jobs=jobs, gpus=gpus, retries=retries, board=board)
+
+
+def test_a_run_that_fails_is_started_again_and_bad_input_is_not(tmp_path, capsys):
+    failed = pool(
+        [
+            task(tmp_path, "echo one >>ran; echo it broke; exit 1", "broken"),
+            task(tmp_path, "echo one >>ran; [ $(wc -l <ran) = 3 ]", "late"),
+            task(tmp_path, "echo one >>ran; exit 2", "wrong"),
+            task(tmp_path, "echo one >>ran; kill -KILL $$", "killed"),
+            task(tmp_path, "echo one >>ran", "good"),
+        ],
+        retries=2,
+    )
+    runs = {path.parent.name: path.read_text().count("one") for path in tmp_path.glob("*/ran")}
+    assert runs == {"broken": 3, "late": 3, "wrong": 1, "killed": 3, "good": 1}
+    assert sorted(failed) == ["broken", "killed", "wrong"]
+    log = (tmp_path / "broken" / "log.txt").read_text()
+    assert log.count("it broke\n") == 3
+    assert log.count("$ /bin/bash -c ") == 3
+    output = capsys.readouterr().out
+    assert f"the end of {tmp_path / 'broken' / 'log.txt'}:\n  " in output
+    assert output.count("  it broke\n") == 3, "the last attempt's log, once"
+    assert "killed: failed (SIGKILL), is tried again" in output
+    assert "wrong: failed (exit code 2)," in output
+
+
+def test_the_cores_are_divided_and_each_run_sees_its_gpu(tmp_path):
+    script = f"{shlex.quote(sys.executable)} -c 'import os; print(sorted(os.sched_getaffinity(0)))' >cores"
+    script += "; echo $CUDA_VISIBLE_DEVICES >gpu; while [ $(ls ../*/gpu | wc -w) -lt 2 ]; do sleep 0.02; done"
+    assert pool([task(tmp_path, script, name) for name in "ab"], gpus=("4", "6")) == []
+    ours = sorted(os.sched_getaffinity(0))
+    first, second = (eval((tmp_path / name / "cores").read_text()) for name in "ab")
+    assert (first, second) == (ours[::2], ours[1::2] or ours[:1])
+    assert [(tmp_path / name / "gpu").read_text() for name in "ab"] == ["4\n", "6\n"]
+
+
+def test_no_more_runs_than_jobs_at_once(tmp_path):
+    script = "touch ../running-$$; ls ../running-* | wc -l >../count-$$; sleep 0.3; rm ../running-$$"
+    pool([task(tmp_path, script, name) for name in "abcde"], jobs=2)
+    counts = [int(path.read_text()) for path in tmp_path.glob("count-*")]
+    assert len(counts) == 5
+    assert max(counts) <= 2
+
+
+def start_pool(folder: Path) -> subprocess.Popen[str]:
+    """A process with a pool of two runs that go on for ever, and a third that waits."""
+    code = f"""
+    from pathlib import Path, PosixPath
+    from resnet_alexnet.cli.board import Board
+    from resnet_alexnet.cli.command import exit_with
+    from resnet_alexnet.study.pool import Task, run_pool
+    tasks = {[task(folder, LIVING, name) for name in "abc"]}
+    exit_with(lambda: run_pool(tasks, jobs=2, gpus=(), retries=0, board=Board(3)))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=processes.CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: all((folder / name / "alive").exists() for name in "ab"), lambda: "two runs")
+    return process
+
+
+def is_alive(folder: Path, name: str) -> bool:
+    return os.path.exists(f"/proc/{(folder / name / 'alive').read_text().strip()}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGHUP, 75)])
+def test_a_signal_stops_the_runs_which_save_and_starts_no_others(tmp_path, number, code):
+    process = start_pool(tmp_path)
+    os.killpg(process.pid, number)  # as a terminal does: the runs are in groups of their own
+    output, _ = process.communicate(timeout=processes.SECONDS)
+    assert process.returncode == code, output
+    assert output.splitlines()[-1] == (f"{number.name}: 0 of 3 runs are done; run the same command again to continue")
+    for name in "ab":
+        assert (tmp_path / name / "log.txt").read_text().count("\nsaving\n") == 1
+        assert not is_alive(tmp_path, name)
+    assert not (tmp_path / "c").exists()
+
+
+def test_runs_end_with_a_pool_that_is_killed(tmp_path):
+    process = start_pool(tmp_path)
+    process.kill()
+    process.communicate(timeout=processes.SECONDS)
+    wait_until(lambda: not any(is_alive(tmp_path, name) for name in "ab"), lambda: "the end of the runs")
+    assert "\nsaving\n" in (tmp_path / "a" / "log.txt").read_text()
+
+
+def test_runs_are_stopped_if_the_output_of_the_sweep_is_gone(tmp_path):
+    process = start_pool(tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()
+    os.kill(int((tmp_path / "a" / "alive").read_text()), signal.SIGKILL)  # which the pool would report
+    assert process.wait(timeout=processes.SECONDS) == 141
+    assert not is_alive(tmp_path, "b")

@@ -1,0 +1,97 @@
+"""A sweep as an array job of a real Slurm of two nodes; and its script, run by a shell alone."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from resnet_alexnet.study.pool import Task
+from resnet_alexnet.study.slurm import array_script
+from resnet_alexnet.study.state import read_state
+from tests.support import processes, sweeps
+from tests.support.slurm import Cluster, needs_slurm, started_cluster, wait_until
+
+
+def run_script(folder, command: str, *, retries: int = 0, stop: bool = False) -> tuple[int, str]:
+    """Runs the script of an array of two tasks as its second one; returns (exit code, what scontrol was asked)."""
+    (folder / "scontrol").write_text('#!/bin/sh\necho "$@" >>asked\n')
+    (folder / "scontrol").chmod(0o755)
+    tasks = [Task(name, folder / name, ("/bin/bash", "-c", command), 1) for name in ("not this", "it's this")]
+    script = array_script(tasks, workdir=folder, jobs=2, retries=retries)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
+    process = subprocess.Popen(["/bin/bash", "-c", script], cwd=folder, env=environment)
+    if stop:
+        wait_until((folder / "alive").exists, lambda: "the task")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)  # as a requeue does
+    code = process.wait(timeout=processes.SECONDS)
+    assert not (folder / "not this").exists()
+    return code, (folder / "asked").read_text() if (folder / "asked").exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "attempts"),
+    [("true", 0, 1), ("exit 1", 1, 3), ("exit 2", 2, 1), ("[ $(grep -c ^here log.txt) = 2 ]", 0, 2)],
+)
+def test_a_task_is_tried_again_unless_its_input_is_bad(tmp_path, command, code, attempts):
+    assert run_script(tmp_path, f'cd "it\'s this"; echo here; {command}', retries=2) == (code, "")
+    log = (tmp_path / "it's this" / "log.txt").read_text()
+    assert len(re.findall(r"^here$", log, re.MULTILINE)) == attempts
+
+
+def test_a_task_that_is_stopped_is_requeued_after_it_has_saved(tmp_path):
+    waits = 'trap "sleep 0.3; echo saved; exit 75" TERM; touch alive; while :; do sleep 0.05; done'
+    assert run_script(tmp_path, waits, retries=3, stop=True) == (75, "requeue 7_1\n")
+    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nsaved\n") == 1
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with started_cluster() as cluster:
+        yield cluster
+
+
+def tasks_of(cluster: Cluster) -> dict[str, str]:
+    """The states of the tasks in the queue, by their number in the array."""
+    lines = cluster.run("squeue", "--array", "--noheader", "--format=%K %T").stdout.splitlines()
+    return dict(line.split() for line in lines)
+
+
+@needs_slurm
+@pytest.mark.slow
+def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(tmp_path, cluster):
+    """Of two points, the first is stopped by Slurm and requeued, and the second fails."""
+    body = 'yield from ({"batch_size": size} for size in (16, 100_000))'
+    rarely = {"eval__every_steps": 0, "checkpoint__every_steps": 0}
+    sweep = sweeps.write_sweep(tmp_path / "own.py", body, num_steps=300, log__every_steps=5, **rarely)
+    words = [f"--sweep={sweep}", f"--workdir={tmp_path / 'runs'}", "--slurm", "--jobs=2"]
+    environment = {**cluster.environment, "PYTHONUNBUFFERED": "1"}
+    first = tmp_path / "runs" / "batch_size=16"
+    with sweeps.start(*words, "--slurm_options=--cpus-per-task=1", **environment) as process:
+        try:
+            wait_until(lambda: read_state(first).step >= 10, lambda: "ten steps", sweeps.SECONDS)
+            job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
+            cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
+            process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
+            output, _ = process.communicate(timeout=sweeps.SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 75, output
+    assert f"as job {job}\n" in output
+    assert output.splitlines()[-1].startswith(f"SIGTERM: job {job} goes on; run the same command again to follow it")
+    wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", lambda: "the requeued task", sweeps.SECONDS)
+    stopped_at = read_state(first).step
+    cluster.start_again(f"{job}_0")
+    code, output = sweeps.run(*words, **environment)
+    assert code == 1, output
+    assert f"following job {job}, which an earlier call submitted" in output
+    assert "submitted" not in output.replace("which an earlier call submitted", "")
+    log = (first / "log.txt").read_text()
+    assert f"SIGTERM: saved a checkpoint at step {stopped_at}" in log
+    assert f"resumed at step {stopped_at}" in log
+    assert read_state(first).reached(300)
+    assert "batch_size=100000 failed" in output
+    assert re.search(r"^16 +1 of 1 ", output, re.MULTILINE)
+    assert (tmp_path / "runs" / "sweep.png").exists()
