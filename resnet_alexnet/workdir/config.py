@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -101,10 +102,7 @@ def load_config(path: str) -> ConfigDict:
     name, argument = in_folders.groups("") if in_folders else (path.partition(":")[0], path.partition(":")[2])
     file = recipes.find_recipe(name).absolute()
     if file.suffix == ".json":
-        values = read_json(file)
-        if not isinstance(values.get("model"), dict) or not isinstance(values.get("dataset"), dict):
-            raise InputError(f"--config={path} is not the {CONFIG_FILE} of a run folder")
-        return from_json(values).lock()
+        return from_json(read_config(file)).lock()
     if file.suffix != ".py":
         raise InputError(f"--config={path}: a recipe is a Python file that defines get_config()")
     try:
@@ -122,6 +120,26 @@ def load_config(path: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returns {type(config).__name__}, not a ConfigDict")
     return config.lock()
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The JSON values of a run folder's config.json. Fields that are younger than the run have their defaults.
+
+    Raises:
+        InputError: it is not the config of a run, or it has a field that does not exist any more.
+    """
+    values, defaults = read_json(file), to_json(load_config("default"))
+    if not all(isinstance(values.get(group), dict) for group in ("model", "dataset")):
+        raise InputError(f"{file} is not the {CONFIG_FILE} of a run folder")
+    known = [*flatten(defaults), *(f"model.{name}" for name in values["model"])]  # a user's own network has options
+    if unknown := [name for name in flatten(values) if name not in known]:
+        raise InputError(
+            f"{file} has the field {unknown[0]!r}, which this version does not have{nearest(unknown[0], known)} "
+            "(rename it there if it has another name now: CHANGELOG.md lists them)"
+        )
+    for name, default in defaults.items():
+        values[name] = {**default, **values.get(name, {})} if isinstance(default, dict) else values.get(name, default)
+    return values
 
 
 def _check_argument(get_config: Callable[..., object], path: str, argument: str) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.workdir import lock
-from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE, flatten, to_json
+from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE, flatten, read_config, to_json
 from resnet_alexnet.workdir.version import git_commit
 
 ENVIRONMENT_FILE = "environment.json"
@@ -51,9 +51,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
     file = workdir / CONFIG_FILE
     if not file.is_file():
         raise InputError(f"--workdir={workdir} is neither a run folder nor empty (allowed: either, or a new folder)")
-    given, saved = flatten(to_json(config)), flatten(read_json(file))
-    if not saved.keys() & given.keys():
-        raise InputError(f"--workdir={workdir} is not a run folder: its {CONFIG_FILE} is not the config of a run")
+    given, saved = flatten(to_json(config)), flatten(read_config(file))
     differing = [
         f"{name} is {given.get(name)!r}, was {saved.get(name)!r}"
         for name in sorted(saved.keys() | given.keys())

@@ -13,7 +13,7 @@ from configs import default
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json, write_json
 from resnet_alexnet.workdir import folder
-from resnet_alexnet.workdir.config import flatten, from_json, to_json
+from resnet_alexnet.workdir.config import flatten, from_json, load_config, to_json
 from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE, check_workdir, create_workdir, environment
 from tests.support import tiny
 from tests.support.files import snapshot
@@ -136,7 +136,7 @@ def test_a_run_that_is_further_than_asked_for_is_not_cut_short(tmp_path):
         (None, "is neither a run folder nor empty"),
         ("{", "config.json is not JSON"),
         ("[1]", "config.json is not a JSON object"),
-        ('{"name": "of another program"}', "its config.json is not the config of a run"),
+        ('{"name": "of another program"}', "config.json is not the config.json of a run folder"),
         (b"\xff\xfe", "config.json is not JSON"),
     ],
 )
@@ -221,3 +221,22 @@ def test_a_path_whose_checkpoints_could_not_be_read_again_is_refused_at_the_star
     with pytest.raises(InputError, match="has a bracket in its path: use another one"):
         check_workdir(tmp_path / "lr[0.1]", tiny.config())
     assert not (tmp_path / "lr[0.1]").exists()
+
+
+def test_an_older_config_takes_the_defaults_of_younger_fields(tmp_path):
+    config = tiny.config()
+    values = to_json(config)
+    del values["accumulate_steps"], values["mesh"], values["eval"]["test"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert to_json(load_config(str(tmp_path / "config.json"))) == to_json(config)
+    assert check_workdir(tmp_path, config)
+
+
+def test_a_field_that_does_not_exist_any_more_is_named_with_the_nearest(tmp_path):
+    values = to_json(tiny.config())
+    values["optim"]["learn_rate"] = values["optim"].pop("learning_rate")
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        InputError, match=r"the field 'optim.learn_rate', which .* did you mean 'optim.learning_rate'\?"
+    ):
+        load_config(str(tmp_path / "config.json"))
