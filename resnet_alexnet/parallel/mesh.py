@@ -22,8 +22,15 @@ EVERYWHERE = PartitionSpec()  # the whole array is on every device
 
 def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Creates a mesh with one axis, over which batches are split, of the given devices or of all."""
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return Mesh(np.array(in_order(devices)), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def in_order(devices: Sequence[jax.Device] | None = None) -> list[jax.Device]:
+    """The given devices, or all, in the order of the processes, on which `process_rows` relies.
+
+    `jax.make_mesh` may choose another one on TPUs.
+    """
+    return sorted(jax.devices() if devices is None else devices, key=lambda device: (device.process_index, device.id))
 
 
 def data_size(mesh: Mesh) -> int:

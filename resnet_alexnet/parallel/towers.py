@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.parallel.mesh import AXIS, EVERYWHERE, Specs, create_mesh
+from resnet_alexnet.parallel.mesh import AXIS, EVERYWHERE, Specs, create_mesh, in_order
 from resnet_alexnet.paths import leaf_name
 
 TOWER = "tower"
@@ -33,7 +33,7 @@ def create_tower_mesh(towers: int, devices: Sequence[jax.Device] | None = None) 
     check_name("mesh.towers", towers, TOWERS)
     if towers == 1:
         return create_mesh(devices)
-    devices = sorted(jax.devices() if devices is None else devices, key=lambda d: (d.process_index, d.id))
+    devices = in_order(devices)
     processes = [device.process_index for device in devices]
     counts = {processes.count(process) for process in processes}
     if len(devices) % 2 or any(count % 2 and count > 1 for count in counts):
