@@ -5,9 +5,6 @@ judges, and tells each of them, so that every process ends with the same error, 
 """
 
 import contextlib
-import errno
-import json
-import os
 import selectors
 import socket
 import time
@@ -15,13 +12,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, InterruptedRunError
+from resnet_alexnet.parallel.connection import Line, listen
 
 _GREETING = "resnet_alexnet"  # the first line of a process names it; other connections are ignored
-_MOST_BYTES = 2**20  # of a line
 _SECONDS_AFTER_FAULT = 5.0  # that a fault waits for other processes, so that they are told of it too
-_SECONDS_TO_SEND = 10.0
 _SECONDS_TO_ANSWER = 15.0  # that process 0 may take to judge, above the time that it waits for the others
+_SECONDS_TO_LEAVE = 10.0  # that process 0 waits for the others at the end of a run
 _SECONDS_BETWEEN_TRIES = 0.1
 
 Facts = Mapping[str, Any]
@@ -30,48 +27,6 @@ Judge = Callable[[Mapping[int, Facts]], Any]  # the messages of all processes ->
 
 class DisagreementError(InputError):
     """What process 0 found wrong, or what is wrong with the connection to it: every process has been told."""
-
-
-class _Line:
-    """A connection that carries one JSON object per line."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self._bytes = b""
-
-    def send(self, values: Facts) -> None:
-        """Sends an object.
-
-        Raises:
-            OSError: the other side is gone, or does not read.
-        """
-        self.socket.settimeout(_SECONDS_TO_SEND)
-        self.socket.sendall(json.dumps(values).encode() + b"\n")
-
-    def receive(self) -> dict[str, Any] | None:
-        """Reads what is there, or waits for the socket's timeout; an object once its line is complete.
-
-        Raises:
-            ConnectionError: the other side is gone, or sent something else.
-            TimeoutError: nothing came within the socket's timeout.
-        """
-        if b"\n" not in self._bytes:
-            received = self.socket.recv(65536)
-            if not received:
-                raise ConnectionResetError("closed")
-            self._bytes += received
-            if len(self._bytes) > _MOST_BYTES:
-                raise ConnectionAbortedError("too long a line")
-        line, found, rest = self._bytes.partition(b"\n")
-        if not found:
-            return None
-        self._bytes = rest
-        values = None
-        with contextlib.suppress(ValueError):
-            values = json.loads(line)
-        if not isinstance(values, dict):
-            raise ConnectionAbortedError("not a JSON object")
-        return values
 
 
 class Census:
@@ -93,8 +48,8 @@ class Census:
         self._address, self._num_processes, self._process_id = address, num_processes, process_id
         self._host, self._seconds = host, seconds
         self._names = {process_id: host}  # the hosts of the processes that have come
-        self._lines: dict[int, _Line] = {}  # to process 0, or on process 0, to the others
-        self._duplicates: list[tuple[int, str, _Line]] = []  # whose number another process has
+        self._lines: dict[int, Line] = {}  # to process 0, or on process 0, to the others
+        self._duplicates: list[tuple[int, str, Line]] = []  # whose number another process has
         self._selector = selectors.DefaultSelector()
         self._stack = contextlib.ExitStack()
 
@@ -112,6 +67,8 @@ class Census:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None or isinstance(error, InterruptedRunError):  # in which all have agreed
+            self._let_others_leave()
         self._close()
 
     def name(self, process: int) -> str:
@@ -164,7 +121,7 @@ class Census:
                         f"({error.strerror or error}); start it, or check the address and the firewall"
                     ) from None
                 time.sleep(_SECONDS_BETWEEN_TRIES)
-        line = self._lines[0] = _Line(self._stack.enter_context(connection))
+        line = self._lines[0] = Line(self._stack.enter_context(connection))
         with contextlib.suppress(OSError):  # `_ask` says that it is gone
             line.send({"program": _GREETING, "process_id": self._process_id, "host": self._host})
 
@@ -222,7 +179,7 @@ class Census:
                 if isinstance(key.fileobj, socket.socket):
                     key.fileobj.close()
 
-    def _receive(self, line: _Line | None, messages: dict[int, Facts], gone: list[int]) -> None:
+    def _receive(self, line: Line | None, messages: dict[int, Facts], gone: list[int]) -> None:
         """Takes what a connection has for us; None is the listener."""
         if line is None:
             self._accept()
@@ -248,9 +205,9 @@ class Census:
         with contextlib.suppress(OSError):  # it has gone again
             connection, _ = listener.accept()
             self._stack.enter_context(connection)
-            self._selector.register(connection, selectors.EVENT_READ, _Line(connection))
+            self._selector.register(connection, selectors.EVENT_READ, Line(connection))
 
-    def _meet(self, line: _Line, greeting: Facts) -> int | None:
+    def _meet(self, line: Line, greeting: Facts) -> int | None:
         """Notes who is at a connection; its number, unless another process has that.
 
         Raises:
@@ -293,32 +250,22 @@ class Census:
         if faults:
             raise InputError("; ".join(faults))
 
+    def _let_others_leave(self) -> None:
+        """On process 0, waits until the others have closed their connections.
+
+        JAX's coordinator is in process 0. If it ended first, JAX would abort the others.
+        """
+        end = time.monotonic() + _SECONDS_TO_LEAVE
+        for line in self._lines.values() if self._process_id == 0 else ():
+            with contextlib.suppress(OSError):  # it is gone, or takes too long
+                while (left := end - time.monotonic()) > 0:
+                    line.socket.settimeout(left)
+                    if not line.socket.recv(65536):
+                        break
+
     def _close(self) -> None:
         self._selector.close()
         self._stack.close()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Listens at an address of this machine, or if the name is not one of its own, at all of its addresses.
-
-    Raises:
-        InputError: the port is in use, or may not be used.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        try:
-            return socket.create_server(address[:2], family=family, backlog=1024)
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise
-        return socket.create_server(("", port), backlog=1024)  # the name is that of a proxy or service
-    except OSError as error:
-        number = error.errno or 0  # not above 0 if it is the name that cannot be resolved
-        reason = os.strerror(number) if number > 0 else error.strerror
-        raise InputError(
-            f"process 0 cannot listen at {host}:{port}: {reason} "
-            "(choose another port with --coordinator_address, or JAX_COORDINATOR_PORT under Slurm or MPI)"
-        ) from None
 
 
 def check_same(facts: Mapping[int, Facts], name: Callable[[int], str]) -> None:

@@ -18,7 +18,8 @@ import jax
 from jax.experimental import multihost_utils
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.parallel.census import Census, check_same, listen
+from resnet_alexnet.parallel.census import Census, check_same
+from resnet_alexnet.parallel.connection import listen
 
 _FLAGS = "--coordinator_address, --num_processes and --process_id"
 _DETECTED_PORTS = 61440  # from here on, JAX derives the coordinator's port from the number of the cluster's job
