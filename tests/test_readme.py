@@ -106,7 +106,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
                 num_steps += 1  # so that the one which resumes has something to do
                 arguments.append(f"--config.num_steps={num_steps}")
         if module == "resnet_alexnet.sweep":
-            arguments.append("--config.num_steps=4")
+            arguments.append("--print")  # tests/study/test_sweep.py runs one
         if module == "resnet_alexnet.data.prepare":
             arguments.append("--allow_incomplete")  # the archives of this test hold four classes
         called = [sys.executable, "-m", module, *arguments]
@@ -117,7 +117,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     assert (tmp_path / "data" / "imagenet2012" / "5.1.0" / "manifest.json").exists()
     for picture in ("preview", *(f"runs/quickstart/{name}" for name in PICTURES)):
         assert (tmp_path / f"{picture}.png").exists()
-    assert (tmp_path / "runs" / "rates" / "sweep.png").exists()
+    assert (tmp_path / "runs" / "comparison.html").exists()
     assert untracked(tmp_path) == {".gitignore", "configs", "docs"}, "what commands write is ignored by git"
 
 
