@@ -28,6 +28,11 @@ fi
   fail "${1-no N}: the number of processes (allowed: a whole number from 1 to 256), as in launch/local.sh 2 --config=quickstart --workdir=runs/two"
 count=$1
 shift
+for word in "$@"; do
+  case $word in
+    --coordinator_address* | --num_processes* | --process_id*) fail "$word: local.sh sets this flag itself (leave it out)" ;;
+  esac
+done
 
 python=${PYTHON-$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin/python}
 [[ -x $python ]] || python=python3

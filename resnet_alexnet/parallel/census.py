@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from resnet_alexnet.errors import InputError, InterruptedRunError
+from resnet_alexnet.errors import InputError
 from resnet_alexnet.parallel.connection import Line, listen
 
 _GREETING = "resnet_alexnet"  # the first line of a process names it; other connections are ignored
 _SECONDS_AFTER_FAULT = 5.0  # that a fault waits for other processes, so that they are told of it too
 _SECONDS_TO_ANSWER = 15.0  # that process 0 may take to judge, above the time that it waits for the others
-_SECONDS_TO_LEAVE = 10.0  # that process 0 waits for the others at the end of a run
 _SECONDS_BETWEEN_TRIES = 0.1
 
 Facts = Mapping[str, Any]
@@ -67,8 +66,6 @@ class Census:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, InterruptedRunError):  # in which all have agreed
-            self._let_others_leave()
         self._close()
 
     def name(self, process: int) -> str:
@@ -249,19 +246,6 @@ class Census:
             faults.append(f"{', '.join(map(self.name, stuck))} does not answer")
         if faults:
             raise InputError("; ".join(faults))
-
-    def _let_others_leave(self) -> None:
-        """On process 0, waits until the others have closed their connections.
-
-        JAX's coordinator is in process 0. If it ended first, JAX would abort the others.
-        """
-        end = time.monotonic() + _SECONDS_TO_LEAVE
-        for line in self._lines.values() if self._process_id == 0 else ():
-            with contextlib.suppress(OSError):  # it is gone, or takes too long
-                while (left := end - time.monotonic()) > 0:
-                    line.socket.settimeout(left)
-                    if not line.socket.recv(65536):
-                        break
 
     def _close(self) -> None:
         self._selector.close()

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.parallel.census import Census, check_same
 from resnet_alexnet.parallel.connection import listen
 
@@ -111,16 +111,17 @@ def own_name(processes: Processes) -> str:
 
 @contextlib.contextmanager
 def connected(
-    processes: Processes, facts: Mapping[str, str], workdir: Path, *, connect_seconds: int, heartbeat_seconds: int
+    processes: Processes, facts: Mapping[str, str], shared_file: Path, *, connect_seconds: int, heartbeat_seconds: int
 ) -> Iterator[Census]:
     """Checks that all processes are there, agree and see the run folder; then connects JAX's.
 
-    In the block the processes can go on to consult each other. JAX stays connected after it.
+    In the block the processes can go on to consult each other. JAX stays connected after it, unless the run was
+    stopped: then all leave together.
 
     Args:
         processes: the processes of the run.
         facts: what must be the same on all, by its name: the config, the versions.
-        workdir: the run folder.
+        shared_file: a file in the run folder that process 0 may write and remove, to see whether the others see it.
         connect_seconds: how long to wait for a process.
         heartbeat_seconds: how long a process may be silent before JAX takes it for dead.
 
@@ -136,7 +137,7 @@ def connected(
         seconds=connect_seconds,
     ) as census:
         alone = _compare(census, processes, host, facts)
-        _check_shared(census, processes, workdir)
+        _check_shared(census, shared_file)
         local_device_ids = processes.local_device_ids
         if local_device_ids is None:
             local_device_ids = () if alone or processes.local_process_id is None else (processes.local_process_id,)
@@ -155,7 +156,13 @@ def connected(
         except RuntimeError as error:
             raise InputError(f"JAX cannot connect the processes: {' '.join(str(error).split())}") from None
         _check_devices(census)
-        yield census
+        try:
+            yield census
+        except InterruptedRunError:  # on which all have agreed
+            # Waits for all. If one left earlier, JAX (if it was process 0) or `srun --kill-on-bad-exit` would end the
+            # others.
+            jax.distributed.shutdown()
+            raise
 
 
 def _compare(census: Census, processes: Processes, host: str, facts: Mapping[str, str]) -> bool:
@@ -172,44 +179,51 @@ def _compare(census: Census, processes: Processes, host: str, facts: Mapping[str
     return host not in shared
 
 
-def _check_shared(census: Census, processes: Processes, workdir: Path) -> None:
-    """Checks that all processes see the run folder of process 0, by a file that it writes and removes."""
+def _check_shared(census: Census, file: Path) -> None:
+    """Checks that all processes see the run folder of process 0, by a file in it that it writes and removes."""
     with contextlib.ExitStack() as stack:
 
         def write(messages: object) -> str:
-            return stack.enter_context(_token(workdir)).name
+            return stack.enter_context(_token(file))
 
         def judge(messages: Mapping[int, Any]) -> None:
             blind = [process for process, message in messages.items() if not message["sees"]]
             if blind:
                 raise InputError(
-                    f"--workdir={workdir} of {census.name(0)} is not seen by {', '.join(map(census.name, blind))} "
+                    f"--workdir={file.parent} of {census.name(0)} is not seen by {', '.join(map(census.name, blind))} "
                     "(allowed: a folder that all hosts share, under the same path)"
                 )
 
-        file = workdir / census.consult({}, write, wait=False)
+        token = census.consult({}, write, wait=False)
         end = time.monotonic() + _SECONDS_TO_APPEAR
-        while not (sees := os.path.exists(file)) and time.monotonic() < end:
+        while not (sees := _read(file) == token) and time.monotonic() < end:
             time.sleep(0.1)
         census.consult({"sees": sees}, judge, wait=False)
 
 
 @contextlib.contextmanager
-def _token(workdir: Path) -> Iterator[Path]:
-    """A new file in the run folder; at the end it is removed, and so is each folder that it was the first in."""
-    file = workdir / f".seen-by-all-{secrets.token_hex(8)}"
-    new = [folder for folder in (workdir, *workdir.parents) if not os.path.exists(folder)]
+def _token(file: Path) -> Iterator[str]:
+    """Writes a random text to a file. At the end removes it, and each folder that was created for it and is empty."""
+    text = secrets.token_hex(8)
+    new = [folder for folder in file.parents if not os.path.exists(folder)]
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file.touch(exist_ok=False)
-        yield file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        yield text
     except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+        raise InputError(f"--workdir={file.parent} cannot be written: {error.strerror}") from None
     finally:
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
             for folder in new:
                 folder.rmdir()
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return None
 
 
 def _check_devices(census: Census) -> None:

@@ -72,10 +72,16 @@ def accumulate(
 
 
 def _zero_after(tree: Any) -> Int[Array, ""]:
-    """An integer 0 that is computed from all arrays of a tree, so that what uses it waits for them.
+    """An integer 0 that is computed from arrays of a tree, so that what uses it waits for them.
 
     Without it XLA's CPU backend runs the micro-batches side by side, in the memory of the undivided batch:
     `lax.optimization_barrier` is removed before the order of the program is chosen. A minimum with 0 is not simplified.
     """
-    first = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(tree))
+
+    def axes(leaf: jax.Array) -> frozenset[str]:
+        return jax.typeof(leaf).manual_axis_type.varying  # the axes of the mesh along which it differs
+
+    leaves = jax.tree.leaves(tree)
+    fewest = min(map(axes, leaves), key=len)  # rows must not differ along "tower", as gradients do
+    first = sum(leaf.ravel()[0] for leaf in leaves if axes(leaf) == fewest)
     return lax.min(jnp.isnan(first).astype(jnp.int32), jnp.int32(0))

@@ -115,9 +115,10 @@ def describe_batch(config: ConfigDict, experiment: Experiment) -> list[str]:
     }
     rows = [("images per update", f"{config.batch_size:,} (batch_size)")]
     if mesh.size % _DEVICES_PER_PROCESS == 0:
-        rows.append((f"  per process of {_DEVICES_PER_PROCESS} devices", f"{_DEVICES_PER_PROCESS * on_device:,}"))
+        per_process = config.batch_size * _DEVICES_PER_PROCESS // mesh.size
+        rows.append((f"  per process of {_DEVICES_PER_PROCESS} devices", f"{per_process:,}"))
     rows += [
-        ("  per device", f"{on_device:,}"),
+        ("  per device" if config.mesh.towers == 1 else "  per pair of devices", f"{on_device:,}"),
         ("  per micro-batch", f"{micro:,} (accumulate_steps={config.accumulate_steps})"),
     ]
     if jax.tree.leaves(experiment.model.spec.shapes()["batch_stats"]):

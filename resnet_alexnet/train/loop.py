@@ -93,7 +93,10 @@ def _train_in(workdir: Path, config: ConfigDict, profile_calls: int, clock: RunC
             for message in messages:
                 records.progress.say(message)
             run = Run(config, workdir, experiment, checkpointer, records, team, first_step, clock)
-            with Profile(workdir / "profile", profile_calls if team.writes else 0) as profile:
+            with (
+                Profile(workdir / "profile", profile_calls if team.writes else 0) as profile,
+                team.collective(lambda: stopping.kept(last_checkpoint(workdir))),
+            ):
                 run.train(state, saved, profile)
             checkpointer.wait()
             records.finish(config.num_steps)  # last, so that a run marked as finished is complete

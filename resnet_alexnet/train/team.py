@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from resnet_alexnet.parallel.watchdog import Watchdog
 from resnet_alexnet.train.ranges import check_numbers
 from resnet_alexnet.train.stopping import Stop
 from resnet_alexnet.workdir.config import flatten, to_json
-from resnet_alexnet.workdir.lock import locked
-from resnet_alexnet.workdir.version import git_commit, source_digest
+from resnet_alexnet.workdir.lock import SEEN_FILE, locked
+from resnet_alexnet.workdir.version import source_digest
 
 
 class Team:
@@ -70,6 +71,27 @@ class Team:
                     stack.enter_context(locked(workdir))
             yield
 
+    @contextlib.contextmanager
+    def collective(self, left: Callable[[], str]) -> Iterator[None]:
+        """Of several processes, an error of JAX in the block is one line: most often, another process has died.
+
+        Args:
+            left: says what is left of the run.
+
+        Raises:
+            TrainingError: JAX had an error.
+        """
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if self._census is None:
+                raise
+            reason = textwrap.shorten(str(error), 200)
+            raise TrainingError(
+                f"a computation of all processes failed, as when one of them has died ({reason}); {left()}: run the "
+                "same command again to resume"
+            ) from None
+
     def check_same(self, facts: Mapping[str, Any]) -> None:
         """Raises InputError on all processes if some of the facts differ."""
         census = self._census
@@ -108,7 +130,7 @@ def joined(processes: hosts.Processes | None, config: ConfigDict, workdir: Path)
     with hosts.connected(
         processes,
         describe_process(config),
-        workdir,
+        workdir / SEEN_FILE,
         connect_seconds=times.connect_seconds,
         heartbeat_seconds=times.heartbeat_seconds,
     ) as census:
@@ -128,7 +150,7 @@ def describe_process(config: ConfigDict) -> dict[str, str]:
     files = [Path(f"{name.rpartition('.py')[0]}.py") for name in guests]
     return {
         **{f"--config.{name}": repr(value) for name, value in flatten(to_json(config)).items()},
-        "the code": f"{git_commit() or 'installed'} {source_digest(file for file in files if file.is_file())}",
+        "the code": source_digest(file for file in files if file.is_file()),
         "jax": jax.__version__,
         "jaxlib": jaxlib.version.__version__,
     }

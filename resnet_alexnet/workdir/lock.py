@@ -22,8 +22,9 @@ from resnet_alexnet.files import temporary_path, write_json
 from resnet_alexnet.workdir.config import CONFIG_FILE, LOG_FILE
 
 LOCK_FILE, HOLDER_FILE = "lock", "lock.json"
-# What this module leaves in a folder. In this order it is removed: the lock last, while it is held.
-NAMES = (temporary_path(Path(HOLDER_FILE)).name, HOLDER_FILE, LOCK_FILE)
+SEEN_FILE = ".seen-by-all"  # by which several processes see whether they share the folder
+# What the start of a run leaves in a folder. In this order it is removed: the lock last, while it is held.
+NAMES = (SEEN_FILE, temporary_path(Path(HOLDER_FILE)).name, HOLDER_FILE, LOCK_FILE)
 _SECONDS = 0.2  # to wait for the lock: `find_holder` takes it for a moment
 # The run itself says what is wrong with such a path.
 _UNWRITABLE = ("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG", "ELOOP", "ENOSPC", "EDQUOT")

@@ -53,24 +53,6 @@ def test_all_hear_the_same_answers_in_turn():
     assert [each[:2] for each in heard] == [(6, [0, 1, 2, 3])] * 4
 
 
-def test_process_0_leaves_last():
-    left = {}
-
-    def converse(each):
-        each.consult({})
-        if each._process_id:
-            time.sleep(0.3 * each._process_id)
-            left[each._process_id] = time.monotonic()
-        return each._process_id
-
-    port = free_port()
-    with ThreadPoolExecutor(3) as pool:
-        others = [pool.submit(process, port, 3, number, converse) for number in (1, 2)]
-        process(port, 3, 0, converse)
-        assert time.monotonic() > max(left.values())
-        assert len(left) == len(others) == 2
-
-
 def test_process_0_may_come_last():
     assert together(3, numbers=[2, 1, 0]) == [None] * 3
 

@@ -3,6 +3,9 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -74,12 +77,50 @@ def test_a_cluster_that_cannot_be_asked_is_an_error_that_names_the_flags(monkeyp
 
 
 def test_the_token_leaves_no_folder_behind(tmp_path):
-    with hosts._token(tmp_path / "runs" / "new") as file:
-        assert file.exists()
+    file = tmp_path / "runs" / "new" / "token"
+    with hosts._token(file) as text:
+        assert hosts._read(file) == text
     assert list(tmp_path.iterdir()) == []
-    with hosts._token(tmp_path):
+    assert hosts._read(file) is None
+    with hosts._token(tmp_path / "token"):
         pass
     assert tmp_path.exists()
+
+
+# A process of a run that is stopped, and takes some seconds to leave.
+LATE = """
+import sys, time
+from pathlib import Path
+from resnet_alexnet.cli.command import exit_at_once_with
+from resnet_alexnet.errors import InterruptedRunError
+from resnet_alexnet.parallel import hosts
+
+port, number, late, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+
+def stop():
+    processes = hosts.detect(f"127.0.0.1:{port}", 2, number)
+    with hosts.connected(processes, {}, folder / "token", connect_seconds=60, heartbeat_seconds=10):
+        time.sleep(3 if number == late else 0)
+        raise InterruptedRunError("stopped", 75)
+
+exit_at_once_with(stop, host=f"process {number}")
+"""
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_processes_that_are_stopped_leave_together(cache, tmp_path, late):
+    port = teams.free_port()
+    words = [[sys.executable, "-c", LATE, str(port), str(number), str(late), str(tmp_path)] for number in range(2)]
+    environment = processes.environment(cache)
+    started = [subprocess.Popen(each, cwd=processes.CHECKOUT, env=environment) for each in words]
+    try:
+        ended = [started[1 - late].wait(teams.SECONDS), time.monotonic()]
+        code = started[late].wait(teams.SECONDS)
+        assert (ended[0], code) == (75, 75)
+        assert time.monotonic() - ended[1] < 2  # the one that was ready waited for the other
+    finally:
+        for each in started:
+            each.kill()
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,23 @@ def test_the_batch_arithmetic(printed):
         assert re.search(rf"^{name} +{re.escape(value)}$", printed, re.MULTILINE), name
 
 
+def test_pairs_of_devices_share_their_images():
+    config = tiny.config(
+        batch_size=32,
+        accumulate_steps=2,
+        mesh__towers=2,
+        model__name="alexnet",
+        dataset__name="synthetic",
+        dataset__num_examples=64,
+        dataset__num_classes=5,
+        preprocess__image_size=63,
+    )
+    experiment = dry_run.create_dry_experiment(config, jax.devices())
+    text = "\n".join(dry_run.describe_batch(config, experiment))
+    for name, value in (("per process of 8 devices", 32), ("per pair of devices", 8), ("per micro-batch", 4)):
+        assert re.search(rf"^  {name} +{value}\b", text, re.MULTILINE), text
+
+
 def test_memory_is_the_bytes_of_the_arrays_and_the_temporaries_of_the_program(eight):
     experiment, compiled = eight
     state = jax.eval_shape(experiment.steps.create_state)

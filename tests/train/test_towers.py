@@ -42,7 +42,7 @@ def create_network(**options):
     return AlexNet(WIDTHS, num_classes=5, image_size=SIZE, channels=3, key=jax.random.key(0), **options)
 
 
-def chunk_step_of(graphdef, tx, mesh, specs, *, unroll=True):
+def chunk_step_of(graphdef, tx, mesh, specs, *, unroll=True, accumulate_steps=1):
     step = partial(
         steps.train_step,
         graphdef=graphdef,
@@ -57,6 +57,8 @@ def chunk_step_of(graphdef, tx, mesh, specs, *, unroll=True):
         seed=3,
         axis_name=parallel.AXIS,
         ema_decay=0.5,
+        accumulate_steps=accumulate_steps,
+        unroll=unroll,
     )
     return parallel.parallel_train_chunk(partial(steps.train_chunk, step=step, unroll=unroll), mesh, specs)
 
@@ -76,12 +78,12 @@ def batches():
     ]
 
 
-def train(params, graphdef, tx, *, devices, towers, unroll=True):
+def train(params, graphdef, tx, *, devices, towers, **options):
     mesh = parallel.create_tower_mesh(towers, jax.devices()[:devices])
     axes = AlexNet.tower_axes if towers == 2 else {}
     state = start(params, tx)
     specs = parallel.tower_specs(lambda: state, axes)
-    chunk_step, state = chunk_step_of(graphdef, tx, mesh, specs, unroll=unroll), parallel.shard(state, mesh, specs)
+    chunk_step, state = chunk_step_of(graphdef, tx, mesh, specs, **options), parallel.shard(state, mesh, specs)
     for chunk in batches():
         state, _ = chunk_step(state, {}, parallel.split_batch(chunk, mesh, axis=1))
     return jax.block_until_ready(state)
@@ -120,6 +122,12 @@ def test_three_steps_on_pairs_of_devices_are_those_on_one(papers, devices):
     held, whole = parallel.device_bytes(pairs.params)
     fc8 = sum(leaf.nbytes for leaf in jax.tree.leaves(params["fc8"]))
     assert held == (whole - fc8) // 2 + fc8
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_micro_batches_on_a_pair_give_the_same(papers, unroll):
+    params, pair, one = papers
+    assert_same_states(one, train(params, pair, rule(), devices=2, towers=2, accumulate_steps=2, unroll=unroll))
 
 
 @pytest.mark.parametrize(
