@@ -202,6 +202,8 @@ class Checkpointer:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_LatestAndBest(keep, self._errors),
             cleanup_tmp_directories=True,  # incomplete checkpoints of a killed process
+            # At once: of several processes, the others would wait five minutes for a folder that cannot be created.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
@@ -319,7 +321,10 @@ class Checkpointer:
             yield
         except Exception as error:  # Orbax and TensorStore raise many unrelated types, also for a full disk
             reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-            self._failed = TrainingError(f"cannot write a checkpoint to {self._directory} ({reason}): {remedy(error)}")
+            cure = remedy(error)
+            if jax.process_count() > 1 and not isinstance(error, OSError):  # all fail if one does
+                cure += "; if another process has an error too, see that first"
+            self._failed = TrainingError(f"cannot write a checkpoint to {self._directory} ({reason}): {cure}")
             raise self._failed from error
 
     def close(self) -> None:

@@ -147,3 +147,17 @@ def test_a_run_goes_on_with_more_and_fewer_processes_and_devices(cache, tmp_path
         ended = teams.run(workdir, part, cache, count=count, devices=devices)
         assert {each.code for each in ended} == {0}, ended
     assert_near_leaves(workdir, tmp_path / "same", config)
+
+
+def test_a_save_that_fails_on_one_ends_all_at_once(cache, tmp_path):
+    config = teams.config(num_steps=4000, checkpoint__every_steps=20, log__every_steps=2000, eval__every_steps=0)
+    config.schedule.name = "constant"
+    with teams.started(teams.commands(tmp_path / "run", config), cache) as team:
+        checkpoints = tmp_path / "run" / "checkpoints"
+        team.wait_for(lambda: (checkpoints / "40").exists())
+        checkpoints.rename(tmp_path / "moved")
+        checkpoints.write_text("a file where the folder was")
+        ended = team.end()
+    assert [each.code for each in ended] == [1, 1] or [each.code for each in ended] == [1, 134]
+    assert "Not a directory" in ended[0].errors
+    assert "if another process has an error too, see that first" in ended[1].errors or ended[1].code == 134
