@@ -121,6 +121,18 @@ class _NumpyBuffer(NumpyArray):
         return super().array
 
 
+class _Negated(Wrapped):
+    """A tensor that torch saved with its negative bit: the numbers in the file are the negatives of its own."""
+
+    kind = "torch.Tensor"
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The tensor; None if its type has no negatives. The older format fills its numbers in after the pickle."""
+        (view,) = self.arguments
+        return None if view.dtype == np.bool_ else -view
+
+
 def _numpy_type(kind: Any) -> np.dtype:
     """The type that a pickled numpy.dtype describes: ("f4", ...) and the state (version, byte order, ...)."""
     name, order = kind.arguments[0], kind.state[1] if kind.state else "<"
@@ -195,8 +207,10 @@ class Unpickler(pickle.Unpickler):
             "torch.storage._load_from_bytes": functools.cache(load_bytes),
             "torch._tensor._rebuild_from_type_v2": lambda rebuild, kind, parts, state: rebuild(*parts),
             "torch._utils._rebuild_tensor": lambda *parts: tensor(*parts[:4]),
-            "torch._utils._rebuild_tensor_v2": lambda *parts: tensor(*parts[:4]),
-            "torch._utils._rebuild_tensor_v3": lambda *parts: tensor(_as_type(parts[0], parts[6]), *parts[1:4]),
+            "torch._utils._rebuild_tensor_v2": lambda *parts: _with_bits(tensor(*parts[:4]), *parts[6:]),
+            "torch._utils._rebuild_tensor_v3": lambda *parts: _with_bits(
+                tensor(_as_type(parts[0], parts[6]), *parts[1:4]), *parts[7:]
+            ),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             **{f"torch.{name}": name for name in (*STORAGES, *_DTYPES)},
@@ -237,6 +251,19 @@ def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
     if storage.dtype != np.uint8 or dtype not in _UNTYPED:
         raise pickle.UnpicklingError(f"a tensor of {dtype!r} in a storage of {storage.dtype}")
     return storage.view(dtype)
+
+
+def _with_bits(view: Any, bits: Any = None) -> Any:
+    """Returns a tensor with the bits that torch.serialization saves beside it.
+
+    They are {"neg": bool, "conj": bool}. A real number is its own conjugate.
+
+    Raises:
+        UnpicklingError: there are other bits.
+    """
+    if bits and not (isinstance(bits, dict) and bits.keys() <= {"neg", "conj"}):
+        raise pickle.UnpicklingError(f"a tensor with the metadata {str(bits)[:80]}")
+    return _Negated(view) if bits and bits.get("neg") and isinstance(view, np.ndarray) else view
 
 
 def tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:

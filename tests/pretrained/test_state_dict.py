@@ -81,6 +81,14 @@ def test_a_container_that_contains_itself_ends(tmp_path):
     assert set(state_dict.read(save(saved, tmp_path / "x.pth")).state_dicts) == {"state_dict", "again"}
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_negated_tensor_is_read_as_torch_means_it(tmp_path, zipped):
+    saved = {**SAVED, "conv.weight": torch._neg_view(-SAVED["conv.weight"])}
+    path = save(saved, tmp_path / "x.pth", zipped=zipped)
+    torch.testing.assert_close(torch.load(path)["conv.weight"].resolve_neg(), SAVED["conv.weight"])
+    assert_saved(state_dict.read(path))
+
+
 def test_numbers_too_large_for_float32_are_infinite(tmp_path):
     contents = state_dict.read(save({"a": torch.full((1, 1), 1e300, dtype=torch.float64)}, tmp_path / "x.pt"))
     assert np.isinf(contents.state_dicts[""]["a"]).all()
