@@ -126,7 +126,7 @@ def read_image_folder(
     if not data_dir:
         raise InputError(f"image_folder needs data_dir: {LAYOUT}")
     left_out = LeftOut()
-    folders = enter_splits(find_splits(Path(data_dir), left_out, report))
+    folders = enter_splits(find_splits(Path(data_dir), left_out, report), report)
     is_divided = len(set(folders.values())) < len(folders)  # by a list
     parts = {split: _list_split(split, folder, left_out, is_divided) for split, folder in folders.items()}
     for line in (*left_out.describe(str(data_dir)), *(line for part in parts.values() for line in part.notes)):
