@@ -18,6 +18,7 @@ from resnet_alexnet.data.readers.label_lists import (
     find_list,
     is_shared,
     label_photographs,
+    lists_beside,
 )
 from resnet_alexnet.data.readers.photo_files import SUFFIXES, LeftOut, list_folders, list_photographs
 from resnet_alexnet.data.readers.split_folders import LAYOUT, enter_splits, find_splits, is_flat
@@ -228,11 +229,16 @@ def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -
     if listed is not None and labeled and labeled.by_class:
         others = len(photographs) - sum(map(len, labeled.by_class.values())) - labeled.elsewhere
         notes = (f"left out of {folder}: {others:,} photographs that {listed} does not name",) * bool(others)
+        if _differ(labeled.by_class, above=int(flat)):
+            notes += (f"the classes in {folder} are those of {listed}, not of the folders",)
         if is_divided and split != "train":  # the same of each
             notes = ()
         return _Listed(folder, labeled.by_class, False, notes, labeled if is_shared(listed, folder) else None)
     if not flat:
-        return _list_classes(split, folder, names, left_out)
+        unread = [path for path in lists_beside(folder) if os.path.isfile(path)]
+        notes = tuple(f"{path} is not read for {folder}, which has class folders" for path in unread)
+        part = _list_classes(split, folder, names, left_out)
+        return part._replace(notes=part.notes + notes)
     if split == "train" and labeled and labeled.lost and photographs:
         raise InputError(
             f"{listed} names no photograph of {folder}: it has {printable(labeled.lost[0])}, and the folder has "
@@ -246,6 +252,12 @@ def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -
         else "no photographs"
     )
     return _Listed(folder, {}, True, (f"{folder} has {holds}: there is no {split} split",))
+
+
+def _differ(by_class: Mapping[str, Sequence[bytes]], above: int) -> bool:
+    """Whether photographs lie in folders, `above` that are no classes, that are not called as their class in a list."""
+    folders = ((name, os.fsdecode(path).split("/")[above:-1]) for name, paths in by_class.items() for path in paths)
+    return any(inside and name not in inside for name, inside in folders)
 
 
 def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: LeftOut) -> _Listed:

@@ -83,8 +83,7 @@ def find_list(folder: Path) -> Path | None:
     GTSRB's test split in it; a .csv beside it with its name; `labels.csv` beside it, for all splits; or, for ImageNet's
     validation photographs, Kaggle's list or the devkit in one of the folders above.
     """
-    beside = folder.with_name(f"{folder.name}.csv") if folder.name else folder / LABELS
-    for path in (folder / LABELS, folder / _TINY, folder / _GTSRB, beside, folder.with_name(LABELS)):
+    for path in (folder / LABELS, folder / _TINY, folder / _GTSRB, *lists_beside(folder)):
         if os.path.isfile(path):
             return path
     if folder.name.lower() not in ("val", "valid", "validation"):
@@ -98,9 +97,14 @@ def find_list(folder: Path) -> Path | None:
     return Path(found) if found else None
 
 
+def lists_beside(folder: Path) -> tuple[Path, ...]:
+    """Returns where lists of the photographs in `folder` may lie beside it: its own, and one for all splits."""
+    return (folder.with_name(f"{folder.name}.csv"), folder.with_name(LABELS)) if folder.name else ()
+
+
 def is_shared(listed: Path, folder: Path) -> bool:
     """Whether a list that `find_list` has found for `folder` is for the folders beside it too."""
-    return listed == folder.with_name(LABELS)
+    return listed in lists_beside(folder)[1:]
 
 
 def list_splits(listed: Path) -> tuple[str, ...]:
