@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -138,9 +139,8 @@ def read_image_folder(
     first = next(iter(splits.values()))
     with_classes = [first] if "train" in splits else splits.values()
     classes = sorted({name for part in with_classes for name in part.photographs})
-    for pairs in _same_but_for_case(classes):
-        why = _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"
-        report(printable(f"warning: {first.folder} has the classes {pairs}, {why}"))
+    for same in _same(classes, _plain, _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"):
+        report(printable(f"warning: {first.folder} has the classes {same}"))
     shared = {part.folder: part.shared for part in splits.values() if part.shared}
     check_shared(shared, is_for_all=len(shared) == len(splits), report=report)
     return {split: _to_photos(part.named_as(classes, first.folder), classes) for split, part in splits.items()}
@@ -274,8 +274,8 @@ def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: Left
                 f"{printable(str(folder / name))} has no photographs ({', '.join(SUFFIXES)}): add some, or remove the "
                 f"class folder from every split{'; ' * bool(unread)}{unread}"
             )
-        for pairs in _same_but_for_case(list(map(os.fsdecode, found))):
-            notes.append(f"warning: {folder / name} has {pairs}, {_ONE_ON_SOME_DISKS}")
+        for same in _same(list(map(os.fsdecode, found)), str.lower, _ONE_ON_SOME_DISKS):
+            notes.append(f"warning: {folder / name} has {same}")
     beside = len(list_photographs(folder, left_out, deep=False))
     if beside:
         notes.append(f"left out of {folder}: {beside:,} photographs beside the class folders")
@@ -284,14 +284,18 @@ def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: Left
     return _Listed(folder, photographs, True, tuple(notes[:_MOST_NOTES]))
 
 
-def _same_but_for_case(names: Sequence[str]) -> Iterator[str]:
-    """Yields a line about the first names that differ only in case, if there are any."""
-    if len({name.lower() for name in names}) == len(names):
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().lower()
+
+
+def _same(names: Sequence[str], form: Callable[[str], str], why: str) -> Iterator[str]:
+    """Yields a line about the names that are the same in a form, if there are any: `why` where only case differs."""
+    if len({form(name) for name in names}) == len(names):
         return
     seen: dict[str, str] = {}
-    pairs = [
-        f"{printable(other)} and {printable(name)}"
-        for name in names
-        if (other := seen.setdefault(name.lower(), name)) != name
-    ]
-    yield list_names(pairs)
+    pairs = [(other, name) for name in names if (other := seen.setdefault(form(name), name)) != name]
+    if all(other.lower() == name.lower() for other, name in pairs):
+        yield f"{list_names([f'{printable(other)} and {printable(name)}' for other, name in pairs])}, {why}"
+    else:  # which look the same: their code points are shown
+        shown = [f"{other!a} and {name!a}" for other, name in pairs]
+        yield f"{list_names(shown)}, which differ only in case, blanks around them or Unicode form"
