@@ -36,6 +36,7 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32"
 _DEVICE = 40  # letters of a device's name
 _DEEPEST = 200  # tuples in one another; a deeper one would end the process when it is a key of a dict
 _MOST_OPERATIONS = 20_000_000  # of a pickle
+_MOST_REPEATED = 2**16  # numbers of an expanded tensor; a few bytes could stand for any number
 FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
 LoadBytes = Callable[[bytes], Any]  # loads a file of torch that is inside another
 
@@ -73,6 +74,31 @@ class Inert:
         """Takes an element of a list of a class that is not known."""
 
     extend = add = append
+
+
+class Expanded(Inert):
+    """A tensor of very many numbers of which the file has few."""
+
+    kind = "torch.Tensor.expand"
+
+
+_UNREAD = {
+    "torch._utils._rebuild_sparse_tensor": "sparse; save it with to_dense()",
+    "torch._utils._rebuild_sparse_csr_tensor": "sparse; save it with to_dense()",
+    "torch._utils._rebuild_qtensor": "quantized; save it with dequantize()",
+    "torch._utils._rebuild_meta_tensor_no_storage": "on the device meta, without numbers",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    Expanded.kind: "expanded; save it with contiguous()",
+}
+
+
+def why_unread(value: Any) -> str:
+    """Returns of which kind a tensor is that is not read; an empty string for all else."""
+    kind = value.kind if isinstance(value, Inert) else ""
+    if kind.startswith("torch.Complex"):
+        return "complex"
+    is_tensor = re.fullmatch(r"torch\._utils\._rebuild_\w+|torch\.\w+Storage", kind)
+    return _UNREAD.get(kind, f"made by {kind[:80]}" if is_tensor else "")
 
 
 class Wrapped(Inert):
@@ -267,14 +293,16 @@ def _with_bits(view: Any, bits: Any = None) -> Any:
 
 
 def tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
-    """A view of a storage; raises if the view would exceed the storage. One that repeats numbers is inert: a bomb."""
+    """A view of a storage; raises if the view would exceed the storage. One that repeats very many is `Expanded`."""
     if isinstance(storage, Inert):
         return storage
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if 0 in stride and min((offset, *size, *stride)) >= 0 and count > len(storage) > last:
-        return Inert()
-    if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
+    is_expanded = 0 in stride and min((offset, *size, *stride)) >= 0 and count > len(storage) > last
+    if is_expanded and count > _MOST_REPEATED:
+        return Expanded()
+    exceeds = (count and last >= len(storage)) or (count > len(storage) and not is_expanded)
+    if exceeds or min((offset, *size, *stride)) < 0:
         raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} exceeds its storage")
     strides = [step * storage.itemsize for step in stride]
     view = np.ndarray(size, storage.dtype, storage.view(np.uint8).data, offset * storage.itemsize, strides)
