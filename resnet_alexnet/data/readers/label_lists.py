@@ -65,8 +65,8 @@ class Labeled(NamedTuple):
 
     Attributes:
         by_class: the photographs of each class, in their order, without those that are not listed.
-        found: the names in the list that are photographs in the folder.
-        lost: those that are not.
+        found: the names in the list that are photographs in the folder, each with the split that the list may give.
+        lost: those that are not, likewise.
         elsewhere: the number of photographs that it has in another split.
     """
 
@@ -158,10 +158,11 @@ def label_photographs(
     for row in _read(listed, photographs, lambda name: find(name.strip()) is not None):
         photograph = find(row.name)
         part = split if row.split is None else _split_in(row, listed)
+        name = row.name if row.split is None else f"{row.name} of the split '{row.split}'"
         if row.label is None:
             has_classes = False
-        elif photograph is None:
-            lost.append(row.name)
+        elif photograph is None or (shared and part != split):  # the list is for the folder of that split too
+            lost.append(name)
         elif part != split and not is_divided:
             raise InputError(
                 f"{listed} has {printable(row.name)} in the split '{printable(row.split or '')}', but {folder} is the "
@@ -180,7 +181,7 @@ def label_photographs(
                 f"{printable(class_of[photograph])}: give each photograph one class"
             )
         else:
-            found.add(row.name)
+            found.add(name)
     if lost and not shared:
         raise InputError(
             f"{listed} names {len(lost):,} photographs that are not in {folder}, or not alone with that name, such as "

@@ -240,6 +240,20 @@ def test_a_split_that_a_list_has_must_be_that_of_the_folder(tmp_path):
     assert message in refusal(tmp_path)
 
 
+def test_the_splits_of_a_list_tell_equal_names_in_two_folders_apart(tmp_path):
+    write(tmp_path, "train/0.jpg", "train/1.jpg", "val/0.jpg")
+    rows = "file,label,split\n0.jpg,cat,train\n1.jpg,dog,train\n0.jpg,dog,val\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    splits = read_image_folder(tmp_path)
+    assert {split: labeled(photos) for split, photos in splits.items()} == {
+        "train": {"0.jpg": "cat", "1.jpg": "dog"},
+        "validation": {"0.jpg": "dog"},
+    }
+    (tmp_path / "labels.csv").write_text(rows + "1.jpg,cat,val\n")
+    message = "labels.csv names 1 photographs that no split has, such as 1.jpg of the split 'val': restore them"
+    assert message in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
