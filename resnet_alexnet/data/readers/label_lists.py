@@ -43,6 +43,7 @@ _LABEL_COLUMNS = (
 )
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.")
+_WHOLE = re.compile(r"(\d+)\.0+")  # 1.0, as spreadsheets write some of the 1 in a column
 _UNCLOSED = 'a quote is not closed on its line; close it, or write a quote in a name as "" inside of quotes'
 _ABOVE = 4  # folders above the photographs in which ImageNet's lists are looked for
 _REMEDY = f"put the whole devkit there, with meta.mat, or {_KAGGLE}"
@@ -290,6 +291,7 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
             f"{listed} has the columns {printable(', '.join(titles))}: name that of the photographs file, and that of "
             "their classes label"
         )
+    labels = {row[label].strip() for _, row in rows if len(row) > label}
     for line, row in rows:
         if any("\n" in row[column] for column in (file, label, split) if column is not None and column < len(row)):
             raise InputError(f"{listed} line {line}: {_UNCLOSED}")
@@ -299,6 +301,9 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
                 "file,label"
             )
         name = row[label].strip()
+        whole = _WHOLE.fullmatch(name)
+        if whole and whole[1] in labels:
+            name = whole[1]
         # Kaggle's list has boxes behind the class.
         part = None if split is None else row[split].strip() if len(row) > split else ""
         yield Row(line, row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)

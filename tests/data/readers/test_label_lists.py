@@ -100,6 +100,12 @@ def test_a_list_in_the_current_folder_is_read(tmp_path, monkeypatch):
     assert labeled(read_image_folder(".")["train"]) == {"1.jpg": "a", "2.jpg": "b"}
 
 
+def test_whole_numbers_with_and_without_a_point_are_one_class(tmp_path):
+    write(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,1\n1.jpg,1.0\n2.jpg,2.0\n3.jpg,1.5\n")
+    assert list(labeled(read_image_folder(tmp_path)["train"]).values()) == ["1", "1", "1.5", "2.0"]
+
+
 def test_one_list_may_be_for_all_splits(tmp_path):
     write(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "test/3.jpg")
     (tmp_path / "labels.csv").write_text("file,label\ntrain/1.jpg,a\n2,b\nval/1.jpg,b\n")
