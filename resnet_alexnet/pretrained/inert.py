@@ -36,6 +36,7 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32"
 _DEVICE = 40  # letters of a device's name
 _DEEPEST = 200  # tuples in one another; a deeper one would end the process when it is a key of a dict
 _MOST_OPERATIONS = 20_000_000  # of a pickle
+_MOST_REPEATED = 2**16  # numbers of an expanded tensor; a few bytes could stand for any number
 FindStorage = Callable[[str, np.dtype, int], np.ndarray]  # by key, type and length
 LoadBytes = Callable[[bytes], Any]  # loads a file of torch that is inside another
 
@@ -73,6 +74,31 @@ class Inert:
         """Takes an element of a list of a class that is not known."""
 
     extend = add = append
+
+
+class Expanded(Inert):
+    """A tensor of very many numbers of which the file has few."""
+
+    kind = "torch.Tensor.expand"
+
+
+_UNREAD = {
+    "torch._utils._rebuild_sparse_tensor": "sparse; save it with to_dense()",
+    "torch._utils._rebuild_sparse_csr_tensor": "sparse; save it with to_dense()",
+    "torch._utils._rebuild_qtensor": "quantized; save it with dequantize()",
+    "torch._utils._rebuild_meta_tensor_no_storage": "on the device meta, without numbers",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    Expanded.kind: "expanded; save it with contiguous()",
+}
+
+
+def why_unread(value: Any) -> str:
+    """Returns of which kind a tensor is that is not read; an empty string for all else."""
+    kind = value.kind if isinstance(value, Inert) else ""
+    if kind.startswith("torch.Complex"):
+        return "complex"
+    is_tensor = re.fullmatch(r"torch\._utils\._rebuild_\w+|torch\.\w+Storage", kind)
+    return _UNREAD.get(kind, f"made by {kind[:80]}" if is_tensor else "")
 
 
 class Wrapped(Inert):
@@ -119,6 +145,18 @@ class _NumpyBuffer(NumpyArray):
         data, kind, shape, order = self.arguments if len(self.arguments) == 4 else (None,) * 4
         self.__setstate__((1, shape, kind, order == "F", data))
         return super().array
+
+
+class _Negated(Wrapped):
+    """A tensor that torch saved with its negative bit: the numbers in the file are the negatives of its own."""
+
+    kind = "torch.Tensor"
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The tensor; None if its type has no negatives. The older format fills its numbers in after the pickle."""
+        (view,) = self.arguments
+        return None if view.dtype == np.bool_ else -view
 
 
 def _numpy_type(kind: Any) -> np.dtype:
@@ -195,8 +233,10 @@ class Unpickler(pickle.Unpickler):
             "torch.storage._load_from_bytes": functools.cache(load_bytes),
             "torch._tensor._rebuild_from_type_v2": lambda rebuild, kind, parts, state: rebuild(*parts),
             "torch._utils._rebuild_tensor": lambda *parts: tensor(*parts[:4]),
-            "torch._utils._rebuild_tensor_v2": lambda *parts: tensor(*parts[:4]),
-            "torch._utils._rebuild_tensor_v3": lambda *parts: tensor(_as_type(parts[0], parts[6]), *parts[1:4]),
+            "torch._utils._rebuild_tensor_v2": lambda *parts: _with_bits(tensor(*parts[:4]), *parts[6:]),
+            "torch._utils._rebuild_tensor_v3": lambda *parts: _with_bits(
+                tensor(_as_type(parts[0], parts[6]), *parts[1:4]), *parts[7:]
+            ),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             **{f"torch.{name}": name for name in (*STORAGES, *_DTYPES)},
@@ -239,15 +279,30 @@ def _as_type(storage: np.ndarray, dtype: Any) -> np.ndarray:
     return storage.view(dtype)
 
 
+def _with_bits(view: Any, bits: Any = None) -> Any:
+    """Returns a tensor with the bits that torch.serialization saves beside it.
+
+    They are {"neg": bool, "conj": bool}. A real number is its own conjugate.
+
+    Raises:
+        UnpicklingError: there are other bits.
+    """
+    if bits and not (isinstance(bits, dict) and bits.keys() <= {"neg", "conj"}):
+        raise pickle.UnpicklingError(f"a tensor with the metadata {str(bits)[:80]}")
+    return _Negated(view) if bits and bits.get("neg") and isinstance(view, np.ndarray) else view
+
+
 def tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Any:
-    """A view of a storage; raises if the view would exceed the storage. One that repeats numbers is inert: a bomb."""
+    """A view of a storage; raises if the view would exceed the storage. One that repeats very many is `Expanded`."""
     if isinstance(storage, Inert):
         return storage
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if 0 in stride and min((offset, *size, *stride)) >= 0 and count > len(storage) > last:
-        return Inert()
-    if min((offset, *size, *stride)) < 0 or (count and last >= len(storage)) or count > len(storage):
+    is_expanded = 0 in stride and min((offset, *size, *stride)) >= 0 and count > len(storage) > last
+    if is_expanded and count > _MOST_REPEATED:
+        return Expanded()
+    exceeds = (count and last >= len(storage)) or (count > len(storage) and not is_expanded)
+    if exceeds or min((offset, *size, *stride)) < 0:
         raise pickle.UnpicklingError(f"a tensor of size {size} and stride {stride} at {offset} exceeds its storage")
     strides = [step * storage.itemsize for step in stride]
     view = np.ndarray(size, storage.dtype, storage.view(np.uint8).data, offset * storage.itemsize, strides)

@@ -122,7 +122,7 @@ def network_of(
                 f"{where} has lost the metadata of the network that weight files carry: write it again from its run "
                 "folder"
             )
-        network = third_party.read_network(file, where=where, model=model, restate=restate, partial=partial, **options)
+        network = _from_theirs(file, where, model=model, restate=restate, partial=partial, **options)
         _check_expected(network.spec, where, model=None, num_classes=None if network.missing else num_classes)
     else:
         _check_expected(spec, where, model=model, num_classes=num_classes)
@@ -131,6 +131,16 @@ def network_of(
         network = _from_ours(file, spec, where, options, partial=partial)
     _check_classes(network.spec, where)
     return network
+
+
+def _from_theirs(file: state_dict.WeightFile, where: str, **arguments: Any) -> TrainedModel:
+    """The network in a file of another library; tensors of it that are not read are told, and may be why it fails."""
+    unread = file.describe_unread()
+    try:
+        network = third_party.read_network(file, where=where, **arguments)
+    except InputError as error:
+        raise InputError(f"{error}; {where} has {unread}" if unread else str(error)) from None
+    return dataclasses.replace(network, notes=(*network.notes, f"{where} has {unread}")) if unread else network
 
 
 def _from_ours(

@@ -5,7 +5,7 @@ import struct
 import textwrap
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ _ARCHIVES = {  # ends of names in zip archives of other kinds
 _OF_OPTIMIZERS = {"param_groups", "hypers"}  # keys of the state of an optimizer of torch, and of fastai
 _DEPTH = 4  # of containers in which state dicts are looked for
 _MOST_ENTRIES = 100  # of a list
+_MOST_UNREAD = 8  # tensors in a message
 _LONGEST_NAME = 500  # letters of the name of an array
 
 
@@ -55,10 +56,18 @@ class WeightFile:
         state_dicts: its state dicts by the keys that lead to them, "" for the top: arrays by name, floating-point
             arrays as float32.
         metadata: the text metadata of a .safetensors file, else empty.
+        unread: the tensors that are not read, by their keys and name: why not.
     """
 
     state_dicts: Mapping[str, dict[str, np.ndarray]]
     metadata: Mapping[str, str]
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    def describe_unread(self) -> str:
+        """Returns what to say about the tensors that are not read; an empty string if there are none."""
+        first = [f"{printable(name)} ({why})" for name, why in list(self.unread.items())[:_MOST_UNREAD]]
+        more = f" and {len(self.unread) - len(first)} more" if len(self.unread) > len(first) else ""
+        return f"tensors of kinds that are not read: {', '.join(first)}{more}" if first else ""
 
 
 def read(path: Path) -> WeightFile:
@@ -82,10 +91,12 @@ def read(path: Path) -> WeightFile:
         return WeightFile({"": arrays}, {})
     if beginning.startswith((torch_file.ZIP, *torch_file.PICKLES)) or beginning[torch_file.TAR_AT :] == torch_file.TAR:
         contents = _read_torch(path)
-        state_dicts = dict(_find_state_dicts(contents))
-        if not state_dicts:
-            raise InputError(f"{path} contains no state dict{_told(contents)}")
-        return WeightFile(state_dicts, {})
+        unread: dict[str, str] = {}
+        file = WeightFile(dict(_find_state_dicts(contents, unread)), {}, unread)
+        if not file.state_dicts:
+            why = f"; {file.describe_unread()}" if unread else ""
+            raise InputError(f"{path} contains no state dict{_told(contents)}{why}")
+        return file
     kinds = (kind for start, kind in _OTHERS.items() if beginning.lstrip().startswith(start))
     kind = next(kinds, f"neither a .safetensors file nor a torch file: it begins with {beginning[:8]!r}")
     raise InputError(f"{path} is {kind}")
@@ -151,9 +162,12 @@ def as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _find_state_dicts(
-    contents: Any, keys: tuple[str, ...] = (), seen: dict[int, Any] | None = None
+    contents: Any, unread: dict[str, str], keys: tuple[str, ...] = (), seen: dict[int, Any] | None = None
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The state dicts in the contents of a file, with the keys that lead to them: those that have a matrix or more."""
+    """The state dicts in the contents of a file, with the keys that lead to them: those that have a matrix or more.
+
+    `unread` gets the tensors that are not read; see `WeightFile`.
+    """
     seen = {} if seen is None else seen
     if id(contents) in seen:  # a container that is there twice, or that contains itself
         return
@@ -172,12 +186,14 @@ def _find_state_dicts(
         for name, value in entries.items()
         if isinstance(value, np.ndarray) and value.size and len(name) <= _LONGEST_NAME
     }
+    reasons = {name: inert.why_unread(value) for name, value in entries.items() if len(name) <= _LONGEST_NAME}
+    unread |= {".".join((*keys, name)): why for name, why in reasons.items() if why}
     if any(array.ndim >= 2 for array in arrays.values()):
         yield ".".join(keys), arrays
     if len(keys) < _DEPTH:
         for key, value in entries.items():
             if not isinstance(value, np.ndarray):
-                yield from _find_state_dicts(value, (*keys, key), seen)
+                yield from _find_state_dicts(value, unread, (*keys, key), seen)
 
 
 def _attributes(saved: inert.Inert) -> Mapping[Any, Any]:
@@ -185,8 +201,11 @@ def _attributes(saved: inert.Inert) -> Mapping[Any, Any]:
     return saved.state if isinstance(saved.state, Mapping) and "_modules" not in saved.state else {}
 
 
-def _module_arrays(module: inert.Inert) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a module of torch that was saved whole, by the names that its state_dict() gives them."""
+def _module_arrays(module: inert.Inert) -> Iterator[tuple[str, Any]]:
+    """The arrays of a module of torch that was saved whole, by the names that its state_dict() gives them.
+
+    The tensors that are not read come too.
+    """
     left, seen = [("", module)], {}
     while left:
         prefix, of = left.pop()
@@ -198,7 +217,7 @@ def _module_arrays(module: inert.Inert) -> Iterator[tuple[str, np.ndarray]]:
             named = state.get(kind)
             for name, value in named.items() if isinstance(named, Mapping) else ():
                 value = value.array if isinstance(value, inert.Wrapped) else value
-                if isinstance(value, np.ndarray):
+                if isinstance(value, np.ndarray) or inert.why_unread(value):
                     yield f"{prefix}{name}", value
         modules = state.get("_modules")
         left += [(f"{prefix}{name}.", m) for name, m in modules.items()] if isinstance(modules, Mapping) else []

@@ -124,6 +124,15 @@ def test_every_array_arrives_from_every_form(resnet18, form):
         np.testing.assert_array_equal(leaf, expected[name], name)
 
 
+def test_tensors_that_are_not_read_are_told(resnet18):
+    unread = {"bn1.bias": "sparse; save it with to_dense()"}
+    without = {name: array for name, array in resnet18[0].items() if name not in unread}
+    with pytest.raises(InputError, match=r"missing .*bn1\.bias.*; .* tensors .* not read: bn1\.bias \(sparse; save it"):
+        pretrained.network_of(WeightFile({"": without}, {}, unread), where=WHERE)
+    network = pretrained.network_of(WeightFile({"": resnet18[0]}, {}, {"other": "complex"}), where=WHERE)
+    assert network.notes[-1] == f"{WHERE} has tensors of kinds that are not read: other (complex)"
+
+
 def test_the_logits_are_torchs(resnet18):
     arrays, image, expected = resnet18
     for form in ("Hugging Face", "mmpretrain"):

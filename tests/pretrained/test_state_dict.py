@@ -81,6 +81,39 @@ def test_a_container_that_contains_itself_ends(tmp_path):
     assert set(state_dict.read(save(saved, tmp_path / "x.pth")).state_dicts) == {"state_dict", "again"}
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_negated_tensor_is_read_as_torch_means_it(tmp_path, zipped):
+    saved = {**SAVED, "conv.weight": torch._neg_view(-SAVED["conv.weight"])}
+    path = save(saved, tmp_path / "x.pth", zipped=zipped)
+    torch.testing.assert_close(torch.load(path)["conv.weight"].resolve_neg(), SAVED["conv.weight"])
+    assert_saved(state_dict.read(path))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of sparse and quantized tensors
+def test_tensors_that_are_not_read_are_named_with_the_reason(tmp_path):
+    ones = torch.ones(2, 3)
+    others = {
+        "sparse": ones.to_sparse(),
+        "rows": torch.nn.Parameter(ones.to_sparse_csr()),
+        "meta": ones.to("meta"),
+        "quantized": torch.quantize_per_tensor(ones, 0.1, 0, torch.qint8),
+        "complex": ones.to(torch.complex64),
+        "large": torch.ones(1).expand(2**17),
+    }
+    net = torch.nn.Linear(2, 3)
+    net.register_buffer("rows", others["rows"].detach())
+    file = state_dict.read(save({"net": {**SAVED, **others}, "module": net}, tmp_path / "x.pth"))
+    assert_saved(file, keys="net")
+    reasons = {name.removeprefix("net."): why.partition(";")[0] for name, why in file.unread.items()}
+    assert reasons == {
+        **dict.fromkeys(("sparse", "rows", "module.rows"), "sparse"),
+        **{"meta": "on the device meta, without numbers", "large": "expanded"},
+        **{name: name for name in ("quantized", "complex")},
+    }
+    with pytest.raises(InputError, match=r"no state dict .*: sparse \(sparse; save it with to_dense\(\)\), rows"):
+        state_dict.read(save(others, tmp_path / "x.pth"))
+
+
 def test_numbers_too_large_for_float32_are_infinite(tmp_path):
     contents = state_dict.read(save({"a": torch.full((1, 1), 1e300, dtype=torch.float64)}, tmp_path / "x.pt"))
     assert np.isinf(contents.state_dicts[""]["a"]).all()

@@ -64,11 +64,37 @@ def test_views_come_back(path, zipped):
         "strided": base.reshape(6, 10)[1::2, 3::3],
         "one": base[7],
         "empty": torch.zeros(0, 3),
+        "expanded": torch.tensor([3.0]).expand(64),
+        "expanded channels": torch.arange(8.0).reshape(2, 1, 4).expand(2, 3, 4),
     }
     loaded = torch_file.load(save(saved, path, zipped))
     for name, tensor in saved.items():
         assert_same(loaded[name], tensor)
     assert all(np.shares_memory(loaded["base"], loaded[name]) for name in ("shared", "transposed", "strided", "one"))
+
+
+@FORMATS
+def test_negative_and_conjugate_bits_are_applied(path, zipped):
+    pairs = torch.complex(torch.arange(6.0).reshape(2, 3), torch.ones(2, 3))
+    saved = {
+        "negated": torch._neg_view(torch.arange(6.0).reshape(2, 3)),
+        "half": torch._neg_view(torch.arange(6.0).half()),
+        "eight bits": torch._neg_view(torch.arange(6.0).to(torch.float8_e5m2)),
+        "imaginary": pairs.conj().imag,  # a view with the bit, of a complex tensor
+    }
+    assert all(tensor.is_neg() for tensor in saved.values())
+    loaded = torch_file.load(save(saved, path, zipped))
+    for name in ("negated", "half", "imaginary"):
+        assert_same(loaded[name].array, saved[name].resolve_neg())
+    assert_same(loaded["eight bits"].array, (-torch.arange(6.0)).to(torch.float8_e5m2))  # torch has no minus for these
+    parameter = torch_file.load(save(torch.nn.Parameter(saved["negated"]), path, zipped))
+    assert_same(parameter.array, saved["negated"].resolve_neg())
+
+
+def test_bits_that_are_not_known_are_refused(path):
+    value = Tensor("FloatStorage", 6, 0, (6,), (1,), {"other": True})
+    with pytest.raises(pickle.UnpicklingError, match="with the metadata"):
+        torch_file.load(archive(path, pickled(value), {"0": bytes(24)}))
 
 
 @FORMATS
@@ -118,8 +144,8 @@ def test_what_torch_reads_beside_the_weights_comes_back_as_plain_values(path, zi
 
 def test_a_tensor_whose_storage_has_another_type_is_refused(path):
     def rebuild(kind, dtype):
-        tensor = Tensor(kind, 6, 0, (2,), (1,))
-        tensor.function, tensor.rest = torch._utils._rebuild_tensor_v3, (*tensor.rest, False, OrderedDict(), dtype)
+        tensor = Tensor(kind, 6, 0, (2,), (1,), dtype)
+        tensor.function = torch._utils._rebuild_tensor_v3
         return pickled(tensor)
 
     data = {"0": np.arange(6, dtype=np.uint16).tobytes()[:6]}
@@ -179,7 +205,7 @@ def test_a_hostile_pickle_calls_nothing(path, tmp_path, zipped):
         (np.ones(3), r"numpy.*multiarray._reconstruct"),
         (torch.ones(2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
         (torch.ones(2, dtype=torch.complex64), "torch.ComplexFloatStorage"),
-        (torch.ones(1).expand(3), ""),
+        (torch.ones(1).expand(2**16 + 1), "torch.Tensor.expand"),
         (NoState(), ".*NoState"),
         (AttrDict(a=1), ".*AttrDict"),
         (Path("x"), "pathlib.*Path"),
@@ -228,12 +254,12 @@ class Pickler(pickle.Pickler):
 
 
 class Tensor:
-    def __init__(self, kind, length, offset, size, stride):
-        self.storage, self.rest = Storage(kind, length), (offset, size, stride)
+    def __init__(self, kind, length, offset, size, stride, *more):
+        self.storage, self.rest, self.more = Storage(kind, length), (offset, size, stride), more
         self.function = torch._utils._rebuild_tensor_v2
 
     def __reduce__(self):
-        return self.function, (self.storage, *self.rest, False, OrderedDict())
+        return self.function, (self.storage, *self.rest, False, OrderedDict(), *self.more)
 
 
 def pickled(value) -> bytes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from resnet_alexnet.data.readers.label_lists import (
     find_list,
     is_shared,
     label_photographs,
+    lists_beside,
 )
 from resnet_alexnet.data.readers.photo_files import SUFFIXES, LeftOut, list_folders, list_photographs
 from resnet_alexnet.data.readers.split_folders import LAYOUT, enter_splits, find_splits, is_flat
@@ -126,7 +128,7 @@ def read_image_folder(
     if not data_dir:
         raise InputError(f"image_folder needs data_dir: {LAYOUT}")
     left_out = LeftOut()
-    folders = enter_splits(find_splits(Path(data_dir), left_out, report))
+    folders = enter_splits(find_splits(Path(data_dir), left_out, report), report)
     is_divided = len(set(folders.values())) < len(folders)  # by a list
     parts = {split: _list_split(split, folder, left_out, is_divided) for split, folder in folders.items()}
     for line in (*left_out.describe(str(data_dir)), *(line for part in parts.values() for line in part.notes)):
@@ -137,9 +139,8 @@ def read_image_folder(
     first = next(iter(splits.values()))
     with_classes = [first] if "train" in splits else splits.values()
     classes = sorted({name for part in with_classes for name in part.photographs})
-    for pairs in _same_but_for_case(classes):
-        why = _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"
-        report(printable(f"warning: {first.folder} has the classes {pairs}, {why}"))
+    for same in _same(classes, _plain, _ONE_ON_SOME_DISKS if first.in_classes else "which differ only in case"):
+        report(printable(f"warning: {first.folder} has the classes {same}"))
     shared = {part.folder: part.shared for part in splits.values() if part.shared}
     check_shared(shared, is_for_all=len(shared) == len(splits), report=report)
     return {split: _to_photos(part.named_as(classes, first.folder), classes) for split, part in splits.items()}
@@ -228,11 +229,16 @@ def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -
     if listed is not None and labeled and labeled.by_class:
         others = len(photographs) - sum(map(len, labeled.by_class.values())) - labeled.elsewhere
         notes = (f"left out of {folder}: {others:,} photographs that {listed} does not name",) * bool(others)
+        if _differ(labeled.by_class, above=int(flat)):
+            notes += (f"the classes in {folder} are those of {listed}, not of the folders",)
         if is_divided and split != "train":  # the same of each
             notes = ()
         return _Listed(folder, labeled.by_class, False, notes, labeled if is_shared(listed, folder) else None)
     if not flat:
-        return _list_classes(split, folder, names, left_out)
+        unread = [path for path in lists_beside(folder) if os.path.isfile(path)]
+        notes = tuple(f"{path} is not read for {folder}, which has class folders" for path in unread)
+        part = _list_classes(split, folder, names, left_out)
+        return part._replace(notes=part.notes + notes)
     if split == "train" and labeled and labeled.lost and photographs:
         raise InputError(
             f"{listed} names no photograph of {folder}: it has {printable(labeled.lost[0])}, and the folder has "
@@ -246,6 +252,12 @@ def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -
         else "no photographs"
     )
     return _Listed(folder, {}, True, (f"{folder} has {holds}: there is no {split} split",))
+
+
+def _differ(by_class: Mapping[str, Sequence[bytes]], above: int) -> bool:
+    """Whether photographs lie in folders, `above` that are no classes, that are not called as their class in a list."""
+    folders = ((name, os.fsdecode(path).split("/")[above:-1]) for name, paths in by_class.items() for path in paths)
+    return any(inside and name not in inside for name, inside in folders)
 
 
 def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: LeftOut) -> _Listed:
@@ -262,8 +274,8 @@ def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: Left
                 f"{printable(str(folder / name))} has no photographs ({', '.join(SUFFIXES)}): add some, or remove the "
                 f"class folder from every split{'; ' * bool(unread)}{unread}"
             )
-        for pairs in _same_but_for_case(list(map(os.fsdecode, found))):
-            notes.append(f"warning: {folder / name} has {pairs}, {_ONE_ON_SOME_DISKS}")
+        for same in _same(list(map(os.fsdecode, found)), str.lower, _ONE_ON_SOME_DISKS):
+            notes.append(f"warning: {folder / name} has {same}")
     beside = len(list_photographs(folder, left_out, deep=False))
     if beside:
         notes.append(f"left out of {folder}: {beside:,} photographs beside the class folders")
@@ -272,14 +284,18 @@ def _list_classes(split: str, folder: Path, names: Iterable[str], left_out: Left
     return _Listed(folder, photographs, True, tuple(notes[:_MOST_NOTES]))
 
 
-def _same_but_for_case(names: Sequence[str]) -> Iterator[str]:
-    """Yields a line about the first names that differ only in case, if there are any."""
-    if len({name.lower() for name in names}) == len(names):
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().lower()
+
+
+def _same(names: Sequence[str], form: Callable[[str], str], why: str) -> Iterator[str]:
+    """Yields a line about the names that are the same in a form, if there are any: `why` where only case differs."""
+    if len({form(name) for name in names}) == len(names):
         return
     seen: dict[str, str] = {}
-    pairs = [
-        f"{printable(other)} and {printable(name)}"
-        for name in names
-        if (other := seen.setdefault(name.lower(), name)) != name
-    ]
-    yield list_names(pairs)
+    pairs = [(other, name) for name in names if (other := seen.setdefault(form(name), name)) != name]
+    if all(other.lower() == name.lower() for other, name in pairs):
+        yield f"{list_names([f'{printable(other)} and {printable(name)}' for other, name in pairs])}, {why}"
+    else:  # which look the same: their code points are shown
+        shown = [f"{other!a} and {name!a}" for other, name in pairs]
+        yield f"{list_names(shown)}, which differ only in case, blanks around them or Unicode form"

@@ -43,6 +43,7 @@ _LABEL_COLUMNS = (
 )
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.")
+_WHOLE = re.compile(r"(\d+)\.0+")  # 1.0, as spreadsheets write some of the 1 in a column
 _UNCLOSED = 'a quote is not closed on its line; close it, or write a quote in a name as "" inside of quotes'
 _ABOVE = 4  # folders above the photographs in which ImageNet's lists are looked for
 _REMEDY = f"put the whole devkit there, with meta.mat, or {_KAGGLE}"
@@ -65,8 +66,8 @@ class Labeled(NamedTuple):
 
     Attributes:
         by_class: the photographs of each class, in their order, without those that are not listed.
-        found: the names in the list that are photographs in the folder.
-        lost: those that are not.
+        found: the names in the list that are photographs in the folder, each with the split that the list may give.
+        lost: those that are not, likewise.
         elsewhere: the number of photographs that it has in another split.
     """
 
@@ -83,8 +84,7 @@ def find_list(folder: Path) -> Path | None:
     GTSRB's test split in it; a .csv beside it with its name; `labels.csv` beside it, for all splits; or, for ImageNet's
     validation photographs, Kaggle's list or the devkit in one of the folders above.
     """
-    beside = folder.with_name(f"{folder.name}.csv") if folder.name else folder / LABELS
-    for path in (folder / LABELS, folder / _TINY, folder / _GTSRB, beside, folder.with_name(LABELS)):
+    for path in (folder / LABELS, folder / _TINY, folder / _GTSRB, *lists_beside(folder)):
         if os.path.isfile(path):
             return path
     if folder.name.lower() not in ("val", "valid", "validation"):
@@ -98,9 +98,14 @@ def find_list(folder: Path) -> Path | None:
     return Path(found) if found else None
 
 
+def lists_beside(folder: Path) -> tuple[Path, ...]:
+    """Returns where lists of the photographs in `folder` may lie beside it: its own, and one for all splits."""
+    return (folder.with_name(f"{folder.name}.csv"), folder.with_name(LABELS)) if folder.name else ()
+
+
 def is_shared(listed: Path, folder: Path) -> bool:
     """Whether a list that `find_list` has found for `folder` is for the folders beside it too."""
-    return listed == folder.with_name(LABELS)
+    return listed in lists_beside(folder)[1:]
 
 
 def list_splits(listed: Path) -> tuple[str, ...]:
@@ -154,10 +159,11 @@ def label_photographs(
     for row in _read(listed, photographs, lambda name: find(name.strip()) is not None):
         photograph = find(row.name)
         part = split if row.split is None else _split_in(row, listed)
+        name = row.name if row.split is None else f"{row.name} of the split '{row.split}'"
         if row.label is None:
             has_classes = False
-        elif photograph is None:
-            lost.append(row.name)
+        elif photograph is None or (shared and part != split):  # the list is for the folder of that split too
+            lost.append(name)
         elif part != split and not is_divided:
             raise InputError(
                 f"{listed} has {printable(row.name)} in the split '{printable(row.split or '')}', but {folder} is the "
@@ -176,7 +182,7 @@ def label_photographs(
                 f"{printable(class_of[photograph])}: give each photograph one class"
             )
         else:
-            found.add(row.name)
+            found.add(name)
     if lost and not shared:
         raise InputError(
             f"{listed} names {len(lost):,} photographs that are not in {folder}, or not alone with that name, such as "
@@ -285,6 +291,7 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
             f"{listed} has the columns {printable(', '.join(titles))}: name that of the photographs file, and that of "
             "their classes label"
         )
+    labels = {row[label].strip() for _, row in rows if len(row) > label}
     for line, row in rows:
         if any("\n" in row[column] for column in (file, label, split) if column is not None and column < len(row)):
             raise InputError(f"{listed} line {line}: {_UNCLOSED}")
@@ -294,6 +301,9 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
                 "file,label"
             )
         name = row[label].strip()
+        whole = _WHOLE.fullmatch(name)
+        if whole and whole[1] in labels:
+            name = whole[1]
         # Kaggle's list has boxes behind the class.
         part = None if split is None else row[split].strip() if len(row) > split else ""
         yield Row(line, row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)

@@ -58,7 +58,6 @@ def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]
     if os.path.isfile(data_dir / LABELS) or (is_flat(own, names) and find_list(data_dir)):
         return dict.fromkeys(list_splits(data_dir / LABELS) or (own,), data_dir)
     _check_classes(data_dir, names)
-    _check_alike(data_dir, names, report)
     what = "training" if own == "train" else own
     more = f"; to use {list_names(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""
     classes = f"its {len(names)} folders are the classes of a {what} split: {list_names(names)}"
@@ -66,10 +65,14 @@ def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]
     return {own: data_dir}
 
 
-def enter_splits(folders: Mapping[str, Path]) -> dict[str, Path]:
+def enter_splits(folders: Mapping[str, Path], report: Callable[[str], None]) -> dict[str, Path]:
     """Replaces the folder of each split by the one in which its classes lie: its name or another may come in between.
 
-    Such a folder, as in train/train/CLASS, is all that there is, and has folders.
+    Such a folder, as in train/train/CLASS, is all that there is, and has folders. `report` is called with a warning
+    if the class folders of the first split all have the same folders.
+
+    Raises:
+        InputError: one of the class folders of a split holds a copy of the others.
     """
     entered = {split: _enter(folder, split) for split, folder in folders.items()}
     if "train" in folders:
@@ -77,6 +80,9 @@ def enter_splits(folders: Mapping[str, Path]) -> dict[str, Path]:
         for split, folder in folders.items():
             if entered[split] == folder and os.path.isdir(folder / way):
                 entered[split] = folder / way
+    alike = [_find_alike(split, folder) for split, folder in entered.items()]
+    if alike and alike[0]:
+        report(printable(alike[0]))
     return entered
 
 
@@ -184,25 +190,28 @@ def _check_below(data_dir: Path, names: Sequence[str]) -> None:
         raise InputError(f"{data_dir} has no folder train: it is {down} down; set data_dir to {printable(str(within))}")
 
 
-def _check_alike(data_dir: Path, names: Sequence[str], report: Callable[[str], None]) -> None:
-    """Checks the folders of classes: one may hold a copy of the others, or all of them the same folders.
+def _find_alike(split: str, folder: Path) -> str:
+    """Returns a warning if all class folders in the folder of a split have the same folders, else an empty string.
 
     Raises:
-        InputError: a folder holds a copy.
+        InputError: one of them holds a copy of the others.
     """
-    inner = [list_folders(data_dir / name, LeftOut()) for name in names[:_MOST_LISTED]]
+    names = list_folders(folder, LeftOut())
+    if is_flat(split, names) or os.path.isfile(folder / LABELS):
+        return ""
+    inner = [list_folders(folder / name, LeftOut()) for name in names[:_MOST_LISTED]]
     for name, folders in zip(names, inner, strict=False):
         if len(both := sorted(set(folders) & {*names} - {name})) > 1:
             raise InputError(
-                f"{printable(str(data_dir / name))} has the folders {list_names(both)}, which lie beside it too: "
+                f"{printable(str(folder / name))} has the folders {list_names(both)}, which lie beside it too: "
                 "remove it, if it is a copy"
             )
     if len(names) > 1 and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
-        report(
-            printable(
-                f"warning: each of {list_names(names)} has the folders {list_names(inner[0])}: are these the classes?"
-            )
+        return (
+            f"warning: each of {list_names(names)} in {folder} has the folders {list_names(inner[0])}: are these the "
+            "classes?"
         )
+    return ""
 
 
 def _has_photographs(folder: Path) -> bool:

@@ -68,6 +68,44 @@ def test_each_split_may_have_its_list(tmp_path, capsys):
     assert capsys.readouterr().out == left
 
 
+@pytest.mark.parametrize("folder", ["train", ".", "train/images"])
+def test_a_list_that_the_folders_contradict_is_told(tmp_path, capsys, folder):
+    write(tmp_path / folder, "a/1.jpg", "b/2.jpg")
+    (tmp_path / folder / "labels.csv").write_text("file,label\na/1.jpg,b\nb/2.jpg,a\n")
+    photos = read_image_folder(tmp_path)["train"]
+    assert [photos.classes[label] for label in photos.labels] == ["a", "b"]
+    assert [photos.name(index)[-5:] for index in range(2)] == ["2.jpg", "1.jpg"]
+    place = tmp_path / folder
+    line = f"the classes in {place} are those of {place / 'labels.csv'}, not of the folders\n"
+    assert capsys.readouterr().out == line
+    (tmp_path / folder / "labels.csv").write_text("file,label\na/1.jpg,a\nb/2.jpg,b\n")
+    read_image_folder(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "train.csv"])
+def test_a_list_beside_class_folders_is_not_read_and_told(tmp_path, capsys, name):
+    write(tmp_path, "train/a/1.jpg", "train/b/2.jpg")
+    (tmp_path / name).write_text("file,label\n1.jpg,b\n2.jpg,a\n")
+    assert labeled(read_image_folder(tmp_path)["train"]) == {"a/1.jpg": "a", "b/2.jpg": "b"}
+    assert capsys.readouterr().out == (
+        f"{tmp_path / name} is not read for {tmp_path / 'train'}, which has class folders\n"
+    )
+
+
+def test_a_list_in_the_current_folder_is_read(tmp_path, monkeypatch):
+    write(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n1.jpg,a\n2.jpg,b\n")
+    monkeypatch.chdir(tmp_path)
+    assert labeled(read_image_folder(".")["train"]) == {"1.jpg": "a", "2.jpg": "b"}
+
+
+def test_whole_numbers_with_and_without_a_point_are_one_class(tmp_path):
+    write(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,1\n1.jpg,1.0\n2.jpg,2.0\n3.jpg,1.5\n")
+    assert list(labeled(read_image_folder(tmp_path)["train"]).values()) == ["1", "1", "1.5", "2.0"]
+
+
 def test_one_list_may_be_for_all_splits(tmp_path):
     write(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "test/3.jpg")
     (tmp_path / "labels.csv").write_text("file,label\ntrain/1.jpg,a\n2,b\nval/1.jpg,b\n")
@@ -208,6 +246,20 @@ def test_a_split_that_a_list_has_must_be_that_of_the_folder(tmp_path):
     assert message in refusal(tmp_path)
 
 
+def test_the_splits_of_a_list_tell_equal_names_in_two_folders_apart(tmp_path):
+    write(tmp_path, "train/0.jpg", "train/1.jpg", "val/0.jpg")
+    rows = "file,label,split\n0.jpg,cat,train\n1.jpg,dog,train\n0.jpg,dog,val\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    splits = read_image_folder(tmp_path)
+    assert {split: labeled(photos) for split, photos in splits.items()} == {
+        "train": {"0.jpg": "cat", "1.jpg": "dog"},
+        "validation": {"0.jpg": "dog"},
+    }
+    (tmp_path / "labels.csv").write_text(rows + "1.jpg,cat,val\n")
+    message = "labels.csv names 1 photographs that no split has, such as 1.jpg of the split 'val': restore them"
+    assert message in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -237,8 +289,10 @@ def test_names_that_a_list_has_for_class_folders_are_told(tmp_path, capsys):
     write(tmp_path, "train/a/0.jpg", "train/b/1.jpg", "val/2.jpg")
     (tmp_path / "labels.csv").write_text("file,label\ntrain/a/0.jpg,a\nval/2.jpg,b\n")
     assert labeled(read_image_folder(tmp_path)["validation"]) == {"2.jpg": "b"}
-    line = f"warning: {tmp_path / 'labels.csv'} names 1 photographs that are not in val, such as train/a/0.jpg\n"
-    assert capsys.readouterr().out == line
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path / 'labels.csv'} is not read for {tmp_path / 'train'}, which has class folders",
+        f"warning: {tmp_path / 'labels.csv'} names 1 photographs that are not in val, such as train/a/0.jpg",
+    ]
 
 
 def test_names_in_other_letters_are_told(tmp_path):

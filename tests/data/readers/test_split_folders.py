@@ -132,11 +132,29 @@ def test_a_folder_of_classes_with_a_copy_of_itself_is_refused(tmp_path):
     assert message in refusal(tmp_path / "cells")
 
 
-def test_folders_with_the_same_folders_are_told(tmp_path):
+@pytest.mark.parametrize("folders", [("train",), ("train/train",), ("train", "test")])
+def test_a_copy_in_the_folder_of_a_split_is_refused(tmp_path, folders):
+    write(tmp_path, *folders, f"{folders[-1]}/backup")
+    message = f"{tmp_path / folders[-1] / 'backup'} has the folders cat, dog, which lie beside it too: remove it"
+    assert message in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folders", [("fold1", "fold2"), ("train/color", "train/gray"), ("train/images", "train/masks")]
+)
+def test_folders_with_the_same_folders_are_told(tmp_path, folders):
     lines = []
-    write(tmp_path, "fold1", "fold2")
-    assert read_image_folder(tmp_path, report=lines.append)["train"].classes == ("fold1", "fold2")
-    assert lines[0] == "warning: each of fold1, fold2 has the folders cat, dog: are these the classes?"
+    write(tmp_path, *folders)
+    first, second = (folder.rpartition("/")[2] for folder in folders)
+    photos = read_image_folder(tmp_path, report=lines.append)["train"]
+    assert photos.classes == (first, second)
+    line = f"warning: each of {first}, {second} in {photos.folder} has the folders cat, dog: are these the classes?"
+    assert lines.count(line) == 1
+    write(tmp_path / "test", *(folder.removeprefix("train/") for folder in folders))
+    if "train" in folders[0]:  # the same of another split is not told again
+        again = []
+        read_image_folder(tmp_path, report=again.append)
+        assert again == lines
 
 
 def test_splits_further_down_beside_a_test_folder_are_named(tmp_path):
