@@ -75,5 +75,5 @@ def listen(host: str, port: int) -> socket.socket:
         reason = os.strerror(number) if number > 0 else error.strerror
         raise InputError(
             f"process 0 cannot listen at {host}:{port}: {reason} "
-            "(choose another address with --coordinator_address, or a port with JAX_COORDINATOR_PORT under Slurm or MPI)"
+            "(choose another --coordinator_address, or under Slurm or MPI another JAX_COORDINATOR_PORT)"
         ) from None

@@ -68,7 +68,8 @@ def check_tfds(name: str, data_dir: str | os.PathLike[str]) -> Path:
     if folder is None:
         begun = next((Path(data_dir) / name).glob("*incomplete*"), None)  # as named by TFDS and data.prepare
         problem = f"{begun} is incomplete" if begun else _not_there(name, Path(data_dir))
-        names = os.listdir(data_dir) if os.path.isdir(data_dir) else ()
+        inside = os.scandir(data_dir) if os.path.isdir(data_dir) else ()
+        names = [entry.name for entry in inside if entry.is_dir()]
         if any((found := read_split_name(each)) and found.split == "train" for each in names):
             raise InputError(f"{problem}; if these are photographs in class folders, set dataset.name=image_folder")
         raise InputError(f"{problem}; to build it: {make}")
