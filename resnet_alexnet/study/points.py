@@ -49,6 +49,11 @@ class Point:
         """Its fields without the seed: runs of one setting are repetitions."""
         return tuple((field, value) for field, value in self.fields.items() if field != SEED)
 
+    @property
+    def depends_on_num_steps(self) -> bool:
+        """Whether the first steps of a longer run are not those of a shorter one: by its learning rate."""
+        return self.config.schedule.name == "cosine"
+
 
 @dataclass(frozen=True)
 class Sweep:

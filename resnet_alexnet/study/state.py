@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.workdir.goodput import NUM_STEPS, START
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
 
 
@@ -26,6 +27,10 @@ class RunState:
     def reached(self, num_steps: int) -> bool:
         """Whether it has done this many steps, and is not about to do more of them."""
         return self.finished and self.step >= num_steps
+
+    def lengths(self) -> set[int | None]:
+        """The num_steps of its starts, as far as its steps come from them; None is that of a start that did not say."""
+        return {line.get(NUM_STEPS) for line in self.lines if START in line}
 
     def error(self, *, at: int | None = None) -> float | None:
         """The last validation error in percent, or that of step `at`; None if there is none."""

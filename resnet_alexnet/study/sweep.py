@@ -16,7 +16,7 @@ from resnet_alexnet.study.halving import check_rungs, run_rungs
 from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
 from resnet_alexnet.study.pool import Task, run_pool
 from resnet_alexnet.study.slurm import check_slurm, run_array
-from resnet_alexnet.study.state import read_state
+from resnet_alexnet.study.state import RunState, read_state
 from resnet_alexnet.study.winner import test_winner
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import check_workdir
@@ -180,6 +180,19 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
         if folder.is_symlink() and not folder.exists():
             continue  # to a run that was removed since: see `_reuse`
         check_workdir(folder, point.config)
+        _check_length(point, folder)
+
+
+def _check_length(point: Point, folder: Path) -> None:
+    """Raises InputError if the run of a point had another num_steps, by which its learning rate was another."""
+    if not point.depends_on_num_steps or not (folder / CONFIG_FILE).is_file():
+        return
+    lengths = {read_json(folder / CONFIG_FILE).get("num_steps"), *read_state(folder).lengths()} - {None}
+    if others := lengths - {point.config.num_steps}:
+        raise InputError(
+            f"num_steps={point.config.num_steps}, but the run in {folder} began with {', '.join(map(str, others))}: "
+            "by schedule.name='cosine' its learning rate was another one (use another --workdir)"
+        )
 
 
 def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
@@ -201,8 +214,14 @@ def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
             continue
         with contextlib.suppress(InputError):  # what cannot be read is no run
             point = open_points.get(config_digest(read_json(file)))
-            if point is not None and read_state(file.parent).reached(point.config.num_steps):
+            if point is not None and _is_same(point, read_state(file.parent)):
                 target = os.path.relpath(file.parent, workdir.absolute())
                 (workdir / point.name).symlink_to(target)
                 del open_points[point.digest]
                 yield f"{point.name}: taken from {file.parent}, a finished run with the same config"
+
+
+def _is_same(point: Point, state: RunState) -> bool:
+    """Whether a run with the config of a point has done all its steps, and no step under another num_steps."""
+    num_steps = point.config.num_steps
+    return state.reached(num_steps) and (not point.depends_on_num_steps or state.lengths() == {num_steps})
