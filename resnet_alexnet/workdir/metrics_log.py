@@ -8,10 +8,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, Self
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
-from resnet_alexnet.files import atomic_write
+from resnet_alexnet.files import atomic_write, refuse_constant
 from resnet_alexnet.workdir.events import Events
 from resnet_alexnet.workdir.goodput import start_line
 
@@ -209,15 +209,11 @@ def _encode(line: Mapping[str, Any]) -> str:
 
 
 def _decode(text: str, path: Path, number: int) -> dict[str, Any]:
-    """Parses one line strictly: NaN and Infinity, which Python's json accepts, are refused."""
+    """Parses one line strictly."""
     try:
-        line = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        line = json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}, line {number} is not JSON: {text[:80]!r} ({error})") from error
     if not isinstance(line, dict) or type(line.get("step")) is not int:
         raise InputError(f"{path}, line {number} is {text[:80]!r} (allowed: a JSON object with an integer step)")
     return line
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
