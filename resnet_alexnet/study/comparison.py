@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from resnet_alexnet.errors import printable
+from resnet_alexnet.errors import printable, shorten
 from resnet_alexnet.study.compare import Run, differing, first_difference
 
 HEADER = ("", "run", "state", "steps", "val %", "best %", "test %", "images/s", "goodput")
@@ -40,7 +40,7 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[1] = min(widths[1], max(8, width - sum(widths) + widths[1] - 2 * (len(widths) - 1)))
     for row in rows:
-        row = (row[0], _shorten(row[1], widths[1]), *row[2:])
+        row = (row[0], shorten(row[1], widths[1]), *row[2:])
         columns = zip(row, widths, range(len(row)), strict=True)
         aligned = (cell.ljust(wide) if 0 < i < _LEFT else cell.rjust(wide) for cell, wide, i in columns)
         yield "  ".join(aligned).rstrip()
@@ -82,7 +82,7 @@ def group(values: Mapping[int, Any]) -> dict[str, str]:
     members: dict[str, list[int]] = {}
     for index, value in values.items():
         members.setdefault(show(value), []).append(index + 1)
-    return {_shorten(value, _LONGEST_VALUE): _ranges(numbers) for value, numbers in members.items()}
+    return {shorten(value, _LONGEST_VALUE): _ranges(numbers) for value, numbers in members.items()}
 
 
 def show(value: object) -> str:
@@ -98,14 +98,6 @@ def _ranges(numbers: Sequence[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def _shorten(text: str, length: int) -> str:
-    """Text of at most `length` characters; the middle of a longer one is left out, because ends tell names apart."""
-    if len(text) <= length:
-        return text
-    end = (length - 1) * 2 // 3
-    return f"{text[: length - 1 - end]}…{text[-end:]}"
 
 
 def same_numbers(runs: Sequence[Run]) -> list[str]:

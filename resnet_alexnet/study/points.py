@@ -226,9 +226,14 @@ def _varied(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
 def _names(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of points, such as "learning_rate=0.1,batch_size=64": short names of fields, if they differ."""
     varied = _varied(yielded)
-    counts = Counter(map(short_name, varied))
-    short = {field: name if counts[name := short_name(field)] == 1 else field for field in varied}
+    short = short_names(varied)
     return [_name({short[field]: point[field] for field in varied if field in point}) for point in yielded]
+
+
+def short_names(fields: Sequence[str]) -> dict[str, str]:
+    """What fields are called together: by their short names, if they differ."""
+    counts = Counter(map(short_name, fields))
+    return {field: name if counts[name := short_name(field)] == 1 else field for field in fields}
 
 
 def short_name(field: str) -> str:

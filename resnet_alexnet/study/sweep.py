@@ -100,7 +100,7 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
             runner.run(sweep.points)
         lines = collect(sweep, workdir)
         if plan.test_winner and not runner.failed:
-            lines += test_winner(sweep, workdir, partial(runner.run, tests=True))
+            lines += test_winner(sweep, workdir, runner.do)
             collect(sweep, workdir)  # with the test errors
         print("\n".join(lines), flush=True)
     if runner.failed:
@@ -119,15 +119,17 @@ class Runner:
     means: Means
     failed: set[str] = field(default_factory=set)
 
-    def run(self, points: Sequence[Point], num_steps: int | None = None, *, tests: bool = False) -> None:
-        """Takes points to `num_steps`, by default all their steps, but for those that are there; or to their test."""
-        tasks = [create_task(point, self.workdir, num_steps, tests=tests) for point in points]
-        if not tests:
-            tasks = [task for task in tasks if not read_state(task.folder).reached(task.num_steps)]
+    def run(self, points: Sequence[Point], num_steps: int | None = None) -> None:
+        """Takes points to `num_steps`, by default all their steps."""
+        self.do([create_task(point, self.workdir, num_steps) for point in points])
+
+    def do(self, every_task: Sequence[Task]) -> None:
+        """Does those of the tasks that are not done."""
+        tasks = [task for task in every_task if not task.is_done()]
         if not tasks:
             return
         means = self.means
-        with Board(len(points), len(points) - len(tasks)) as board:
+        with Board(len(every_task), len(every_task) - len(tasks)) as board:
             if means.slurm:
                 failed = run_array(
                     tasks,
@@ -142,14 +144,12 @@ class Runner:
         self.failed.update(failed)
 
 
-def create_task(point: Point, workdir: Path, num_steps: int | None = None, *, tests: bool = False) -> Task:
-    """The run of a point, to `num_steps` or all its steps; or the test of a run that is finished."""
+def create_task(point: Point, workdir: Path, num_steps: int | None = None) -> Task:
+    """The run of a point, to `num_steps` or all its steps."""
     folder = workdir / point.name
     words = [*point.words, f"--workdir={folder}"]
     if num_steps is not None and num_steps != point.config.num_steps:
         words.append(f"--config.num_steps={num_steps}")
-    if tests:
-        words.append("--config.eval.test=end")
     return Task(point.name, folder, tuple(python_command("main", words)), num_steps or point.config.num_steps)
 
 
@@ -157,7 +157,7 @@ def print_commands(sweep: Sweep, workdir: Path) -> None:
     """Prints the commands of the runs that are not done, for a shell in this folder."""
     for point in sweep.points:
         task = create_task(point, workdir)
-        if not read_state(task.folder).reached(task.num_steps):
+        if not task.is_done():
             print(shlex.join(task.command))
 
 

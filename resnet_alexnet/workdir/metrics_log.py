@@ -17,7 +17,7 @@ from resnet_alexnet.workdir.goodput import start_line
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
-VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
+TRAIN_LOSS, VAL_ERROR, TEST_ERROR = "train/loss", "val/top1_error", "test/top1_error"
 _TOUCH_SECONDS = 1.0
 _ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
