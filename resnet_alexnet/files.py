@@ -208,7 +208,7 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look up their module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that exits is no reason to exit
         del sys.modules[name]
         if isinstance(error, InputError):
             raise
@@ -216,7 +216,7 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
     return module
 
 
-def error_line(error: Exception, path: Path) -> str:
+def error_line(error: BaseException, path: Path) -> str:
     """Formats an error with its line in `path`, such as "line 7: NameError: name 'x' is not defined"."""
 
     def is_here(filename: str | None) -> bool:

@@ -165,7 +165,7 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
     """Checks that runs can start or go on in the folder of a sweep, without writing anything.
 
     Raises:
-        InputError: it holds something else, or a run with another config.
+        InputError: it holds something else, another sweep, or a run with another config.
     """
     try:
         names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
@@ -174,6 +174,10 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
     if SWEEP_FILE not in names and names - {*NAMES, temporary_path(workdir / SWEEP_FILE).name}:
         raise InputError(
             f"--workdir={workdir} is neither the folder of a sweep nor empty (allowed: either, or a new folder)"
+        )
+    if SWEEP_FILE in names and (there := read_json(workdir / SWEEP_FILE).get("sweep")) != sweep.name:
+        raise InputError(
+            f"--workdir={workdir} is the folder of the sweep {there!r}, not of {sweep.name!r} (use another --workdir)"
         )
     for point in sweep.points:
         folder = workdir / point.name

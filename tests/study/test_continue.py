@@ -53,3 +53,11 @@ def test_a_point_with_a_cosine_is_not_continued_with_another_num_steps(tmp_path)
     with pytest.raises(InputError, match=r"num_steps=80, but the run in .*seed=1 began with 40: by schedule\.name"):
         check_sweep_folder(read(tmp_path, schedule__name="cosine", num_steps=80), workdir)
     check_sweep_folder(sweep, workdir)
+
+
+def test_the_folder_of_another_sweep_is_refused_by_its_name(tmp_path):
+    workdir = tmp_path / "runs"
+    workdir.mkdir()
+    (workdir / "sweep.json").write_text('{"sweep": "rates"}')
+    with pytest.raises(InputError, match="is the folder of the sweep 'rates', not of 'own'"):
+        check_sweep_folder(read(tmp_path), workdir)

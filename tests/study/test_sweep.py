@@ -199,6 +199,8 @@ def test_a_run_of_another_config_under_the_name_of_a_point_is_refused(swept):
         (["--rungs=20,10"], "allowed: rising steps below num_steps, 40"),
         (["--rungs=10", "--config.schedule.name=cosine"], "depends on num_steps, by schedule.name='cosine'"),
         (["--gpus=0,1", "--jobs=3"], "--gpus is one GPU for each of the --jobs"),
+        (["--gpus=,"], "an id is empty (allowed: ids of GPUs"),
+        (["--print", "--collect", "--test_winner"], "--print and --collect and --test_winner exclude each other"),
         (["--slurm_options='"], "allowed: words as in a shell"),
         (["--collect"], "no such folder"),
         (["--slurm"], "--slurm: there is no program sbatch here"),
