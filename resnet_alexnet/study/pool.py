@@ -215,7 +215,9 @@ def show(board: Board, task: Task) -> None:
         state = read_state(task.folder)
     except InputError:  # a line that is being written
         return
-    board.update(task.name, state.step, describe_error(state.error()) if state.lines else "starting")
+    error = state.error()
+    text = "starting" if not state.lines else "-" if error is None else describe_error(error)
+    board.update(task.name, state.step, text)
 
 
 def describe_error(error: float | None) -> str:
