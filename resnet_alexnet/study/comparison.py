@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -39,8 +40,9 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
     rows = [HEADER, *((str(number), *cells(run)) for number, run in enumerate(runs, start=1))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[1] = min(widths[1], max(8, width - sum(widths) + widths[1] - 2 * (len(widths) - 1)))
-    for row in rows:
-        row = (row[0], shorten(row[1], widths[1]), *row[2:])
+    names = [HEADER[1], *_short_names([run.name for run in runs], widths[1])]
+    for name, row in zip(names, rows, strict=True):
+        row = (row[0], name, *row[2:])
         columns = zip(row, widths, range(len(row)), strict=True)
         aligned = (cell.ljust(wide) if 0 < i < _LEFT else cell.rjust(wide) for cell, wide, i in columns)
         yield "  ".join(aligned).rstrip()
@@ -61,6 +63,23 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
         yield "notes"
         for note in notes:
             yield from textwrap.wrap(note, width, subsequent_indent="      ", break_on_hyphens=False)
+
+
+def _short_names(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most `width` characters: the parts that all have are left out first, then the beginning."""
+    if all(len(name) <= width for name in names):
+        return list(names)
+    parts = [re.findall(r"[^,/]+[,/]?", name) for name in names]
+    common = set.intersection(*({part.rstrip(",/") for part in each} for each in parts))
+    own = ["".join(part for part in each if part.rstrip(",/") not in common).rstrip(",/") for each in parts]
+    if len(set(own)) < len(names) or not all(own):  # the parts do not tell them apart
+        own = list(names)
+    short = [shorten(name, width) for name in own]
+    if len(set(short)) < len(names):
+        columns = enumerate(zip(*own, strict=False))
+        start = next((place for place, letters in columns if len(set(letters)) > 1), min(map(len, own)))
+        short = [f"…{name[start:]}"[:width] for name in own]
+    return short
 
 
 def notes_of(run: Run, count: int) -> list[str]:
