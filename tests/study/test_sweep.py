@@ -151,6 +151,26 @@ def test_an_equal_point_of_another_sweep_is_not_run_again_and_bad_points_are_nam
         shutil.move(swept.folder / "away", equal)
 
 
+def test_a_point_that_diverges_is_a_result_and_a_winner_of_another_sweep_is_tested_here(swept):
+    body = 'yield from ({"optim.learning_rate": rate, "batch_size": 16} for rate in (1e30, 0.1))'
+    words = [
+        f"--sweep={sweeps.write_sweep(swept.folder / 'far.py', body)}",
+        f"--workdir={swept.folder / 'runs' / 'far'}",
+    ]
+    equal = swept.workdir / "learning_rate=0.1,batch_size=16"
+    before = {path.name: path.read_bytes() for path in equal.iterdir() if path.is_file()}
+    code, output = sweeps.run(*words, "--test_winner")
+    assert code == 0, output
+    assert re.search(r"1/1 done: learning_rate=1e\+30: diverged at step \d+, ", output.replace("2/2", "1/1"))
+    assert "is tried again" not in output
+    assert re.search(r"^1e\+30 +0/1 +diverged at step \d+ ", output, re.MULTILINE)
+    assert "best setting by validation error: learning_rate=0.1\ntest error " in output
+    assert {path.name: path.read_bytes() for path in equal.iterdir() if path.is_file()} == before
+    code, again = sweeps.run(*words)
+    assert code == 0, again
+    assert "done: " not in again, "nothing is run again"
+
+
 def test_the_winner_is_tested_once(swept):
     best = min(NAMES, key=lambda name: read_state(swept.workdir / name).error() or 0)
     outputs = [sweeps.run(*swept.words, "--test_winner") for _ in range(2)]
