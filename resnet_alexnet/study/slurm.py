@@ -66,8 +66,8 @@ def run_array(
 ) -> list[str]:
     """Runs all tasks as an array job; returns the names of those that failed.
 
-    If the array of an earlier call is still in the queue, it is followed, and nothing is submitted. A signal ends the
-    following: the array stays in the queue.
+    If the array of an earlier call is still in the queue, it is followed first, and only tasks that it lacks are
+    submitted, after it. A signal ends the following: the array stays in the queue.
 
     Args:
         tasks: a task of the array each.
