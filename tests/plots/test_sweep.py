@@ -46,7 +46,7 @@ def test_numbers_stand_by_size_or_by_its_logarithm_and_names_in_equal_distances(
 
 @pytest.mark.parametrize("fields", [("net",), ("net", "mask"), ("net", "mask", "size")])
 def test_what_would_be_a_broken_formula_is_drawn_as_it_is(tmp_path, fields):
-    values = [{"net": f"$_{{{name}", "mask": f"{name}$x^{{$", "size": f"${name}^{{$"} for name in "ab"]
+    values = [{"net": f"$_{{{name}$", "mask": f"{name}$x^{{$", "size": f"${name}^{{$"} for name in "ab"]
     settings = [setting(**{field: value[field] for field in fields}) for value in values]
     draw_sweep(settings, tmp_path / "sweep.png", title="$_{")
     assert (tmp_path / "sweep.png").exists()
