@@ -115,3 +115,11 @@ class InterruptedRunError(RuntimeError):
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def shorten(text: str, length: int) -> str:
+    """Text of at most `length` characters; the middle of a longer one is left out, because ends tell names apart."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) * 2 // 3
+    return f"{text[: length - 1 - end]}…{text[-end:]}"

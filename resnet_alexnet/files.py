@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from resnet_alexnet.errors import InputError, nearest
 
+_MOST_LEVELS = 100  # of a JSON file
 _GUEST = re.compile(r"(?P<file>.*\.py)(:(?P<name>.*))?", re.DOTALL)
 
 
@@ -81,17 +82,40 @@ def read_json(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file.
 
     Raises:
-        InputError: the file cannot be read, is not JSON, or is not an object.
+        InputError: the file cannot be read, is not JSON, which has no NaN and no Infinity, or is not an object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+        is_shallow = _is_shallow(values)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    except RecursionError:
+        values, is_shallow = None, False
+    if not is_shallow:
+        raise InputError(f"{path} is not JSON that can be read: it has too many levels (allowed: {_MOST_LEVELS})")
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a JSON object")
     return values
+
+
+def _is_shallow(values: Any) -> bool:
+    """Whether functions may recurse into JSON values."""
+    level = [values]
+    for _ in range(_MOST_LEVELS + 1):
+        groups = [value.values() if isinstance(value, dict) else value for value in level if _is_group(value)]
+        level = [value for group in groups for value in group]
+    return not level
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """The parse_constant of a strict `json.loads`: refuses NaN and Infinity, which Python's json accepts."""
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def is_guest(name: str) -> bool:
@@ -184,7 +208,7 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look up their module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that exits is no reason to exit
         del sys.modules[name]
         if isinstance(error, InputError):
             raise
@@ -192,7 +216,7 @@ def run_file(path: Path, name: str, *, where: str) -> ModuleType:
     return module
 
 
-def error_line(error: Exception, path: Path) -> str:
+def error_line(error: BaseException, path: Path) -> str:
     """Formats an error with its line in `path`, such as "line 7: NameError: name 'x' is not defined"."""
 
     def is_here(filename: str | None) -> bool:

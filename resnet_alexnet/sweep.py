@@ -49,7 +49,7 @@ def _add_means(parser: Parser) -> None:
     group.add_argument(
         "--gpus",
         metavar="ID,...",
-        type=flags.list_of(str),
+        type=flags.list_of(_gpu),
         default=(),
         help="GPUs of this machine, such as 0,1,2,3; each run has one of them",
     )
@@ -97,6 +97,12 @@ def _add_plan(parser: Parser) -> None:
     flags.add_switch(group, "--test_winner", text="at the end, test the setting with the lowest validation error, once")
 
 
+def _gpu(text: str) -> str:
+    if not text.strip():
+        raise ArgumentTypeError("an id is empty (allowed: ids of GPUs, such as 0,1)")
+    return text.strip()
+
+
 def _words(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
@@ -117,6 +123,9 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.study.points import read_sweep
     from resnet_alexnet.study.sweep import Means, Plan, check_sweep_folder, print_commands, run_sweep
 
+    kinds = [name for name in ("print", "collect", "test_winner") if getattr(options, name)]
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(f'--{name}' for name in kinds)} exclude each other: give one of them")
     jobs = options.jobs or len(options.gpus) or 1
     if options.gpus and (options.slurm or jobs != len(options.gpus)):
         raise InputError("--gpus is one GPU for each of the --jobs, on this machine: leave --jobs and --slurm out")

@@ -149,6 +149,10 @@ def test_json_round_trip(tmp_path):
     [
         (None, r"a\.json cannot be read: No such file or directory$"),
         (b"", r"a\.json is not JSON: "),
+        (b'{"a": NaN}', r"a\.json is not JSON: NaN is not a JSON number"),
+        (b'{"a": -Infinity}', r"a\.json is not JSON: -Infinity is not"),
+        (b"[" * 100_000 + b"]" * 100_000, "it has too many levels"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "it has too many levels"),
         (b'{"a": \xff}', r"a\.json is not JSON: "),
         (b"[1]", r"a\.json is not a JSON object$"),
     ],

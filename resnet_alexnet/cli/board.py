@@ -7,9 +7,12 @@ from typing import Self
 
 from rich import progress
 from rich.console import Console
+from rich.table import Column
 
 from resnet_alexnet.cli.progress import is_live
-from resnet_alexnet.errors import printable
+from resnet_alexnet.errors import printable, shorten
+
+_SHARE = 3  # of the terminal's width, one part is for the name of a run
 
 
 class Board:
@@ -32,10 +35,10 @@ class Board:
         self._started: dict[str, float] = {}
         if is_live():
             self._bars = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
+                progress.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
                 progress.BarColumn(bar_width=None),
-                progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                progress.TextColumn("{task.fields[text]}", markup=False),
+                progress.TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=Column(no_wrap=True)),
+                progress.TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
                 console=Console(file=sys.stdout),
                 refresh_per_second=4,
                 expand=True,
@@ -48,7 +51,8 @@ class Board:
         if self._bars is None:
             self.say(f"started: {name}")
         else:
-            self._tasks[name] = self._bars.add_task(printable(name), total=steps, text="")
+            shown = shorten(printable(name), self._bars.console.width // _SHARE)
+            self._tasks[name] = self._bars.add_task(shown, total=steps, text="")
 
     def update(self, name: str, step: int, text: str) -> None:
         """A run that began is at this step; `text` says more."""

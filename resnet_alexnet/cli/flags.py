@@ -251,6 +251,11 @@ def list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(kind(part) for part in text.split(","))
 
 
+def paths_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """The type of several paths with commas between. A path that exists is one, whatever commas it has."""
+    return lambda text: (kind(text),) if os.path.exists(path(text)) else list_of(kind)(text)
+
+
 def checkpoint_step(text: str) -> int | str:
     """Which checkpoint of a run: "last", "best", or a step."""
     if text in ("last", "best"):

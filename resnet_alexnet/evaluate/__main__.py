@@ -32,8 +32,8 @@ def create_parser() -> Parser:
         usage="(--workdir=DIR,... --weights=FILE,... | --from=FILE.npz,...) [OPTIONS]",
     )
     group = parser.add_argument_group("the networks")
-    group.add_argument("--workdir", metavar="DIR,...", type=flags.list_of(flags.run_folder), help="run folders")
-    group.add_argument("--weights", metavar="FILE,...", type=flags.list_of(flags.weight_file), help=flags.WEIGHTS)
+    group.add_argument("--workdir", metavar="DIR,...", type=flags.paths_of(flags.run_folder), help="run folders")
+    group.add_argument("--weights", metavar="FILE,...", type=flags.paths_of(flags.weight_file), help=flags.WEIGHTS)
     flags.add_model(group)
     flags.add_step(group, default=None)
     flags.add_reading(parser)
@@ -75,7 +75,7 @@ def create_parser() -> Parser:
         "--from",
         metavar="FILE.npz,...",
         dest="files",
-        type=flags.list_of(flags.path),
+        type=flags.paths_of(flags.path),
         help="such files of scores instead of networks and data; their mean is reported",
     )
     group.add_argument(

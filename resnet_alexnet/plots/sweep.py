@@ -14,13 +14,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from resnet_alexnet.errors import InputError
+from resnet_alexnet.errors import InputError, shorten
+from resnet_alexnet.plots.overlay import COLORS
 from resnet_alexnet.plots.png import write_png
 
 Curve = tuple[Sequence[int], Sequence[float]]  # steps, and errors in percent
 _COLORS = colormaps["viridis"]
 _LIGHTEST = 0.85  # of the colors: lighter ones cannot be seen on white
-_MOST_NAMED = 8  # settings in the legend
+_REST = "#bfbfbf"  # settings that the legend does not name
+_LONGEST = 20  # characters of a value
 _LOG_RATIO = 8.0  # largest over smallest value from which an axis is logarithmic
 
 
@@ -44,7 +46,7 @@ def draw_sweep(settings: Sequence[Setting], path: Path, *, title: str) -> None:
 
     Left: the validation errors over steps, a thin line for each run and a bold one for the mean of a setting of several
     runs. Right: the last error over the fields: dots for one field, a heat map for two, parallel coordinates for more,
-    and for two whose grid is mostly empty. Dark is good.
+    and for two whose grid is mostly empty. On the right, dark is good.
 
     Args:
         settings: in any order; all have the same fields.
@@ -78,7 +80,7 @@ def draw_sweep(settings: Sequence[Setting], path: Path, *, title: str) -> None:
 
 def _draw_curves(axes: Axes, ranked: Sequence[Setting]) -> None:
     for rank, setting in reversed(list(enumerate(ranked))):  # the best on top
-        color = _COLORS(_LIGHTEST * rank / max(len(ranked) - 1, 1))
+        color = COLORS[rank] if rank < len(COLORS) else _REST
         label = ", ".join(f"{field} {_text(value)}" for field, value in setting.values.items()) or "all runs"
         curves = [curve for curve in setting.curves if curve[0]]
         several = len(curves) > 1
@@ -105,12 +107,14 @@ def _draw_curves(axes: Axes, ranked: Sequence[Setting]) -> None:
 def _draw_legend(figure: Figure, curves: Axes) -> None:
     """Names the settings below the panels, the best first."""
     handles, labels = curves.get_legend_handles_labels()
-    best = list(zip(handles, labels, strict=True))[::-1][:_MOST_NAMED]
+    best = list(zip(handles, labels, strict=True))[::-1][: len(COLORS)]
     title = f"the best {len(best)} of {len(handles)} settings" if len(handles) > len(best) else None
     columns = 3 if max(map(len, labels)) < 45 else 2
-    figure.legend(
+    legend = figure.legend(
         *zip(*best, strict=True), title=title, frameon=False, fontsize=9, loc="outside lower left", ncols=columns
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -127,9 +131,9 @@ def _draw_dots(axes: Axes, settings: Sequence[Setting], field: str) -> None:
     means = sorted((place, fmean(setting.finals)) for place, setting in zip(places, settings, strict=True))
     line = "-" if all(_is_number(setting.values[field]) for setting in settings) else ""
     axes.plot(*zip(*means, strict=True), color=_COLORS(0.3), linewidth=2, linestyle=line, marker="_", markersize=24)
-    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_xticks(list(ticks), list(ticks.values()), parse_math=False)
     axes.set_xlim(-0.05, 1.05)
-    axes.set_xlabel(field)
+    axes.set_xlabel(field, parse_math=False)
     axes.set_ylabel("last validation error (%)")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -153,10 +157,10 @@ def _draw_heat_map(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
         if not np.isnan(errors[row, column]):
             color = "white" if errors[row, column] <= middle else "black"
             axes.text(column, row, f"{errors[row, column]:.1f}", ha="center", va="center", color=color)
-    axes.set_yticks(range(len(rows)), list(map(_text, rows)))
-    axes.set_xticks(range(len(columns)), list(map(_text, columns)))
-    axes.set_ylabel(fields[0])
-    axes.set_xlabel(fields[1])
+    axes.set_yticks(range(len(rows)), list(map(_text, rows)), parse_math=False)
+    axes.set_xticks(range(len(columns)), list(map(_text, columns)), parse_math=False)
+    axes.set_ylabel(fields[0], parse_math=False)
+    axes.set_xlabel(fields[1], parse_math=False)
     axes.figure.colorbar(shown, ax=axes, label="last validation error (%), mean over runs")
 
 
@@ -178,7 +182,7 @@ def _draw_parallel(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
         color = _COLORS(_LIGHTEST * float(scale(errors[index])))
         axes.plot(range(len(heights)), heights, color=color, linewidth=2 if index == 0 else 1.2, alpha=0.9)
     names = [field.replace("_", " ") for field in fields]
-    axes.set_xticks(range(len(fields) + 1), [*names, "last validation\nerror"])
+    axes.set_xticks(range(len(fields) + 1), [*names, "last validation\nerror"], parse_math=False)
     axes.yaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_formatter(NullFormatter())
     axes.spines[:].set_visible(False)
@@ -187,7 +191,8 @@ def _draw_parallel(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
 def _annotate(axes: Axes, text: str, place: tuple[float, float]) -> None:
     """Writes a tick of a vertical axis to its right, where lines do not hide it."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    axes.annotate(text, place, xytext=(4, 0), textcoords="offset points", fontsize=8, va="center", bbox=box, zorder=4)
+    style = {"fontsize": 8, "va": "center", "bbox": box, "zorder": 4, "parse_math": False}
+    axes.annotate(text, place, xytext=(4, 0), textcoords="offset points", **style)
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:
@@ -219,4 +224,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return "unset" if value is None else f"{value:g}" if _is_number(value) else str(value)
+    return "unset" if value is None else f"{value:g}" if _is_number(value) else shorten(str(value), _LONGEST)

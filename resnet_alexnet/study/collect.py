@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from resnet_alexnet.errors import shorten
 from resnet_alexnet.files import atomic_write
-from resnet_alexnet.study.points import SEED, Point, Sweep, short_name, shown
-from resnet_alexnet.study.state import RunState, read_state
+from resnet_alexnet.study.points import SEED, Point, Sweep, short_names, shown
+from resnet_alexnet.study.state import RunState, read_state, read_test_errors
 from resnet_alexnet.workdir.metrics_log import VAL_ERROR
 
 CSV_FILE, TABLE_FILE, PICTURE_FILE = "runs.csv", "table.txt", "sweep.png"
+_COLUMNS, _LEAST = 80, 5  # of the table, and of a column of it that is shortened
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,11 @@ class Result:
     @property
     def status(self) -> str:
         """What became of it, in words."""
-        steps = self.point.config.num_steps
-        return "finished" if self.finished else f"step {self.state.step} of {steps}" if self.state.lines else "not run"
+        if self.finished:
+            return "finished"
+        if self.state.diverged:
+            return f"diverged at step {self.state.step}"
+        return f"step {self.state.step} of {self.point.config.num_steps}" if self.state.lines else "not run"
 
 
 def read_results(sweep: Sweep, workdir: Path) -> list[Result]:
@@ -45,16 +50,19 @@ def read_results(sweep: Sweep, workdir: Path) -> list[Result]:
 
 
 def by_setting(results: Sequence[Result]) -> dict[tuple, list[Result]]:
-    """The results of each setting, by its fields without the seed; the lowest mean error first."""
+    """The results of each setting, by its fields without the seed; the lowest mean error first.
+
+    Settings of which a run diverged come after those of which none did.
+    """
     groups: dict[tuple, list[Result]] = {}
     for result in results:
         groups.setdefault(result.point.setting, []).append(result)
     return dict(sorted(groups.items(), key=lambda group: _rank(group[1])))
 
 
-def _rank(results: Sequence[Result]) -> tuple[bool, float]:
+def _rank(results: Sequence[Result]) -> tuple[bool, bool, float]:
     errors = final_errors(results)
-    return not errors, fmean(errors) if errors else 0.0
+    return not errors, any(result.state.diverged for result in results), fmean(errors) if errors else 0.0
 
 
 def final_errors(results: Sequence[Result]) -> list[float]:
@@ -86,6 +94,7 @@ def _csv(sweep: Sweep, results: Sequence[Result], workdir: Path) -> str:
     writer = csv.writer(text, lineterminator="\n")
     columns = ("validation_error", "best_validation_error", "best_step", "training_error", "training_loss")
     writer.writerow(["run", *sweep.varied, "status", "step", *columns, "images_per_second", "test_error", "config"])
+    test_errors = read_test_errors(workdir)
     for result in results:
         point, state = result.point, result.state
         best, step = state.best() or (None, None)
@@ -94,44 +103,61 @@ def _csv(sweep: Sweep, results: Sequence[Result], workdir: Path) -> str:
             [
                 str(workdir / point.name),
                 *(shown(point.fields[field]) if field in point.fields else "" for field in sweep.varied),
-                *(result.status, state.step, state.error(), best, step, *training, state.test_error(), point.digest),
+                *(
+                    result.status,
+                    state.step,
+                    state.error(),
+                    best,
+                    step,
+                    *training,
+                    test_errors.get(point.name),
+                    point.digest,
+                ),
             ]
         )
     return text.getvalue()
 
 
 def _table(sweep: Sweep, results: Sequence[Result]) -> Iterator[str]:
-    """A line for each setting, the best first."""
-    fields = [field for field in sweep.varied if field != SEED]
-    rows = [[*fields, "finished runs", "validation error (%)", "deviation", "lowest at any step"]]
+    """A line for each setting, the best first; of a terminal's width, if that leaves room for the fields."""
+    names = short_names([field for field in sweep.varied if field != SEED])
+    rows = [[*names.values(), "runs", "error %", "dev", "lowest"]]
     for setting, group in by_setting(results).items():
         values, errors = dict(setting), final_errors(group)
         lowest = [best[0] for each in group if (best := each.state.best()) is not None]
+        diverged = sum(result.state.diverged for result in group)
+        error = f"{fmean(errors):.2f}" + (f", {diverged} diverged" if diverged else "") if errors else _status(group)
         rows.append(
             [
-                *(shown(values[field]) if field in values else "-" for field in fields),
-                f"{len(errors)} of {len(group)}",
-                f"{fmean(errors):.2f}" if errors else _status(group),
+                *(shown(values[field]) if field in values else "-" for field in names),
+                f"{len(errors)}/{len(group)}",
+                error,
                 f"{stdev(errors):.2f}" if len(errors) > 1 else "-",
                 f"{min(lowest):.2f}" if lowest else "-",
             ]
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    longest = max(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > _COLUMNS and longest > _LEAST:
+        longest -= 1
+        widths[: len(names)] = [min(width, longest) for width in widths[: len(names)]]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = (shorten(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def _status(group: Sequence[Result]) -> str:
-    return " / ".join(dict.fromkeys(result.status for result in group))
+    first, *others = dict.fromkeys(result.status for result in group)
+    return f"{first}, …" if others else first
 
 
 def _draw(sweep: Sweep, results: Sequence[Result], path: Path) -> None:
     from resnet_alexnet.plots.sweep import Setting, draw_sweep  # here, because matplotlib takes a second to import
 
-    fields = [field for field in sweep.varied if field != SEED]
+    names = short_names([field for field in sweep.varied if field != SEED])
     settings = []
     for setting, group in by_setting(results).items():
-        values: dict[str, Any] = {short_name(field): dict(setting).get(field) for field in fields}
+        values: dict[str, Any] = {names[field]: dict(setting).get(field) for field in names}
         curves = []
         for result in group:
             lines = [line for line in result.state.lines if line.get(VAL_ERROR) is not None]

@@ -127,8 +127,6 @@ def _read_run(folder: Path, name: str) -> Run:
         return Run(name, "broken", str(error))
     except OSError as error:
         return Run(name, "broken", f"{folder} cannot be read: {error.strerror}")
-    except RecursionError:
-        return Run(name, "broken", f"{folder} has a JSON file with too many levels")
     state, note = _state(config, lines)
     if holder is not None:
         state, note = "running", f"in {holder}"

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from resnet_alexnet.errors import printable
+from resnet_alexnet.errors import printable, shorten
 from resnet_alexnet.study.compare import Run, differing, first_difference
 
 HEADER = ("", "run", "state", "steps", "val %", "best %", "test %", "images/s", "goodput")
@@ -39,8 +40,9 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
     rows = [HEADER, *((str(number), *cells(run)) for number, run in enumerate(runs, start=1))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[1] = min(widths[1], max(8, width - sum(widths) + widths[1] - 2 * (len(widths) - 1)))
-    for row in rows:
-        row = (row[0], _shorten(row[1], widths[1]), *row[2:])
+    names = [HEADER[1], *_short_names([run.name for run in runs], widths[1])]
+    for name, row in zip(names, rows, strict=True):
+        row = (row[0], name, *row[2:])
         columns = zip(row, widths, range(len(row)), strict=True)
         aligned = (cell.ljust(wide) if 0 < i < _LEFT else cell.rjust(wide) for cell, wide, i in columns)
         yield "  ".join(aligned).rstrip()
@@ -63,6 +65,23 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
             yield from textwrap.wrap(note, width, subsequent_indent="      ", break_on_hyphens=False)
 
 
+def _short_names(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most `width` characters: the parts that all have are left out first, then the beginning."""
+    if all(len(name) <= width for name in names):
+        return list(names)
+    parts = [re.findall(r"[^,/]+[,/]?", name) for name in names]
+    common = set.intersection(*({part.rstrip(",/") for part in each} for each in parts))
+    own = ["".join(part for part in each if part.rstrip(",/") not in common).rstrip(",/") for each in parts]
+    if len(set(own)) < len(names) or not all(own):  # the parts do not tell them apart
+        own = list(names)
+    short = [shorten(name, width) for name in own]
+    if len(set(short)) < len(names):
+        columns = enumerate(zip(*own, strict=False))
+        start = next((place for place, letters in columns if len(set(letters)) > 1), min(map(len, own)))
+        short = [f"…{name[start:]}"[:width] for name in own]
+    return short
+
+
 def notes_of(run: Run, count: int) -> list[str]:
     """What else there is to say about a run, of `count` in all: where its time went is only told of a few."""
     goodput = run.goodput() if count <= _FEW else None
@@ -82,7 +101,7 @@ def group(values: Mapping[int, Any]) -> dict[str, str]:
     members: dict[str, list[int]] = {}
     for index, value in values.items():
         members.setdefault(show(value), []).append(index + 1)
-    return {_shorten(value, _LONGEST_VALUE): _ranges(numbers) for value, numbers in members.items()}
+    return {shorten(value, _LONGEST_VALUE): _ranges(numbers) for value, numbers in members.items()}
 
 
 def show(value: object) -> str:
@@ -98,14 +117,6 @@ def _ranges(numbers: Sequence[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def _shorten(text: str, length: int) -> str:
-    """Text of at most `length` characters; the middle of a longer one is left out, because ends tell names apart."""
-    if len(text) <= length:
-        return text
-    end = (length - 1) * 2 // 3
-    return f"{text[: length - 1 - end]}…{text[-end:]}"
 
 
 def same_numbers(runs: Sequence[Run]) -> list[str]:

@@ -23,7 +23,7 @@ def check_rungs(sweep: Sweep, rungs: Sequence[int]) -> None:
             raise InputError(f"--rungs={','.join(map(str, rungs))} (allowed: rising steps below num_steps, {steps})")
         if steps != sweep.points[0].config.num_steps:
             raise InputError(f"--rungs: the points differ in num_steps, as {point.name}: they cannot be compared")
-        if point.config.schedule.name == "cosine":
+        if point.depends_on_num_steps:
             raise InputError(
                 f"--rungs: the learning rate of {point.name} depends on num_steps, by schedule.name='cosine' "
                 "(allowed: constant, steps, plateau, as with --config.schedule.name=constant)"

@@ -5,11 +5,12 @@ import hashlib
 import inspect
 import io
 import json
+import math
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,11 @@ class Point:
     def setting(self) -> tuple[tuple[str, Any], ...]:
         """Its fields without the seed: runs of one setting are repetitions."""
         return tuple((field, value) for field, value in self.fields.items() if field != SEED)
+
+    @property
+    def depends_on_num_steps(self) -> bool:
+        """Whether the first steps of a longer run are not those of a shorter one: by its learning rate."""
+        return self.config.schedule.name == "cosine"
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,8 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
         what = f"point {number} of sweep()" if number else "COMMON"
         if not isinstance(fields, dict) or not all(isinstance(field, str) for field in fields):
             raise InputError(f"{where}: {what} is {fields!r} (allowed: a dict such as {{'optim.learning_rate': 0.1}})")
-    _check_set_once(yielded, overrides, where)
+    _check_set_once(yielded, common, overrides, where)
+    _check_base(base, where)
     shared = [*(_word(field, value, where) for field, value in common.items()), *overrides, _UNTESTED]
     names = _names(yielded)
     points = tuple(
@@ -156,11 +163,14 @@ def _yielded(module: ModuleType, file: Path, where: str) -> Iterator[Any]:
     if inspect.signature(function).parameters:
         raise InputError(f"{where}: sweep() takes no arguments")
     try:
-        for fields in function():
+        points = function()
+        if not isinstance(points, Iterable):
+            raise InputError(f"sweep() returns {points!r}: it is to yield the points")
+        for fields in points:
             yield _frozen(fields)  # sweep() may change the dict and yield it again
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{where}: {error_line(error, file)}") from None
 
 
@@ -171,13 +181,24 @@ def _frozen(fields: Any) -> Any:
     return {field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()}
 
 
-def _check_set_once(yielded: Sequence[Mapping[str, Any]], overrides: Sequence[str], where: str) -> None:
+def _check_base(base: str, where: str) -> None:
+    """Raises InputError if there is no such recipe, or it is wrong without any field of a point."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            load_overridden(base, [])
+    except InputError as error:
+        raise InputError(f"{where}, its recipe {base!r}: {error}") from None
+
+
+def _check_set_once(
+    yielded: Sequence[Mapping[str, Any]], common: Mapping[str, Any], overrides: Sequence[str], where: str
+) -> None:
     """Raises InputError if a flag sets a field that the points set, or a point asks for the test split."""
     for word in overrides:
         field = word.removeprefix("--config.").partition("=")[0]
         if any(field in fields for fields in yielded):
             raise InputError(f"{word}: the points of {where} set {field} themselves")
-    for field in [*(field for fields in yielded for field in fields), *overrides]:
+    for field in [*(field for fields in (common, *yielded) for field in fields), *overrides]:
         if field.removeprefix("--config.").startswith("eval.test"):
             raise InputError(f"{where} sets eval.test: no point is tested; --test_winner tests the best setting")
 
@@ -204,6 +225,8 @@ def _word(field: str, value: Any, where: str) -> str:
     """The flag that sets a field."""
     if value is None:
         raise InputError(f"{where}: {field} is None, which no flag can set: leave the field out")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: {field} is {value} (allowed: a finite number)")
     return f"--config.{field}={shown(value)}"
 
 
@@ -221,9 +244,14 @@ def _varied(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
 def _names(yielded: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of points, such as "learning_rate=0.1,batch_size=64": short names of fields, if they differ."""
     varied = _varied(yielded)
-    counts = Counter(map(short_name, varied))
-    short = {field: name if counts[name := short_name(field)] == 1 else field for field in varied}
+    short = short_names(varied)
     return [_name({short[field]: point[field] for field in varied if field in point}) for point in yielded]
+
+
+def short_names(fields: Sequence[str]) -> dict[str, str]:
+    """What fields are called together: by their short names, if they differ."""
+    counts = Counter(map(short_name, fields))
+    return {field: name if counts[name := short_name(field)] == 1 else field for field in fields}
 
 
 def short_name(field: str) -> str:
@@ -248,15 +276,18 @@ def shown(value: Any) -> str:
 
 def _check_distinct(points: Sequence[Point], where: str) -> None:
     """Raises InputError if two points have the same name or the same config."""
-    by_name: dict[str, Point] = {}
+    numbers: dict[str, int] = {}
     by_digest: dict[str, Point] = {}
-    for point in points:
-        if point.name in by_name:
-            raise InputError(f"{where}: two points have the name {point.name}: leave one of them out")
+    for number, point in enumerate(points, start=1):
+        if point.name in numbers:
+            raise InputError(
+                f"{where}: the points {numbers[point.name]} and {number} of sweep() are equal, {dict(point.fields)}: "
+                "leave one of them out"
+            )
         if point.digest in by_digest:
             other = by_digest[point.digest].name
             raise InputError(f"{where}: the points {other} and {point.name} are the same run: leave one of them out")
-        by_name[point.name] = by_digest[point.digest] = point
+        numbers[point.name], by_digest[point.digest] = number, point
 
 
 def python_command(module: str, words: Sequence[str]) -> list[str]:

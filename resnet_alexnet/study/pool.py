@@ -18,6 +18,7 @@ from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
 from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.study.state import read_state
 from resnet_alexnet.workdir.config import LOG_FILE
+from resnet_alexnet.workdir.lock import find_holder
 
 BAD_INPUT = 2  # the exit code of a run that would fail again
 _SECONDS = 0.25  # between two looks at the processes
@@ -40,19 +41,35 @@ os.execv(command[0], command)
 
 @dataclass(frozen=True)
 class Task:
-    """A run to do.
+    """A run to do, or the test of one.
 
     Attributes:
         name: of the point.
-        folder: the run folder.
+        folder: the run folder; of a test, the one that it writes to.
         command: the words that run it; the first is a path.
         num_steps: how many steps it does.
+        report: of a test, the file that it writes.
     """
 
     name: str
     folder: Path
     command: tuple[str, ...]
     num_steps: int
+    report: Path | None = None
+
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do: a run that diverged would do so again."""
+        if self.report is not None:
+            return self.report.exists()
+        state = read_state(self.folder)
+        return state.diverged or state.reached(self.num_steps)
+
+    def describe(self) -> str:
+        """What has come of it."""
+        if self.report is not None:
+            return "tested"
+        state = read_state(self.folder)
+        return f"diverged at step {state.step}" if state.diverged else describe_error(state.error())
 
 
 @dataclass
@@ -103,6 +120,7 @@ class _Pool:
 
     def __init__(self, tasks: Sequence[Task], jobs: int, gpus: Sequence[str], retries: int, board: Board) -> None:
         self.failed: list[str] = []
+        self._held: set[str] = set()  # of which it was said
         self._waiting = deque((task, 0) for task in tasks)
         self._running: list[_Running] = []
         self._jobs, self._gpus, self._retries, self._board = jobs, gpus, retries, board
@@ -117,8 +135,14 @@ class _Pool:
         """Starts tasks and looks after them until all have ended, or a signal came."""
         looks = 0
         while (self._waiting or self._running) and interrupt.signal is None:
-            while self._waiting and len(self._running) < self._jobs:
-                self._start(*self._waiting.popleft())
+            for _ in range(len(self._waiting)):
+                if len(self._running) == self._jobs:
+                    break
+                task, failures = self._waiting.popleft()
+                if self._is_held(task):
+                    self._waiting.append((task, failures))
+                else:
+                    self._start(task, failures)
             self._woken.wait(_SECONDS)
             for running in list(self._running):
                 if running.process.poll() is not None:
@@ -137,6 +161,14 @@ class _Pool:
             with contextlib.suppress(OSError):  # the output may be what failed
                 self._ended(running, stopping=True)
         self._running.clear()
+
+    def _is_held(self, task: Task) -> bool:
+        """Whether another process still trains in the folder of a task, as a run that saves; says so once."""
+        holder = find_holder(task.folder)
+        if holder is not None and task.name not in self._held:
+            self._held.add(task.name)
+            self._board.say(f"{task.name} waits: its folder is in use by {holder}")
+        return holder is not None
 
     def _start(self, task: Task, failures: int) -> None:
         slot = min(set(range(self._jobs)) - {running.slot for running in self._running})
@@ -161,12 +193,11 @@ class _Pool:
     def _ended(self, running: _Running, *, stopping: bool) -> None:
         """Says how a run ended; one that failed goes back to the queue if it may be tried again."""
         task, code = running.task, running.process.returncode
-        state = read_state(task.folder)
-        if code == 0:
-            self._board.end(task.name, describe_error(state.error()), done=True)
+        if code == 0 or task.is_done():
+            self._board.end(task.name, task.describe(), done=True)
             return
         if stopping:
-            self._board.end(task.name, f"stopped at step {state.step}", done=False)
+            self._board.end(task.name, f"stopped at step {read_state(task.folder).step}", done=False)
             return
         again = code != BAD_INPUT and running.failures < self._retries
         what = f"failed ({_cause(code)})" + (", is tried again" if again else "")
@@ -184,7 +215,9 @@ def show(board: Board, task: Task) -> None:
         state = read_state(task.folder)
     except InputError:  # a line that is being written
         return
-    board.update(task.name, state.step, describe_error(state.error()) if state.lines else "starting")
+    error = state.error()
+    text = "starting" if not state.lines else "-" if error is None else describe_error(error)
+    board.update(task.name, state.step, text)
 
 
 def describe_error(error: float | None) -> str:

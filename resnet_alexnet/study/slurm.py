@@ -1,11 +1,13 @@
 """Runs the tasks of a sweep as a Slurm array job, and follows them by their files."""
 
+import contextlib
 import hashlib
 import re
 import shlex
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from resnet_alexnet.cli.board import Board
 from resnet_alexnet.cli.interrupt import EXIT_CODES, Interrupt
 from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.files import atomic_write
-from resnet_alexnet.study.pool import BAD_INPUT, Task, describe_error, last_lines, show
-from resnet_alexnet.study.state import read_state
+from resnet_alexnet.study.pool import BAD_INPUT, Task, last_lines, show
 from resnet_alexnet.workdir.config import LOG_FILE
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TRAIN_LOSS
 
 SCRIPT_FILE = "array.sbatch"
 _SECONDS = 3.0  # between two questions to the scheduler
+_ATTEMPTS = 5  # to ask it: a controller that restarts does not answer
+_DIVERGED = f'"{TRAIN_LOSS}": null.*"stopped": true'  # as `RunState.diverged`
 _SECONDS_TO_SAVE = 60  # before the time limit at which Slurm sends SIGTERM
 
 # Bash runs a trap only between commands, or while it waits: so the run is in the background. A trapped signal ends
@@ -48,6 +52,7 @@ for attempt in {attempts}; do
     done
     [ -n "$stopped" ] && break
     case $code in 0 | {bad_input} | 75) break ;; esac
+    tail -n 1 "$folder/{metrics}" 2>/dev/null | grep -q '{diverged}' && break
 done
 if [ -n "$stopped" ] || [ "$code" = 75 ]; then
     [ "$code" = 0 ] || scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
@@ -61,8 +66,8 @@ def run_array(
 ) -> list[str]:
     """Runs all tasks as an array job; returns the names of those that failed.
 
-    If the array of an earlier call is still in the queue, it is followed, and nothing is submitted. A signal ends the
-    following: the array stays in the queue.
+    If the array of an earlier call is still in the queue, it is followed first, and only tasks that it lacks are
+    submitted, after it. A signal ends the following: the array stays in the queue.
 
     Args:
         tasks: a task of the array each.
@@ -76,14 +81,31 @@ def run_array(
         InputError: Slurm refuses the job.
         InterruptedRunError: a signal came.
     """
-    name = _job_name(workdir)
+    name, left, failed = _job_name(workdir), list(tasks), []
     if job := _active(name):
         board.say(f"following job {job}, which an earlier call submitted")
-    else:
+        known = _tasks_of_script(tasks, workdir)
+        failed += _follow_to_end(known, name, job, board)
+        left = [task for task in tasks if task not in known and not task.is_done()]  # the sweep has grown since
+    if left:
         with atomic_write(workdir / SCRIPT_FILE) as temporary:
-            temporary.write_text(array_script(tasks, workdir=workdir, jobs=jobs, retries=retries), encoding="utf-8")
+            temporary.write_text(array_script(left, workdir=workdir, jobs=jobs, retries=retries), encoding="utf-8")
         job = _call(["sbatch", "--parsable", *options, str(workdir / SCRIPT_FILE)]).partition(";")[0].strip()
         board.say(f"submitted {workdir / SCRIPT_FILE} as job {job}")
+        failed += _follow_to_end(left, name, job, board)
+    return failed
+
+
+def _tasks_of_script(tasks: Sequence[Task], workdir: Path) -> list[Task]:
+    """Those of the tasks that the array that was submitted last runs."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        script = (workdir / SCRIPT_FILE).read_text(encoding="utf-8")
+        return [task for task in tasks if f") {_folder_word(task)} run=" in script]
+    return []
+
+
+def _follow_to_end(tasks: Sequence[Task], name: str, job: str, board: Board) -> list[str]:
+    """Follows an array until it has ended; returns the names of the tasks that failed."""
     woken = threading.Event()
     with Interrupt(lambda number: woken.set(), lambda: "stopped following the array") as interrupt:
         running = _follow(tasks, name, board, woken)
@@ -95,10 +117,9 @@ def run_array(
         )
     failed = []
     for task in tasks:
-        state = read_state(task.folder)
         if task.name in running:
-            board.end(task.name, describe_error(state.error()), done=state.reached(task.num_steps))
-        if not state.reached(task.num_steps):
+            board.end(task.name, task.describe() if task.is_done() else "ended", done=task.is_done())
+        if not task.is_done():
             failed.append(task.name)
             board.say("\n".join([f"{task.name} failed", *last_lines(task.folder)]))
     return failed
@@ -112,10 +133,7 @@ def check_slurm() -> None:
 
 def array_script(tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: int) -> str:
     """The text of the script for sbatch. Each task repeats a run that fails, and is requeued if it was stopped."""
-    cases = [
-        f"{number}) folder={shlex.quote(str(task.folder.absolute()))} run=({shlex.join(task.command)}) ;;"
-        for number, task in enumerate(tasks)
-    ]
+    cases = [f"{number}) {_folder_word(task)} run=({shlex.join(task.command)}) ;;" for number, task in enumerate(tasks)]
     return _SCRIPT.format(
         name=_job_name(workdir),
         last=len(tasks) - 1,
@@ -125,8 +143,14 @@ def array_script(tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: in
         cases="\n".join(cases),
         attempts=" ".join(map(str, range(retries + 1))),
         log=LOG_FILE,
+        metrics=METRICS_FILE,
+        diverged=_DIVERGED,
         bad_input=BAD_INPUT,
     )
+
+
+def _folder_word(task: Task) -> str:
+    return f"folder={shlex.quote(str(task.folder.absolute()))}"
 
 
 def _follow(tasks: Sequence[Task], name: str, board: Board, woken: threading.Event) -> set[str]:
@@ -136,17 +160,16 @@ def _follow(tasks: Sequence[Task], name: str, board: Board, woken: threading.Eve
     while not woken.wait(_SECONDS):
         is_active = bool(_active(name))  # before the files are read: what ended until now is in them
         for task in tasks:
-            state = read_state(task.folder)
             begun = (task.folder / LOG_FILE).exists()
             if task.name not in running | done and begun:
                 running.add(task.name)
                 board.start(task.name, task.num_steps)
             if task.name in running:
                 show(board, task)
-            if task.name in running and state.reached(task.num_steps):
+            if task.name in running and task.is_done():
                 running.remove(task.name)
                 done.add(task.name)
-                board.end(task.name, describe_error(state.error()), done=True)
+                board.end(task.name, task.describe(), done=True)
         if not is_active:
             break
     return running
@@ -160,8 +183,15 @@ def _job_name(workdir: Path) -> str:
 
 def _active(name: str) -> str:
     """The number of the user's job of this name that is not over; empty if there is none."""
-    queue = _call(["squeue", "--me", "--noheader", f"--name={name}", "--format=%F"]).split()
-    return queue[0] if queue else ""
+    command = ["squeue", "--me", "--noheader", f"--name={name}", "--format=%F"]
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return next(iter(_call(command).split()), "")
+        except InputError:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(_SECONDS)
+    return ""
 
 
 def _call(command: Sequence[str]) -> str:

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
+from resnet_alexnet.files import read_json
+from resnet_alexnet.workdir.goodput import NUM_STEPS, START
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TRAIN_LOSS, VAL_ERROR, read_metrics
+
+WINNER_FILE = "winner.json"  # in the folder of a sweep: the runs of its best setting, and their test errors
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,20 @@ class RunState:
         """Whether it has done this many steps, and is not about to do more of them."""
         return self.finished and self.step >= num_steps
 
+    def lengths(self) -> set[int | None]:
+        """The num_steps of its starts, as far as its steps come from them; None is that of a start that did not say."""
+        return {line.get(NUM_STEPS) for line in self.lines if START in line}
+
     def error(self, *, at: int | None = None) -> float | None:
         """The last validation error in percent, or that of step `at`; None if there is none."""
         errors = [line[VAL_ERROR] for line in self.lines if VAL_ERROR in line and at in (None, line["step"])]
         return errors[-1] if errors else None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended because its loss was not finite: it would again."""
+        last = self.lines[-1] if self.lines else {}
+        return bool(last.get("stopped")) and last.get(TRAIN_LOSS, 0.0) is None
 
     def best(self) -> tuple[float, int] | None:
         """The lowest validation error in percent, and its step."""
@@ -40,10 +54,6 @@ class RunState:
     def last(self, key: str) -> float | None:
         """The last value of a metric."""
         return next((line[key] for line in reversed(self.lines) if line.get(key) is not None), None)
-
-    def test_error(self) -> float | None:
-        """The test error in percent; None if the run was not tested."""
-        return self.last(TEST_ERROR)
 
 
 def read_state(folder: Path) -> RunState:
@@ -61,3 +71,13 @@ def read_state(folder: Path) -> RunState:
         lines = []
     finished = bool(lines) and bool(lines[-1].get("finished"))
     return RunState(lines, lines[-1]["step"] if lines else 0, finished)
+
+
+def read_test_errors(workdir: Path) -> Mapping[str, float]:
+    """The test errors of the winner of the sweep in `workdir`, in percent, by the names of its runs.
+
+    Raises:
+        InputError: the file of the winner is damaged.
+    """
+    file = workdir / WINNER_FILE
+    return read_json(file).get("test_errors", {}) if file.exists() else {}

@@ -16,7 +16,7 @@ from resnet_alexnet.study.halving import check_rungs, run_rungs
 from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
 from resnet_alexnet.study.pool import Task, run_pool
 from resnet_alexnet.study.slurm import check_slurm, run_array
-from resnet_alexnet.study.state import read_state
+from resnet_alexnet.study.state import RunState, read_state
 from resnet_alexnet.study.winner import test_winner
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import check_workdir
@@ -100,7 +100,7 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
             runner.run(sweep.points)
         lines = collect(sweep, workdir)
         if plan.test_winner and not runner.failed:
-            lines += test_winner(sweep, workdir, partial(runner.run, tests=True))
+            lines += test_winner(sweep, workdir, runner.do)
             collect(sweep, workdir)  # with the test errors
         print("\n".join(lines), flush=True)
     if runner.failed:
@@ -119,15 +119,17 @@ class Runner:
     means: Means
     failed: set[str] = field(default_factory=set)
 
-    def run(self, points: Sequence[Point], num_steps: int | None = None, *, tests: bool = False) -> None:
-        """Takes points to `num_steps`, by default all their steps, but for those that are there; or to their test."""
-        tasks = [create_task(point, self.workdir, num_steps, tests=tests) for point in points]
-        if not tests:
-            tasks = [task for task in tasks if not read_state(task.folder).reached(task.num_steps)]
+    def run(self, points: Sequence[Point], num_steps: int | None = None) -> None:
+        """Takes points to `num_steps`, by default all their steps."""
+        self.do([create_task(point, self.workdir, num_steps) for point in points])
+
+    def do(self, every_task: Sequence[Task]) -> None:
+        """Does those of the tasks that are not done."""
+        tasks = [task for task in every_task if not task.is_done()]
         if not tasks:
             return
         means = self.means
-        with Board(len(points), len(points) - len(tasks)) as board:
+        with Board(len(every_task), len(every_task) - len(tasks)) as board:
             if means.slurm:
                 failed = run_array(
                     tasks,
@@ -142,14 +144,12 @@ class Runner:
         self.failed.update(failed)
 
 
-def create_task(point: Point, workdir: Path, num_steps: int | None = None, *, tests: bool = False) -> Task:
-    """The run of a point, to `num_steps` or all its steps; or the test of a run that is finished."""
+def create_task(point: Point, workdir: Path, num_steps: int | None = None) -> Task:
+    """The run of a point, to `num_steps` or all its steps."""
     folder = workdir / point.name
     words = [*point.words, f"--workdir={folder}"]
     if num_steps is not None and num_steps != point.config.num_steps:
         words.append(f"--config.num_steps={num_steps}")
-    if tests:
-        words.append("--config.eval.test=end")
     return Task(point.name, folder, tuple(python_command("main", words)), num_steps or point.config.num_steps)
 
 
@@ -157,7 +157,7 @@ def print_commands(sweep: Sweep, workdir: Path) -> None:
     """Prints the commands of the runs that are not done, for a shell in this folder."""
     for point in sweep.points:
         task = create_task(point, workdir)
-        if not read_state(task.folder).reached(task.num_steps):
+        if not task.is_done():
             print(shlex.join(task.command))
 
 
@@ -165,7 +165,7 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
     """Checks that runs can start or go on in the folder of a sweep, without writing anything.
 
     Raises:
-        InputError: it holds something else, or a run with another config.
+        InputError: it holds something else, another sweep, or a run with another config.
     """
     try:
         names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
@@ -175,11 +175,28 @@ def check_sweep_folder(sweep: Sweep, workdir: Path) -> None:
         raise InputError(
             f"--workdir={workdir} is neither the folder of a sweep nor empty (allowed: either, or a new folder)"
         )
+    if SWEEP_FILE in names and (there := read_json(workdir / SWEEP_FILE).get("sweep")) != sweep.name:
+        raise InputError(
+            f"--workdir={workdir} is the folder of the sweep {there!r}, not of {sweep.name!r} (use another --workdir)"
+        )
     for point in sweep.points:
         folder = workdir / point.name
         if folder.is_symlink() and not folder.exists():
             continue  # to a run that was removed since: see `_reuse`
         check_workdir(folder, point.config)
+        _check_length(point, folder)
+
+
+def _check_length(point: Point, folder: Path) -> None:
+    """Raises InputError if the run of a point had another num_steps, by which its learning rate was another."""
+    if not point.depends_on_num_steps or not (folder / CONFIG_FILE).is_file():
+        return
+    lengths = {read_json(folder / CONFIG_FILE).get("num_steps"), *read_state(folder).lengths()} - {None}
+    if others := lengths - {point.config.num_steps}:
+        raise InputError(
+            f"num_steps={point.config.num_steps}, but the run in {folder} began with {', '.join(map(str, others))}: "
+            "by schedule.name='cosine' its learning rate was another one (use another --workdir)"
+        )
 
 
 def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
@@ -201,8 +218,14 @@ def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
             continue
         with contextlib.suppress(InputError):  # what cannot be read is no run
             point = open_points.get(config_digest(read_json(file)))
-            if point is not None and read_state(file.parent).reached(point.config.num_steps):
+            if point is not None and _is_same(point, read_state(file.parent)):
                 target = os.path.relpath(file.parent, workdir.absolute())
                 (workdir / point.name).symlink_to(target)
                 del open_points[point.digest]
                 yield f"{point.name}: taken from {file.parent}, a finished run with the same config"
+
+
+def _is_same(point: Point, state: RunState) -> bool:
+    """Whether a run with the config of a point has done all its steps, and no step under another num_steps."""
+    num_steps = point.config.num_steps
+    return state.reached(num_steps) and (not point.depends_on_num_steps or state.lengths() == {num_steps})

@@ -2,8 +2,9 @@
 
 All of it is in metrics.jsonl. A line has the wall-clock `time` (Unix seconds), and in its fields `seconds/PART` what
 the time since the line before went into. Each start of the run writes a line with "start": how many there have been;
-its `time` is that at which the process began. A resumed run removes the lines after its checkpoint. It adds their
-seconds to its own start line, so that every second of the run is in exactly one line.
+its `time` is that at which the process began, and its `num_steps` that of the config. A resumed run removes the lines
+after its checkpoint. It adds their seconds to its own start line, so that every second of the run is in exactly one
+line.
 """
 
 from collections import defaultdict
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TIME, START, SECONDS = "time", "start", "seconds/"
+TIME, START, SECONDS, NUM_STEPS = "time", "start", "seconds/", "num_steps"
 RATES = ("images_per_second", "step_images_per_second", "input_wait_percent")
 # The parts of the time of a run, with their names for people.
 PARTS = {
@@ -75,11 +76,18 @@ def read_goodput(lines: Sequence[Line]) -> Goodput | None:
     seconds: defaultdict[str, float] = defaultdict(float)
     for part, value in (item for line in lines for item in _seconds(line).items()):
         seconds[part] += value
-    starts = max(line.get(START, 0) for line in lines)
-    return Goodput({part: seconds[part] for part in PARTS if part in seconds}, starts) if seconds else None
+    return Goodput({part: seconds[part] for part in PARTS if part in seconds}, _starts(lines)) if seconds else None
 
 
-def start_line(step: int, lines: Sequence[Line], removed: Iterable[Line], *, began: float, alive: float) -> Line:
+def start_line(
+    step: int,
+    lines: Sequence[Line],
+    removed: Iterable[Line],
+    *,
+    began: float,
+    alive: float,
+    num_steps: int | None = None,
+) -> Line:
     """The line of a start, with the seconds of the lines that are removed for it.
 
     Args:
@@ -89,6 +97,7 @@ def start_line(step: int, lines: Sequence[Line], removed: Iterable[Line], *, beg
             `step` only mark where the run stopped.
         began: the time at which this process began.
         alive: the last time at which the process before it is known to have been running.
+        num_steps: how many steps the run is to do, on which its learning rate may depend; None if that is not known.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     for line in removed:
@@ -101,8 +110,8 @@ def start_line(step: int, lines: Sequence[Line], removed: Iterable[Line], *, beg
         end = times[-1] if has_stopped else min(max(times[-1], alive), began)
         seconds["lost"] += max(0.0, end - times[-1])
         seconds["down"] += max(0.0, began - end)
-    starts = 1 + max((line.get(START, 0) for line in lines), default=0)
-    return {"step": step, START: starts, TIME: round(began, 3), **seconds_fields(seconds)}
+    length = {} if num_steps is None else {NUM_STEPS: num_steps}
+    return {"step": step, START: 1 + _starts(lines), TIME: round(began, 3), **length, **seconds_fields(seconds)}
 
 
 def seconds_fields(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -135,6 +144,11 @@ def format_duration(seconds: float) -> str:
 def format_percent(percent: float) -> str:
     """Formats a share, with a decimal if it is below 1 or near 100 %."""
     return f"{percent:.1f} %" if percent < 1 or 99 < percent < 100 else f"{percent:.0f} %"
+
+
+def _starts(lines: Iterable[Line]) -> int:
+    """How many starts there have been; of a file that others wrote, only whole numbers count."""
+    return max((line[START] for line in lines if type(line.get(START)) is int), default=0)
 
 
 def _seconds(line: Line) -> dict[str, float]:

@@ -8,16 +8,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, Self
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
-from resnet_alexnet.files import atomic_write
+from resnet_alexnet.files import atomic_write, refuse_constant
 from resnet_alexnet.workdir.events import Events
 from resnet_alexnet.workdir.goodput import start_line
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
-VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
+TRAIN_LOSS, VAL_ERROR, TEST_ERROR = "train/loss", "val/top1_error", "test/top1_error"
 _TOUCH_SECONDS = 1.0
 _ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
@@ -61,7 +61,7 @@ class MetricsLog:
             self.lines = _kept(_read(workdir), start_step)
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        self.lines = cut_back(workdir, start_step, began=began)
+        self.lines = cut_back(workdir, start_step, began=began, num_steps=(config or {}).get("num_steps"))
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
         if began is not None:
             self._toucher = threading.Thread(target=self._touch, args=(self._file,), name="metrics", daemon=True)
@@ -156,7 +156,9 @@ def validation_errors(workdir: Path) -> dict[int, float]:
     return {line["step"]: line[VAL_ERROR] for line in _read(workdir) if line.get(VAL_ERROR) is not None}
 
 
-def cut_back(workdir: Path, step: int, *, began: float | None = None) -> list[dict[str, Any]]:
+def cut_back(
+    workdir: Path, step: int, *, began: float | None = None, num_steps: int | None = None
+) -> list[dict[str, Any]]:
     """Drops the lines after `step` from metrics.jsonl, atomically.
 
     Lines up to and including `step` are kept. An incomplete last line, the "finished" marker and a line that was
@@ -167,6 +169,7 @@ def cut_back(workdir: Path, step: int, *, began: float | None = None) -> list[di
         workdir: the run folder; if it has no metrics.jsonl, and `began` is None, nothing happens.
         step: the step of the checkpoint that the run resumes from.
         began: the time at which this process began; adds the line of its start, with the seconds of the dropped lines.
+        num_steps: how many steps the run is to do, for that line.
 
     Returns:
         The lines that are there now.
@@ -180,8 +183,8 @@ def cut_back(workdir: Path, step: int, *, began: float | None = None) -> list[di
     lines, alive = (read_metrics(path), path.stat().st_mtime) if path.exists() else ([], 0.0)
     kept = _kept(lines, step)
     if began is not None:
-        dropped = [line for line in lines if line not in kept]
-        kept.append(dict(start_line(step, lines, dropped, began=began, alive=alive)))
+        dropped = [line for line in lines if not _is_kept(line, step)]
+        kept.append(dict(start_line(step, lines, dropped, began=began, alive=alive, num_steps=num_steps)))
     with atomic_write(path) as temporary:
         temporary.write_text("".join(map(_encode, kept)), encoding="utf-8")
     return kept
@@ -194,7 +197,11 @@ def _read(workdir: Path) -> list[dict[str, Any]]:
 
 def _kept(lines: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     """The lines that a run which resumes from `step` keeps."""
-    return [line for line in lines if step > 0 and line["step"] <= step and not line.keys() & set(_ENDS)]
+    return [line for line in lines if _is_kept(line, step)]
+
+
+def _is_kept(line: Mapping[str, Any], step: int) -> bool:
+    return 0 < step >= line["step"] and not any(mark in line for mark in _ENDS)
 
 
 def _encode(line: Mapping[str, Any]) -> str:
@@ -202,15 +209,11 @@ def _encode(line: Mapping[str, Any]) -> str:
 
 
 def _decode(text: str, path: Path, number: int) -> dict[str, Any]:
-    """Parses one line strictly: NaN and Infinity, which Python's json accepts, are refused."""
+    """Parses one line strictly."""
     try:
-        line = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        line = json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}, line {number} is not JSON: {text[:80]!r} ({error})") from error
     if not isinstance(line, dict) or type(line.get("step")) is not int:
         raise InputError(f"{path}, line {number} is {text[:80]!r} (allowed: a JSON object with an integer step)")
     return line
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

@@ -46,3 +46,21 @@ def test_a_bar_for_all_runs_and_one_for_each_under_way_on_a_terminal():
     left = [line for line in lines if "━" in line]
     assert [line.split()[0] for line in left] == ["runs", "[b]rate=0.2"]
     assert "2/3" in left[0]
+
+
+def test_long_names_leave_room_for_the_counts_on_80_columns():
+    name = "learning_rate=0.02,batch_size=64,weight_decay=0.0001,shortcut=projection,seed="
+    program = f"""
+import time
+from resnet_alexnet.cli.board import Board
+with Board(3) as board:
+    for seed in range(2):
+        board.start("{name}" + str(seed), 64000)
+        board.update("{name}" + str(seed), 32000 + seed, "validation error 12.50 %")
+    time.sleep(0.6)
+"""
+    bars = [line for line in screen(run_on_a_terminal(program, columns=80)) if "/64000" in line]
+    assert [line.split()[0][-7:] for line in bars] == [",seed=0", ",seed=1"]
+    for seed, line in enumerate(bars):
+        assert line.rstrip().endswith(f" {32000 + seed}/64000 validation error 12.50 %")
+        assert line.count("━") + line.count("╸") + line.count("╺") >= 5

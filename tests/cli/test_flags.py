@@ -91,3 +91,12 @@ def test_a_folder_for_a_weight_file_and_the_other_way_around(tmp_path):
         parser.parse([f"--weights={tmp_path}"])
     with pytest.raises(InputError, match=f"^--workdir={tmp_path}/w is a file: name a weight file with --weights$"):
         parser.parse([f"--workdir={tmp_path}/w"])
+
+
+def test_a_path_that_exists_is_one_whatever_commas_it_has(tmp_path):
+    first, second = tmp_path / "rate=0.1,size=8", tmp_path / "b"
+    first.mkdir()
+    second.mkdir()
+    read = flags.paths_of(flags.run_folder)
+    assert read(str(first)) == (first,)
+    assert read(f"{second},{second}") == (second, second)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.plots import sweep
@@ -41,6 +42,30 @@ def test_numbers_stand_by_size_or_by_its_logarithm_and_names_in_equal_distances(
     assert sweep._places([1, 2, 5])[0] == pytest.approx([0, 0.25, 1])
     assert sweep._places(["b", "a", "c", "b"])[0] == [0, 0.5, 1, 0]
     assert sweep._places([7, 7]) == ([0, 0], {0: "7"})
+
+
+@pytest.mark.parametrize("fields", [("net",), ("net", "mask"), ("net", "mask", "size")])
+def test_what_would_be_a_broken_formula_is_drawn_as_it_is(tmp_path, fields):
+    values = [{"net": f"$_{{{name}$", "mask": f"{name}$x^{{$", "size": f"${name}^{{$"} for name in "ab"]
+    settings = [setting(**{field: value[field] for field in fields}) for value in values]
+    draw_sweep(settings, tmp_path / "sweep.png", title="$_{")
+    assert (tmp_path / "sweep.png").exists()
+
+
+def test_the_settings_in_the_legend_have_colors_of_their_own_and_the_others_are_gray():
+    figure = Figure()
+    axes, most = figure.subplots(), len(sweep.COLORS)
+    sweep._draw_curves(axes, [setting(rate=n) for n in range(1, most + 4)])
+    sweep._draw_legend(figure, axes)
+    (legend,) = figure.legends
+    named = [line.get_color() for line in legend.get_lines()]
+    assert named == list(sweep.COLORS)
+    assert len(set(named)) == most
+    assert [line.get_color() for line in axes.get_lines()].count("#bfbfbf") == 3
+
+
+def test_a_long_value_is_shortened():
+    assert len(sweep._text("a_module/with/a/long/name.py:create")) == 20
 
 
 def test_the_mean_curve_is_that_of_the_steps_all_have():

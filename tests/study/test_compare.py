@@ -256,3 +256,18 @@ def test_it_imports_no_jax_and_compares_our_own_results(tmp_path):
         assert (result.returncode, result.stderr) == (code, "")
         assert result.stdout.endswith("\nFalse\n")
         assert re.match(r"binary and (copy: the same numbers|quickstart: line 1 \(step 14\) differs: )", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["learning_rate=0.1,batch_size=8,seed=0"], ["lear…,seed=0"]),
+        ([f"learning_rate={rate},batch_size=8,seed=0" for rate in (0.1, 0.2)], ["lear…ate=0.1", "lear…ate=0.2"]),
+        ([f"{folder}/seed=0,decay=1" for folder in ("one", "two")], ["one", "two"]),
+        ([f"the_same_beginning{x}-the_same_end" for x in "ab"], ["…a-the_same_", "…b-the_same_"]),
+        (["a/b/c/d/e/f/g/h", "h/g/f/e/d/c/b/a"], ["a/b/…e/f/g/h", "h/g/…d/c/b/a"]),
+    ],
+)
+def test_short_names_tell_runs_apart(names, short):
+    assert comparison._short_names(names, 12) == short

@@ -53,6 +53,31 @@ def test_a_run_that_fails_is_started_again_and_bad_input_is_not(tmp_path, capsys
     assert "wrong: failed (exit code 2)," in output
 
 
+def test_a_run_that_diverged_is_a_result_and_is_not_tried_again(tmp_path, capsys):
+    diverges = """echo one >>ran; echo '{"step": 7, "train/loss": null, "stopped": true}' >metrics.jsonl; exit 1"""
+    assert pool([task(tmp_path, diverges)]) == []
+    assert (tmp_path / "a" / "ran").read_text() == "one\n"
+    assert "1/1 done: a: diverged at step 7, " in capsys.readouterr().out
+
+
+def test_a_folder_in_use_is_waited_for_while_others_run(tmp_path, capsys):
+    held = task(tmp_path, f"[ -e {shlex.quote(str(tmp_path / 'b' / 'ran'))} ] && touch ran", "a")
+    held.folder.mkdir()
+    holder = "import sys, fcntl; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{holder}; sys.stdin.read()", str(held.folder / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        releases = task(tmp_path, f"touch ran; sleep 0.6; kill {process.pid}", "b")
+        assert pool([held, releases], jobs=1, retries=0) == []
+    assert (tmp_path / "a" / "ran").exists()
+    assert capsys.readouterr().out.count("a waits: its folder is in use by another process") == 1
+
+
 def test_the_cores_are_divided_and_each_run_sees_its_gpu(tmp_path):
     script = f"{shlex.quote(sys.executable)} -c 'import os; print(sorted(os.sched_getaffinity(0)))' >cores"
     script += "; echo $CUDA_VISIBLE_DEVICES >gpu; while [ $(ls ../*/gpu | wc -w) -lt 2 ]; do sleep 0.02; done"

@@ -7,8 +7,11 @@ import subprocess
 
 import pytest
 
+from resnet_alexnet.cli.board import Board
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.study import slurm
 from resnet_alexnet.study.pool import Task
-from resnet_alexnet.study.slurm import array_script
+from resnet_alexnet.study.slurm import array_script, run_array
 from resnet_alexnet.study.state import read_state
 from tests.support import processes, sweeps
 from tests.support.slurm import Cluster, needs_slurm, started_cluster, wait_until
@@ -45,6 +48,77 @@ def test_a_task_that_is_stopped_is_requeued_after_it_has_saved(tmp_path):
     waits = 'trap "sleep 0.3; echo saved; exit 75" TERM; touch alive; while :; do sleep 0.05; done'
     assert run_script(tmp_path, waits, retries=3, stop=True) == (75, "requeue 7_1\n")
     assert (tmp_path / "it's this" / "log.txt").read_text().count("\nsaved\n") == 1
+
+
+def test_a_task_that_diverged_is_not_tried_again(tmp_path):
+    line = '{"step": 7, "train/loss": null, "learning_rate": 0.1, "stopped": true}'
+    command = f"""cd "it's this"; echo here; echo '{line}' >metrics.jsonl; exit 1"""
+    assert run_script(tmp_path, command, retries=2) == (1, "")
+    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nhere\n") == 1
+
+
+class FakeSlurm:
+    """Programs in a folder: sbatch runs the tasks of an array at once, and squeue says what the test wants."""
+
+    def __init__(self, folder, monkeypatch) -> None:
+        self.folder = folder
+        self._write(
+            "sbatch",
+            f"echo 7; for script; do :; done; n=$(grep -o 'array=0-[0-9]*' $script | cut -d- -f2); "
+            f"for i in $(seq 0 $n); do SLURM_ARRAY_TASK_ID=$i bash $script; done; echo one >>{folder}/submitted",
+        )
+        self.queue("")
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        monkeypatch.setattr(slurm, "_SECONDS", 0.05)
+
+    def _write(self, name: str, script: str) -> None:
+        (self.folder / name).write_text(f"#!/bin/bash\n{script}\n")
+        (self.folder / name).chmod(0o755)
+
+    def queue(self, script: str) -> None:
+        self._write("squeue", script)
+
+    def run(self, tasks) -> list[str]:
+        with Board(len(tasks)) as board:
+            return run_array(tasks, workdir=self.folder, jobs=2, retries=0, options=(), board=board)
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    return FakeSlurm(tmp_path, monkeypatch)
+
+
+def finishing(folder, name: str) -> Task:
+    line = '{"step": 1, "finished": true}'
+    return Task(name, folder / name, ("/bin/bash", "-c", f"echo '{line}' >'{folder / name}/metrics.jsonl'"), 1)
+
+
+def test_a_test_that_fails_in_the_array_has_failed_although_its_run_has_not(fake, tmp_path):
+    finishing_report = "touch " + str(tmp_path / "a" / "report.json")
+    tests = [
+        Task(name, tmp_path / name, ("/bin/bash", "-c", command), 1, tmp_path / name / "report.json")
+        for name, command in (("a", finishing_report), ("b", "exit 1"))
+    ]
+    assert fake.run(tests) == ["b"]
+
+
+def test_points_that_an_array_in_the_queue_does_not_have_are_run_after_it(fake, tmp_path, capsys):
+    old, new = finishing(tmp_path, "a"), finishing(tmp_path, "b")
+    fake.run([old])
+    (tmp_path / "a" / "metrics.jsonl").unlink()
+    fake.queue("cd $(dirname $0); [ -e asked ] || { touch asked; echo 5; }")
+    assert fake.run([old, new]) == ["a"]
+    assert (tmp_path / "submitted").read_text() == "one\none\n"
+    assert (tmp_path / "b" / "metrics.jsonl").exists()
+    assert "following job 5" in capsys.readouterr().out
+
+
+def test_a_scheduler_that_does_not_answer_for_a_while_is_asked_again(fake, tmp_path):
+    fake.queue("cd $(dirname $0); echo x >>asks; [ $(wc -l <asks) -gt 3 ] || { echo timed out >&2; exit 1; }")
+    assert fake.run([finishing(tmp_path, "a")]) == []
+    fake.queue("echo no; exit 1")
+    with pytest.raises(InputError, match="squeue failed: no"):
+        fake.run([finishing(tmp_path, "b")])
 
 
 @pytest.fixture(scope="module")
@@ -93,5 +167,5 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
     assert f"resumed at step {stopped_at}" in log
     assert read_state(first).reached(300)
     assert "batch_size=100000 failed" in output
-    assert re.search(r"^16 +1 of 1 ", output, re.MULTILINE)
+    assert re.search(r"^16 +1/1 ", output, re.MULTILINE)
     assert (tmp_path / "runs" / "sweep.png").exists()

@@ -67,7 +67,7 @@ def test_six_points_over_two_fields_end_in_a_table_and_a_picture(swept):
     rows = [line.split() for line in output.splitlines() if re.match(r"0\.\d+ +(8|16) ", line)]
     errors = {name: read_state(swept.workdir / name).error() for name in NAMES}
     assert len(rows) == 6
-    assert [float(row[5]) for row in rows] == [round(error, 2) for error in sorted(errors.values())]
+    assert [float(row[3]) for row in rows] == [round(error, 2) for error in sorted(errors.values())]
     with (swept.workdir / "runs.csv").open() as file:
         written = {Path(row["run"]).name: row for row in csv.DictReader(file)}
     assert {name: float(row["validation_error"]) for name, row in written.items()} == errors
@@ -76,7 +76,7 @@ def test_six_points_over_two_fields_end_in_a_table_and_a_picture(swept):
     assert len({row["config"] for row in written.values()}) == 6
     assert (swept.workdir / "sweep.png").stat().st_size > 10_000
     assert (swept.workdir / "table.txt").read_text().splitlines()[0].split()[:2] == [
-        "optim.learning_rate",
+        "learning_rate",
         "batch_size",
     ]
 
@@ -104,7 +104,7 @@ def test_a_killed_sweep_saves_its_runs_and_continues(swept):
 def test_the_results_so_far_can_be_collected(swept):
     code, output = swept.collected
     assert code == 0
-    assert output.count("1 of 1") == len(swept.finished)
+    assert output.count("1/1") == len(swept.finished)
     assert "not run" in output
     assert re.search(r"step \d+ of 40", output)
 
@@ -140,7 +140,7 @@ def test_an_equal_point_of_another_sweep_is_not_run_again_and_bad_points_are_nam
     assert "batch_size=100000: failed (exit code 2)," in output
     assert re.search(r"^  error: .*100000", output, re.MULTILINE), "the end of its log"
     assert output.splitlines()[-1].startswith("error: 1 of 2 runs failed: batch_size=100000 (their log.txt says why")
-    assert re.search(r"^16 +1 of 1 +\d", output, re.MULTILINE)
+    assert re.search(r"^16 +1/1 +\d", output, re.MULTILINE)
     lines = read_metrics(equal / "metrics.jsonl")
     assert [line["step"] for line in lines if line.get("finished")] == [40]
     shutil.move(equal, swept.folder / "away")  # a link to a run that is gone is a point that is to be run
@@ -151,14 +151,43 @@ def test_an_equal_point_of_another_sweep_is_not_run_again_and_bad_points_are_nam
         shutil.move(swept.folder / "away", equal)
 
 
+def test_a_point_that_diverges_is_a_result_and_a_winner_of_another_sweep_is_tested_here(swept):
+    body = 'yield from ({"optim.learning_rate": rate, "batch_size": 16} for rate in (1e30, 0.1))'
+    words = [
+        f"--sweep={sweeps.write_sweep(swept.folder / 'far.py', body)}",
+        f"--workdir={swept.folder / 'runs' / 'far'}",
+    ]
+    equal = swept.workdir / "learning_rate=0.1,batch_size=16"
+    before = {path.name: path.read_bytes() for path in equal.iterdir() if path.is_file()}
+    code, output = sweeps.run(*words, "--test_winner")
+    assert code == 0, output
+    assert re.search(r"1/1 done: learning_rate=1e\+30: diverged at step \d+, ", output.replace("2/2", "1/1"))
+    assert "is tried again" not in output
+    assert re.search(r"^1e\+30 +0/1 +diverged at step \d+ ", output, re.MULTILINE)
+    assert "best setting by validation error: learning_rate=0.1\ntest error " in output
+    assert {path.name: path.read_bytes() for path in equal.iterdir() if path.is_file()} == before
+    code, again = sweeps.run(*words)
+    assert code == 0, again
+    assert "done: " not in again, "nothing is run again"
+
+
 def test_the_winner_is_tested_once(swept):
     best = min(NAMES, key=lambda name: read_state(swept.workdir / name).error() or 0)
     outputs = [sweeps.run(*swept.words, "--test_winner") for _ in range(2)]
-    tested = {name: swept.metrics(name).count(b"test/top1_error") for name in NAMES}
-    assert tested == {name: int(name == best) for name in NAMES}
-    error = read_state(swept.workdir / best).test_error()
+    assert os.listdir(swept.workdir / "tests") == [best]
+    log = (swept.workdir / "tests" / best / "log.txt").read_text()
+    assert log.count("$ ") == 1, "the second time there is nothing to do"
+    winner = json.loads((swept.workdir / "winner.json").read_text())
+    error = winner["test_errors"].pop(best)
+    assert winner == {"runs": [best], "test_errors": {}}
+    assert error == json.loads((swept.workdir / "tests" / best / "report.json").read_text())["top1_error"]
+    with (swept.workdir / "runs.csv").open() as file:
+        tested = {Path(row["run"]).name: row["test_error"] for row in csv.DictReader(file)}
+    assert tested == {name: str(error) if name == best else "" for name in NAMES}
+    assert not any(b"test/" in swept.metrics(name) for name in NAMES)
+    assert json.loads((swept.workdir / best / "config.json").read_text())["eval"]["test"] == "never"
     for code, output in outputs:
-        assert code == 0
+        assert code == 0, output
         assert f"best setting by validation error: {best}\ntest error {error:.2f} % (mean of 1 runs)\n" in output
     (swept.workdir / "winner.json").write_text('{"runs": ["another"]}')
     with pytest.raises(InputError, match="says that another was tested before"):
@@ -190,6 +219,8 @@ def test_a_run_of_another_config_under_the_name_of_a_point_is_refused(swept):
         (["--rungs=20,10"], "allowed: rising steps below num_steps, 40"),
         (["--rungs=10", "--config.schedule.name=cosine"], "depends on num_steps, by schedule.name='cosine'"),
         (["--gpus=0,1", "--jobs=3"], "--gpus is one GPU for each of the --jobs"),
+        (["--gpus=,"], "an id is empty (allowed: ids of GPUs"),
+        (["--print", "--collect", "--test_winner"], "--print and --collect and --test_winner exclude each other"),
         (["--slurm_options='"], "allowed: words as in a shell"),
         (["--collect"], "no such folder"),
         (["--slurm"], "--slurm: there is no program sbatch here"),

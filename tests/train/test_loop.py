@@ -80,7 +80,7 @@ def test_a_run_leaves_the_folder_of_the_contract(undisturbed):
     assert (workdir / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert lines[0].keys() == {"step", "start", "time"}
+    assert lines[0].keys() == {"step", "start", "time", "num_steps"}
     assert lines[-1] == {"step": 40, "finished": True}
     assert [line["step"] for line in lines if "train/loss" in line] == list(range(4, 41, 4))
     assert [line["step"] for line in lines if "val/loss" in line] == list(range(5, 41, 5))

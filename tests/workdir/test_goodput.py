@@ -100,3 +100,18 @@ def test_the_log_keeps_the_account_over_starts(tmp_path):
     goodput = read_goodput([only])
     assert goodput is not None
     assert sum(goodput.seconds.values()) == pytest.approx(4e9 + 5 - 100.0)
+
+
+def test_a_start_says_how_many_steps_the_run_is_to_do(tmp_path):
+    for step, num_steps in ((0, 10), (10, 20)):
+        with MetricsLog(tmp_path, start_step=step, began=100.0, config={"num_steps": num_steps}) as log:
+            log.write(step + 10, {})
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["num_steps"] for line in lines if "start" in line] == [10, 20]
+
+
+def test_of_starts_only_whole_numbers_count():
+    goodput = read_goodput([{**LINES[0], "start": "y"}, *LINES[1:]])
+    assert goodput is not None
+    assert goodput.starts == 0
+    assert start_line(10, [{"step": 0, "start": None}], [], began=1.0, alive=0.0)["start"] == 1

@@ -152,6 +152,12 @@ def test_splits_of_a_quantity_share_a_chart_and_epochs_have_none(tmp_path):
     }
 
 
+def test_of_a_start_nothing_is_drawn(tmp_path):
+    with MetricsLog(tmp_path, start_step=0, config={"num_steps": 7}, began=100.0) as recorder:
+        recorder.write(1, {"train/loss": 2.0, "time": 101.0, "seconds/steps": 1.0})
+    assert events_of(tmp_path) == {"train/loss": [(1, 2.0)]}
+
+
 def test_the_config_is_text_and_its_fields_are_hyperparameters(tmp_path):
     config = {"batch_size": 16, "model": {"name": "net", "lrn": True, "dropout": None}, "schedule": {"at": [1, 2]}}
     with MetricsLog(tmp_path, start_step=0, config=config) as recorder:
