@@ -32,7 +32,7 @@ if sys.argv[1] == "-c":
     sys.exit()
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
-print("waiting", flush=True)
+os.write(1, b"waiting\\n")  # at once, so that lines of two processes do not mix
 while True:
     signal.pause()
 """
@@ -127,8 +127,7 @@ def on_four_gpus(folder: Path, visible: str | None, count: int) -> subprocess.Co
 def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
     """The launcher once it has taken steps, and the ids of its processes by their numbers; all end with the block."""
     workdir = folder / next(word.partition("=")[2] for word in command if word.startswith("--workdir="))
-    metrics = workdir / "metrics.jsonl"
-    lines = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+    lines = processes.count_lines(workdir)
     launcher = subprocess.Popen(
         command,
         cwd=folder,

@@ -108,13 +108,15 @@ def run(arguments: list[str], cache: Path, *, until: Callable[[], bool] | None =
 
 
 def lines_written(workdir: Path, count: int) -> Callable[[], bool]:
-    """Asks whether metrics.jsonl has `count` lines."""
+    """Asks whether metrics.jsonl has `count` lines; those of starts do not count."""
+    return lambda: count_lines(workdir) >= count
 
-    def ask() -> bool:
-        path = workdir / "metrics.jsonl"
-        return path.exists() and path.read_bytes().count(b"\n") >= count
 
-    return ask
+def count_lines(workdir: Path) -> int:
+    """The whole lines in metrics.jsonl, but for those of starts."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return sum(line.endswith(b"\n") and b'"start"' not in line for line in lines)
 
 
 def saving_began(workdir: Path, step: int) -> Callable[[], bool]:
