@@ -108,7 +108,7 @@ def _read(
         if is_chosen:
             images, needed = read(validation_fraction=fraction, report=lambda line: None), fraction  # lines once only
         split = split or ("test" if "test" in images else "validation")
-        if split == "test":
+        if split != "validation":
             check_name(f"the split of {name}", split, dict.fromkeys([*images, *["validation"] * (fraction > 0)]))
         images, classes = readers.divide(images, needed, classes, name=name)
     except NothingHeldOutError as error:
