@@ -10,6 +10,7 @@ import pytest
 from resnet_alexnet.workdir.folder import last_checkpoint
 from tests.support import teams
 from tests.support.processes import assert_same_run, lines_written, log_lines, saved_leaves, saving_began, steps_saved
+from tests.support.trees import assert_same_leaves
 
 pytestmark = pytest.mark.slow
 
@@ -70,36 +71,39 @@ def test_four_processes_of_two_devices_train_as_one_of_eight(cache, tmp_path):
     assert_near(tmp_path / "four", tmp_path / "one", CONFIG)
 
 
-def disturb(workdir: Path, cache: Path, until, process: int, number: int, *more: str) -> list[teams.Ended]:
+def disturb(workdir: Path, cache: Path, until, process: int, number: int, config=CONFIG) -> list[teams.Ended]:
     """Resumes or starts the run, and sends a process a signal once `until` holds."""
-    with teams.started(teams.commands(workdir, CONFIG, 2, *more), cache, devices=2) as team:
+    with teams.started(teams.commands(workdir, config), cache, devices=2) as team:
         team.wait_for(until)
         team.processes[process].send_signal(number)
         return team.end()
 
 
-def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(two, cache, tmp_path):
-    workdir = tmp_path / "run"
+def test_a_run_that_is_stopped_in_every_way_ends_as_one_that_is_not(cache, tmp_path):
+    workdir, steps = tmp_path / "run", 400  # JAX looks for SIGTERM once a second
+    config = teams.config(num_steps=steps, log__every_steps=20, eval__every_steps=100, checkpoint__every_steps=100)
 
     # SIGTERM to one process: both save the same step, and say so.
-    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGTERM)
+    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGTERM, config)
     assert (first.code, second.code) == (75, 75), (first, second)
     saved = steps_saved(workdir)[-1]
-    assert saved < 40
+    assert saved < steps
     for each in (first, second):
         assert f"one of the processes was told to stop: saved a checkpoint at step {saved}" in each.errors
 
     # Ctrl-C to process 0.
     seen = len(log_lines(workdir))
-    first, second = disturb(workdir, cache, lines_written(workdir, seen + 1), 0, signal.SIGINT)
+    first, second = disturb(workdir, cache, lines_written(workdir, seen + 1), 0, signal.SIGINT, config)
     assert (first.code, second.code) == (130, 75), (first, second)
     saved = steps_saved(workdir)[-1]
     assert f"SIGINT: saved a checkpoint at step {saved}" in first.errors
     assert f"saved a checkpoint at step {saved}" in second.errors
-    assert saved < 40
+    assert saved < steps
 
-    assert [each.code for each in teams.run(workdir, CONFIG, cache, count=2, devices=2)] == [0, 0]
-    assert_same_run(workdir, two[0], CONFIG)
+    for folder in (workdir, tmp_path / "undisturbed"):
+        assert [each.code for each in teams.run(folder, config, cache, count=2, devices=2)] == [0, 0]
+    assert log_lines(workdir) == log_lines(tmp_path / "undisturbed")
+    assert_same_leaves(saved_leaves(workdir, config), saved_leaves(tmp_path / "undisturbed", config))
 
 
 def test_a_run_whose_processes_are_killed_ends_as_one_that_is_not(two, cache, tmp_path):
