@@ -33,15 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features.kernels import draw_kernels
 
-    path = options.workdir or options.weights
-    network = pretrained.load_network(
-        path,
-        step=options.step,
-        model=options.model,
-        partial=True,
-        progress=progress_bar,
-        **flags.reading(options),
-    )
+    network = pretrained.load_network(**flags.trained_model(options), partial=True, progress=progress_bar)
     draw_kernels(network, options.output)
     print(f"wrote {options.output}")
 

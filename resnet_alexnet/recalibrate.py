@@ -54,9 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     config = flags.load_config(options, missing="the data that the network was trained on, such as --config=quickstart")
     mesh = parallel.create_mesh()
     parallel.device_batch_size(options.batch_size, mesh, field="--batch_size")
-    network = pretrained.load_network(
-        options.workdir or options.weights, step=options.step, model=options.model, progress=progress_bar
-    )
+    network = pretrained.load_network(**flags.trained_model(options), progress=progress_bar)
     recalibration.check_has_batch_norm(network)
     preprocessing = network.spec.preprocessing
     groups = (config.preprocess, config.augment)

@@ -30,7 +30,7 @@ _READING = ("shortcut", "shortcut_padding", "stride_in", "pool_padding", "channe
 def add_trained_model(parser: Parser) -> None:
     """Adds --workdir, --weights, --model, --step and those of `add_reading`.
 
-    They are a trained network, at `options.workdir or options.weights`.
+    They are a trained network, see `trained_model`.
     """
     group = parser.add_argument_group("the trained network")
     either = group.add_mutually_exclusive_group(required=True)
@@ -81,6 +81,16 @@ def add_reading(parser: Parser) -> None:
         help="replace what matches the regular expression OLD in the names of the arrays by NEW, such as "
         r"--rename='^net\.='; an array whose name becomes empty is left out. May be given several times, in order",
     )
+
+
+def trained_model(options: Namespace) -> dict[str, Any]:
+    """The arguments of `pretrained.load_network` that the flags of `add_trained_model` give.
+
+    Raises:
+        InputError: a flag is given that does not go with the others.
+    """
+    path = options.workdir or options.weights
+    return {"path": path, "step": options.step, "model": options.model, **reading(options)}
 
 
 def reading(options: Namespace, *, of: str = "weights") -> dict[str, Any]:

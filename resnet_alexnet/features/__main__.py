@@ -84,15 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.train import inputs
 
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
-    path = options.workdir or options.weights
-    network = pretrained.load_network(
-        path,
-        step=options.step,
-        model=options.model,
-        partial=True,
-        progress=progress_bar,
-        **flags.reading(options),
-    )
+    network = pretrained.load_network(**flags.trained_model(options), partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)
     read = partial(
         inputs.read_test_crops,

@@ -85,13 +85,7 @@ def main(arguments: Sequence[str]) -> None:
         os.path.realpath(file.name) for file in photographs
     }:
         raise InputError(f"--picture={options.picture} is one of the photographs: name another file")
-    network = pretrained.load_network(
-        options.workdir or options.weights,
-        step=options.step,
-        model=options.model,
-        progress=progress_bar,
-        **flags.reading(options),
-    )
+    network = pretrained.load_network(**flags.trained_model(options), progress=progress_bar)
     small, drawn, failed = {}, [], 0
 
     def watched(predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":

@@ -216,7 +216,7 @@ def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
     for file in sorted([*beside.glob(f"*/{CONFIG_FILE}"), *beside.glob(f"*/*/{CONFIG_FILE}")]) if open_points else ():
         if file.parent.is_symlink():
             continue
-        with contextlib.suppress(InputError):  # what cannot be read is no run
+        with contextlib.suppress(InputError):  # what cannot be read is not a run
             point = open_points.get(config_digest(read_json(file)))
             if point is not None and _is_same(point, read_state(file.parent)):
                 target = os.path.relpath(file.parent, workdir.absolute())

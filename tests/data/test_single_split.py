@@ -20,13 +20,6 @@ def folder(tmp_path):
     return write_folder(tmp_path, split="test", per_class=3, size=(16, 20))
 
 
-@pytest.fixture
-def tfds_root(tmp_path):
-    """The TFDS set "animals": 40 training and 6 test images."""
-    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=tfds_sets.small_example)
-    return tmp_path
-
-
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_one_split_is_that_of_all_with_whole_images(folder, split):
     (folder / "train" / "ant" / "00.jpg").write_bytes(b"")  # nothing is decoded

@@ -142,13 +142,6 @@ def folder(tmp_path):
     return write_folder(tmp_path, split="test", per_class=3, size=(16, 20))
 
 
-@pytest.fixture
-def tfds_root(tmp_path):
-    """The TFDS set "animals": 40 training and 6 test images of 12 x 14 pixels."""
-    tfds_sets.write_set(tmp_path, {"train": [25, 15], "test": [6]}, example=tfds_sets.small_example)
-    return tmp_path
-
-
 VIEWS = Crops(
     10,
     train=lambda image, rng: resize_center_crop(image, rng, size=10, shorter_side=11, interpolation="bilinear"),

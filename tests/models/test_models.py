@@ -95,7 +95,15 @@ def test_alexnet_cifar_normalizes_as_cuda_convnet_does():
     assert (model.norm1.size, model.norm1.k, model.norm1.alpha, model.norm1.beta) == (9, 1.0, 0.001 / 9, 0.75)
 
 
-@pytest.mark.parametrize(("name", "options"), [("cifar_resnet8", {"shortcut": "C"}), ("cifar_plain8", {})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cifar_resnet8", {"shortcut": "C"}),
+        ("cifar_plain8", {}),
+        ("resnet18", {"width": 8, "shortcut": "B"}),
+        ("resnet50", {"width": 8}),
+    ],
+)
 def test_residual_and_plain_nets_start_as_he_says(name, options):
     for path, array in parameters(create(name, **options)).items():
         if path.endswith("kernel"):

@@ -147,7 +147,7 @@ def assert_steps_agree(module, net, to_theirs, images, *, tolerance=1e-2):
     assert changed.keys() == expected.keys()
     for name, change in expected.items():
         assert np.abs(change).max() > 0, name
-        assert_close(changed[name], change, tolerance / 10 if "running" in name else tolerance, name)
+        assert_close(changed[name], change, 1e-3 if "running" in name else tolerance, name)
 
 
 def leaves(module, of=np.asarray):

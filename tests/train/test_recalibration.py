@@ -178,6 +178,7 @@ def test_the_errors_are_those_of_a_slow_loop(folder):
         ([], "--output is missing"),
         (["--output=x.npz"], "a file that ends in .safetensors"),
         (["--output={tmp}/x.safetensors", "--augment=val"], "--augment=val .allowed: true, false"),
+        (["--output={tmp}/x.safetensors", "--shortcut=B"], "--shortcut is for the weight files of .* with --weights"),
         (["--output={tmp}/x.safetensors", "--batch_size=12"], "--batch_size=12 does not divide among 8"),
         (
             ["--output={tmp}/x.safetensors", "--config.dataset.classes=('class_1','class_0')"],

@@ -77,7 +77,7 @@ def enter_splits(folders: Mapping[str, Path], report: Callable[[str], None]) -> 
     entered = {split: _enter(folder, split) for split, folder in folders.items()}
     if "train" in folders:
         way = entered["train"].relative_to(folders["train"])
-        for split, folder in folders.items():
+        for split, folder in folders.items() if way.parts else ():
             if entered[split] == folder and os.path.isdir(folder / way):
                 entered[split] = folder / way
     alike = [_find_alike(split, folder) for split, folder in entered.items()]

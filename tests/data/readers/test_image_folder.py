@@ -141,7 +141,7 @@ def test_ordinary_files_and_folders_are_listed_without_a_look_at_each(tmp_path, 
         os, "stat", lambda path, *, stat=os.stat, **options: looked.append(path) or stat(path, **options)
     )
     read_image_folder(tmp_path)
-    assert len(looked) < 20
+    assert len(looked) < 10
 
 
 # As photographs really come
