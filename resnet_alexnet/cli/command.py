@@ -256,33 +256,37 @@ def exit_code(command: Callable[[], object], *, host: str = "") -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks is not worth a traceback
             stream.reconfigure(errors="replace")
-    line, code = "", 0
+
+    def say(line: str, code: int) -> int:
+        """Says a line and returns the code; while the error is handled: what it refers to may take long to end."""
+        with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
+            print(f"{host}: {line}" if host else line, file=sys.stderr)
+        return code
+
+    code = 0
     try:
         with ends_promptly(), memory_needed("in this command", _REMEDY), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files; what matters is raised, with their names
             command()
             _flush()
     except InputError as error:
-        line, code = _error(error), 2
+        code = say(_error(error), 2)
     except TrainingError as error:
-        line, code = _error(error), 1
+        code = say(_error(error), 1)
     except InterruptedRunError as error:
-        line, code = printable(str(error)), error.exit_code
+        code = say(printable(str(error)), error.exit_code)
     except BrokenPipeError:  # the reader of the output has closed it
         code = PIPE_CLOSED
     except OSError as error:
         if error.errno in _NO_ROOM:
-            line, code = _error(f"output cannot be written: {error}"), 1
+            code = say(_error(f"output cannot be written: {error}"), 1)
         elif error.errno in _BAD_PATH:
-            line, code = _error(f"{error.filename} cannot be used: {error.strerror}"), 2
+            code = say(_error(f"{error.filename} cannot be used: {error.strerror}"), 2)
         else:
             raise
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT  # Python's own has no number
-        line, code = interrupted(number), SIGNAL_CODES[number]
-    if line:
-        with contextlib.suppress(OSError):  # nobody reads standard error any more; the exit code still tells
-            print(f"{host}: {line}" if host else line, file=sys.stderr)
+        code = say(interrupted(number), SIGNAL_CODES[number])
     if code:
         _abandon_output()
     return code

@@ -118,7 +118,7 @@ def stoppable(state: Callable[[], str]) -> Iterator[None]:
 def ends_promptly() -> Iterator[None]:
     """The first signal in the block raises KeyboardInterrupt, with its number; from then on others change nothing.
 
-    The process is gone _SECONDS_TO_END later, even if a long call has not returned; twice that if the block has ended.
+    The process is gone _SECONDS_TO_END later, even if a long call has not returned.
     """
     raised: list[int] = []
     left = False
@@ -130,8 +130,6 @@ def ends_promptly() -> Iterator[None]:
 
     def hear(number: signal.Signals) -> None:
         time.sleep(_SECONDS_TO_END)
-        if left:  # at this moment, maybe
-            time.sleep(_SECONDS_TO_END)
         _end(EXIT_CODES[number], "" if left else interrupted(number))
 
     if threading.current_thread() is not threading.main_thread():

@@ -91,6 +91,36 @@ def test_a_signal_ends_any_command_even_during_a_long_call(numbers, code, told):
     assert (process.returncode, output, errors) == (code, "", told)
 
 
+SLOW_TO_CLOSE = """
+import time
+from resnet_alexnet.cli.command import exit_with
+
+def photographs():
+    try:
+        yield
+    finally:
+        time.sleep(60)  # as a pool of threads does that waits for one of them
+
+def command():
+    reading = photographs()
+    next(reading)
+    print("busy", flush=True)
+    time.sleep(60)
+
+exit_with(command)
+"""
+
+
+def test_a_command_that_takes_long_to_clean_up_says_first_that_it_was_interrupted():
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_CLOSE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(signal.SIGINT)
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("interrupted\n", 130)
+
+
 SLEEPY = """
 import atexit, sys, time
 from resnet_alexnet.cli.command import run
