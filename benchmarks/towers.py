@@ -77,6 +77,7 @@ def computed_bytes(experiment: Any, batch_size: int) -> dict[tuple[str, str], in
 
     from resnet_alexnet import parallel
     from resnet_alexnet.models.trace import layer_calls
+    from resnet_alexnet.paths import leaf_name
 
     preprocessing, pairs = experiment.model.spec.preprocessing, parallel.data_size(experiment.mesh)
     shape = (preprocessing.image_size, preprocessing.image_size, preprocessing.channels)
@@ -92,7 +93,7 @@ def computed_bytes(experiment: Any, batch_size: int) -> dict[tuple[str, str], in
     split = sum(
         leaf.size
         for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
-        if jax.tree_util.keystr(path, simple=True, separator="/") in experiment.model.tower_axes
+        if leaf_name(path) in experiment.model.tower_axes
     )
     held = sum(leaf.size for leaf in jax.tree.leaves(state.params)) - split // 2
     if pairs > 1:

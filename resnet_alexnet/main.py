@@ -101,8 +101,9 @@ def main(arguments: Sequence[str]) -> None:
         config = flags.load_config(options, missing="the recipe to show, such as --config=quickstart")
         print("\n".join(compare(config, load_config("default"))))
     elif options.dry_run is not None:
-        if options.profile is not None:
-            raise InputError("--profile needs steps, and --dry_run takes none: leave one of them out")
+        of_a_run = "workdir", "profile", "coordinator_address", "num_processes", "process_id", "local_device_ids"
+        if given := [flag for flag in of_a_run if getattr(options, flag) is not None]:
+            raise InputError(f"--{given[0]} is for a run, and --dry_run starts none: leave one of them out")
         config = flags.load_config(options, missing="the recipe to try, such as --config=quickstart")
         from resnet_alexnet.train.dry_run import print_dry_run
 

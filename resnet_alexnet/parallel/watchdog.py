@@ -17,6 +17,7 @@ _SLOW = 10  # times the floor, for what compiles or writes
 _TIMED = 5  # steps to have timed before their median counts; the first of them compile
 _REMEMBERED = 100
 _LOOKS = 20  # in the shortest limit
+_MISSED = 5  # looks, after which the process itself was suspended
 
 
 class Watchdog:
@@ -46,7 +47,7 @@ class Watchdog:
         """
         self._seconds, self._name, self._step = seconds, name, step
         self._clock, self._leave = clock, leave
-        self._last = clock()
+        self._last = self._looked = clock()
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self._timed = False  # whether the time since the last beat is that of a step alone
         self._slow = 0
@@ -84,6 +85,7 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self.beat()
+        self._looked = self._last
         if self._seconds:
             self._thread.start()
         return self
@@ -93,17 +95,19 @@ class Watchdog:
     ) -> None:
         self._ends.set()
 
+    def is_stuck(self) -> bool:
+        """Whether nothing was finished for too long; asked often. Time in which nobody could ask does not count."""
+        now = self._clock()
+        missed, self._looked = now - self._looked, now
+        if missed > _MISSED * self._seconds / _LOOKS:
+            self.beat()
+        return now - self._last > self.limit
+
     def _watch(self) -> None:
-        pause = self._seconds / _LOOKS
-        looked = self._clock()
-        while not self._ends.wait(pause):
-            now = self._clock()
-            if now - looked > 5 * pause:  # this process itself was suspended
-                self.beat()
-            elif now - self._last > self.limit:
-                self._give_up(now - self._last)
+        while not self._ends.wait(self._seconds / _LOOKS):
+            if self.is_stuck():
+                self._give_up(self._clock() - self._last)
                 return
-            looked = now
 
     def _give_up(self, seconds: float) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error may be closed

@@ -21,6 +21,11 @@ DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", 
 Line = Mapping[str, Any]
 
 
+def has_curves(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some line of metrics.jsonl has an error or a loss."""
+    return any(line.get(key) is not None for line in lines for key in DRAWN)
+
+
 def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
     """Draws the errors (left) and losses (right) of a run over steps as a PNG of 1000 x 450 pixels.
 
@@ -39,7 +44,7 @@ def draw(lines: Sequence[Line], path: Path, *, title: str) -> None:
     Source: [H15] figure 4 (thin training error, bold validation error).
     Departure: the loss, the learning rate, the epoch axis and the test error are not in the figure.
     """
-    if not any(line.get(key) is not None for line in lines for key in DRAWN):
+    if not has_curves(lines):
         raise InputError(f"nothing to draw for {path}: no line has any of {', '.join(DRAWN)}")
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ class RunClock:
         self._part, self._since = "start", clock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._spans: list[tuple[float, float]] = []  # of compilation, in order, without overlaps
-        self._began = self._since
+        self._started = self._since
         self._busy: Callable[[], float] = lambda: 0.0
         self._busy_before, self._idle = 0.0, "other"
 
@@ -45,7 +45,7 @@ class RunClock:
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
-        return self._clock() - self._began
+        return self._clock() - self._started
 
     def switch(self, part: str) -> str:
         """From now on the time goes into `part`. Returns the part before."""
@@ -77,7 +77,7 @@ class RunClock:
     def take(self) -> dict[str, float]:
         """The fields for a line of metrics.jsonl: the time, and the seconds by part since the last call."""
         self.switch(self._part)
-        fields = {TIME: round(time.time(), 3), **seconds_fields(self._seconds)}
+        fields = {TIME: round(self.began + self._since - self._started, 3), **seconds_fields(self._seconds)}
         self._seconds.clear()
         return fields
 

@@ -191,8 +191,6 @@ def _megabytes(size: int) -> str:
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows as lines: the first column to the left, numbers in the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    if len(widths) == 2 and not rows[0][1].startswith("MB"):
-        return [f"{name:<{widths[0]}}  {value}" for name, value in rows]
     lines = [
         "  ".join([f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows

@@ -108,7 +108,7 @@ def create_experiment(
         num_steps=config.num_steps,
         lr_multipliers=config.finetune.lr_multipliers,
     )
-    loss = create_losses(config.loss)  # checked before the data is read
+    create_losses(config.loss)  # to check it before the data is read
     start = load_start(
         config.finetune, config.model.name, set_options(config.model), weights=weights, progress=progress
     )

@@ -101,8 +101,7 @@ class Records:
 
     def draw_curves(self) -> None:
         """Draws the curves of all lines."""
-        drawn = any(key in line for line in self.lines for key in curves.DRAWN)  # not if somebody deleted the metrics
-        if self._curves_file is None or not drawn:
+        if self._curves_file is None or not curves.has_curves(self.lines):  # somebody has deleted the metrics
             return
         try:
             curves.draw(self.lines, self._curves_file, title=self._title)

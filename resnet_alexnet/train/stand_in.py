@@ -22,6 +22,7 @@ _PUBLISHED = {
     "synthetic": (1000, 10, 32, 3),  # the defaults of data.readers.synthetic
 }
 _SAMPLE = 5000  # training images of the embedded sample of fashion_mnist
+_BALANCED = ("cifar10", "cifar100", "fashion_mnist")  # sets with equally many images of each class
 _HAS_VALIDATION = ("imagenet2012",)  # sets from whose training images none is held out
 _FIELDS = ("dataset.num_examples", "dataset.num_classes", "preprocess.image_size", "dataset.channels")
 
@@ -81,6 +82,9 @@ def create_stand_in(
         known = (_SAMPLE, *known[1:])
     if dataset["classes"]:
         set_fields[1] = len(dataset["classes"])
+        images, classes, *_ = known
+        of_each = images // classes if images and classes and dataset["name"] in _BALANCED else None
+        known = (of_each and of_each * len(dataset["classes"]), *known[1:])
     values = [own if own is not None else published for own, published in zip(set_fields, known, strict=True)]
     if unknown := [field for field, value in zip(_FIELDS, values, strict=True) if value is None]:
         raise InputError(

@@ -54,7 +54,7 @@ class Stop:
         left: Callable[[], str],
         output: Output,
         *,
-        reached: Callable[[], bool] | None = None,
+        all_stop: Callable[[], bool] | None = None,
     ) -> None:
         """Prepares.
 
@@ -62,32 +62,32 @@ class Stop:
             answer: see `Interrupt`.
             left: see `Interrupt`.
             output: where the run is shown.
-            reached: of several processes, whether all are to stop here; each calls it equally often.
+            all_stop: of several processes, whether all are to stop here; each calls it equally often.
         """
-        signals = [number for number in EXIT_CODES if reached is None or number is not signal.SIGTERM]
+        signals = [number for number in EXIT_CODES if all_stop is None or number is not signal.SIGTERM]
         self.interrupt = Interrupt(answer, left, signals=signals)
-        self._output, self._reached = output, reached
+        self._output, self._all_stop = output, all_stop
         self._passed_on = False
 
     def reached(self) -> bool:
         """Whether the run is to stop here. Of several processes, each calls this at the same places."""
         asked = self.interrupt.signal is not None or self._output.error is not None
-        if self._reached is None:
+        if self._all_stop is None:
             return asked
         if asked and not self._passed_on:
             self._passed_on = True
             os.kill(os.getpid(), signal.SIGTERM)
-        return self._reached()
+        return self._all_stop()
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
         """In the block, a signal raises KeyboardInterrupt at once; of several processes, see `raise_if_reached`."""
-        with self.interrupt.raised() if self._reached is None else contextlib.nullcontext():
+        with self.interrupt.raised() if self._all_stop is None else contextlib.nullcontext():
             yield
 
     def raise_if_reached(self) -> None:
         """Raises KeyboardInterrupt if several processes are to stop here."""
-        if self._reached is not None and self.reached():
+        if self._all_stop is not None and self.reached():
             raise KeyboardInterrupt
 
     def stopped(self, step: int) -> InterruptedRunError:

@@ -110,7 +110,7 @@ class Team:
 
     def stop(self, answer: Callable, left: Callable[[], str], output: Output) -> Stop:
         """What may end the run early; see `stopping.Stop`."""
-        return Stop(answer, left, output, reached=None if self._census is None else hosts.StopPoint())
+        return Stop(answer, left, output, all_stop=None if self._census is None else hosts.StopPoint())
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def joined(processes: hosts.Processes | None, config: ConfigDict, workdir: Path)
     if processes is None:
         yield Team()
         return
-    check_numbers(config)
+    check_numbers(config)  # of the times that connecting takes; the experiment is checked later, by all together
     times = config.hosts
     with hosts.connected(
         processes,

@@ -100,7 +100,7 @@ def test_alexnet_cifar_normalizes_as_cuda_convnet_does():
     [
         ("cifar_resnet8", {"shortcut": "C"}),
         ("cifar_plain8", {}),
-        ("resnet18", {"width": 8, "shortcut": "B"}),
+        ("resnet18", {}),
         ("resnet50", {"width": 8}),
     ],
 )

@@ -57,11 +57,11 @@ def test_process_0_may_come_last():
 
 
 def test_who_is_missing_is_named_on_all():
-    heard = together(4, numbers=[0, 2], seconds=0.5)
+    heard = together(4, numbers=[0, 2], seconds=2)
     assert (
         heard
         == [
-            "error: process 1, process 3 of 4 missing after 0.5 s (there: process 0 (host0), process 2 (host2)); "
+            "error: process 1, process 3 of 4 missing after 2 s (there: process 0 (host0), process 2 (host2)); "
             "start all, or raise hosts.connect_seconds"
         ]
         * 2

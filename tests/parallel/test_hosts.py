@@ -139,10 +139,6 @@ def refused(commands, cache, **options) -> list[str]:
     return [each.errors for each in ended]
 
 
-def quick(**fields):
-    return teams.config(**{"hosts__connect_seconds": 8, **fields})
-
-
 @pytest.mark.slow
 def test_who_is_missing_is_named_by_all_others(cache, tmp_path):
     commands = teams.commands(tmp_path / "run", teams.config(hosts__connect_seconds=12), 3)

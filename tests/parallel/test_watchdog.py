@@ -1,6 +1,5 @@
 import re
 import threading
-import time
 
 import pytest
 
@@ -54,17 +53,18 @@ def test_what_compiles_or_writes_may_take_ten_times_the_floor_and_does_not_count
 
 
 def test_a_run_that_is_stuck_leaves_with_its_stacks_and_its_step(capfd):
-    left = threading.Event()
+    clock, left = Clock(), threading.Event()
     codes = []
 
     def leave(code):
         codes.append(code)
         left.set()
 
-    with Watchdog(0.05, name="process 1 of 2 (hostb)", step=7, leave=leave) as watchdog:
+    with Watchdog(0.05, name="process 1 of 2 (hostb)", step=7, clock=clock, leave=leave) as watchdog:
         for step in range(8, 15):
             watchdog.step(step)
-        assert left.wait(60)
+        while not left.wait(0.001):
+            clock.now += 0.001  # between two looks, or the process was suspended
     errors = capfd.readouterr().err
     assert codes == [1]
     assert "test_a_run_that_is_stuck" in errors  # the stack of this thread
@@ -74,14 +74,15 @@ def test_a_run_that_is_stuck_leaves_with_its_stacks_and_its_step(capfd):
 
 
 def test_time_in_which_the_process_itself_was_suspended_does_not_count():
-    clock, left = Clock(), []
-    with Watchdog(0.1, name="process", clock=clock, leave=left.append) as watchdog:
-        for step in range(10):
-            watchdog.step(step)
-        time.sleep(0.1)  # it has looked
-        clock.now += 1000
-        time.sleep(0.1)
-        assert left == []
+    watchdog, clock = timed(60, [1.0] * 5)
+    assert not watchdog.is_stuck()
+    clock.now += 1000
+    assert not watchdog.is_stuck()
+    for _ in range(6):
+        clock.now += 10
+        assert not watchdog.is_stuck()
+    clock.now += 10
+    assert watchdog.is_stuck()
 
 
 def test_without_a_floor_there_is_no_watch():

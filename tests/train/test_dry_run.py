@@ -101,7 +101,11 @@ def test_memory_is_the_bytes_of_the_arrays_and_the_temporaries_of_the_program(ei
 
 @pytest.mark.parametrize(
     "fields",
-    [{"dataset__num_examples": 205}, {"dataset__name": "fashion_mnist", "preprocess__image_size": 28}],
+    [
+        {"dataset__num_examples": 205},
+        {"dataset__name": "fashion_mnist", "preprocess__image_size": 28},
+        {"dataset__name": "fashion_mnist", "preprocess__image_size": 28, "dataset__classes": ("Pullover", "Coat")},
+    ],
 )
 def test_a_stand_in_has_the_shapes_of_the_data(fields):
     config = tiny.config(**fields)
@@ -141,7 +145,7 @@ def test_photographs_have_the_size_of_their_crops_and_are_sent_for_each_step():
         (["--dry_run=0"], "--dry_run=0 (allowed: a whole number from 1 to"),
         (["--dry_run=-4"], "--dry_run=-4 (allowed: a whole number from 1 to"),
         (["--dry_run=many"], "--dry_run=many (allowed"),
-        (["--dry_run=8", "--profile=2"], "--profile needs steps, and --dry_run takes none"),
+        (["--dry_run=8", "--profile=2"], "--profile is for a run, and --dry_run starts none"),
         (["--dry_run=8", "--config.dataset.name=image_folder"], "set dataset.num_examples, dataset.num_classes, "),
         (["--dry_run=3", "--config.batch_size=64"], "batch_size=64 does not divide among 3 device(s)"),
         (["--dry_run=8", "--config.model.bn_group=32"], "model.bn_group=32 does not divide the 8 images of a device"),

@@ -25,11 +25,13 @@ def test_the_answer_to_a_signal_tells_what_is_under_way(number, steps, evaluates
 def test_before_the_first_step_there_is_nothing_to_save():
     said = stopping.answer(signal.SIGINT, steps=0, evaluates=False, any_done=False)
     assert said == "SIGINT: stopping before the first step"
-    error = stopping.stopped(signal.SIGTERM, None, 0)
+    stop = stopping.Stop(lambda number: None, lambda: "", Output())
+    stop.interrupt.signal = signal.SIGTERM
+    error = stop.stopped(0)
     assert str(error) == "SIGTERM: stopped before the first step; run the same command again to start from step 0"
     assert error.exit_code == 75
-    error = stopping.stopped(signal.SIGINT, None, 7)
-    assert str(error) == "SIGINT: saved a checkpoint at step 7; run the same command again to resume"
+    error = stop.stopped(7)
+    assert str(error) == "SIGTERM: saved a checkpoint at step 7; run the same command again to resume"
 
 
 def test_what_is_left_names_the_last_checkpoint_only_if_there_is_one():
@@ -42,7 +44,7 @@ def test_several_processes_stop_where_jax_says_and_one_that_is_asked_asks_all():
     received, points = [], iter([False, False, True])
     previous = signal.signal(signal.SIGTERM, lambda *_: received.append(signal.SIGTERM))  # in place of JAX
     try:
-        stop = stopping.Stop(lambda number: None, lambda: "", Output(), reached=lambda: next(points))
+        stop = stopping.Stop(lambda number: None, lambda: "", Output(), all_stop=lambda: next(points))
         with stop.interrupt, stop.raised():
             assert not stop.reached()
             assert received == []
@@ -54,11 +56,12 @@ def test_several_processes_stop_where_jax_says_and_one_that_is_asked_asks_all():
         assert received == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, previous)
-    end = stop.stopped("saved")
-    assert (str(end), end.exit_code) == ("SIGINT: saved; run the same command again to resume", 130)
+    end = stop.stopped(3)
+    assert str(end) == "SIGINT: saved a checkpoint at step 3; run the same command again to resume"
+    assert end.exit_code == 130
 
 
 def test_a_process_that_others_stop_exits_like_one_that_got_sigterm():
-    end = stopping.Stop(lambda number: None, lambda: "", Output(), reached=lambda: True).stopped("saved")
-    assert str(end).startswith("one of the processes was told to stop: saved;")
+    end = stopping.Stop(lambda number: None, lambda: "", Output(), all_stop=lambda: True).stopped(3)
+    assert str(end).startswith("one of the processes was told to stop: saved a checkpoint at step 3;")
     assert end.exit_code == 75

@@ -44,7 +44,8 @@ _LABEL_COLUMNS = (
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _VALIDATION_PHOTO = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 _WHOLE = re.compile(r"(\d+)\.0+")  # 1.0, as spreadsheets write some of the 1 in a column
-_UNCLOSED = 'a quote is not closed on its line; close it, or write a quote in a name as "" inside of quotes'
+_QUOTES = 'write a quote in a name as "" inside of quotes'
+_UNCLOSED = f"a quote is not closed on its line; close it, or {_QUOTES}"
 _ABOVE = 4  # folders above the photographs in which ImageNet's lists are looked for
 _REMEDY = f"put the whole devkit there, with meta.mat, or {_KAGGLE}"
 
@@ -323,10 +324,8 @@ def _read_rows(listed: Path, text: str, separator: str) -> Iterator[tuple[int, l
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        why = "a quote is not closed on its line" if "unexpected end" in str(error) else str(error)
-        raise InputError(
-            f'{listed} line {line}: {why}; close it, or write a quote in a name as "" inside quotes'
-        ) from None
+        why = _UNCLOSED if "unexpected end" in str(error) else f"{error}; {_QUOTES}"
+        raise InputError(f"{listed} line {line}: {why}") from None
 
 
 def _read_devkit(path: Path, photographs: Sequence[bytes]) -> Iterator[Row]:

@@ -178,7 +178,9 @@ def _check_below(data_dir: Path, names: Sequence[str]) -> None:
     """Raises InputError if there are splits in the folders with these names."""
     for name, within in _splits_below(data_dir, names):
         inside = [
-            other for other in names if _splits_among(data_dir / other, list_folders(data_dir / other, LeftOut()))
+            other
+            for other in names
+            if _splits_among(data_dir / other, list_folders(data_dir / other, LeftOut())).folders
         ]
         if within.parent == data_dir and len(inside) > 1:
             raise InputError(

@@ -100,6 +100,12 @@ def test_splits_further_down_are_refused_with_the_folder_to_give(tmp_path, inner
     assert refusal(tmp_path).endswith(f"down; set data_dir to {below}")
 
 
+def test_splits_further_down_beside_another_folder_are_not_those_of_classes(tmp_path):
+    write(tmp_path, "data/train")
+    write(tmp_path, "docs")
+    assert refusal(tmp_path).endswith(f"one level down; set data_dir to {tmp_path / 'data'}")
+
+
 def test_splits_in_the_folders_of_the_classes_are_refused(tmp_path):
     write(tmp_path, "cat", "dog", photographs=("train/1.jpg", "test/2.jpg"))
     assert "has the splits in the folders of the classes (cat/train): make them train/cat, for each" in refusal(
