@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # pytest workers, of one thread each.
 WORKERS ?= 2
+# A worker that a test ends by mistake ends the run: pytest-xdist may wait forever for one that it started again.
+PYTEST = $(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --max-worker-restart=0
 # The rules of the code, the recipes and the models: what tells most comes first.
 CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py tests/test_paths.py tests/test_configs.py \
 	tests/models/test_contract.py
@@ -18,8 +20,8 @@ quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: .venv/all.stamp
-	$(BIN)/python -m pytest -q -x -m "not nightly" -n $(WORKERS) --dist=worksteal $(CONTRACT)
-	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
+	$(PYTEST) -q -x --dist=worksteal $(CONTRACT)
+	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
 
 lint: .venv/all.stamp
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright

@@ -82,7 +82,7 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             self._stack.enter_context(_handled_by(self._note, self._signals))
-            self._stack.enter_context(_heard_by(self._hear))
+            self._stack.enter_context(_heard_by(self._hear, self._signals))
         return self
 
     def __exit__(
@@ -164,15 +164,17 @@ def _handled_by(
 
 
 @contextlib.contextmanager
-def _heard_by(hear: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Calls `hear` in a thread at each of the signals in the block that Python handles."""
+def _heard_by(
+    hear: Callable[[signal.Signals], None], signals: Collection[signal.Signals] = tuple(EXIT_CODES)
+) -> Iterator[None]:
+    """Calls `hear` in a thread at each of those of the signals in the block that Python handles."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 
     def listen() -> None:
         with open(reading, "rb", buffering=0) as numbers:
             while number := numbers.read(1):
-                if number[0] in EXIT_CODES:
+                if number[0] in signals:
                     hear(signal.Signals(number[0]))
 
     threading.Thread(target=listen, name="signals", daemon=True).start()

@@ -29,6 +29,28 @@ def test_the_first_signal_is_noted_and_answered_and_nothing_else_happens(number,
         assert answers.get(timeout=60) is number
 
 
+# A program that handles SIGTERM itself, as JAX does where there are several processes.
+OTHERS = """
+import os, signal, threading
+from resnet_alexnet.cli.interrupt import Interrupt
+
+signal.signal(signal.SIGTERM, lambda *_: None)
+answers = []
+with Interrupt(answers.append, lambda: "left", signals=[signal.SIGINT]) as interrupt:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+for thread in threading.enumerate():
+    if thread.name == "signals":
+        thread.join()  # it has heard all of them
+print(interrupt.signal.name)
+"""
+
+
+def test_signals_that_others_handle_are_not_counted():
+    result = subprocess.run([sys.executable, "-c", OTHERS], capture_output=True, text=True, cwd=CHECKOUT, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "SIGINT\n", "")
+
+
 # The main thread is in a long call, as when jax compiles: Python's own handlers do not run.
 BUSY = """
 import hashlib
