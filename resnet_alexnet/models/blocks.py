@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal, materialize
 
 
 class ConvolutionNorm(nnx.Module):
@@ -137,7 +137,7 @@ class BasicBlock(nnx.Module):
         """Adds the residual function to the shortcut; the last activation is after the addition."""
         act = ACTIVATIONS[self.activation]
         residual = self.conv2(act(self.conv1(x, train=train)), train=train)
-        return act(residual + self.shortcut(x, train=train))
+        return materialize(act(residual + self.shortcut(x, train=train)))
 
 
 class Bottleneck(nnx.Module):
@@ -183,7 +183,7 @@ class Bottleneck(nnx.Module):
         residual = act(self.conv1(x, train=train))
         residual = act(self.conv2(residual, train=train))
         residual = self.conv3(residual, train=train)
-        return act(residual + self.shortcut(x, train=train))
+        return materialize(act(residual + self.shortcut(x, train=train)))
 
 
 Block = type[PlainBlock] | type[BasicBlock] | type[Bottleneck]

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.parallel.compiling import compiler_options
 
 AXIS = "data"
 Specs = Any  # a PartitionSpec, or a tree of them with the structure of what they describe
@@ -120,22 +121,25 @@ def parallel_train_chunk(train_chunk: Callable, mesh: Mesh, specs: Specs = EVERY
     """
     rows = PartitionSpec(None, AXIS)
     mapped = jax.shard_map(train_chunk, mesh=mesh, in_specs=(specs, EVERYWHERE, rows), out_specs=(specs, EVERYWHERE))
-    return jax.jit(mapped, donate_argnums=0)
+    return jax.jit(mapped, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def parallel_eval_step(eval_step: Callable, mesh: Mesh, specs: Specs = EVERYWHERE) -> Callable:
     """Jitted shard_map of (params, batch_stats, batch) -> sums, the batch split by rows. `specs` are of the params."""
     in_specs = (specs, EVERYWHERE, PartitionSpec(AXIS))
-    return jax.jit(jax.shard_map(eval_step, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE))
+    mapped = jax.shard_map(eval_step, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE)
+    return jax.jit(mapped, compiler_options=compiler_options(mesh))
 
 
 def parallel_rows(function: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, batch_stats, batch) -> an array with one row per row of the batch, both split."""
     rows = PartitionSpec(AXIS)
-    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(EVERYWHERE, EVERYWHERE, rows), out_specs=rows))
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=(EVERYWHERE, EVERYWHERE, rows), out_specs=rows)
+    return jax.jit(mapped, compiler_options=compiler_options(mesh))
 
 
 def parallel_sums(add: Callable, mesh: Mesh) -> Callable:
     """Jitted shard_map of (params, sums, number, batch) -> sums: the batch split by rows, the sums donated."""
     in_specs = (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))
-    return jax.jit(jax.shard_map(add, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE), donate_argnums=1)
+    mapped = jax.shard_map(add, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE)
+    return jax.jit(mapped, donate_argnums=1, compiler_options=compiler_options(mesh))

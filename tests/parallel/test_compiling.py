@@ -1,0 +1,45 @@
+"""What XLA is told about the programs of steps on a CPU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from resnet_alexnet import parallel
+from resnet_alexnet.parallel import compiling
+
+
+@pytest.fixture
+def asked_again():
+    compiling._known_on_cpu.cache_clear()
+    yield
+    compiling._known_on_cpu.cache_clear()
+
+
+def convolved(params, batch_stats, batch):
+    return lax.conv_general_dilated(batch["image"], params, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def compiled():
+    mesh = parallel.create_mesh(jax.devices()[:1])
+    arguments = (jnp.ones((3, 3, 32, 32)), {}, {"image": jnp.ones((8, 16, 16, 32))})
+    return parallel.parallel_rows(convolved, mesh).lower(*arguments).compile().as_text()
+
+
+def test_convolutions_are_not_of_ynnpack(asked_again):
+    assert compiling.compiler_options(parallel.create_mesh())
+    program = compiled()
+    assert "convolution(" in program
+    assert "ynn_fusion" not in program
+
+
+@pytest.mark.parametrize("options", [{"xla_cpu_of_no_version": "1"}, {"xla_cpu_experimental_ynn_fusion_type": "NONE"}])
+def test_options_that_this_xla_does_not_know_are_left_out(asked_again, monkeypatch, options):
+    monkeypatch.setattr(compiling, "_ON_CPU", options)
+    assert compiling.compiler_options(parallel.create_mesh()) == {}
+    assert "convolution(" in compiled()
+    mesh = parallel.create_mesh(jax.devices()[:1])
+    image = jnp.ones((2, 4, 4, 1))
+    result = parallel.parallel_rows(convolved, mesh)(jnp.ones((1, 1, 1, 1)), {}, {"image": image})
+    np.testing.assert_array_equal(result, image)
