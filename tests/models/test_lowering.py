@@ -13,7 +13,7 @@ from resnet_alexnet.models.layers import convolve, materialize
 
 
 def compiled(function, *arguments):
-    return jax.jit(function).lower(*arguments).compile().as_text()
+    return jax.jit(function).lower(*arguments).compile().as_text() or ""
 
 
 def repeated(program):
