@@ -68,6 +68,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def user_cache() -> Path:
+    """The folder for what can be made again, XDG_CACHE_HOME or ~/.cache; as "~/.cache" if there is no home folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+
+
 def write_json(path: Path, values: Mapping[str, Any], *, remedy: str = "") -> None:
     """Writes a JSON file with `atomic_write`.
 

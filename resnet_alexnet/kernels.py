@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 
 _DESCRIPTION = """Draws the kernels of the first convolution of a trained network.
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags or the network.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features.kernels import draw_kernels

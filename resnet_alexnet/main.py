@@ -1,6 +1,5 @@
 """Trains a network: python -m resnet_alexnet.main --config=quickstart --workdir=runs/quickstart."""
 
-import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, exit_at_once_with, run
+from resnet_alexnet.cli.output import announce
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.workdir import fields
 
@@ -56,6 +56,7 @@ def create_parser() -> Parser:
         type=flags.whole_number(),
         help="save a trace of this many dispatches of steps in DIR/profile, for TensorBoard or Perfetto",
     )
+    flags.add_compile_cache(parser)
     flags.add_hosts(parser)
     parser.add_argument(
         "--dry_run",
@@ -105,18 +106,19 @@ def main(arguments: Sequence[str]) -> None:
         if given := [flag for flag in of_a_run if getattr(options, flag) is not None]:
             raise InputError(f"--{given[0]} is for a run, and --dry_run starts none: leave one of them out")
         config = flags.load_config(options, missing="the recipe to try, such as --config=quickstart")
+        announce()
         from resnet_alexnet.train.dry_run import print_dry_run
 
         print_dry_run(config, options.dry_run)
     else:
         config, workdir = read_run(options)
-        if sys.stdout is not None and sys.stdout.isatty():  # what reads a pipe gets nothing before the input is checked
-            print("starting: importing jax, reading the data", flush=True)
+        announce("reading the data")
         train(config, workdir, options)
 
 
 def train(config: "ConfigDict", workdir: Path, options: Namespace) -> None:
     """Trains, as one of several processes if the flags or the cluster say so."""
+    from resnet_alexnet.cli import compiled
     from resnet_alexnet.parallel import hosts  # jax takes a second to import, in which Ctrl-C may come
     from resnet_alexnet.train.loop import train_and_evaluate
 
@@ -125,6 +127,7 @@ def train(config: "ConfigDict", workdir: Path, options: Namespace) -> None:
     )
     command = partial(train_and_evaluate, config, workdir, profile_calls=options.profile or 0, processes=processes)
     if processes is None:
+        compiled.keep(options.compile_cache)
         command()
     else:
         exit_at_once_with(command, host=hosts.own_name(processes))

@@ -6,6 +6,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 
 _DESCRIPTION = """Draws training images as the network sees them.
 
@@ -21,6 +22,7 @@ def create_parser() -> Parser:
     count = flags.whole_number(most=50)
     parser.add_argument("--images", metavar="N", type=count, default=6, help="rows")
     parser.add_argument("--epochs", metavar="N", type=count, default=7, help="training images in a row, one per epoch")
+    flags.add_compile_cache(parser)
     flags.add_config(parser, "the recipe whose images to draw, such as quickstart or FILE.py")
     return parser
 
@@ -89,6 +91,10 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config or the data.
     """
     options = create_parser().parse(arguments)
+    announce()
+    from resnet_alexnet.cli import compiled
+
+    compiled.keep(options.compile_cache)
     config = flags.load_config(options, missing="a recipe, such as --config=quickstart")
     draw_preview(config, options.output, images=options.images, epochs=options.epochs)
     print(f"wrote {options.output}")

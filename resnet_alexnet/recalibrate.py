@@ -5,6 +5,7 @@ from functools import partial
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 
 _DESCRIPTION = """Replaces batch normalization's moving averages by exact ones.
 
@@ -34,6 +35,7 @@ def create_parser() -> Parser:
         default=256,
         help="images that are normalized together, over all devices",
     )
+    flags.add_compile_cache(parser)
     flags.add_trained_model(parser)
     flags.add_config(parser, "a recipe that names the data that the network was trained on; of a run, its own")
     return parser
@@ -46,11 +48,14 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the network.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet import parallel, pretrained
+    from resnet_alexnet.cli import compiled
     from resnet_alexnet.cli.progress import print_summary, progress_bar
     from resnet_alexnet.pretrained import weights
     from resnet_alexnet.train import augment, inputs, recalibration, steps
 
+    compiled.keep(options.compile_cache)
     config = flags.load_config(options, missing="the data that the network was trained on, such as --config=quickstart")
     mesh = parallel.create_mesh()
     parallel.device_batch_size(options.batch_size, mesh, field="--batch_size")

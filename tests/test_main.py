@@ -68,16 +68,30 @@ def test_a_terminal_shows_one_bar_the_evaluations_above_it_and_a_table_below(tmp
     assert os.listdir(tmp_path / "run" / "checkpoints") != []
 
 
-def test_a_terminal_gets_its_first_line_before_jax_is_imported(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "flags", "line"),
+    [
+        ("main", ["--config=quickstart", "--workdir={tmp}/run"], "starting: importing jax, reading the data"),
+        ("main", ["--config=quickstart", "--dry_run=2"], "starting: importing jax"),
+        ("evaluate", ["--config=quickstart", "--weights={tmp}/jax.py"], "starting: importing jax"),
+        ("predict", ["--weights={tmp}/jax.py", "photo.png"], "starting: importing jax"),
+        ("features", ["--weights={tmp}/jax.py", "--output={tmp}/features.npz"], "starting: importing jax"),
+        ("recalibrate", ["--weights={tmp}/jax.py", "--output={tmp}/exact.safetensors"], "starting: importing jax"),
+        ("kernels", ["--weights={tmp}/jax.py", "--output={tmp}/kernels.png"], "starting: importing jax"),
+        ("preview", ["--config=quickstart", "--output={tmp}/preview.png"], "starting: importing jax"),
+        ("pretrained.convert", ["--input={tmp}/jax.py", "--output={tmp}/ours.safetensors"], "starting: importing jax"),
+    ],
+)
+def test_a_terminal_gets_its_first_line_before_jax_is_imported(command, flags, line, tmp_path, monkeypatch):
     (tmp_path / "jax.py").write_text("raise SystemExit('jax is imported')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{processes.CHECKOUT}")
     monkeypatch.chdir(processes.CHECKOUT)
     program = f"""
 import runpy, sys
-sys.argv[1:] = ["--config=quickstart", "--workdir={tmp_path / "run"}"]
+sys.argv[1:] = {[flag.format(tmp=tmp_path) for flag in flags]!r}
 try:
-    runpy.run_module("resnet_alexnet.main", run_name="__main__", alter_sys=True)
+    runpy.run_module("resnet_alexnet.{command}", run_name="__main__", alter_sys=True)
 except SystemExit as end:
     print(end)
 """
-    assert screen(run_on_a_terminal(program))[:2] == ["starting: importing jax, reading the data", "jax is imported"]
+    assert screen(run_on_a_terminal(program))[:2] == [line, "jax is imported"]

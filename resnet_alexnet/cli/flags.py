@@ -172,6 +172,12 @@ def add_hosts(parser: Parser) -> None:
     )
 
 
+def add_compile_cache(parser: "Parser | _ArgumentGroup") -> None:
+    """Adds --compile_cache, see `compiled.keep`."""
+    text = "keep compiled programs in the user's cache folder, and load those that are there"
+    add_switch(parser, "--compile_cache", default=True, text=text)
+
+
 def add_views(parser: "Parser | _ArgumentGroup", *, default: str | None) -> None:
     """Adds --views and --scales: how a network looks at an image."""
     add_choice(

@@ -1,7 +1,19 @@
-"""Standard output that may go away during a run: its reader ends, its terminal is closed, its disk is full."""
+"""What is said before slow imports; and standard output that may go away during a run.
+
+Its reader ends, its terminal is closed, its disk is full.
+"""
 
 import sys
 from typing import Any
+
+
+def announce(*following: str) -> None:
+    """Tells a person at a terminal, before jax is imported, that this is under way, and what follows.
+
+    What reads a pipe gets nothing before the input is checked.
+    """
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(", ".join(["starting: importing jax", *following]), file=sys.stderr, flush=True)
 
 
 class Output:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 from resnet_alexnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Gives top-1 and top-5 error with 95 % intervals. Several networks, of any depth
 and size and with the same classes, are tested one by one and as an ensemble:
 the mean of their probabilities. With --from, scores that were written before
 are reported instead."""
-_WITH_FILES = {"output", "files", "against"}
+_WITH_FILES = {"output", "files", "against", "compile_cache"}
 _SCORES_FILE, _REPORT_FILE, _FIGURE_FILE = "scores.npz", "report.json", "confusion.png"
 
 
@@ -63,6 +64,7 @@ def create_parser() -> Parser:
         help="images per step, over all devices; by default eval.batch_size of the config",
     )
     flags.add_choice(group, "--precision", ("float32", "bfloat16"), text="by default that of the config")
+    flags.add_compile_cache(group)
     group = parser.add_argument_group("files")
     group.add_argument(
         "--output",
@@ -94,6 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data, a network or a file of scores.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet.cli.progress import print_summary
     from resnet_alexnet.evaluate.report import compare, report
     from resnet_alexnet.evaluate.scores import load_scores, mean_scores
@@ -129,6 +132,7 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
         InputError: a flag, a network or the data is not as it should be.
     """
     from resnet_alexnet import parallel
+    from resnet_alexnet.cli import compiled
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.evaluate.scores import check_classes
@@ -142,6 +146,7 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
         raise InputError("no network: give --workdir=DIR, --weights=FILE, or --from=FILE.npz for scores that are there")
     if not options.config and not options.workdir:
         raise InputError("--config is missing: the recipe that names the data, such as --config=resnet50")
+    compiled.keep(options.compile_cache)
     networks = _load_networks(options)
     config = load_overridden(options.config or str(options.workdir[0] / CONFIG_FILE), options.overrides)
     precision = options.precision or config.precision

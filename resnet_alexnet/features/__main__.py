@@ -7,6 +7,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 
 _DESCRIPTION = """Writes the features of a split at a layer of a trained network.
 
@@ -48,6 +49,7 @@ def create_parser() -> Parser:
     )
     most = flags.whole_number(most=100_000)
     parser.add_argument("--batch_size", metavar="N", type=most, default=100, help="images per step")
+    flags.add_compile_cache(parser)
     flags.add_trained_model(parser)
     flags.add_config(parser, "a recipe that names the data; of a run, its own")
     group = parser.add_argument_group("nearest neighbors")
@@ -77,12 +79,14 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the network.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet import parallel, pretrained
+    from resnet_alexnet.cli import compiled
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features import extraction
-    from resnet_alexnet.features.neighbors import draw_neighbors
     from resnet_alexnet.train import inputs
 
+    compiled.keep(options.compile_cache)
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
     network = pretrained.load_network(**flags.trained_model(options), partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)
@@ -112,6 +116,8 @@ def main(arguments: Sequence[str]) -> None:
     save(options.output, split, source, features, labels, layer=layer.name)
     print(f"wrote {options.output}: {' x '.join(map(str, features.shape))} at {layer.name}")
     if options.neighbors is not None:
+        from resnet_alexnet.features.neighbors import draw_neighbors  # here, because matplotlib takes long to import
+
         same = split == options.among
         draw_neighbors(collected[split], collected[options.among], options.neighbors, rows=options.queries, same=same)
         print(f"wrote {options.neighbors}")

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
@@ -21,8 +20,11 @@ from resnet_alexnet.models.layers import (
     MaxPool,
     Padding,
     check_image,
+    constant,
     convolve,
+    draw,
     image_keys,
+    normal,
     smallest_image,
     window_output,
 )
@@ -71,7 +73,7 @@ class TowerConvolution(Layer):
             in_channels if see_all else in_channels // towers,
             out_channels // towers,
         )
-        kernels = [kernel_init(k, shape, jnp.float32) for k in jax.random.split(key, towers)]
+        kernels = [draw(kernel_init, k, shape) for k in jax.random.split(key, towers)]
         self.kernel = nnx.Param(jnp.stack(kernels))
         self.bias = nnx.Param(jnp.full((towers, out_channels // towers), bias, jnp.float32))
         self.see_all, self.strides, self.padding = see_all, strides, padding
@@ -106,8 +108,8 @@ class MapLinear(Layer):
         key: jax.Array,
     ):
         kernel_key, bias_key = jax.random.split(key)
-        self.kernel = nnx.Param(kernel_init(kernel_key, (side, side, in_channels, out_features), jnp.float32))
-        self.bias = nnx.Param(bias_init(bias_key, (out_features,), jnp.float32))
+        self.kernel = nnx.Param(draw(kernel_init, kernel_key, (side, side, in_channels, out_features)))
+        self.bias = nnx.Param(draw(bias_init, bias_key, (out_features,)))
 
     def forward(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch rows columns out"]:
         """Multiplies and adds the bias."""
@@ -204,17 +206,17 @@ class AlexNet(nnx.Module):
         )
         pool = partial(MaxPool, *POOLING[pooling])
         drop = partial(Dropout, dropout, scaling=dropout_scaling)
-        normal, constant = initializers.normal(0.01), initializers.constant
+        weights = normal(0.01)
         convolutions = _convolutions((channels, *widths[:5]), towers=towers, init=init, keys=keys[:5])
         self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = convolutions
         self.norm1, self.norm2 = (norm(), norm()) if lrn else (None, None)
         self.pool1, self.pool2, self.pool5 = pool(), pool(), pool()
-        self.fc6 = MapLinear(side, *widths[4:6], kernel_init=normal, bias_init=constant(1.0), key=keys[5])
+        self.fc6 = MapLinear(side, *widths[4:6], kernel_init=weights, bias_init=constant(1.0), key=keys[5])
         self.dropout6 = drop(index=6)
-        self.fc7 = Linear(*widths[5:], kernel_init=normal, bias_init=constant(1.0), key=keys[6])
+        self.fc7 = Linear(*widths[5:], kernel_init=weights, bias_init=constant(1.0), key=keys[6])
         self.dropout7 = drop(index=7)
         last_bias = constant(-7.0 if init == "author_code" else 0.0)
-        self.fc8 = Linear(widths[6], num_classes, kernel_init=normal, bias_init=last_bias, key=keys[7])
+        self.fc8 = Linear(widths[6], num_classes, kernel_init=weights, bias_init=last_bias, key=keys[7])
 
     def __call__(
         self,
@@ -293,7 +295,7 @@ def _convolutions(widths: tuple[int, ...], *, towers: int, init: str, keys: jax.
             see_all=see_all,
             strides=strides,
             padding=(padding, padding),
-            kernel_init=initializers.normal(std),
+            kernel_init=normal(std),
             bias=bias,
             key=keys[i],
         )

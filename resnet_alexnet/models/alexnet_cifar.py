@@ -4,12 +4,20 @@ from functools import partial
 
 import jax
 from flax import nnx
-from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import check_name
 from resnet_alexnet.models.alexnet import POOLING
-from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, Linear, LocalConvolution, MaxPool, check_image
+from resnet_alexnet.models.layers import (
+    ACTIVATIONS,
+    Convolution,
+    Linear,
+    LocalConvolution,
+    MaxPool,
+    check_image,
+    constant,
+    normal,
+)
 from resnet_alexnet.models.normalization import LocalResponseNorm
 
 
@@ -56,7 +64,7 @@ class AlexNetCifar(nnx.Module):
             beta=lrn_beta,
             alpha_over_size=lrn_alpha_over_size,
         )
-        normal, zeros = initializers.normal, initializers.zeros
+        zeros = constant(0.0)
         conv = partial(Convolution, kernel_size=5, padding=(2, 2), kernel_init=normal(0.01), bias_init=zeros)
         self.conv1 = conv(channels, 64, key=keys[0])
         self.pool1 = pool()

@@ -68,8 +68,8 @@ def process_rows(batch_size: int, mesh: Mesh) -> slice:
 
 
 def sharded(function: Callable[..., Any], mesh: Mesh, specs: Specs, *arguments: Any) -> Any:
-    """Calls `function` under jit, with its result on the devices of the mesh as `specs` says."""
-    return jax.jit(function, out_shardings=_shardings(mesh, specs))(*arguments)
+    """Calls `function`, and puts its result on the devices of the mesh as `specs` says; see `shard`."""
+    return shard(function(*arguments), mesh, specs)
 
 
 def shard(tree: Any, mesh: Mesh, specs: Specs) -> Any:
@@ -98,7 +98,7 @@ def _shardings(mesh: Mesh, specs: Specs) -> Any:
 
 
 def replicated(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
-    """Calls `function` under jit, with its result replicated on all devices of the mesh."""
+    """Calls `function`, and replicates its result on all devices of the mesh."""
     return sharded(function, mesh, EVERYWHERE, *arguments)
 
 

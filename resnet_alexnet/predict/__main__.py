@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 from resnet_alexnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def create_parser() -> Parser:
     flags.add_views(parser, default="center")
     parser.add_argument("--batch_size", metavar="N", type=flags.whole_number(), default=64, help="photographs per step")
     flags.add_max_pixels(parser)
+    flags.add_compile_cache(parser)
     flags.add_trained_model(parser)
     return parser
 
@@ -70,7 +72,9 @@ def main(arguments: Sequence[str]) -> None:
             cannot be.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet import pretrained
+    from resnet_alexnet.cli import compiled
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.data.readers.imagenet_classes import display_name
     from resnet_alexnet.evaluate.protocol import TestProtocol
@@ -78,6 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.predict.photographs import find_photographs
     from resnet_alexnet.predict.predictions import WRITERS, write_table
 
+    compiled.keep(options.compile_cache)
     photographs = list(find_photographs(options.photographs, options.list, report=_note))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")

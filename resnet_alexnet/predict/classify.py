@@ -17,7 +17,6 @@ from resnet_alexnet.data.readers.imagenet_classes import display_name
 from resnet_alexnet.errors import printable
 from resnet_alexnet.evaluate.protocol import TestProtocol
 from resnet_alexnet.evaluate.scoring import stream_scores
-from resnet_alexnet.plots import grid
 from resnet_alexnet.predict.photographs import Photograph
 from resnet_alexnet.predict.predictions import Prediction
 from resnet_alexnet.pretrained.network import TrainedModel
@@ -116,6 +115,8 @@ def thumbnail(image: Pixels) -> Pixels:
 
 def draw(predictions: Sequence[Prediction], small: Mapping[int, Pixels], path: Path) -> None:
     """Draws the photographs that could be read with their best predictions, as a PNG that is written atomically."""
+    from resnet_alexnet.plots import grid  # here, because matplotlib takes long to import
+
     cells = []
     for index, image in sorted(small.items()):
         classes = predictions[index].classes[:_CAPTION_LINES]

@@ -9,6 +9,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 from resnet_alexnet.errors import InputError, printable
 
 _DESCRIPTION = """Converts weights of other libraries to ours, and ours to theirs.
@@ -185,6 +186,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags or the input.
     """
     options = create_parser().parse(arguments)
+    announce()
     from resnet_alexnet.pretrained import weights
 
     network = read_input(options)

@@ -23,7 +23,6 @@ from resnet_alexnet.pretrained.network import (
     shapes_of,
 )
 from resnet_alexnet.pretrained.preprocessing import Restate, unchanged
-from resnet_alexnet.workdir import checkpoint
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.metrics_log import validation_errors
 
@@ -193,6 +192,8 @@ def _with_options(spec: ModelSpec, options: Mapping[str, Any], where: str) -> Mo
 
 
 def _from_run(workdir: Path, step: int | str) -> TrainedModel:
+    from resnet_alexnet.workdir import checkpoint  # here, because orbax takes long to import
+
     if not (workdir / CONFIG_FILE).is_file():
         raise InputError(f"{workdir} is not a run folder: it has no {CONFIG_FILE}")
     try:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet import models
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.files import is_guest
 from resnet_alexnet.paths import Tree, leaf_name
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
@@ -66,9 +67,14 @@ class ModelSpec:
         spec.graphdef()
         return spec
 
-    def create_model(self, rngs: nnx.Rngs) -> nnx.Module:
-        """Creates the model with random weights."""
-        return models.create_model(self.model, rngs=rngs, **self._sizes(), **self.options)
+    def initial_weights(self, seed: int) -> dict[str, Tree]:
+        """The weights before training, as `weights_of` gives them."""
+
+        def create() -> dict[str, Tree]:
+            return weights_of(models.create_model(self.model, rngs=nnx.Rngs(seed), **self._sizes(), **self.options))
+
+        # Our layers compile a program for a shape, see `layers.draw`; those of others would do so for each operation.
+        return jax.jit(create)() if is_guest(self.model) else create()
 
     def graphdef(self, **options: Any) -> nnx.GraphDef:
         """The graph definition for `nnx.merge`; `options` override those of the spec."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from resnet_alexnet.data.sources import ProgressFn, no_progress
 from resnet_alexnet.errors import InputError, nearest
-from resnet_alexnet.files import atomic_write
+from resnet_alexnet.files import atomic_write, user_cache
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 CHUNK = 2**20  # bytes
@@ -139,7 +139,7 @@ def fetch(published: Published, *, progress: ProgressFn = no_progress) -> Path:
     Raises:
         InputError: it cannot be downloaded, which names the address, or it is damaged.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    cache = user_cache()
     ours = cache / "resnet_alexnet" / published.file
     torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
     for path in (ours, torch_home / "hub" / "checkpoints" / published.file):

@@ -42,7 +42,7 @@ class Steps:
     """The functions that a run calls, and their sizes.
 
     Attributes:
-        create_state: (`Model.start`) -> the state before the first step; call it under `jax.jit`.
+        create_state: (`Model.start`) -> the state before the first step.
         preprocess_batch: (batch, keys) -> the images and labels to train on.
         train_chunk: jitted, (state, data, chunk) -> (state, step).
         eval_step: jitted, (params, batch_stats, batch) -> sums of the metrics.

@@ -15,7 +15,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.resnet import ImageNetStem
 from resnet_alexnet.models.trace import freeze
 from resnet_alexnet.paths import Tree, is_within, leaf_name, partition
-from resnet_alexnet.pretrained.network import ModelSpec, weights_of
+from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, new_prefixes, select_leaves
 from resnet_alexnet.train.state import TrainState, create_state
@@ -124,11 +124,8 @@ def set_options(model: Mapping[str, Any]) -> dict[str, Any]:
 def create_run_state(
     model: Model, tx: optax.GradientTransformationExtraArgs, start: Leaves | None = None, *, seed: int, ema: bool
 ) -> TrainState:
-    """The state before the first step, with the arrays of `start` in place of random ones. Call it under `jax.jit`.
-
-    Without jit it is slow.
-    """
-    weights = weights_of(model.spec.create_model(nnx.Rngs(seed)))
+    """The state before the first step, with the arrays of `start` in place of random ones."""
+    weights = model.spec.initial_weights(seed)
     weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
     sums = metrics.zero_sums(model.spec.num_logits)
     _, learned = partition(weights["params"], model.is_frozen)

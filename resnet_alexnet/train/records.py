@@ -13,7 +13,6 @@ from resnet_alexnet import metrics
 from resnet_alexnet.cli.progress import Progress
 from resnet_alexnet.data.sources import Source
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.plots import curves
 from resnet_alexnet.train.clock import RunClock
 from resnet_alexnet.train.team import Team
 from resnet_alexnet.train.throughput import Throughput
@@ -101,6 +100,8 @@ class Records:
 
     def draw_curves(self) -> None:
         """Draws the curves of all lines."""
+        from resnet_alexnet.plots import curves  # here, because matplotlib takes long to import
+
         if self._curves_file is None or not curves.has_curves(self.lines):  # somebody has deleted the metrics
             return
         try:

@@ -56,7 +56,7 @@ def create_state(
         params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
-        ema={"params": params, "batch_stats": batch_stats} if ema else {},
+        ema=jax.tree.map(jnp.array, {"params": params, "batch_stats": batch_stats}) if ema else {},  # copies: donated
         sums=sums,
         best_error=jnp.full((), jnp.inf, jnp.float32),
         nonfinite_step=jnp.full((), NEVER, jnp.int32),

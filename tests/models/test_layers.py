@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.models import layers
 from resnet_alexnet.models.alexnet import MapLinear, TowerConvolution
 from resnet_alexnet.models.alexnet_owt import adaptive_average_pool
 from resnet_alexnet.models.layers import (
@@ -21,6 +22,7 @@ from resnet_alexnet.models.layers import (
     LocalConvolution,
     MaxPool,
     convolve,
+    draw,
     he_normal,
     image_keys,
     observe,
@@ -186,10 +188,19 @@ def test_image_keys_come_from_a_stream_or_are_given():
 def test_he_normal_has_variance_two_over_fan_in_and_torchs_uniform_its_bound():
     he = he_normal()(KEY, (3, 3, 50, 20), jnp.float32)
     assert abs(float(he.std()) / np.sqrt(2 / 450) - 1) < 4 / np.sqrt(2 * he.size)
-    uniform = torch_uniform(450)(KEY, (3, 3, 50, 20))
+    uniform = torch_uniform(450)(KEY, (3, 3, 50, 20), jnp.float32)
     bound = 450**-0.5
     assert bound * 0.999 < float(jnp.abs(uniform).max()) <= bound
     assert abs(float(uniform.std()) / (bound / np.sqrt(3)) - 1) < 4 / np.sqrt(2 * uniform.size)
+
+
+@pytest.mark.parametrize("init", [he_normal(), torch_uniform(450), layers.normal(0.01), layers.constant(1.0)])
+def test_a_draw_has_the_bits_of_a_fully_optimized_program_and_under_a_trace_is_a_part_of_it(init):
+    optimized = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}  # XLA's own defaults
+    expected = jax.jit(lambda key: init(key, (3, 3, 50, 20), jnp.float32), compiler_options=optimized)(KEY)
+    traced = jax.jit(lambda key: draw(init, key, (3, 3, 50, 20)), compiler_options=optimized)(KEY)
+    drawn = draw(init, KEY, (3, 3, 50, 20))
+    assert np.asarray(drawn).tobytes() == np.asarray(expected).tobytes() == np.asarray(traced).tobytes()
 
 
 def test_observe_shows_each_layers_input_and_output_and_only_inside_the_block():

@@ -41,18 +41,9 @@ def random_weights(shapes: Any, *, seed: int = 0) -> Any:
 
 
 def initialized(model: str, *, num_classes: int = 10, image_size: int, **options: Any) -> Any:
-    """The module as its initializers draw it, with the random numbers that compile fastest.
-
-    Optimized a little: without, as the tests' flags ask, drawing millions of numbers takes long.
-    """
-
-    def create() -> Any:
-        rngs = nnx.Rngs(jax.random.key(0, impl="rbg"))
-        return create_model(model, num_classes=num_classes, image_size=image_size, rngs=rngs, **options)
-
-    graphdef = nnx.split(nnx.eval_shape(create))[0]
-    draw = jax.jit(lambda: nnx.split(create())[1], compiler_options={"xla_backend_optimization_level": 1})
-    return nnx.merge(graphdef, draw())
+    """The module as its initializers draw it, with the random numbers that compile fastest."""
+    rngs = nnx.Rngs(jax.random.key(0, impl="rbg"))
+    return create_model(model, num_classes=num_classes, image_size=image_size, rngs=rngs, **options)
 
 
 def create_network(
