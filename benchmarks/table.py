@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.speed.windows import format_spread
 
 Rows = Sequence[Sequence[str]]  # the first row is the header
 
@@ -31,7 +32,7 @@ def lines_rows(results: Mapping[str, Any]) -> Rows:
                 line["name"],
                 line["about"],
                 str(line["cores"]),
-                _spread(line["images_per_second"]),
+                format_spread(line["images_per_second"]),
                 f"{line['images_per_cpu_second']['median']:,.0f}" if line["images_per_cpu_second"] else "",
                 f"{line['others_percent']:g}",
             )
@@ -50,7 +51,7 @@ def comparisons_rows(results: Mapping[str, Any]) -> Rows:
                 row["name"],
                 f"{row['ours']:,.0f}",
                 f"{row['peer']:,.0f}",
-                _spread(row["ratio"]),
+                format_spread(row["ratio"]),
                 "" if row["goal"] is None else f"{row['goal']:g}",
                 {True: "reached", False: "missed", None: ""}[row["met"]],
             )
@@ -93,7 +94,7 @@ def lifetimes_rows(results: Mapping[str, Any]) -> Rows:
             (
                 row["name"],
                 str(row["starts"]),
-                *(_spread(row[key]) for key in LIFETIME[:4]),
+                *(format_spread(row[key]) for key in LIFETIME[:4]),
                 *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
             )
             for row in results.get("lifetimes", ())
@@ -149,8 +150,3 @@ def to_markdown(rows: Rows) -> str:
     """Formats a table as Markdown."""
     header, *rest = rows
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rest))
-
-
-def _spread(values: Mapping[str, float]) -> str:
-    digits = 0 if values["median"] >= 10 else 2
-    return "{median:,.{d}f} ({min:,.{d}f} to {max:,.{d}f})".format(**values, d=digits)
