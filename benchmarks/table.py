@@ -120,6 +120,52 @@ def setup_rows(results: Mapping[str, Any]) -> Rows:
     ]
 
 
+def step_lines_rows(results: Mapping[str, Any]) -> Rows:
+    """Returns the table of the lines of steps: throughput, busy cores and memory."""
+    header = (
+        "line",
+        "description",
+        "images/s, median (min to max)",
+        "images per second of CPU time",
+        "cores busy",
+        "peak MB",
+        "other processes, % of CPU time",
+    )
+    return [
+        header,
+        *(
+            (
+                line["name"],
+                line["about"],
+                format_spread(line["images_per_second"]),
+                f"{line['images_per_cpu_second']['median']:,.4g}",
+                f"{line['busy_cores']:g}",
+                f"{line.get('device_megabytes') or line['peak_megabytes'] or 0:,.0f}",
+                f"{line['others_percent']:g}",
+            )
+            for line in results["lines"]
+        ),
+    ]
+
+
+def step_setup_rows(results: Mapping[str, Any]) -> Rows:
+    """Returns the table of what was measured, hardware, versions and checks."""
+    hardware = results["hardware"]
+    memory = [
+        f"{part} {row['ours']:,} MB, torch {row['peer']:,} MB, ratio {row['ratio']:g}"
+        for part, row in results["memory"].items()
+    ]
+    return [
+        ("measured", f"{results['what']}, {results['date']}"),
+        ("processor", f"{hardware['processor']}, {hardware['cores']} cores, load {hardware['load_before']} before"),
+        ("device", str(hardware["device"])),
+        ("rounds", str(results["n"])),
+        ("compared first", "; ".join(results["checks"]) or "nothing: torch is not there"),
+        ("peak memory", "; ".join(memory) or "not compared"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
+    ]
+
+
 def print_tables(console: Console, *tables: Rows) -> None:
     """Prints the tables to the terminal."""
     for header, *rows in tables:
