@@ -96,7 +96,9 @@ class Measured:
             "cores": len(self.line.cores),
             "images_per_second": spread(self.throughputs()),
             "images_per_cpu_second": spread(self.throughputs(by_cpu=True)) if self.line.busy else None,
-            "busy_cores": round(statistics.median(turn.busy_cores for turn in self.turns), 2),
+            "busy_cores": round(statistics.median(turn.busy_cores for turn in self.turns), 2)
+            if self.line.busy
+            else None,
             "peak_megabytes": self.peak_megabytes and round(self.peak_megabytes),
             "others_percent": round(100 * statistics.median(turn.others for turn in self.turns), 1),
         }

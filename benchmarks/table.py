@@ -15,14 +15,14 @@ from resnet_alexnet.speed.windows import format_spread
 Rows = Sequence[Sequence[str]]  # the first row is the header
 
 
-def lines_rows(results: Mapping[str, Any]) -> Rows:
+def lines_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
     """Returns the table of lines: name, description, cores and throughput."""
     header = (
         "line",
         "description",
         "cores",
-        "images/s, median (min to max)",
-        "images per second of CPU time",
+        f"{unit}/s, median (min to max)",
+        f"{unit} per second of CPU time",
         "other processes, % of CPU time",
     )
     return [
@@ -41,9 +41,9 @@ def lines_rows(results: Mapping[str, Any]) -> Rows:
     ]
 
 
-def comparisons_rows(results: Mapping[str, Any]) -> Rows:
+def comparisons_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
     """Returns the table of comparisons: throughputs, ratio and goal."""
-    header = ("comparison", "ours, images/s", "peer, images/s", "ratio, median (min to max)", "goal", "")
+    header = ("comparison", f"ours, {unit}/s", f"peer, {unit}/s", "ratio, median (min to max)", "goal", "")
     return [
         header,
         *(
@@ -167,8 +167,11 @@ def step_setup_rows(results: Mapping[str, Any]) -> Rows:
 
 
 def print_tables(console: Console, *tables: Rows) -> None:
-    """Prints the tables to the terminal."""
+    """Prints the tables, on a terminal as wide as that, else as Markdown."""
     for header, *rows in tables:
+        if not console.is_terminal:
+            print(to_markdown([header, *rows]))
+            continue
         table = Table(*header)
         for row in rows:
             table.add_row(*row)
