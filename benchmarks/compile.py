@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from goals import CACHED_PERCENT, COMPILE_SECONDS
 from rich.console import Console
 from table import Rows, print_tables
 
@@ -27,8 +28,6 @@ DESCRIPTION = """Measures the time to compile the training step, against depth.
 Cold, and again in a second process that finds the program in the persistent
 cache. The last line of the output is a JSON object."""
 MODELS = ("cifar_resnet20", "cifar_resnet56", "cifar_resnet110", "resnet50", "resnet152", "cifar_resnet1202")
-GOALS = {"resnet50": 12.0, "resnet152": 25.0, "cifar_resnet1202": 15.0}  # s, cold, on a CPU
-CACHED_GOALS = {"compile": 15.0, "both": 30.0}  # % of cold: compiling alone, tracing and compiling
 STAGES = ("import", "trace", "compile", "initialize")
 
 
@@ -112,12 +111,13 @@ def summarize(
 ) -> dict[str, Any]:
     """The medians of the pairs of a cold and a cached process, as JSON values."""
     if not found:
-        return {"model": model, "timeout": timeout, "goal": GOALS.get(model), "met": GOALS.get(model) and False}
+        goal = COMPILE_SECONDS.get(model)
+        return {"model": model, "timeout": timeout, "goal": goal, "met": None if goal is None else False}
     cold, cached = (
         {stage: round(statistics.median(pair[which][stage] for pair in found), 2) for stage in STAGES}
         for which in (0, 1)
     )
-    seconds, goal = cold["trace"] + cold["compile"], GOALS.get(model)
+    seconds, goal = cold["trace"] + cold["compile"], COMPILE_SECONDS.get(model)
     percent = {
         "compile": round(100 * cached["compile"] / cold["compile"], 1),
         "both": round(100 * (cached["trace"] + cached["compile"]) / seconds, 1),
@@ -130,7 +130,7 @@ def summarize(
         "goal": goal,
         "met": None if goal is None else seconds <= goal,
         "cached_percent": percent,
-        "cached_met": {name: percent[name] <= most for name, most in CACHED_GOALS.items()},
+        "cached_met": {name: percent[name] <= most for name, most in CACHED_PERCENT.items()},
         "versions": found[0][0]["versions"],
     }
 

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from goals import LOOP
 from rich.console import Console
 from rich.progress import Progress
 from rounds import Comparison, Line, Quiet, interleave
@@ -21,7 +22,6 @@ DESCRIPTION = """Measures the training loop beside its bare step.
 
 The loop logs, sums metrics, reads its input and saves checkpoints, as in the
 recipe. The last line of the output is a JSON object."""
-GOAL = 0.97
 
 
 def create_parser() -> command.Parser:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
             quiet=Quiet(given.quiet),
             tick=lambda: progress.advance(task),
         )
-    compared = Comparison("the loop, its bare step", "loop", ("step",), goal=GOAL).of(measured)
+    compared = Comparison("the loop, its bare step", "loop", ("step",), goal=LOOP).of(measured)
     assert compared is not None
     results = {
         **machine.result(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import step_nets
+from goals import ROOFLINE
 from rich.console import Console
 from table import Rows, print_tables
 
@@ -22,8 +23,6 @@ DESCRIPTION = """Measures the training step beside the roofline of this machine.
 
 The speed of copying memory and of multiplying matrices, the work of a step by
 hand and by XLA's count of the compiled program, and the percentage reached."""
-# Percent of the roofline, on a GPU; by network.
-GOALS = {"resnet50": 50.0, "resnet152": 55.0, "resnet18": 45.0}
 
 
 def create_parser() -> command.Parser:
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{model}, batch {batch_size}", file=sys.stderr)
         windows, seconds = (1, 0) if given.quick else (given.windows, given.seconds)
         found.append(measure(config, windows=windows, seconds=seconds, inference=False, quick=given.quick))
-    results = summarize(found, goals=GOALS if on_gpu else {})
+    results = summarize(found, goals=ROOFLINE if on_gpu else {})
     if given.output is not None:
         write_json(given.output, results)
     print_tables(Console(), rows(results))

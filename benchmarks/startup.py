@@ -4,8 +4,10 @@ Each start is a process of its own. Those that compile are measured cold, with a
 The last line of the output is one JSON object. See benchmarks/README.md.
 """
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from goals import STARTUP_SECONDS
 from rich.console import Console
 from table import Rows, print_tables
 
@@ -30,12 +33,6 @@ Until the first line, and until the help, the prediction of one photograph or
 the first step's metrics. The last line of the output is a JSON object."""
 ROOT = Path(__file__).parents[1]
 POLL_SECONDS = 0.005
-GOALS = {  # s, on two cores; of the first line, and of the whole
-    ("help", "done"): 1.0,
-    ("predict, cached", "done"): 3.0,
-    ("quickstart", "first line"): 1.0,
-    ("quickstart", "done"): 10.0,
-}
 
 
 def create_parser() -> command.Parser:
@@ -121,38 +118,45 @@ def _has_metrics(file: Path) -> bool:
 def start(
     called: Sequence[str], environment: Mapping[str, str], *, until: Callable[[], bool] | None = None
 ) -> dict[str, float]:
-    """Runs a command. Returns the seconds until its first output, and until `until` holds or the command ends.
+    """Runs a command on a terminal of its own, as a user does.
+
+    Returns:
+        The seconds until its first output, and until `until` holds or the command ends.
 
     Raises:
         InputError: the command fails.
     """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        started, times = time.perf_counter(), {}
-        process = subprocess.Popen(called, cwd=ROOT, env=_environment(environment), stdout=output, stderr=errors)
-        try:
-            while "done" not in times:
-                ended = process.poll() is not None
-                now = time.perf_counter() - started
-                if "first line" not in times and os.fstat(output.fileno()).st_size + os.fstat(errors.fileno()).st_size:
-                    times["first line"] = now
-                if until() if until else ended:
-                    times["done"] = now
-                elif ended:
-                    break
-                time.sleep(POLL_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        if "done" not in times or (until is None and process.returncode):
-            errors.seek(0)
-            reason = (errors.read().decode(errors="replace").strip().splitlines() or ["it printed no error"])[-1]
-            raise InputError(f"{' '.join(called[1:4])} ended with code {process.returncode}: {reason}")
-    return {"first line": times.get("first line", times["done"]), "done": times["done"]}
+    terminal, end = pty.openpty()
+    os.set_blocking(terminal, False)
+    started, times, output = time.perf_counter(), {}, b""
+    process = subprocess.Popen(called, cwd=ROOT, env=_environment(environment), stdin=end, stdout=end, stderr=end)
+    try:
+        while "done" not in times:
+            ended = process.poll() is not None
+            with contextlib.suppress(BlockingIOError):
+                output += os.read(terminal, 1 << 16)
+            now = time.perf_counter() - started
+            if output:
+                times.setdefault("first line", now)
+            if until() if until else ended:
+                times["done"] = now
+            elif ended:
+                break
+            time.sleep(POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        os.close(end)
+        os.close(terminal)
+    if "done" not in times or (until is None and process.returncode):
+        reason = (output.decode(errors="replace").strip().splitlines() or ["it printed no error"])[-1]
+        raise InputError(f"{' '.join(called[1:4])} ended with code {process.returncode}: {reason}")
+    return {"first line": times["done"], **times}
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", **changes}
+    return {**os.environ, "TERM": "xterm-256color", **changes}
 
 
 def _run(called: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -166,7 +170,7 @@ def summarize(found: Mapping[str, Sequence[Mapping[str, float]]], model: str, *,
     starts = []
     for name, times in found.items():
         for what in ("first line", "done"):
-            seconds, goal = spread([each[what] for each in times]), GOALS.get((name, what))
+            seconds, goal = spread([each[what] for each in times]), STARTUP_SECONDS.get((name, what))
             met = None if goal is None else seconds["median"] <= goal
             starts.append({"name": name, "until": what, "seconds": seconds, "goal": goal, "met": met})
     medians = {(row["name"], row["until"]): row["seconds"]["median"] for row in starts}

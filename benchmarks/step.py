@@ -151,7 +151,7 @@ def measure(
         task = progress.add_task(part, total=len(lines) * (rounds + 1))
         measured = interleave(
             lines,
-            images=setting.batch_size,
+            images=setting.images,
             rounds=rounds,
             quiet=quiet,
             tick=lambda: progress.advance(task),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import goals
 import step_nets
 from rounds import Comparison, Line, Measured
 
@@ -17,13 +18,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "260000000",
 }
-GOALS = {  # images per second beside torch's, on a CPU by the clock; by the family of the network
-    "plain": {"resnet": 1.1, "cifar": 0.9, "alexnet": 1.1},
-    "allocator": {"resnet": 1.0},
-}
-GPU_GOALS = {"fastest": 1.1, "eager": 1.5}
-MEMORY_GOAL = 1.1  # times torch's, at most
-MODES = {"eager": "eager", "compile": "default", "max-autotune": "max-autotune"}  # of torch, on a GPU
+STEPS_PER_CALL = 32  # that we dispatch together where images are on a GPU
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,16 @@ class Setting:
     flax_example: str = ""
 
     @property
+    def resident(self) -> bool:
+        """Whether the images are on the device, as in runs on small images on a GPU."""
+        return self.platform == "gpu" and step_nets.NETS[self.model].cifar
+
+    @property
+    def images(self) -> int:
+        """Images that each line can process at once: those of a step, or of the steps that we dispatch together."""
+        return self.batch_size * (STEPS_PER_CALL if self.resident else 1)
+
+    @property
     def threads(self) -> dict[str, str]:
         """The environment with which torch has a thread for each core."""
         return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(len(self.cores)))
@@ -63,6 +68,7 @@ def lines(setting: Setting, part: str) -> list[Line]:
 
     def ours(name: str, about: str, environment: Mapping[str, str]) -> Line:
         options = {**common, "name": name, "batch_size": setting.batch_size}
+        options["resident"] = setting.resident and part == "training"
         return Line(name, "step_ours.py", sys.executable, options, setting.cores, about, environment=environment)
 
     own_sizes = step_nets.sizes(setting.model)
@@ -91,22 +97,27 @@ def _torch_lines(setting: Setting, part: str, common: Mapping[str, Any]) -> list
         return Line(name, "step_torch.py", setting.torch_python, given, setting.cores, about, environment=environment)
 
     if setting.platform == "gpu":
-        gpu = {"device": "cuda", "layout": "channels_last"}
+        gpu, about = {"device": "cuda", "resident": setting.resident}, f"{first}, channels_last"
         found = [
-            line(f"torch {name}", first, f"{first}, channels_last", {}, mode=mode, **gpu)
-            for name, mode in MODES.items()
+            line(f"torch {name}", first, about, {}, mode=mode, layout="channels_last", **gpu)
+            for name, mode in modes(setting).items()
         ]
-        return [*found, line("torch contiguous", first, f"{first}, eager, contiguous", {}, device="cuda")]
+        return [*found, line("torch contiguous", first, f"{first}, eager, contiguous", {}, **gpu)]
     threads = {"threads": len(setting.cores)}
     found = []
     for suffix, environment in (("", {}), (", allocator", ALLOCATOR)):
         for layout, text in (("contiguous", "torch"), ("channels_last", "torch, channels_last")):
             about = f"{first}, {layout}" + (", keeps freed memory" if environment else "")
             found.append(line(f"{text}{suffix}", first, about, environment, layout=layout, **threads))
-    return [
-        *found,
-        *(line(peer, peer, f"{peer}, channels_last", {}, layout="channels_last", **threads) for peer in others),
-    ]
+    options = {"layout": "channels_last", **threads}
+    return [*found, *(line(peer, peer, f"{peer}, channels_last", {}, **options) for peer in others)]
+
+
+def modes(setting: Setting) -> dict[str, str]:
+    """Torch's modes on a GPU, by their names in the table; CUDA graphs for networks that launching kernels limits."""
+    small = step_nets.NETS[setting.model].cifar
+    graphs = {"reduce-overhead": "reduce-overhead"} if small else {"max-autotune": "max-autotune"}
+    return {"eager": "eager", "compile": "default", **graphs}
 
 
 def weights_line(setting: Setting) -> Line:
@@ -122,26 +133,30 @@ def weights_line(setting: Setting) -> Line:
 def comparisons(setting: Setting) -> list[Comparison]:
     """All comparisons, by the clock and by CPU time. The caller leaves out those with a line that was not measured."""
     found = []
-    family = setting.model.partition("_")[0].rstrip("0123456789")
     for part in ("training", "inference"):
         for title, ours, peers in _pairs(setting, part):
-            goal = None
-            if part == "training" and setting.platform == "gpu":
-                goal = GPU_GOALS.get(title)
-            elif part == "training":
-                goal = GOALS.get(title, {}).get(family)
-            names = tuple(peers)
+            goal, names = _goal(setting, title) if part == "training" else None, tuple(peers)
             found.append(Comparison(f"{part}, {title}", ours, names, goal=goal, fastest=True))
             if setting.platform == "cpu":
                 found.append(Comparison(f"{part}, {title}, by CPU time", ours, names, by_cpu=True, fastest=True))
     return found
 
 
+def _goal(setting: Setting, title: str) -> float | None:
+    """The goal of a comparison of training steps."""
+    family = goals.family(setting.model)
+    if setting.platform == "cpu":
+        return {"plain": goals.PLAIN, "allocator": goals.ALLOCATOR}.get(title, {}).get(family)
+    if family == "alexnet":
+        return {"fastest": goals.GPU_ALEXNET}.get(title)
+    return (goals.GPU_CIFAR if family == "cifar" else goals.GPU_STEP).get(title)
+
+
 def _pairs(setting: Setting, part: str) -> list[tuple[str, str, list[str]]]:
     """What is compared: a title, our line, and torch's of which the fastest counts."""
     ours, layouts = f"ours, {part}", ("torch", "torch, channels_last")
     if setting.platform == "gpu":
-        names = [f"torch {name}, {part}" for name in (*MODES, "contiguous")]
+        names = [f"torch {name}, {part}" for name in (*modes(setting), "contiguous")]
         return [
             ("fastest", ours, names),
             ("eager", ours, [names[0], names[-1]]),
@@ -174,8 +189,8 @@ def memory_ratios(setting: Setting, measured: Mapping[str, Measured]) -> dict[st
                 "ours": round(mine),
                 "peer": round(theirs),
                 "ratio": round(mine / theirs, 2),
-                "goal": MEMORY_GOAL,
-                "met": mine <= MEMORY_GOAL * theirs,
+                "goal": goals.MEMORY,
+                "met": mine <= goals.MEMORY * theirs,
             }
     return found
 

@@ -41,6 +41,9 @@ NETS = {
 }
 
 
+RESIDENT_IMAGES = 50_000  # as in CIFAR
+
+
 def find_net(model: str) -> Net:
     """The network called `model`.
 
@@ -67,7 +70,9 @@ def options(model: str) -> dict[str, Any]:
     return {**found.options, **found.in_training}
 
 
-def config_of(model: str, *, batch_size: int, precision: str, dropout: bool = True, **fields: Any) -> Any:
+def config_of(
+    model: str, *, batch_size: int, precision: str, dropout: bool = True, resident: bool = False, **fields: Any
+) -> Any:
     """The config of a run of our network whose step does what torch's does, on made-up images.
 
     Args:
@@ -75,6 +80,7 @@ def config_of(model: str, *, batch_size: int, precision: str, dropout: bool = Tr
         batch_size: images per step.
         precision: "float32" or "bfloat16".
         dropout: leave it out if False.
+        resident: keep the images on the device, and on a GPU dispatch several steps at once, as for small images.
         **fields: of the config, besides; fields of groups are written group__field.
     """
     from resnet_alexnet.workdir.config import load_config
@@ -86,14 +92,14 @@ def config_of(model: str, *, batch_size: int, precision: str, dropout: bool = Tr
             "batch_size": batch_size,
             "num_steps": 1_000_000,
             "precision": precision,
-            "steps_per_call": 1,
+            "steps_per_call": 0 if resident else 1,
             "model.name": model,
             **{f"model.{name}": value for name, value in own_options.items()},
             "dataset.name": "synthetic",
             "dataset.num_classes": own["num_classes"],
-            "dataset.num_examples": 10 * batch_size,
+            "dataset.num_examples": RESIDENT_IMAGES if resident else 10 * batch_size,
             "dataset.channels": 3,
-            "dataset.on_device": "no",
+            "dataset.on_device": "yes" if resident else "no",
             "preprocess.image_size": own["image_size"],
             "preprocess.mean": "none",
             "augment.pad": 0,

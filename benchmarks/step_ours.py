@@ -18,7 +18,7 @@ CHECKED_STEPS = 2  # whose losses are compared
 
 
 def create(
-    name: str, kind: str, model: str, batch_size: int, precision: str, folder: str, num_devices: int = 1
+    name: str, kind: str, model: str, batch_size: int, precision: str, folder: str, resident: bool = False
 ) -> tuple[Run, dict[str, Any]]:
     """Creates the line `kind`, "training" or "inference".
 
@@ -29,11 +29,12 @@ def create(
         batch_size: images of a step.
         precision: "float32" or "bfloat16".
         folder: with batch.npz, and weights.npz from torch if the results are to be compared.
-        num_devices: jax's devices that share a batch.
+        resident: whether images are on the device, see `step_nets.config_of`. What is compared is of `batch` still.
     """
     with np.load(Path(folder) / "batch.npz") as file:
         batch = dict(file)
-    experiment = create_with(model, batch_size, precision, num_devices)
+    common = {"batch_size": batch_size, "precision": precision}
+    experiment = create_with(model, **common, resident=resident)
     start = read_start(model, Path(folder), experiment)
     about: dict[str, Any] = {
         "versions": {package: version(package) for package in ("jax", "jaxlib", "flax", "optax", "numpy")},
@@ -44,8 +45,8 @@ def create(
         step = TrainingStep(experiment, batch, start=start)
         if start:
             checked = step
-            if NETS[model].dropout:
-                without = create_with(model, batch_size, precision, num_devices, dropout=False)
+            if NETS[model].dropout or resident:
+                without = create_with(model, **common, dropout=False)
                 checked = TrainingStep(without, batch, start=start)
             about["losses"] = []
             for _ in range(CHECKED_STEPS):
@@ -63,16 +64,15 @@ def create(
     about |= {"trace_seconds": compilation.trace_seconds, "compile_seconds": compilation.compile_seconds}
 
     def run(images: int) -> None:
-        step.run(images // batch_size)
+        step.run(images // step.images_per_call)
         about["device_megabytes"] = device_megabytes()
 
     return run, about
 
 
-def create_with(model: str, batch_size: int, precision: str, num_devices: int, *, dropout: bool = True) -> Experiment:
-    """The parts of a run whose step does what torch's does."""
-    config = config_of(model, batch_size=batch_size, precision=precision, dropout=dropout)
-    return create_experiment(config, jax.devices()[:num_devices], read=create_stand_in)
+def create_with(model: str, **options: Any) -> Experiment:
+    """The parts of a run on one device whose step does what torch's does; for the options see `config_of`."""
+    return create_experiment(config_of(model, **options), jax.devices()[:1], read=create_stand_in)
 
 
 def read_start(model: str, folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ def create(
     layout: str = "contiguous",
     mode: str = "eager",
     threads: int = 0,
+    resident: bool = False,
 ) -> tuple[Run, dict[str, Any]]:
     """Creates the line `kind`, "training" or "inference"; with "weights", writes weights.npz and runs nothing.
 
@@ -44,6 +45,7 @@ def create(
         layout: of maps and kernels in memory, one of LAYOUTS.
         mode: "eager", or the mode of torch.compile: "default", "reduce-overhead" or "max-autotune".
         threads: of the CPU; 0 for torch's default.
+        resident: whether the images of the batch are on the device before the step.
     """
     net = torch_nets.create(peer, model, num_classes=num_classes)
     weights = Path(folder) / "weights.npz"
@@ -59,6 +61,8 @@ def create(
         image, label = (torch.from_numpy(file[key]) for key in ("image", "label"))
     net = net.to(device, memory_format=LAYOUTS[layout])
     step = Step(net, image, label.long(), device=device, layout=layout, precision=precision, mode=mode)
+    if resident:
+        step.image, step.label = step.image.to(device), step.label.to(device)
     about: dict[str, Any] = {
         "versions": {"torch": torch.__version__},
         "malloc": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")},
