@@ -34,6 +34,7 @@ from table import (
 
 from resnet_alexnet.cli import command, flags
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.speed import machine
 
 DESCRIPTION = """Measures input throughput: photographs to batches.
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
         photos = _gather_photos(given["photos"], Path(folder), numbers["batch_size"])
         setting = input_lines.Setting(
             folder=folder,
-            cores=_cores(numbers["workers"]),
+            cores=machine.cores()[-numbers["workers"] :],
             torch_python=given["torch_python"],
             tf_python=given["tf_python"],
             **{name: numbers[name] for name in ("size", "batch_size", "workers")},
@@ -191,7 +192,7 @@ def _results(
         "photos": photos,
         "comparisons": found,
         "lines": [line.summary() for line in measured.values()],
-        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "platform": platform.platform()},
+        "hardware": {"processor": machine.processor(), "cores": os.cpu_count(), "platform": platform.platform()},
         "versions": versions,
     }
 
@@ -240,26 +241,11 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"--photos={path} is neither a folder nor a zip archive: {error}") from None
 
 
-def _cores(count: int) -> tuple[int, ...]:
-    """Returns the last `count` cores that this process may use, or all if there are fewer."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return tuple(cores)[-count:]
-
-
 def _read_results(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"--results={path} is not a result of this benchmark: {error}") from None
-
-
-def _processor() -> str:
-    """Returns the processor's name, from /proc/cpuinfo if there is one."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

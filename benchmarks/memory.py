@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rounds import Line, Side, spread
+from rounds import Line, Side
+
+from resnet_alexnet.speed.windows import spread
 
 LIFETIME = (  # the values that `lifetimes` measures
     "first_batch_seconds",

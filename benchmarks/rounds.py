@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import statistics
@@ -9,13 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.speed.windows import spread
 
 OTHERS = 0.05  # fraction of the machine's CPU time that other processes may use in a turn
 CHECK_SECONDS = 0.5  # seconds between two checks whether the machine is quiet
@@ -37,6 +39,7 @@ class Line:
         cores: cores that the process may use.
         about: description for the table.
         busy: whether the CPU limits it. If not, its CPU time is not reported.
+        environment: variables of its environment, besides ours.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Line:
     cores: tuple[int, ...]
     about: str = ""
     busy: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,23 @@ class Turn:
     cpu_throughput: float
     others: float
 
+    @property
+    def busy_cores(self) -> float:
+        """How many cores the line kept busy, on average."""
+        return self.throughput / self.cpu_throughput
+
 
 @dataclass(frozen=True)
 class Measured:
-    """The turns of a line, and what its process reported about itself, such as versions."""
+    """The turns of a line, and what its process reported about itself, such as versions.
+
+    `peak_megabytes` is the largest resident size of its process, without its children, or None if that is not known.
+    """
 
     line: Line
     turns: Sequence[Turn]
     side: Mapping[str, Any]
+    peak_megabytes: float | None = None
 
     def throughputs(self, *, by_cpu: bool = False) -> list[float]:
         """Returns images per second, or per second of CPU time, in each round."""
@@ -83,6 +96,10 @@ class Measured:
             "cores": len(self.line.cores),
             "images_per_second": spread(self.throughputs()),
             "images_per_cpu_second": spread(self.throughputs(by_cpu=True)) if self.line.busy else None,
+            "busy_cores": round(statistics.median(turn.busy_cores for turn in self.turns), 2)
+            if self.line.busy
+            else None,
+            "peak_megabytes": self.peak_megabytes and round(self.peak_megabytes),
             "others_percent": round(100 * statistics.median(turn.others for turn in self.turns), 1),
         }
 
@@ -95,6 +112,8 @@ class Comparison:
         name: name in the table.
         ours: name of the line to compare.
         peers: names of the lines to compare with. The slowest in each round counts.
+        fastest: compare with the one of `peers` whose median is the greatest instead, in all rounds. Those of them that
+            were not measured do not count.
         times: factor that the peer's throughput is multiplied by.
         goal: the ratio to reach, or None.
         by_cpu: compare images per second of CPU time instead of images per second.
@@ -106,16 +125,22 @@ class Comparison:
     times: float = 1
     goal: float | None = None
     by_cpu: bool = False
+    fastest: bool = False
 
     def of(self, measured: Mapping[str, Measured]) -> dict[str, Any] | None:
         """Returns the result, with the ratio taken in each round, or None if a line was not measured."""
-        if not {self.ours, *self.peers} <= measured.keys():
+        names = [name for name in self.peers if name in measured] if self.fastest else [*self.peers]
+        if not (names and {self.ours, *names} <= measured.keys()):
             return None
-        ours, *peers = (measured[name].throughputs(by_cpu=self.by_cpu) for name in (self.ours, *self.peers))
+        ours, *peers = (measured[name].throughputs(by_cpu=self.by_cpu) for name in (self.ours, *names))
+        if self.fastest:
+            best = max(range(len(peers)), key=lambda number: statistics.median(peers[number]))
+            names, peers = [names[best]], [peers[best]]
         peer = [self.times * min(throughputs) for throughputs in zip(*peers, strict=True)]
         ratio = spread([mine / theirs for mine, theirs in zip(ours, peer, strict=True)])
         return {
             "name": self.name,
+            "peers": names,
             "ours": spread(ours)["median"],
             "peer": spread(peer)["median"],
             "ratio": ratio,
@@ -141,7 +166,7 @@ class Side:
                 stderr=self._errors,
                 text=True,
                 process_group=0,
-                env={**os.environ, **SINGLE},
+                env={**os.environ, **SINGLE, **line.environment},
             )
 
     def wait(self) -> dict[str, Any]:
@@ -165,6 +190,14 @@ class Side:
         process = psutil.Process(self._process.pid)
         sizes = [each.memory_full_info().pss / 1e6 for each in (process, *process.children(recursive=True))]
         return sum(sizes), max(sizes[1:], default=0.0)
+
+    def peak_megabytes(self) -> float | None:
+        """Returns the largest resident size of the process so far, without its children; None if it is not known."""
+        try:
+            lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), None)
 
     def kill(self) -> tuple[int, int]:
         """Kills the process, without its children, with SIGKILL, as the system does when it runs out of memory.
@@ -293,7 +326,14 @@ def _confined(cores: Sequence[int]) -> Iterator[None]:
 
 
 def interleave(
-    lines: Sequence[Line], *, images: int, rounds: int, quiet: Quiet, tick: Callable[[], object] = lambda: None
+    lines: Sequence[Line],
+    *,
+    images: int,
+    rounds: int,
+    quiet: Quiet,
+    tick: Callable[[], object] = lambda: None,
+    seconds: float = 0.0,
+    check: Callable[[Mapping[str, Mapping[str, Any]]], object] = lambda said: None,
 ) -> dict[str, Measured]:
     """Starts a process for each line and lets them run in turns. The first round is not recorded.
 
@@ -303,25 +343,26 @@ def interleave(
         rounds: number of rounds to record.
         quiet: repeats disturbed turns.
         tick: called after each turn.
+        seconds: least length of a turn of the fastest line; after the first round, `images` is multiplied until then.
+        check: called with what each process reports about itself, before the first round.
     """
     with contextlib.ExitStack() as stack:
         sides, said = {}, {}
         for line in lines:  # one at a time: each is stopped when it is ready
             sides[line.name] = stack.enter_context(Side(line, images))
             said[line.name] = sides[line.name].wait()
+        check(said)
         turns: dict[str, list[Turn]] = {name: [] for name in sides}
+        fastest = 0.0
         for number in range(rounds + 1):
             for name, side in sides.items():
                 turn = quiet.turn(side, images) if number else side.run(images)
                 tick()
                 if number:
                     turns[name].append(turn)
-    return {line.name: Measured(line, turns[line.name], said[line.name]) for line in lines}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Returns median, minimum and maximum, rounded to four digits."""
-    return {
-        name: float(f"{function(values):.4g}")
-        for name, function in (("median", statistics.median), ("min", min), ("max", max))
-    }
+                else:
+                    fastest = max(fastest, turn.throughput)
+            if not number:
+                images *= max(1, math.ceil(seconds * fastest / images))
+        peaks = {name: side.peak_megabytes() for name, side in sides.items()}
+    return {line.name: Measured(line, turns[line.name], said[line.name], peaks[line.name]) for line in lines}

@@ -10,18 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.speed.windows import format_spread
 
 Rows = Sequence[Sequence[str]]  # the first row is the header
 
 
-def lines_rows(results: Mapping[str, Any]) -> Rows:
+def lines_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
     """Returns the table of lines: name, description, cores and throughput."""
     header = (
         "line",
         "description",
         "cores",
-        "images/s, median (min to max)",
-        "images per second of CPU time",
+        f"{unit}/s, median (min to max)",
+        f"{unit} per second of CPU time",
         "other processes, % of CPU time",
     )
     return [
@@ -31,7 +32,7 @@ def lines_rows(results: Mapping[str, Any]) -> Rows:
                 line["name"],
                 line["about"],
                 str(line["cores"]),
-                _spread(line["images_per_second"]),
+                format_spread(line["images_per_second"]),
                 f"{line['images_per_cpu_second']['median']:,.0f}" if line["images_per_cpu_second"] else "",
                 f"{line['others_percent']:g}",
             )
@@ -40,9 +41,9 @@ def lines_rows(results: Mapping[str, Any]) -> Rows:
     ]
 
 
-def comparisons_rows(results: Mapping[str, Any]) -> Rows:
+def comparisons_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
     """Returns the table of comparisons: throughputs, ratio and goal."""
-    header = ("comparison", "ours, images/s", "peer, images/s", "ratio, median (min to max)", "goal", "")
+    header = ("comparison", f"ours, {unit}/s", f"peer, {unit}/s", "ratio, median (min to max)", "goal", "")
     return [
         header,
         *(
@@ -50,7 +51,7 @@ def comparisons_rows(results: Mapping[str, Any]) -> Rows:
                 row["name"],
                 f"{row['ours']:,.0f}",
                 f"{row['peer']:,.0f}",
-                _spread(row["ratio"]),
+                format_spread(row["ratio"]),
                 "" if row["goal"] is None else f"{row['goal']:g}",
                 {True: "reached", False: "missed", None: ""}[row["met"]],
             )
@@ -93,7 +94,7 @@ def lifetimes_rows(results: Mapping[str, Any]) -> Rows:
             (
                 row["name"],
                 str(row["starts"]),
-                *(_spread(row[key]) for key in LIFETIME[:4]),
+                *(format_spread(row[key]) for key in LIFETIME[:4]),
                 *(f"{row[key]['median']:g}" for key in LIFETIME[4:]),
             )
             for row in results.get("lifetimes", ())
@@ -119,9 +120,58 @@ def setup_rows(results: Mapping[str, Any]) -> Rows:
     ]
 
 
+def step_lines_rows(results: Mapping[str, Any]) -> Rows:
+    """Returns the table of the lines of steps: throughput, busy cores and memory."""
+    header = (
+        "line",
+        "description",
+        "images/s, median (min to max)",
+        "images per second of CPU time",
+        "cores busy",
+        "peak MB",
+        "other processes, % of CPU time",
+    )
+    return [
+        header,
+        *(
+            (
+                line["name"],
+                line["about"],
+                format_spread(line["images_per_second"]),
+                f"{line['images_per_cpu_second']['median']:,.4g}",
+                f"{line['busy_cores']:g}",
+                f"{line.get('device_megabytes') or line['peak_megabytes'] or 0:,.0f}",
+                f"{line['others_percent']:g}",
+            )
+            for line in results["lines"]
+        ),
+    ]
+
+
+def step_setup_rows(results: Mapping[str, Any]) -> Rows:
+    """Returns the table of what was measured, hardware, versions and checks."""
+    hardware = results["hardware"]
+    memory = [
+        f"{part} {row['ours']:,} MB, torch {row['peer']:,} MB, ratio {row['ratio']:g}"
+        for part, row in results["memory"].items()
+    ]
+    return [
+        ("measured", f"{results['what']}, {results['date']}"),
+        ("processor", f"{hardware['processor']}, {hardware['cores']} cores, load {hardware['load_before']} before"),
+        ("device", str(hardware["device"])),
+        ("rounds", str(results["n"])),
+        ("compared first", "; ".join(results["checks"]) or "nothing: torch is not there"),
+        ("peak memory", "; ".join(memory) or "not compared"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
+    ]
+
+
 def print_tables(console: Console, *tables: Rows) -> None:
-    """Prints the tables to the terminal."""
+    """Prints the tables, on a terminal as wide as that, else as Markdown."""
     for header, *rows in tables:
+        if not console.is_terminal:
+            print(to_markdown([header, *rows]))
+            continue
         table = Table(*header)
         for row in rows:
             table.add_row(*row)
@@ -149,8 +199,3 @@ def to_markdown(rows: Rows) -> str:
     """Formats a table as Markdown."""
     header, *rest = rows
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rest))
-
-
-def _spread(values: Mapping[str, float]) -> str:
-    digits = 0 if values["median"] >= 10 else 2
-    return "{median:,.{d}f} ({min:,.{d}f} to {max:,.{d}f})".format(**values, d=digits)

@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: "ConfigDict", workdir: Path, options: Namespace) -> None:
     """Trains, as one of several processes if the flags or the cluster say so."""
-    from resnet_alexnet.cli import compiled
+    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.parallel import hosts  # jax takes a second to import, in which Ctrl-C may come
     from resnet_alexnet.train.loop import train_and_evaluate
 
@@ -126,6 +126,7 @@ def train(config: "ConfigDict", workdir: Path, options: Namespace) -> None:
         options.coordinator_address, options.num_processes, options.process_id, options.local_device_ids
     )
     command = partial(train_and_evaluate, config, workdir, profile_calls=options.profile or 0, processes=processes)
+    memory.keep_freed()
     if processes is None:
         compiled.keep(options.compile_cache)
         command()

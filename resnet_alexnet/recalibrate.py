@@ -50,12 +50,13 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     announce()
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled
+    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import print_summary, progress_bar
     from resnet_alexnet.pretrained import weights
     from resnet_alexnet.train import augment, inputs, recalibration, steps
 
     compiled.keep(options.compile_cache)
+    memory.keep_freed()
     config = flags.load_config(options, missing="the data that the network was trained on, such as --config=quickstart")
     mesh = parallel.create_mesh()
     parallel.device_batch_size(options.batch_size, mesh, field="--batch_size")

@@ -132,7 +132,7 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
         InputError: a flag, a network or the data is not as it should be.
     """
     from resnet_alexnet import parallel
-    from resnet_alexnet.cli import compiled
+    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.evaluate.protocol import TestProtocol
     from resnet_alexnet.evaluate.scores import check_classes
@@ -147,6 +147,7 @@ def _score(options: Namespace, against: "Scores | None") -> "dict[str, Scores]":
     if not options.config and not options.workdir:
         raise InputError("--config is missing: the recipe that names the data, such as --config=resnet50")
     compiled.keep(options.compile_cache)
+    memory.keep_freed()
     networks = _load_networks(options)
     config = load_overridden(options.config or str(options.workdir[0] / CONFIG_FILE), options.overrides)
     precision = options.precision or config.precision

@@ -81,12 +81,13 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     announce()
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled
+    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features import extraction
     from resnet_alexnet.train import inputs
 
     compiled.keep(options.compile_cache)
+    memory.keep_freed()
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
     network = pretrained.load_network(**flags.trained_model(options), partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     announce()
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import compiled
+    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.data.readers.imagenet_classes import display_name
     from resnet_alexnet.evaluate.protocol import TestProtocol
@@ -83,6 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.predict.predictions import WRITERS, write_table
 
     compiled.keep(options.compile_cache)
+    memory.keep_freed()
     photographs = list(find_photographs(options.photographs, options.list, report=_note))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")

@@ -1,4 +1,4 @@
-"""A stand-in for the data of a run that trains on nothing: the shapes of a data set, without its files."""
+"""A stand-in for the data of a dry run or a measurement: the shapes of a data set, without its files."""
 
 from dataclasses import dataclass
 
@@ -88,12 +88,12 @@ def create_stand_in(
     values = [own if own is not None else published for own, published in zip(set_fields, known, strict=True)]
     if unknown := [field for field, value in zip(_FIELDS, values, strict=True) if value is None]:
         raise InputError(
-            f"a dry run reads no data, and the shapes of dataset.name={dataset['name']!r} are not known by its name: "
+            f"no data is read here, and the shapes of dataset.name={dataset['name']!r} are not known by its name: "
             f"set {', '.join(unknown)}, as in --config.{unknown[0]}=1000"
         )
     images, classes, size, channels = (int(value or 0) for value in values)
     if min(images, classes, size, channels) < 1:
-        raise InputError(f"the shapes of a dry run are {dict(zip(_FIELDS, values, strict=True))} (allowed: 1 or more)")
+        raise InputError(f"the shapes of the data are {dict(zip(_FIELDS, values, strict=True))} (allowed: 1 or more)")
     fraction = 0.0 if dataset["name"] in _HAS_VALIDATION else dataset["validation_fraction"]
     train = held_out_start(images, fraction)
     names = tuple(f"class_{label}" for label in range(classes))

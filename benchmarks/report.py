@@ -1,0 +1,142 @@
+"""Writes the tables of docs/speed.md and README.md from the files in benchmarks/results, or prints them.
+
+No number in them is typed by hand; a test compares the documents with what this writes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from goals import Goal, all_goals, format_value
+from rich.console import Console
+from table import Rows, print_tables, write_markdown
+
+from resnet_alexnet.cli import command, flags
+from resnet_alexnet.files import read_json
+from resnet_alexnet.speed.windows import format_spread
+
+DESCRIPTION = """Writes the tables of speed from the files of results.
+
+Without a file to write, prints them."""
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+VERSIONS = ("jax", "torch")  # that the table of steps has
+GOALS_MARK, STEPS_MARK = "goals", "speed"  # of docs/speed.md, and of it and README.md
+
+
+def create_parser() -> command.Parser:
+    """Declares the flags of the command."""
+    parser = command.Parser("python benchmarks/report.py", DESCRIPTION, usage="[OPTIONS]")
+    parser.add_argument(
+        "--results", metavar="DIR", type=flags.run_folder, default=RESULTS, help="the folder with the files of results"
+    )
+    parser.add_argument(
+        "--speed", metavar="FILE.md", type=flags.path, help="write both tables to this file, such as docs/speed.md"
+    )
+    parser.add_argument(
+        "--readme", metavar="FILE.md", type=flags.path, help="write the table of steps to this file, such as README.md"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    given = create_parser().parse(arguments)
+    found = read_results(given.results)
+    if given.speed is not None:
+        write_markdown(given.speed, [goal_rows(found)], mark=GOALS_MARK)
+        write_markdown(given.speed, [step_rows(found)], mark=STEPS_MARK)
+    if given.readme is not None:
+        write_markdown(given.readme, [step_rows(found, short=True)], mark=STEPS_MARK)
+    if given.speed is None and given.readme is None:
+        print_tables(Console(), step_rows(found), goal_rows(found))
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """The results by the names of their files, with those of the input, which have another folder."""
+    files = {file.name: file for file in sorted(folder.glob("*.json"))}
+    for goal in all_goals():
+        if "/" in goal.file and (folder / goal.file).is_file():
+            files[goal.file] = folder / goal.file
+    return {name: read_json(file) for name, file in files.items()}
+
+
+def goal_rows(found: dict[str, dict[str, Any]]) -> Rows:
+    """The table of goals."""
+    header = ("", "what", "compared with", "goal", "measured, median (min to max)", "", "n", "on", "command")
+    return [header, *(_goal_row(goal, found.get(goal.file)) for goal in all_goals())]
+
+
+def _goal_row(goal: Goal, results: dict[str, Any] | None) -> tuple[str, ...]:
+    value = None if results is None else goal.read(results)
+    head = (goal.line, goal.what, goal.beside, goal.text())
+    if value is None or results is None:
+        lacking = "not measured: needs a GPU" if goal.needs_gpu else "not measured yet"
+        return (*head, lacking, "", "", "", f"`{goal.command}`")
+    measured = "not done in time" if value["median"] == float("inf") else format_value(value, goal.unit)
+    reached = "reached" if goal.is_met(value["median"]) else "missed"
+    return (
+        *head,
+        measured,
+        reached,
+        str(results["n"]),
+        f"{_hardware(results)}, {results['date']}",
+        f"`{goal.command}`",
+    )
+
+
+def step_rows(found: dict[str, dict[str, Any]], *, short: bool = False) -> Rows:
+    """The table of steps beside torch's; `short` has the medians only."""
+    header = ("step", "batch", "ours, images/s", "torch, images/s", "ratio", "on")
+    if not short:
+        header = (*header[:-1], "ratio by CPU time", "cores busy, ours and torch", "others, %", "n", "on", "versions")
+    table = [header]
+    for results in found.values():
+        if results["benchmark"] == "step":
+            table += _step_rows(results, short=short)
+    return table
+
+
+def _step_rows(results: dict[str, Any], *, short: bool) -> list[tuple[str, ...]]:
+    """The rows of a file of results of step.py: its training and its inference step, by the clock."""
+    settings, lines = results["settings"], {line["name"]: line for line in results["lines"]}
+    title = "fastest" if settings["platform"] == "gpu" else "plain"
+    by_name, rows = {row["name"]: row for row in results["comparisons"]}, []
+    for part in ("training", "inference"):
+        row = by_name.get(f"{part}, {title}")
+        if row is None:
+            continue
+        name = f"{settings['model']}, {part}"
+        if settings["precision"] != "float32":
+            name += f", {settings['precision']}"
+        ratio = f"{row['ratio']['median']:.2f}" if short else format_spread(row["ratio"])
+        cells = (name, f"{settings['batch_size']:,}", f"{row['ours']:,.4g}", f"{row['peer']:,.4g}", ratio)
+        on = f"{_hardware(results)}, {results['date']}"
+        if short:
+            rows.append((*cells, on))
+            continue
+        both = [lines[f"ours, {part}"], lines[row["peers"][0]]]
+        by_cpu = by_name.get(f"{part}, {title}, by CPU time")
+        rows.append(
+            (
+                *cells,
+                format_spread(by_cpu["ratio"]) if by_cpu else "",
+                " and ".join(f"{line['busy_cores']:g}" for line in both),
+                f"{max(line['others_percent'] for line in both):g}",
+                str(results["n"]),
+                on,
+                ", ".join(f"{name} {value}" for name, value in results["versions"].items() if name in VERSIONS),
+            )
+        )
+    return rows
+
+
+def _hardware(results: dict[str, Any]) -> str:
+    """The hardware in a few words."""
+    hardware = results["hardware"]
+    device = hardware.get("device") or next(iter(hardware.get("devices", ())), "cpu")
+    return device if device != "cpu" else f"{hardware['processor']}, {hardware['cores']} cores"
+
+
+if __name__ == "__main__":
+    command.run(main)

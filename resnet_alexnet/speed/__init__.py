@@ -1,0 +1,1 @@
+"""How fast the steps of a run are on this machine, and how fast they could be; `benchmarks/` uses it too."""
