@@ -11,20 +11,17 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.models.initializers import Initializer, constant, draw, normal
 from resnet_alexnet.models.layers import (
     ACTIVATIONS,
     Dropout,
-    Initializer,
     Layer,
     Linear,
     MaxPool,
     Padding,
     check_image,
-    constant,
     convolve,
-    draw,
     image_keys,
-    normal,
     smallest_image,
     window_output,
 )

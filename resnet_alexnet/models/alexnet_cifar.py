@@ -8,16 +8,8 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import check_name
 from resnet_alexnet.models.alexnet import POOLING
-from resnet_alexnet.models.layers import (
-    ACTIVATIONS,
-    Convolution,
-    Linear,
-    LocalConvolution,
-    MaxPool,
-    check_image,
-    constant,
-    normal,
-)
+from resnet_alexnet.models.initializers import constant, normal
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, Linear, LocalConvolution, MaxPool, check_image
 from resnet_alexnet.models.normalization import LocalResponseNorm
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import check_name
 from resnet_alexnet.models.alexnet import MapLinear, map_size
+from resnet_alexnet.models.initializers import torch_uniform
 from resnet_alexnet.models.layers import (
     ACTIVATIONS,
     Convolution,
@@ -19,7 +20,6 @@ from resnet_alexnet.models.layers import (
     check_image,
     image_keys,
     smallest_image,
-    torch_uniform,
 )
 
 LAST_MAP = ("averaged", "whole")

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, he_normal, materialize
+from resnet_alexnet.models.initializers import he_normal
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, materialize
 
 
 class ConvolutionNorm(nnx.Module):

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.models.blocks import BasicBlock, Block, Bottleneck, ConvolutionNorm, PlainBlock
-from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_image, he_normal
+from resnet_alexnet.models.initializers import he_normal
+from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_image
 from resnet_alexnet.models.normalization import BatchNorm
 from resnet_alexnet.models.trace import naming_layers
 

@@ -15,6 +15,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import layers
 from resnet_alexnet.models.alexnet import MapLinear, TowerConvolution
 from resnet_alexnet.models.alexnet_owt import adaptive_average_pool
+from resnet_alexnet.models.initializers import draw, he_normal, torch_uniform
 from resnet_alexnet.models.layers import (
     Convolution,
     Dropout,
@@ -22,11 +23,8 @@ from resnet_alexnet.models.layers import (
     LocalConvolution,
     MaxPool,
     convolve,
-    draw,
-    he_normal,
     image_keys,
     observe,
-    torch_uniform,
 )
 
 torch = pytest.importorskip("torch")

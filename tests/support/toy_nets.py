@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from resnet_alexnet.models.layers import Convolution, Dropout, Linear, he_normal
+from resnet_alexnet.models.initializers import he_normal
+from resnet_alexnet.models.layers import Convolution, Dropout, Linear
 from resnet_alexnet.models.normalization import BatchNorm
 
 

@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 from resnet_alexnet import losses, metrics, models, parallel
-from resnet_alexnet.models.layers import Convolution, Linear, he_normal
+from resnet_alexnet.models.initializers import he_normal
+from resnet_alexnet.models.layers import Convolution, Linear
 from resnet_alexnet.models.normalization import BatchNorm
 from resnet_alexnet.optim.sgd import sgd
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
