@@ -73,7 +73,7 @@ class ModelSpec:
         def create() -> dict[str, Tree]:
             return weights_of(models.create_model(self.model, rngs=nnx.Rngs(seed), **self._sizes(), **self.options))
 
-        # Our layers compile a program for a shape, see `initializers.draw`; those of others would do so for each operation.
+        # Ours compile a program for each shape, see `initializers.draw`; those of others would for each operation.
         return jax.jit(create)() if is_guest(self.model) else create()
 
     def graphdef(self, **options: Any) -> nnx.GraphDef:
