@@ -79,6 +79,6 @@ def test_of_two_runs_the_worse_is_stopped_early_and_the_other_goes_on(tmp_path):
     assert code == 0, output
     assert "step 10: 1 points go on; stopped early: learning_rate=1e-06" in output
     worse, better = (read_state(tmp_path / "runs" / f"learning_rate={rate}") for rate in ("1e-06", "0.05"))
-    assert (worse.step, better.step, better.finished) == (10, 40, True)
+    assert (worse.step, better.step, better.end) == (10, 40, "finished")
     assert "resumed at step 10" in (tmp_path / "runs" / "learning_rate=0.05" / "log.txt").read_text()
     assert "step 10 of 40" in output

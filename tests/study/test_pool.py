@@ -53,11 +53,18 @@ def test_a_run_that_fails_is_started_again_and_bad_input_is_not(tmp_path, capsys
     assert "wrong: failed (exit code 2)," in output
 
 
-def test_a_run_that_diverged_is_a_result_and_is_not_tried_again(tmp_path, capsys):
-    diverges = """echo one >>ran; echo '{"step": 7, "train/loss": null, "stopped": true}' >metrics.jsonl; exit 1"""
-    assert pool([task(tmp_path, diverges)]) == []
+@pytest.mark.parametrize("end", ["diverged", "stuck"])
+def test_a_run_of_which_a_check_failed_is_a_result_and_is_not_tried_again(tmp_path, capsys, end):
+    ends = f"""echo one >>ran; echo '{{"step": 7, "{end}": true}}' >metrics.jsonl; exit 1"""
+    assert pool([task(tmp_path, ends)]) == []
     assert (tmp_path / "a" / "ran").read_text() == "one\n"
-    assert "1/1 done: a: diverged at step 7, " in capsys.readouterr().out
+    assert f"1/1 done: a: {end} at step 7, " in capsys.readouterr().out
+
+
+def test_a_run_that_was_stopped_at_a_null_loss_has_not_diverged(tmp_path):
+    stops = """echo one >>ran; echo '{"step": 7, "train/loss": null, "stopped": true}' >metrics.jsonl; exit 1"""
+    assert pool([task(tmp_path, stops)]) == ["a"]
+    assert (tmp_path / "a" / "ran").read_text() == "one\none\n"
 
 
 def test_a_folder_in_use_is_waited_for_while_others_run(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """A sweep as an array job of a real Slurm of two nodes; and its script, run by a shell alone."""
 
+import json
 import os
 import re
 import signal
@@ -50,11 +51,18 @@ def test_a_task_that_is_stopped_is_requeued_after_it_has_saved(tmp_path):
     assert (tmp_path / "it's this" / "log.txt").read_text().count("\nsaved\n") == 1
 
 
-def test_a_task_that_diverged_is_not_tried_again(tmp_path):
-    line = '{"step": 7, "train/loss": null, "learning_rate": 0.1, "stopped": true}'
-    command = f"""cd "it's this"; echo here; echo '{line}' >metrics.jsonl; exit 1"""
+@pytest.mark.parametrize(
+    ("line", "attempts"),
+    [
+        ({"step": 7, "train/loss": 0.1, "diverged": True}, 1),
+        ({"stuck": True, "step": 7}, 1),
+        ({"step": 7, "train/loss": None, "stopped": True}, 3),
+    ],
+)
+def test_a_task_of_which_a_check_failed_is_not_tried_again(tmp_path, line, attempts):
+    command = f"""cd "it's this"; echo here; echo '{json.dumps(line)}' >metrics.jsonl; exit 1"""
     assert run_script(tmp_path, command, retries=2) == (1, "")
-    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nhere\n") == 1
+    assert (tmp_path / "it's this" / "log.txt").read_text().splitlines().count("here") == attempts
 
 
 class FakeSlurm:

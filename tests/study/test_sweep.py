@@ -47,7 +47,7 @@ class Swept:
         self.result = sweeps.run(*self.words, "--jobs=2")
 
     def is_finished(self, name: str) -> bool:
-        return read_state(self.workdir / name).finished
+        return read_state(self.workdir / name).end == "finished"
 
     def is_under_way(self, name: str) -> bool:
         return bool(read_state(self.workdir / name).lines) and not self.is_finished(name)

@@ -19,7 +19,7 @@ def sweep(tmp_path):
     for momentum, seed, error in ((0.1, 0, None), (0.1, 1, None), (0.2, 0, 5.0), (0.2, 1, None)):
         lines = [{"step": 40, "val/top1_error": error}, {"step": 40, "finished": True}]
         if error is None:
-            lines = [{"step": 7, "train/loss": None, "stopped": True}]
+            lines = [{"step": 7, "diverged": True}]
         folder = tmp_path / "runs" / f"momentum={momentum},seed={seed}"
         written = tmp_path / "other" if error else folder
         written.mkdir(parents=True)
