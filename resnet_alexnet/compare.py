@@ -29,7 +29,7 @@ def create_parser() -> Parser:
         type=_output,
         help="draw the curves over each other; an .html file has the tables too, and loads nothing",
     )
-    flags.add_choice(parser, "--format", _FORMATS, text="how the comparison is printed", default="table")
+    flags.add_choice(parser, "--format", _FORMATS, text="how the comparison is printed; by default as a table")
     flags.add_switch(
         parser, "--numbers", text="compare only the metrics, except times and throughput; exit with 1 if a line differs"
     )
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     if len(options.folders) < (2 if options.numbers else 1):
         raise InputError("RUN is missing: the run folders to compare, such as compare runs/first runs/second")
-    if options.numbers and (options.output or options.format != "table"):
+    if options.numbers and (options.output or options.format):
         raise InputError("--numbers has a yes or no for an answer: leave --output and --format out")
     from resnet_alexnet.study import compare, comparison
 
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.output is not None:
         _draw(runs, options.output)
-    if options.format == "table":
-        print(comparison.format_table(runs, shutil.get_terminal_size().columns if sys.stdout.isatty() else 80))
-    else:
+    if options.format in comparison.FORMATS:
         print(comparison.FORMATS[options.format](runs))
+    else:
+        print(comparison.format_table(runs, shutil.get_terminal_size().columns if sys.stdout.isatty() else 80))
 
 
 def _draw(runs: Sequence, output: Path) -> None:
@@ -84,7 +84,7 @@ def _compare_numbers(runs: Sequence) -> None:
     from resnet_alexnet.study.compare import first_difference
 
     for each in runs:
-        if not each.lines:
+        if not each.computed:
             raise InputError(f"{each.name} has no metrics to compare: {each.state}, {each.note}")
     first, *others = runs
     found = {other.name: first_difference(first, other) for other in others}

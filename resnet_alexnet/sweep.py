@@ -1,13 +1,16 @@
 """Runs many points of a recipe: python -m resnet_alexnet.sweep --sweep=weight_decay --workdir=runs/weight_decay."""
 
 import shlex
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
 
+_EXECUTION = ("jobs", "gpus", "retries", "slurm", "slurm_options")
+_PLAN = ("rungs", "reduction_factor", "reuse")
 _DESCRIPTION = """Runs a recipe with many settings, and compares the results.
 
 A sweep is a Python file with a function sweep() that yields the points: dicts
@@ -17,7 +20,7 @@ and those that stopped or failed go on. No run sees the test split."""
 
 
 def create_parser() -> Parser:
-    """The flags of the command."""
+    """The flags of the command. Those of runs are None if they are not given, so that they can be refused."""
     parser = Parser("python -m resnet_alexnet.sweep", _DESCRIPTION, usage="--sweep=NAME --workdir=DIR [OPTIONS]")
     parser.add_argument(
         "--sweep",
@@ -36,12 +39,12 @@ def create_parser() -> Parser:
     flags.add_config(
         parser, "a recipe instead of the one that the sweep names; the fields below are those of all points"
     )
-    _add_means(parser)
+    _add_execution(parser)
     _add_plan(parser)
     return parser
 
 
-def _add_means(parser: Parser) -> None:
+def _add_execution(parser: Parser) -> None:
     group = parser.add_argument_group("how it runs")
     group.add_argument(
         "--jobs", metavar="N", type=flags.whole_number(), help="runs at once (default: one, or one a GPU)"
@@ -50,22 +53,19 @@ def _add_means(parser: Parser) -> None:
         "--gpus",
         metavar="ID,...",
         type=flags.list_of(_gpu),
-        default=(),
         help="GPUs of this machine, such as 0,1,2,3; each run has one of them",
     )
     group.add_argument(
         "--retries",
         metavar="N",
         type=flags.whole_number(0, 100),
-        default=1,
-        help="how many times a run that failed is started again",
+        help="how many times a run that failed is started again; by default once",
     )
-    flags.add_switch(group, "--slurm", text="as an array job of Slurm, which is followed until it ends")
+    flags.add_switch(group, "--slurm", default=None, text="as an array job of Slurm, which is followed until it ends")
     group.add_argument(
         "--slurm_options",
         metavar="WORDS",
         type=_words,
-        default=(),
         help="more options for sbatch, in quotes, with spaces between them",
     )
     flags.add_switch(group, "--print", text="print the commands of the runs that are not finished; do not run them")
@@ -78,21 +78,20 @@ def _add_plan(parser: Parser) -> None:
         "--rungs",
         metavar="STEPS,...",
         type=flags.list_of(flags.whole_number()),
-        default=(),
         help="after so many steps stop the worse settings (successive halving)",
     )
     group.add_argument(
         "--reduction_factor",
         metavar="N",
         type=flags.whole_number(2),
-        default=2,
-        help="at each rung one of this many settings goes on",
+        help="at each rung one of this many settings goes on; by default 2",
     )
     flags.add_switch(
         group,
         "--reuse",
-        default=True,
-        text="take finished runs with the same config from the folders beside the workdir",
+        default=None,
+        text="take finished runs with the same config from the folders beside the workdir; by default true, but false "
+        "with --rungs",
     )
     flags.add_switch(group, "--test_winner", text="at the end, test the setting with the lowest validation error, once")
 
@@ -110,25 +109,41 @@ def _words(text: str) -> tuple[str, ...]:
         raise ArgumentTypeError(f"{text} (allowed: words as in a shell; {error})") from None
 
 
+def _given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _check_together(options: Namespace) -> None:
+    """Raises InputError if a flag is given that excludes another one, or that nothing reads."""
+    kinds = [name for name in ("print", "collect", "test_winner") if getattr(options, name)]
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(f'--{name}' for name in kinds)} exclude each other: give one of them")
+    given = _given(options, (*_EXECUTION, *_PLAN))
+    if given and (options.print or options.collect):
+        raise InputError(f"--{next(iter(given))} is for runs, and --{kinds[0]} starts none: leave one of them out")
+    for name, needed in (("slurm_options", "slurm"), ("reduction_factor", "rungs")):
+        if name in given and not given.get(needed):
+            raise InputError(f"--{name} is for --{needed}: give it with --{needed}")
+    if "reuse" in given and "rungs" in given:
+        raise InputError("--reuse is not for --rungs, with which no runs of other sweeps are taken: leave it out")
+    if "gpus" in given and (given.get("slurm") or given.get("jobs", len(given["gpus"])) != len(given["gpus"])):
+        raise InputError("--gpus is one GPU for each of the --jobs, on this machine: leave --jobs and --slurm out")
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command.
 
     Raises:
         InputError: something is wrong with the flags, the sweep or the workdir.
-        TrainingError: some runs failed.
+        TrainingError: some runs failed, or tests of the winner.
         InterruptedRunError: a signal came; the runs have saved.
     """
     options = create_parser().parse(arguments)
+    _check_together(options)
     from resnet_alexnet.study.collect import collect
     from resnet_alexnet.study.points import read_sweep
-    from resnet_alexnet.study.sweep import Means, Plan, check_sweep_folder, print_commands, run_sweep
+    from resnet_alexnet.study.sweep import Execution, Plan, check_sweep_folder, print_commands, run_sweep
 
-    kinds = [name for name in ("print", "collect", "test_winner") if getattr(options, name)]
-    if len(kinds) > 1:
-        raise InputError(f"{' and '.join(f'--{name}' for name in kinds)} exclude each other: give one of them")
-    jobs = options.jobs or len(options.gpus) or 1
-    if options.gpus and (options.slurm or jobs != len(options.gpus)):
-        raise InputError("--gpus is one GPU for each of the --jobs, on this machine: leave --jobs and --slurm out")
     sweep = read_sweep(options.sweep, base=options.config, overrides=options.overrides)
     if options.print:
         check_sweep_folder(sweep, options.workdir)
@@ -139,9 +154,10 @@ def main(arguments: Sequence[str]) -> None:
         check_sweep_folder(sweep, options.workdir)
         print("\n".join(collect(sweep, options.workdir)))
     else:
-        means = Means(jobs, options.gpus, options.retries, options.slurm, options.slurm_options)
-        plan = Plan(options.rungs, options.reduction_factor, options.reuse, options.test_winner)
-        run_sweep(sweep, options.workdir, means, plan)
+        jobs = len(options.gpus) if options.gpus else 1
+        execution = Execution(**{"jobs": jobs, **_given(options, _EXECUTION)})
+        plan = Plan(**_given(options, _PLAN), test_winner=options.test_winner)
+        run_sweep(sweep, options.workdir, execution, plan)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +27,17 @@ class Result:
     state: RunState
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it has done all its steps."""
         return self.state.reached(self.point.config.num_steps)
 
     @property
     def status(self) -> str:
         """What became of it, in words."""
-        if self.finished:
+        if self.is_complete:
             return "finished"
-        if self.state.diverged:
-            return f"diverged at step {self.state.step}"
+        if self.state.failed_check:
+            return f"{self.state.end} at step {self.state.step}"
         return f"step {self.state.step} of {self.point.config.num_steps}" if self.state.lines else "not run"
 
 
@@ -52,7 +53,7 @@ def read_results(sweep: Sweep, workdir: Path) -> list[Result]:
 def by_setting(results: Sequence[Result]) -> dict[tuple, list[Result]]:
     """The results of each setting, by its fields without the seed; the lowest mean error first.
 
-    Settings of which a run diverged come after those of which none did.
+    Settings of which a run diverged or was stuck come after those of which none did.
     """
     groups: dict[tuple, list[Result]] = {}
     for result in results:
@@ -62,12 +63,12 @@ def by_setting(results: Sequence[Result]) -> dict[tuple, list[Result]]:
 
 def _rank(results: Sequence[Result]) -> tuple[bool, bool, float]:
     errors = final_errors(results)
-    return not errors, any(result.state.diverged for result in results), fmean(errors) if errors else 0.0
+    return not errors, any(result.state.failed_check for result in results), fmean(errors) if errors else 0.0
 
 
 def final_errors(results: Sequence[Result]) -> list[float]:
-    """The last validation errors of the finished runs, in percent."""
-    return [error for each in results if each.finished and (error := each.state.error()) is not None]
+    """The last validation errors of the complete runs, in percent."""
+    return [error for each in results if each.is_complete and (error := each.state.error()) is not None]
 
 
 def collect(sweep: Sweep, workdir: Path) -> list[str]:
@@ -125,8 +126,9 @@ def _table(sweep: Sweep, results: Sequence[Result]) -> Iterator[str]:
     for setting, group in by_setting(results).items():
         values, errors = dict(setting), final_errors(group)
         lowest = [best[0] for each in group if (best := each.state.best()) is not None]
-        diverged = sum(result.state.diverged for result in group)
-        error = f"{fmean(errors):.2f}" + (f", {diverged} diverged" if diverged else "") if errors else _status(group)
+        ends = Counter(result.state.end for result in group if result.state.failed_check)
+        failed = "".join(f", {count} {end}" for end, count in ends.items())
+        error = f"{fmean(errors):.2f}{failed}" if errors else _status(group)
         rows.append(
             [
                 *(shown(values[field]) if field in values else "-" for field in names),

@@ -1,21 +1,23 @@
 """Run folders side by side: what a run has come to, how runs differ, and whether they computed the same numbers."""
 
+import contextlib
 import json
 import math
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
-from resnet_alexnet.workdir.config import CONFIG_FILE, flatten
-from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE
-from resnet_alexnet.workdir.goodput import Goodput, computed, read_goodput
+from resnet_alexnet.study.state import RunState, read_state
+from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, read_config
+from resnet_alexnet.workdir.folder import BEFORE_A_RUN, ENVIRONMENT_FILE
+from resnet_alexnet.workdir.goodput import FINISHED, Goodput, computed, read_goodput
 from resnet_alexnet.workdir.lock import NAMES, find_holder
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TEST_ERROR, VAL_ERROR, read_metrics
+from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR
 
 Line = Mapping[str, Any]
 
@@ -26,12 +28,13 @@ class Run:
 
     Attributes:
         name: how the run is called here, different from all others.
-        state: "finished"; "running"; "stopped", after saving; "unfinished", because it was killed or failed; "empty",
-            without metrics; "broken", with a file that cannot be read; or "no run", some other folder.
+        state: "finished"; "running"; "stopped", after saving; "diverged" or "stuck", by a check of its loss;
+            "unfinished", because it was killed or failed; "empty", without metrics; "broken", with a file that cannot
+            be read; or "no run", some other folder.
         note: more about the state; may be empty.
         config: the fields of the config by name, such as "optim.learning_rate".
         environment: versions, devices and commit, by name, such as "versions.jax".
-        lines: the lines of metrics.jsonl.
+        lines: the lines of metrics.jsonl; of a broken run what can be read.
     """
 
     name: str
@@ -45,6 +48,11 @@ class Run:
     def steps(self) -> int:
         """Steps of the last line."""
         return max((line["step"] for line in self.lines), default=0)
+
+    @property
+    def computed(self) -> list[dict[str, Any]]:
+        """The lines without what differs between runs of one computation; none before the first metrics."""
+        return computed(self.lines)
 
     def numbers(self, key: str) -> list[float]:
         """The values of a field of the lines, in order; NaN where the run could not write a number."""
@@ -85,7 +93,7 @@ def _last(values: Sequence[float]) -> float | None:
 
 
 def read_runs(folders: Sequence[str]) -> list[Run]:
-    """Reads run folders; a folder that cannot be read says so in its state.
+    """Reads run folders; one with a file that cannot be read says so in its state.
 
     Raises:
         InputError: there is no such folder.
@@ -114,23 +122,35 @@ def _read_run(folder: Path, name: str) -> Run:
     holder = find_holder(folder)
     try:
         names = set(os.listdir(folder)) - set(NAMES)
-        if CONFIG_FILE not in names and holder is None:
-            return Run(name, "no run" if names else "empty", f"no {CONFIG_FILE}" if names else "an empty folder")
-        config, environment, lines = {}, {}, []
-        if CONFIG_FILE in names:
-            config = flatten(read_json(folder / CONFIG_FILE))
-        if ENVIRONMENT_FILE in names:
-            environment = _environment(read_json(folder / ENVIRONMENT_FILE))
-        if METRICS_FILE in names:
-            lines = read_metrics(folder / METRICS_FILE)
-    except InputError as error:
-        return Run(name, "broken", str(error))
     except OSError as error:
         return Run(name, "broken", f"{folder} cannot be read: {error.strerror}")
-    state, note = _state(config, lines)
-    if holder is not None:
-        state, note = "running", f"in {holder}"
-    return Run(name, state, note, config, environment, lines)
+    if CONFIG_FILE not in names and holder is None:
+        if names <= set(BEFORE_A_RUN):
+            return Run(name, "empty", "no run has begun in it" if names else "an empty folder")
+        return Run(name, "no run", f"no {CONFIG_FILE}")
+    config, environment, state = {}, {}, RunState()
+    errors: list[str] = []
+    with _noting(errors):
+        state = read_state(folder)
+    with _noting(errors):
+        config = flatten(read_config(folder / CONFIG_FILE)) if CONFIG_FILE in names else {}
+    with _noting(errors):
+        environment = _environment(read_json(folder / ENVIRONMENT_FILE)) if ENVIRONMENT_FILE in names else {}
+    if errors:
+        word, note = "broken", "; ".join(errors)
+    elif holder is not None:
+        word, note = "running", f"in {holder}"
+    else:
+        word, note = _describe(state, config.get("num_steps"))
+    return Run(name, word, note, config, environment, state.lines)
+
+
+@contextlib.contextmanager
+def _noting(errors: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        errors.append(str(error))
 
 
 def _environment(values: dict[str, Any]) -> dict[str, Any]:
@@ -145,17 +165,15 @@ def _environment(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _state(config: Mapping[str, Any], lines: Sequence[Line]) -> tuple[str, str]:
-    if not computed(lines):
+def _describe(state: RunState, num_steps: int | None) -> tuple[str, str]:
+    """A word for a run that no process is doing, and a note."""
+    if not computed(state.lines):
         return "empty", "no metrics yet"
-    last, num_steps = lines[-1], config.get("num_steps")
-    if last.get("finished"):
-        return (
-            ("finished", "") if last["step"] == num_steps else ("unfinished", f"it was extended to {num_steps} steps")
-        )
-    if last.get("stopped"):
-        return "stopped", ""
-    return "unfinished", "it was killed, or it failed"
+    if state.end == FINISHED and state.step != num_steps:
+        return "unfinished", f"it was extended to {num_steps} steps"
+    if state.failed_check:
+        return state.end, f"at step {state.step}"
+    return (state.end, "") if state.end else ("unfinished", "it was killed, or it failed")
 
 
 def differing(values: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Any]]:
@@ -174,7 +192,7 @@ def first_difference(one: Run, other: Run) -> str | None:
 
     Equal means equal to the last bit. NaN equals NaN.
     """
-    ours, theirs = computed(one.lines), computed(other.lines)
+    ours, theirs = one.computed, other.computed
     for number, (line, other_line) in enumerate(zip(ours, theirs, strict=False), start=1):
         keys = [key for key in {**line, **other_line} if line.get(key, "-") != other_line.get(key, "-")]
         if keys:

@@ -121,7 +121,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def same_numbers(runs: Sequence[Run]) -> list[str]:
     """Which runs have the same numbers as the first, to the last bit; empty if that cannot be asked."""
-    told = [(number, run) for number, run in enumerate(runs, start=1) if run.lines]
+    told = [(number, run) for number, run in enumerate(runs, start=1) if run.computed]
     if len(told) < 2:
         return []
     (first, one), *others = told

@@ -57,23 +57,13 @@ def run_rungs(
     """
     points = list(sweep.points)
     for rung in rungs:
-        run([point for point in points if not has_passed(workdir / point.name, rung)], rung)
-        kept = best_settings(points, {point.name: error_at(workdir / point.name, rung) for point in points})
+        run([point for point in points if read_state(workdir / point.name).error(at=rung) is None], rung)
+        kept = best_settings(points, {point.name: read_state(workdir / point.name).error(at=rung) for point in points})
         kept = kept[: math.ceil(len({point.setting for point in points}) / reduction_factor)]
         dropped = [point.name for point in points if point.setting not in kept]
         points = [point for point in points if point.setting in kept]
         say(f"step {rung}: {len(points)} points go on; stopped early: {'; '.join(dropped) or 'none'}")
     run(points, sweep.points[0].config.num_steps)
-
-
-def error_at(folder: Path, rung: int) -> float | None:
-    """The validation error of a run after the steps of a rung; None if it has none."""
-    return read_state(folder).error(at=rung)
-
-
-def has_passed(folder: Path, rung: int) -> bool:
-    """Whether a run need not run for this rung: it was evaluated there."""
-    return error_at(folder, rung) is not None
 
 
 def best_settings(points: Sequence[Point], errors: Mapping[str, float | None]) -> list[tuple]:

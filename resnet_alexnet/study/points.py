@@ -22,7 +22,9 @@ from resnet_alexnet.workdir import recipes
 from resnet_alexnet.workdir.config import flatten, load_overridden, to_json
 
 SEED = "seed"  # the field over which means are taken
-_UNTESTED = "--config.eval.test=never"
+_TEST = "eval.test"
+_UNTESTED = f"--config.{_TEST}=never"
+_NO_TEST = "no point is tested; --test_winner tests the best setting"
 _LONGEST_NAME = 100  # characters, of at most 255 that file systems allow
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")  # brackets are unsafe too: Orbax cannot read below them
 
@@ -124,10 +126,11 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
     """
     file, where = find_sweep(name).absolute(), f"--sweep={name}"
     module = _run_sweep_file(file, where)
-    base = base or getattr(module, "BASE", None)
-    if not isinstance(base, str):
-        raise InputError(f"{where} does not say which recipe it varies: define BASE, such as BASE = 'quickstart'")
-    common = _frozen(getattr(module, "COMMON", {}))
+    if base:
+        _load(base, [])  # whose errors name --config
+    else:
+        base = _read_base(module, where)
+    common = _with_tuples(getattr(module, "COMMON", {}))
     yielded = list(_yielded(module, file, where))
     if not yielded:
         raise InputError(f"{where}: sweep() yields no points")
@@ -136,11 +139,10 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
         if not isinstance(fields, dict) or not all(isinstance(field, str) for field in fields):
             raise InputError(f"{where}: {what} is {fields!r} (allowed: a dict such as {{'optim.learning_rate': 0.1}})")
     _check_set_once(yielded, common, overrides, where)
-    _check_base(base, where)
-    shared = [*(_word(field, value, where) for field, value in common.items()), *overrides, _UNTESTED]
-    names = _names(yielded)
+    common_words = [_word(field, value, where) for field, value in common.items()]
     points = tuple(
-        _create_point(name, fields, base, shared, where) for name, fields in zip(names, yielded, strict=True)
+        _create_point(name, fields, base, common_words, overrides, where)
+        for name, fields in zip(_names(yielded), yielded, strict=True)
     )
     _check_distinct(points, where)
     return Sweep(file.stem, base, points, tuple(_varied(yielded)))
@@ -167,51 +169,76 @@ def _yielded(module: ModuleType, file: Path, where: str) -> Iterator[Any]:
         if not isinstance(points, Iterable):
             raise InputError(f"sweep() returns {points!r}: it is to yield the points")
         for fields in points:
-            yield _frozen(fields)  # sweep() may change the dict and yield it again
+            yield _with_tuples(fields)  # sweep() may change the dict and yield it again
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except (Exception, SystemExit) as error:
         raise InputError(f"{where}: {error_line(error, file)}") from None
 
 
-def _frozen(fields: Any) -> Any:
+def _with_tuples(fields: Any) -> Any:
     """A copy, in which lists are tuples, as in configs; anything but a dict as it is."""
     if not isinstance(fields, dict):
         return fields
     return {field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()}
 
 
-def _check_base(base: str, where: str) -> None:
-    """Raises InputError if there is no such recipe, or it is wrong without any field of a point."""
+def _read_base(module: ModuleType, where: str) -> str:
+    """The recipe that a sweep file names.
+
+    Raises:
+        InputError: it names none, or one that does not exist or is wrong without any field of a point.
+    """
+    base = getattr(module, "BASE", None)
+    if not isinstance(base, str):
+        raise InputError(f"{where} does not say which recipe it varies: define BASE, such as BASE = 'quickstart'")
+    if error := _error(base, []):
+        raise InputError(f"{where}, its recipe {base!r}: {error}")
+    return base
+
+
+def _load(base: str, words: Sequence[str]) -> Any:
+    """The config of a recipe and flags, as `resnet_alexnet.main` builds it; its notes are in the log of the run."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return load_overridden(base, words)
+
+
+def _error(base: str, words: Sequence[str]) -> str:
+    """What is wrong with flags for a recipe; empty if nothing is."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            load_overridden(base, [])
+        _load(base, words)
     except InputError as error:
-        raise InputError(f"{where}, its recipe {base!r}: {error}") from None
+        return str(error)
+    return ""
 
 
 def _check_set_once(
     yielded: Sequence[Mapping[str, Any]], common: Mapping[str, Any], overrides: Sequence[str], where: str
 ) -> None:
-    """Raises InputError if a flag sets a field that the points set, or a point asks for the test split."""
+    """Raises InputError if a flag sets a field that the points set, or one of them asks for the test split."""
     for word in overrides:
         field = word.removeprefix("--config.").partition("=")[0]
+        if field == _TEST:
+            raise InputError(f"{word}: {_NO_TEST}")
         if any(field in fields for fields in yielded):
             raise InputError(f"{word}: the points of {where} set {field} themselves")
-    for field in [*(field for fields in (common, *yielded) for field in fields), *overrides]:
-        if field.removeprefix("--config.").startswith("eval.test"):
-            raise InputError(f"{where} sets eval.test: no point is tested; --test_winner tests the best setting")
+    if any(_TEST in fields for fields in (common, *yielded)):
+        raise InputError(f"{where} sets {_TEST}: {_NO_TEST}")
 
 
-def _create_point(name: str, fields: Mapping[str, Any], base: str, shared: Sequence[str], where: str) -> Point:
-    """Builds the config of a point, as `resnet_alexnet.main` would."""
-    words = [*shared, *(_word(field, value, where) for field, value in fields.items())]
+def _create_point(
+    name: str, fields: Mapping[str, Any], base: str, common: Sequence[str], overrides: Sequence[str], where: str
+) -> Point:
+    """Builds the config of a point; `common` are the flags of COMMON."""
+    own = [_word(field, value, where) for field, value in fields.items()]
+    words = [*common, *overrides, _UNTESTED, *own]
     place = f"{where}, point {name}" if fields else where
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # its notes are in the log of the run
-            config = load_overridden(base, words)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+        config = _load(base, words)
+    except InputError:
+        if not (error := _error(base, [*common, *own])):
+            raise  # without the flags nothing is wrong
+        raise InputError(f"{f'{where}, COMMON' if _error(base, common) == error else place}: {error}") from None
     built = flatten(config.to_dict())
     for field, value in fields.items():
         if isinstance(value, str) and isinstance(built[field], str):

@@ -58,18 +58,18 @@ class Task:
     report: Path | None = None
 
     def is_done(self) -> bool:
-        """Whether there is nothing left to do: a run that diverged would do so again."""
+        """Whether there is nothing left to do: a run that diverged, or was stuck, would do so again."""
         if self.report is not None:
             return self.report.exists()
         state = read_state(self.folder)
-        return state.diverged or state.reached(self.num_steps)
+        return state.failed_check or state.reached(self.num_steps)
 
     def describe(self) -> str:
         """What has come of it."""
         if self.report is not None:
             return "tested"
         state = read_state(self.folder)
-        return f"diverged at step {state.step}" if state.diverged else describe_error(state.error())
+        return f"{state.end} at step {state.step}" if state.failed_check else describe_error(state.error())
 
 
 @dataclass

@@ -17,12 +17,13 @@ from resnet_alexnet.errors import InputError, InterruptedRunError
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.study.pool import BAD_INPUT, Task, last_lines, show
 from resnet_alexnet.workdir.config import LOG_FILE
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TRAIN_LOSS
+from resnet_alexnet.workdir.goodput import FAILED_CHECKS
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE
 
 SCRIPT_FILE = "array.sbatch"
 _SECONDS = 3.0  # between two questions to the scheduler
 _ATTEMPTS = 5  # to ask it: a controller that restarts does not answer
-_DIVERGED = f'"{TRAIN_LOSS}": null.*"stopped": true'  # as `RunState.diverged`
+_FAILED_CHECK = "|".join(f'"{mark}": true' for mark in FAILED_CHECKS)  # as `RunState.failed_check`
 _SECONDS_TO_SAVE = 60  # before the time limit at which Slurm sends SIGTERM
 
 # Bash runs a trap only between commands, or while it waits: so the run is in the background. A trapped signal ends
@@ -52,7 +53,7 @@ for attempt in {attempts}; do
     done
     [ -n "$stopped" ] && break
     case $code in 0 | {bad_input} | 75) break ;; esac
-    tail -n 1 "$folder/{metrics}" 2>/dev/null | grep -q '{diverged}' && break
+    tail -n 1 "$folder/{metrics}" 2>/dev/null | grep -qE '{failed_check}' && break
 done
 if [ -n "$stopped" ] || [ "$code" = 75 ]; then
     [ "$code" = 0 ] || scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
@@ -144,7 +145,7 @@ def array_script(tasks: Sequence[Task], *, workdir: Path, jobs: int, retries: in
         attempts=" ".join(map(str, range(retries + 1))),
         log=LOG_FILE,
         metrics=METRICS_FILE,
-        diverged=_DIVERGED,
+        failed_check=_FAILED_CHECK,
         bad_input=BAD_INPUT,
     )
 

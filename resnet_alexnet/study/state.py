@@ -7,8 +7,8 @@ from typing import Any
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
-from resnet_alexnet.workdir.goodput import NUM_STEPS, START
-from resnet_alexnet.workdir.metrics_log import METRICS_FILE, TRAIN_LOSS, VAL_ERROR, read_metrics
+from resnet_alexnet.workdir.goodput import ENDS, FAILED_CHECKS, FINISHED, NUM_STEPS, START
+from resnet_alexnet.workdir.metrics_log import METRICS_FILE, VAL_ERROR, read_metrics
 
 WINNER_FILE = "winner.json"  # in the folder of a sweep: the runs of its best setting, and their test errors
 
@@ -19,17 +19,28 @@ class RunState:
 
     Attributes:
         lines: of metrics.jsonl; none if the run has not begun.
-        step: the last step that was logged.
-        finished: whether the run ended after all steps of its config.
     """
 
-    lines: Sequence[Mapping[str, Any]] = field(repr=False)
-    step: int
-    finished: bool
+    lines: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+    @property
+    def step(self) -> int:
+        """The last step that was logged."""
+        return self.lines[-1]["step"] if self.lines else 0
+
+    @property
+    def end(self) -> str:
+        """How it ended, one of `goodput.ENDS`; empty if it is under way, was killed or failed otherwise."""
+        return next((mark for mark in ENDS if self.lines and mark in self.lines[-1]), "")
+
+    @property
+    def failed_check(self) -> bool:
+        """Whether it ended because a check of its loss failed: it would again."""
+        return self.end in FAILED_CHECKS
 
     def reached(self, num_steps: int) -> bool:
         """Whether it has done this many steps, and is not about to do more of them."""
-        return self.finished and self.step >= num_steps
+        return self.end == FINISHED and self.step >= num_steps
 
     def lengths(self) -> set[int | None]:
         """The num_steps of its starts, as far as its steps come from them; None is that of a start that did not say."""
@@ -39,12 +50,6 @@ class RunState:
         """The last validation error in percent, or that of step `at`; None if there is none."""
         errors = [line[VAL_ERROR] for line in self.lines if VAL_ERROR in line and at in (None, line["step"])]
         return errors[-1] if errors else None
-
-    @property
-    def diverged(self) -> bool:
-        """Whether it ended because its loss was not finite: it would again."""
-        last = self.lines[-1] if self.lines else {}
-        return bool(last.get("stopped")) and last.get(TRAIN_LOSS, 0.0) is None
 
     def best(self) -> tuple[float, int] | None:
         """The lowest validation error in percent, and its step."""
@@ -69,8 +74,7 @@ def read_state(folder: Path) -> RunState:
         if path.exists():
             raise
         lines = []
-    finished = bool(lines) and bool(lines[-1].get("finished"))
-    return RunState(lines, lines[-1]["step"] if lines else 0, finished)
+    return RunState(lines)
 
 
 def read_test_errors(workdir: Path) -> Mapping[str, float]:

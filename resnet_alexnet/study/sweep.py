@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from resnet_alexnet.cli.board import Board
-from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.study.collect import collect
 from resnet_alexnet.study.halving import check_rungs, run_rungs
@@ -17,8 +17,8 @@ from resnet_alexnet.study.points import Point, Sweep, config_digest, python_comm
 from resnet_alexnet.study.pool import Task, run_pool
 from resnet_alexnet.study.slurm import check_slurm, run_array
 from resnet_alexnet.study.state import RunState, read_state
-from resnet_alexnet.study.winner import test_winner
-from resnet_alexnet.workdir.config import CONFIG_FILE
+from resnet_alexnet.study.winner import TESTS_FOLDER, test_winner
+from resnet_alexnet.workdir.config import CONFIG_FILE, read_config
 from resnet_alexnet.workdir.folder import check_workdir
 from resnet_alexnet.workdir.lock import NAMES, locked
 
@@ -26,7 +26,7 @@ SWEEP_FILE = "sweep.json"
 
 
 @dataclass(frozen=True)
-class Means:
+class Execution:
     """How the runs are done.
 
     Attributes:
@@ -61,17 +61,20 @@ class Plan:
     test_winner: bool = False
 
 
-def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
+def run_sweep(sweep: Sweep, workdir: Path, execution: Execution, plan: Plan) -> None:
     """Does the runs of a sweep that are not done, collects the results, and prints them.
 
+    If a signal or an error ends the runs, the results so far are collected and printed.
+
     Raises:
-        InputError: something is wrong with the workdir, or another sweep uses it. Nothing has been started.
-        TrainingError: some runs failed. The results of the others have been collected.
+        InputError: something is wrong with the plan or the workdir, another sweep uses it, a file cannot be read or
+            written, Slurm refuses the job, or another winner was tested before.
+        TrainingError: some runs failed, or tests of the winner.
         InterruptedRunError: a signal came. The same call continues.
     """
     if plan.rungs:
         check_rungs(sweep, plan.rungs)
-    if means.slurm:
+    if execution.slurm:
         check_slurm()
     check_sweep_folder(sweep, workdir)
     try:
@@ -87,61 +90,77 @@ def run_sweep(sweep: Sweep, workdir: Path, means: Means, plan: Plan) -> None:
                 "runs": {each.name: dict(each.fields) for each in sweep.points},
             },
         )
-        if plan.reuse and not plan.rungs:
-            for line in _reuse(sweep, workdir):
-                print(line, flush=True)
-        runner = Runner(workdir, means)
-        if plan.rungs:
-            factor = plan.reduction_factor
-            run_rungs(
-                sweep, workdir, plan.rungs, reduction_factor=factor, run=runner.run, say=partial(print, flush=True)
-            )
-        else:
-            runner.run(sweep.points)
-        lines = collect(sweep, workdir)
-        if plan.test_winner and not runner.failed:
-            lines += test_winner(sweep, workdir, runner.do)
-            collect(sweep, workdir)  # with the test errors
-        print("\n".join(lines), flush=True)
-    if runner.failed:
+        runner, about_winner = Runner(workdir, execution), []
+        try:
+            _do_runs(sweep, workdir, plan, runner)
+            if plan.test_winner and not runner.failed_runs:
+                about_winner = list(test_winner(sweep, workdir, runner.test))
+        except (InputError, InterruptedRunError):
+            with contextlib.suppress(InputError, OSError):  # such as those of a terminal that is gone
+                print("\n".join(collect(sweep, workdir)), flush=True)
+            raise
+        print("\n".join([*collect(sweep, workdir), *about_winner]), flush=True)
+    if runner.failed_runs:
         untested = ", so the winner is not tested" if plan.test_winner else ""
+        names = sorted(runner.failed_runs)
         raise TrainingError(
-            f"{len(runner.failed)} of {len(sweep.points)} runs failed{untested}: {', '.join(sorted(runner.failed))} "
+            f"{len(names)} of {len(sweep.points)} runs failed{untested}: {', '.join(names)} "
             "(their log.txt says why; the same command tries them again)"
         )
+    if runner.failed_tests:
+        raise TrainingError(
+            f"all runs are done, but a test of the winner failed: {', '.join(sorted(runner.failed_tests))} "
+            f"(log.txt in {workdir / TESTS_FOLDER} says why; the same command tries it again)"
+        )
+
+
+def _do_runs(sweep: Sweep, workdir: Path, plan: Plan, runner: "Runner") -> None:
+    """Does the runs that are not done."""
+    say = partial(print, flush=True)
+    if plan.rungs:
+        factor = plan.reduction_factor
+        run_rungs(sweep, workdir, plan.rungs, reduction_factor=factor, run=runner.run, say=say)
+        return
+    if plan.reuse:
+        for line in _reuse(sweep, workdir):
+            say(line)
+    runner.run(sweep.points)
 
 
 @dataclass
 class Runner:
-    """Does runs by the means given, and remembers which failed."""
+    """Does runs, and the tests of some, as the execution says, and remembers which failed."""
 
     workdir: Path
-    means: Means
-    failed: set[str] = field(default_factory=set)
+    execution: Execution
+    failed_runs: set[str] = field(default_factory=set)
+    failed_tests: set[str] = field(default_factory=set)
 
     def run(self, points: Sequence[Point], num_steps: int | None = None) -> None:
         """Takes points to `num_steps`, by default all their steps."""
-        self.do([create_task(point, self.workdir, num_steps) for point in points])
+        self.failed_runs.update(self._do([create_task(point, self.workdir, num_steps) for point in points]))
 
-    def do(self, every_task: Sequence[Task]) -> None:
-        """Does those of the tasks that are not done."""
+    def test(self, tests: Sequence[Task]) -> None:
+        """Does tests of runs."""
+        self.failed_tests.update(self._do(tests))
+
+    def _do(self, every_task: Sequence[Task]) -> Sequence[str]:
+        """Does those of the tasks that are not done; returns the names of those that failed."""
         tasks = [task for task in every_task if not task.is_done()]
         if not tasks:
-            return
-        means = self.means
+            return ()
+        how = self.execution
         with Board(len(every_task), len(every_task) - len(tasks)) as board:
-            if means.slurm:
-                failed = run_array(
-                    tasks,
-                    workdir=self.workdir,
-                    jobs=means.jobs,
-                    retries=means.retries,
-                    options=means.slurm_options,
-                    board=board,
-                )
-            else:
-                failed = run_pool(tasks, jobs=means.jobs, gpus=means.gpus, retries=means.retries, board=board)
-        self.failed.update(failed)
+            if not how.slurm:
+                return run_pool(tasks, jobs=how.jobs, gpus=how.gpus, retries=how.retries, board=board)
+            return run_array(
+                tasks,
+                workdir=self.workdir,
+                jobs=how.jobs,
+                retries=how.retries,
+                options=how.slurm_options,
+                board=board,
+            )
 
 
 def create_task(point: Point, workdir: Path, num_steps: int | None = None) -> Task:
@@ -191,7 +210,7 @@ def _check_length(point: Point, folder: Path) -> None:
     """Raises InputError if the run of a point had another num_steps, by which its learning rate was another."""
     if not point.depends_on_num_steps or not (folder / CONFIG_FILE).is_file():
         return
-    lengths = {read_json(folder / CONFIG_FILE).get("num_steps"), *read_state(folder).lengths()} - {None}
+    lengths = {read_config(folder / CONFIG_FILE)["num_steps"], *read_state(folder).lengths()} - {None}
     if others := lengths - {point.config.num_steps}:
         raise InputError(
             f"num_steps={point.config.num_steps}, but the run in {folder} began with {', '.join(map(str, others))}: "
@@ -217,7 +236,7 @@ def _reuse(sweep: Sweep, workdir: Path) -> Iterator[str]:
         if file.parent.is_symlink():
             continue
         with contextlib.suppress(InputError):  # what cannot be read is not a run
-            point = open_points.get(config_digest(read_json(file)))
+            point = open_points.get(config_digest(read_config(file)))
             if point is not None and _is_same(point, read_state(file.parent)):
                 target = os.path.relpath(file.parent, workdir.absolute())
                 (workdir / point.name).symlink_to(target)

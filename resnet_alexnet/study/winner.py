@@ -30,7 +30,7 @@ def test_winner(sweep: Sweep, workdir: Path, run: Callable[[Sequence[Task]], Non
         InputError: no run has a validation error, or another setting was tested before.
     """
     best = next(iter(by_setting(read_results(sweep, workdir)).values()))
-    errors, names = final_errors(best), [result.point.name for result in best if result.finished]
+    errors, names = final_errors(best), [result.point.name for result in best if result.is_complete]
     if not errors:
         raise InputError(f"--test_winner: no run in {workdir} is finished with a validation error")
     file = workdir / WINNER_FILE

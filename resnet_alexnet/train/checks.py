@@ -7,14 +7,27 @@ import jax.numpy as jnp
 
 from resnet_alexnet.errors import TrainingError
 from resnet_alexnet.train.state import NEVER, TrainState
+from resnet_alexnet.workdir.goodput import DIVERGED, STUCK
 
 STUCK_MARGIN = 0.005  # a loss within this fraction of the constant prediction's has not begun to fall
 
 CAUSES = "usual causes: too high a learning rate, no warm-up, wrong normalization or labels, bfloat16 overflow"
 
 
+class FailedCheckError(TrainingError):
+    """A check failed, as it would again: the run ends.
+
+    Attributes:
+        end: the mark of its last line.
+    """
+
+    def __init__(self, message: str, end: str) -> None:
+        super().__init__(message)
+        self.end = end
+
+
 def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> None:
-    """Raises TrainingError if a loss or a parameter is not finite.
+    """Raises FailedCheckError if a loss or a parameter is not finite.
 
     Args:
         state: the state of the run.
@@ -27,14 +40,15 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
         what = f"parameters are not finite by step {done + 1}"  # in which step they ceased to be is not known
     else:
         return
-    raise TrainingError(f"{what} (learning rate {learning_rate(done):g}); {CAUSES}")
+    raise FailedCheckError(f"{what} (learning rate {learning_rate(done):g}); {CAUSES}", DIVERGED)
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:
-    """Raises TrainingError if the loss after `step` steps is that of a constant prediction, `chance`."""
+    """Raises FailedCheckError if the loss after `step` steps is that of a constant prediction, `chance`."""
     if abs(loss - chance) < STUCK_MARGIN * chance:
-        raise TrainingError(
+        raise FailedCheckError(
             f"after {step} steps the loss is {loss:.4f}, no better than a constant prediction ({chance:.4f}); "
             "usual causes: too low or too high a learning rate, too small initial weights, labels that do not "
-            "belong to the images (guard.stuck_steps sets the step of this check; 0 turns it off)"
+            "belong to the images (guard.stuck_steps sets the step of this check; 0 turns it off)",
+            STUCK,
         )

@@ -25,7 +25,7 @@ from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
 from resnet_alexnet.optim.schedules import current_learning_rate
 from resnet_alexnet.parallel import hosts
 from resnet_alexnet.train import stopping
-from resnet_alexnet.train.checks import check_falling, check_finite
+from resnet_alexnet.train.checks import FailedCheckError, check_falling, check_finite
 from resnet_alexnet.train.clock import RunClock
 from resnet_alexnet.train.experiment import Experiment, create_experiment, resident_data
 from resnet_alexnet.train.profile import Profile
@@ -39,6 +39,7 @@ from resnet_alexnet.train.validation import evaluate, with_error
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.folder import check_workdir, create_workdir, last_checkpoint
+from resnet_alexnet.workdir.goodput import STOPPED
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR, validation_errors
 
 
@@ -216,18 +217,17 @@ class Run:
 
     @contextlib.contextmanager
     def _failing(self, state: TrainState, step: int) -> Iterator[None]:
-        """If a check in the block fails, shows what led to it, and names the last checkpoint in its error."""
+        """If a check in the block fails, writes that and what led to it, and names the last checkpoint in its error."""
         try:
             yield
-        except TrainingError as error:
-            if float(state.sums["count"]):  # else they are logged already
-                self.records.write(step, self._training_values(state, step), stopped=True)
+        except FailedCheckError as error:
+            self.records.write(step, self._training_values(state, step), end=error.end)
             self.records.draw_curves()
             self.checkpointer.wait()
             raise TrainingError(f"{error}; {stopping.kept(last_checkpoint(self.workdir))}") from None
 
     def _training_values(self, state: TrainState, step: int) -> dict[str, float]:
-        """The training metrics since the last log."""
+        """The training metrics since the last log; empty if there is no step since."""
         learning_rate, throughput = self._learning_rate(state, step - 1), self.meter.measure()
         return training_values(state.sums, learning_rate, throughput, resident=self.experiment.steps.resident)
 
@@ -336,11 +336,10 @@ class Run:
             with jax.transfer_guard("allow"), self.watchdog.slow():
                 with self._failing(state, step):
                     check_finite(state, partial(self._learning_rate, state))
-                values = self._training_values(state, step) if float(state.sums["count"]) else {}  # they are logged
+                values = self._training_values(state, step)
                 self._save(state, step)
                 self.checkpointer.wait()
-                if values:
-                    self.records.write(step, values, stopped=True)
+                self.records.write(step, values, end=STOPPED)
             self.records.draw_curves()
         raise self.stop.stopped(step)
 

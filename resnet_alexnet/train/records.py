@@ -86,13 +86,14 @@ class Records:
         """All lines of metrics.jsonl so far."""
         return self._metrics_log.lines
 
-    def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
-        """Writes and shows the metrics of a step; see `MetricsLog.write`."""
-        values = {"epoch": step * self._batch_size / self._images, **values}
-        self._metrics_log.write(step, {**values, **self._clock.take()}, stopped=stopped)
+    def write(self, step: int, values: Mapping[str, float], *, end: str = "") -> None:
+        """Writes the metrics of a step, and shows them if there are any; see `MetricsLog.write`."""
+        epoch = {"epoch": step * self._batch_size / self._images}
+        self._metrics_log.write(step, {**epoch, **values, **self._clock.take()}, end=end)
         # Of five classes all are among the best five.
         shown = {key: value for key, value in values.items() if "top5" not in key or self._classes > 5}
-        self.progress.update(step, shown)
+        if shown:
+            self.progress.update(step, {**epoch, **shown})
 
     def finish(self, step: int) -> None:
         """Marks the run as finished."""
@@ -113,7 +114,12 @@ class Records:
 def training_values(
     sums: metrics.Sums, learning_rate: float, throughput: Throughput | None, *, resident: bool
 ) -> dict[str, float]:
-    """The line of metrics.jsonl about the steps whose sums are given; of resident data, it has one throughput only."""
+    """The line of metrics.jsonl about the steps whose sums are given; of resident data, it has one throughput only.
+
+    Empty if the sums are: of these steps there is a line already.
+    """
+    if not float(sums["count"]):
+        return {}
     values = {**prefixed("train", metrics.error_rates(jax.device_get(sums))), "learning_rate": learning_rate}
     if throughput is not None and resident:
         values["images_per_second"] = throughput.images_per_second

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resnet_alexnet.workdir.config import flatten
-from resnet_alexnet.workdir.goodput import NUM_STEPS, SECONDS, START, TIME
+from resnet_alexnet.workdir.goodput import ENDS, NUM_STEPS, SECONDS, START, TIME
 
 _SCHEME = "events"  # by which tensorboardX knows to open files with `_Files`
-_NOT_DRAWN = ("step", "epoch", "stopped", "finished", TIME, START, NUM_STEPS)  # epochs are steps in another unit
+_NOT_DRAWN = ("step", "epoch", *ENDS, TIME, START, NUM_STEPS)  # epochs are steps in another unit
 
 Result = TypeVar("Result")
 

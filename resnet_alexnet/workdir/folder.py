@@ -22,6 +22,8 @@ MAY_CHANGE = (
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
     "dataset.max_pixels",
 )
+# Left by a run that was killed at its start, or by the sweep that is about to start it.
+BEFORE_A_RUN = (*lock.NAMES, LOG_FILE, temporary_path(Path(CONFIG_FILE)).name)
 _PACKAGES = ("resnet_alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ml_collections")
 
 
@@ -45,8 +47,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
         names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
     except OSError as error:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
-    # Left by a run that was killed at its start, or by the sweep that is about to start it.
-    if names <= {*lock.NAMES, LOG_FILE, temporary_path(workdir / CONFIG_FILE).name}:
+    if names <= set(BEFORE_A_RUN):
         return False
     file = workdir / CONFIG_FILE
     if not file.is_file():

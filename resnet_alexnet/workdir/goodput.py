@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 TIME, START, SECONDS, NUM_STEPS = "time", "start", "seconds/", "num_steps"
+# The mark of a run's last line: all steps are done; a signal came, and it has saved; a loss or a parameter was not
+# finite; the loss did not begin to fall.
+FINISHED, STOPPED, DIVERGED, STUCK = ENDS = ("finished", "stopped", "diverged", "stuck")
+FAILED_CHECKS = (DIVERGED, STUCK)
 RATES = ("images_per_second", "step_images_per_second", "input_wait_percent")
 # The parts of the time of a run, with their names for people.
 PARTS = {
@@ -106,8 +110,8 @@ def start_line(
             seconds["lost" if in_vain and part in _DONE_AGAIN else part] += value
     times = [line[TIME] for line in lines if TIME in line]
     if times:
-        has_stopped = bool(lines[-1].keys() & {"stopped", "finished"})
-        end = times[-1] if has_stopped else min(max(times[-1], alive), began)
+        has_ended = bool(lines[-1].keys() & set(ENDS))
+        end = times[-1] if has_ended else min(max(times[-1], alive), began)
         seconds["lost"] += max(0.0, end - times[-1])
         seconds["down"] += max(0.0, began - end)
     length = {} if num_steps is None else {NUM_STEPS: num_steps}

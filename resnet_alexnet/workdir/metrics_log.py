@@ -13,13 +13,12 @@ from typing import IO, Any, Self
 from resnet_alexnet.errors import InputError, TrainingError, remedy
 from resnet_alexnet.files import atomic_write, refuse_constant
 from resnet_alexnet.workdir.events import Events
-from resnet_alexnet.workdir.goodput import start_line
+from resnet_alexnet.workdir.goodput import ENDS, FINISHED, start_line
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "events"
-TRAIN_LOSS, VAL_ERROR, TEST_ERROR = "train/loss", "val/top1_error", "test/top1_error"
+VAL_ERROR, TEST_ERROR = "val/top1_error", "test/top1_error"
 _TOUCH_SECONDS = 1.0
-_ENDS = ("finished", "stopped")  # marks of lines that a resumed run removes
 
 
 class MetricsLog:
@@ -68,7 +67,7 @@ class MetricsLog:
             self._toucher.start()
         self._events = Events(workdir / EVENTS_FOLDER, self.lines, config or {})
 
-    def write(self, step: int, values: Mapping[str, float], *, stopped: bool = False) -> None:
+    def write(self, step: int, values: Mapping[str, float], *, end: str = "") -> None:
         """Appends one line, which is on disk when this returns.
 
         JSON has no NaN and no infinity: such values are written as null and left out of TensorBoard.
@@ -76,17 +75,18 @@ class MetricsLog:
         Args:
             step: optimizer steps done.
             values: metrics by key, such as "train/loss"; errors in percent.
-            stopped: mark the line as one that only a run that stops here has; it is dropped when the run resumes.
+            end: one of `goodput.ENDS` marks the line as the last of a run that ends here before all steps are done; it
+                is dropped when the run resumes.
         """
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        line = {"step": step, **finite, **({"stopped": True} if stopped else {})}
+        line = {"step": step, **finite, **({end: True} if end else {})}
         self._append(line)
         if self._events is not None:
             self._events.add(line)
 
     def finish(self, step: int) -> None:
         """Marks the run as finished, in the last line of its metrics."""
-        self._append({"step": step, "finished": True})
+        self._append({"step": step, FINISHED: True})
 
     def close(self) -> None:
         """Closes both files; may be called more than once."""
@@ -161,9 +161,8 @@ def cut_back(
 ) -> list[dict[str, Any]]:
     """Drops the lines after `step` from metrics.jsonl, atomically.
 
-    Lines up to and including `step` are kept. An incomplete last line, the "finished" marker and a line that was
-    written because the run stopped are dropped, because the run resumes. At step 0 all lines are dropped, because a new
-    run writes its own line of step 0.
+    Lines up to and including `step` are kept. An incomplete last line and the line that marks the end of the run are
+    dropped, because the run resumes. At step 0 all lines are dropped, because a new run writes its own line of step 0.
 
     Args:
         workdir: the run folder; if it has no metrics.jsonl, and `began` is None, nothing happens.
@@ -201,7 +200,7 @@ def _kept(lines: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
 
 
 def _is_kept(line: Mapping[str, Any], step: int) -> bool:
-    return 0 < step >= line["step"] and not any(mark in line for mark in _ENDS)
+    return 0 < step >= line["step"] and not any(mark in line for mark in ENDS)
 
 
 def _encode(line: Mapping[str, Any]) -> str:

@@ -47,21 +47,20 @@ def test_the_table_has_mean_and_deviation_over_seeds_and_the_best_first(tmp_path
     assert (rows[8]["validation_error"], rows[8]["test_error"]) == ("", "")
 
 
-def test_a_setting_of_which_a_run_diverged_comes_after_those_of_which_none_did(tmp_path, sweep):
+@pytest.mark.parametrize("end", ["diverged", "stuck"])
+def test_a_setting_of_which_a_check_failed_comes_after_those_of_which_none_did(tmp_path, sweep, end):
     for momentum, error in ((0.5, 90.0), (0.8, 10.0)):
         for seed in range(3):
             write_run(tmp_path / f"momentum={momentum},seed={seed}", error)
-    diverged = {"step": 7, "train/loss": None, "stopped": True}
     for name in ("momentum=0.8,seed=1", *(f"momentum=0.9,seed={seed}" for seed in range(3))):
         (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / "metrics.jsonl").write_text(json.dumps(diverged) + "\n")
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 7, end: True}) + "\n")
     _, first, second, third, _ = collect(sweep, tmp_path)
     assert first.split()[0] == "0.5"
-    assert second.split()[0] == "0.8"
-    assert "diverged" in second
-    assert "diverged at step 7" in third
+    assert second.split()[:5] == ["0.8", "2/3", "10.00,", "1", end]
+    assert third.split()[:6] == ["0.9", "0/3", end, "at", "step", "7"]
     with (tmp_path / "runs.csv").open() as file:
-        assert [row["status"] for row in csv.DictReader(file)][4] == "diverged at step 7"
+        assert [row["status"] for row in csv.DictReader(file)][4] == f"{end} at step 7"
 
 
 def test_the_table_fits_a_terminal(tmp_path):

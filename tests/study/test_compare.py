@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from configs import default
 from resnet_alexnet import compare as command
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study import comparison
 from resnet_alexnet.study.compare import Run, differing, first_difference, read_runs
+from resnet_alexnet.workdir.config import to_json
 from resnet_alexnet.workdir.lock import locked
 from tests.support.processes import CHECKOUT
 
@@ -27,14 +29,10 @@ ODD = "<b>&amp; $x_1$ \x1b[31m"  # a name that a page, a picture or a terminal c
 def write(folder: Path, lines, *, finished=True, environment=None, **fields) -> Path:
     """A run folder of these lines; the fields of its config are those of groups, written group__field."""
     folder.mkdir(parents=True)
-    config: dict = {"num_steps": 20, "seed": 0, "optim": {"learning_rate": 0.1}}
-    for name, value in fields.items():
-        *groups, last = name.split("__")
-        place = config
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    (folder / "config.json").write_text(json.dumps(config))
+    config = default.get_config()
+    values = {"num_steps": 20, "optim__learning_rate": 0.1, **fields}
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in values.items()})
+    (folder / "config.json").write_text(json.dumps(to_json(config)))
     (folder / "environment.json").write_text(json.dumps(environment or {"devices": ["cpu", "cpu"], "git_commit": None}))
     ends = [{"step": 20, "finished": True}] if finished else []
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, *ends]))
@@ -74,11 +72,15 @@ def test_what_a_run_has_come_to_and_how_runs_differ(tmp_path, capsys):
 
 
 def test_each_kind_of_folder_gets_a_word(tmp_path, capsys):
-    for name in ("empty", "other", "begun", "torn"):
+    for name in ("empty", "logged", "other", "torn"):
         (tmp_path / name).mkdir()
+    (tmp_path / "logged" / "log.txt").write_text("$ command\n")  # by a sweep, before the run started
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    (tmp_path / "begun" / "config.json").write_text('{"num_steps": 5}')
+    (tmp_path / "other" / "log.txt").write_text("$ command\n")
     (tmp_path / "torn" / "config.json").write_bytes(b'{"num_steps": \xff')
+    write(tmp_path / "begun", lines()[:1], finished=False)
+    write(tmp_path / "diverged", [*lines(), {"step": 20, "diverged": True}], finished=False)
+    write(tmp_path / "stuck", [*lines(), {"step": 20, "train/loss": 3.0, "stuck": True}], finished=False)
     write(tmp_path / "killed", lines(), finished=False)
     write(tmp_path / "stopped", [*lines(), {"step": 20, "train/loss": 3.0, "stopped": True}], finished=False)
     write(tmp_path / "extended", lines(), num_steps=90)
@@ -88,21 +90,27 @@ def test_each_kind_of_folder_gets_a_word(tmp_path, capsys):
     (tmp_path / "deep" / "environment.json").write_text('{"a":' * 100_000)
     folders = sorted(tmp_path.iterdir())
     with locked(write(tmp_path / "going_on", lines(), finished=False)):
-        states = {run.name: run.state for run in read_runs([*map(str, folders), str(tmp_path / "going_on")])}
+        runs = {run.name: run for run in read_runs([*map(str, folders), str(tmp_path / "going_on")])}
         assert "notes" in printed(capsys, *folders, tmp_path / "going_on")
-    assert states == {
+    assert {name: run.state for name, run in runs.items()} == {
         "empty": "empty",
+        "logged": "empty",
         "other": "no run",
         "begun": "empty",
         "torn": "broken",
         "killed": "unfinished",
         "stopped": "stopped",
+        "diverged": "diverged",
+        "stuck": "stuck",
         "extended": "unfinished",
         "wrong": "broken",
         "strange": "finished",
         "deep": "broken",
         "going_on": "running",
     }
+    assert runs["logged"].note == "no run has begun in it"
+    assert runs["diverged"].note == "at step 20"
+    assert runs["deep"].steps == 20, "what can be read of a broken run is"
     for output_format in ("csv", "json"):
         assert "going_on" in printed(capsys, *folders, tmp_path / "going_on", f"--format={output_format}")
     with pytest.raises(InputError, match="nowhere is not a folder"):
@@ -152,6 +160,25 @@ def test_the_same_numbers_exit_with_0_and_others_with_1(tmp_path, capsys):
     broken.mkdir()
     with pytest.raises(InputError, match="broken has no metrics to compare: empty, an empty folder"):
         command.main([str(one), str(broken), "--numbers"])
+    (one / "environment.json").write_text("{")
+    assert numbers(capsys, one, same) == ("one and same: the same numbers\n", 0)
+
+
+def test_runs_that_have_only_begun_cannot_be_compared(tmp_path, capsys):
+    begun = [write(tmp_path / name, lines()[:1], finished=False) for name in ("one", "other")]
+    with pytest.raises(InputError, match="one has no metrics to compare: empty, no metrics yet"):
+        command.main([*map(str, begun), "--numbers"])
+    with locked(begun[0]), pytest.raises(InputError, match="one has no metrics to compare: running, in process"):
+        command.main([*map(str, begun), "--numbers"])
+    assert "the same, to the last bit" not in printed(capsys, *begun)
+
+
+def test_a_run_from_before_a_field_existed_has_its_default(tmp_path, capsys):
+    one, older = (write(tmp_path / name, lines()) for name in ("one", "older"))
+    config = json.loads((older / "config.json").read_text())
+    del config["guard"], config["optim"]["ema_decay"]
+    (older / "config.json").write_text(json.dumps(config))
+    assert "\nfields of the config that differ: none\n" in printed(capsys, one, older)
 
 
 def test_a_number_that_is_missing_differs_from_one_that_is_not_a_number():
@@ -170,7 +197,12 @@ def test_fields_that_differ_are_by_index_and_a_run_without_a_config_has_none():
 
 def test_twenty_runs_fit_eighty_columns_and_can_be_told_apart(tmp_path, capsys):
     folders = [
-        write(tmp_path / f"learning_rate={rate},weight_decay=0.0001,seed={seed}", lines(), seed=seed, optim__rate=rate)
+        write(
+            tmp_path / f"learning_rate={rate},weight_decay=0.0001,seed={seed}",
+            lines(),
+            seed=seed,
+            optim__momentum=rate,
+        )
         for rate in (0.1, 0.2, 0.4, 0.8)
         for seed in range(5)
     ]
@@ -178,7 +210,7 @@ def test_twenty_runs_fit_eighty_columns_and_can_be_told_apart(tmp_path, capsys):
     assert max(map(len, output)) <= 80
     names = output.index("names")
     assert output[names + 1 : names + 21] == [f"  {i}: {folder.name}" for i, folder in enumerate(folders, start=1)]
-    assert "  optim.rate: 0.1 (1-5), 0.2 (6-10), 0.4 (11-15), 0.8 (16-20)" in output
+    assert "  optim.momentum: 0.1 (1-5), 0.2 (6-10), 0.4 (11-15), 0.8 (16-20)" in output
 
 
 def test_names_are_the_ends_that_tell_folders_apart(tmp_path):
@@ -205,7 +237,7 @@ class Page(HTMLParser):
 
 
 def test_a_page_has_the_tables_and_the_picture_and_loads_nothing(tmp_path, capsys):
-    odd = write(tmp_path / ODD, lines(), optim__name="<script>alert(1)</script>")
+    odd = write(tmp_path / ODD, lines(), dataset__name="<script>alert(1)</script>")
     plain = write(tmp_path / "plain", lines(**{"val/top1_error": None}))
     output = tmp_path / "page.html"
     command.main([str(odd), str(plain), f"--output={output}"])
@@ -240,6 +272,7 @@ def test_without_curves_nothing_is_drawn_and_bad_flags_are_named(tmp_path, capsy
         ([str(tmp_path), "--numbers"], "RUN is missing"),
         ([str(tmp_path), "--output=x.pdf"], r"x\.pdf \(allowed: a file name that ends in \.png or \.html\)"),
         ([str(tmp_path)] * 2 + ["--numbers", "--format=csv"], "leave --output and --format out"),
+        ([str(tmp_path)] * 2 + ["--numbers", "--format=table"], "leave --output and --format out"),
     ):
         with pytest.raises(InputError, match=message):
             command.main(words)

@@ -75,10 +75,10 @@ def test_started_again_it_decides_the_same_and_runs_what_is_left(tmp_path, sweep
 def test_of_two_runs_the_worse_is_stopped_early_and_the_other_goes_on(tmp_path):
     sweep = sweeps.write_sweep(tmp_path / "own.py", 'yield from ({"optim.learning_rate": r} for r in (1e-6, 0.05))')
     words = [f"--sweep={sweep}", f"--workdir={tmp_path / 'runs'}", "--jobs=2", "--rungs=10"]
-    code, output = sweeps.run(*words)
+    code, output = sweeps.call(*words)
     assert code == 0, output
     assert "step 10: 1 points go on; stopped early: learning_rate=1e-06" in output
     worse, better = (read_state(tmp_path / "runs" / f"learning_rate={rate}") for rate in ("1e-06", "0.05"))
-    assert (worse.step, better.step, better.finished) == (10, 40, True)
+    assert (worse.step, better.step, better.end) == (10, 40, "finished")
     assert "resumed at step 10" in (tmp_path / "runs" / "learning_rate=0.05" / "log.txt").read_text()
     assert "step 10 of 40" in output

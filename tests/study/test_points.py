@@ -15,6 +15,7 @@ from resnet_alexnet.study import points
 from resnet_alexnet.study.points import config_digest, read_sweep, sweep_names
 from resnet_alexnet.workdir.config import to_json
 from resnet_alexnet.workdir.folder import check_workdir
+from tests.support import guests
 
 CHECKOUT = Path(__file__).parents[2]
 HEAD = 'BASE = "quickstart"\n\n\ndef sweep():\n    '
@@ -43,9 +44,11 @@ def test_our_sweeps_are_read_and_open_with_their_command(name):
         assert point.config.num_steps <= 140
         assert point.config.eval.test == "never"
     assert read_sweep(f"configs/sweeps/{name}.py") == sweep
-    assert {"0.001", "0.0001"} <= {str(point.fields.get("optim.weight_decay")) for point in sweep.points} or (
-        name != "weight_decay"
-    )
+
+
+def test_the_sweep_over_the_weight_decay_has_several_and_that_of_the_paper():
+    decays = [point.fields["optim.weight_decay"] for point in read_sweep("weight_decay").points]
+    assert {0.001, 0.0001} <= set(decays)
 
 
 def test_the_flags_of_a_point_give_its_config(write):
@@ -159,7 +162,7 @@ def test_a_bad_point_is_one_line(write, body, message):
         ),
         ('BASE = "quickstart"\ndef sweeps():\n    ', r"defines no function sweep\(\)"),
         ('BASE = "quickstart"\ndef sweep(x):\n    ', r"sweep\(\) takes no arguments"),
-        ('BASE = "quickstart"\nCOMMON = {"x": 1}\ndef sweep():\n    ', "unknown config field 'x'"),
+        ('BASE = "quickstart"\nCOMMON = {"x": 1}\ndef sweep():\n    ', r"own\.py, COMMON: unknown config field 'x'"),
         ('BASE = "quickstart"\nCOMMON = {"eval.test": "end"}\ndef sweep():\n    ', r"sets eval\.test: no point"),
         ('BASE = "quickstart"\nCOMMON = 1\ndef sweep():\n    ', "COMMON is 1"),
     ],
@@ -186,8 +189,51 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 def test_a_flag_must_not_set_what_the_points_set(write):
     with pytest.raises(InputError, match=r"--config.seed=3: the points of .* set seed themselves"):
         read_sweep(write('yield {"seed": 1}'), overrides=["--config.seed=3"])
-    with pytest.raises(InputError, match=r"sets eval\.test"):
-        read_sweep(write('yield {"seed": 1}'), overrides=["--config.eval.test=end"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config.eval.test=end"], r"^--config\.eval\.test=end: no point is tested; --test_winner tests the best"),
+        (["--config.optim.lerning_rate=1"], r"^unknown config field 'optim\.lerning_rate', did you mean"),
+        (["--config.batch_size=0.5"], r"^--config\.batch_size=0\.5 \(allowed: a whole number\)"),
+        (["--config.num_steps=9", "--config.model.name=cifar_resnet9"], r"cifar_resnet9"),
+    ],
+)
+def test_what_is_wrong_with_a_flag_is_not_said_of_the_file(write, words, message):
+    with pytest.raises(InputError, match=message) as raised:
+        read_sweep(write('yield {"seed": 1}'), overrides=words)
+    assert "own.py" not in str(raised.value)
+
+
+def test_a_recipe_that_a_flag_names_is_not_said_to_be_that_of_the_file(write):
+    with pytest.raises(InputError, match=r"^--config=quickstrat: no such recipe, did you mean 'quickstart'"):
+        read_sweep(write('yield {"seed": 1}'), base="quickstrat")
+
+
+@pytest.mark.parametrize(
+    ("common", "point", "flag", "message"),
+    [
+        ('"batch_size": 0.5', '"seed": 1', "num_steps=x", r"own\.py, COMMON: --config\.batch_size=0\.5 "),
+        ('"batch_size": 8', '"seed": 0.5', "num_steps=x", r"own\.py, point seed=0\.5: --config\.seed=0\.5 "),
+        ('"model.name": "lenet.py:LeNet"', '"model.width": 8', "seed=x", r"^--config\.seed=x "),
+        (
+            '"model.rate": 0.3',
+            '"model.name": "lenet.py:LeNet", "seed": 0.5',
+            "num_steps=9",
+            r", point .*: --config\.seed=",
+        ),
+    ],
+)
+def test_of_several_mistakes_the_first_is_said_of_the_part_that_it_is_in(
+    write, tmp_path, monkeypatch, common, point, flag, message
+):
+    """What COMMON or a point sets may be an option of a network that another part names."""
+    head = f'BASE = "quickstart"\nCOMMON = {{{common}}}\ndef sweep():\n    '
+    monkeypatch.chdir(tmp_path)
+    guests.write_lenet(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_sweep(write(f"yield {{{point}}}", head), overrides=[f"--config.{flag}"])
 
 
 def test_a_run_starts_in_a_folder_that_holds_only_its_log(tmp_path):

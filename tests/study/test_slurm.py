@@ -1,9 +1,11 @@
 """A sweep as an array job of a real Slurm of two nodes; and its script, run by a shell alone."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,10 @@ from tests.support.slurm import Cluster, needs_slurm, started_cluster, wait_unti
 
 
 def run_script(folder, command: str, *, retries: int = 0, stop: bool = False) -> tuple[int, str]:
-    """Runs the script of an array of two tasks as its second one; returns (exit code, what scontrol was asked)."""
+    """Runs the script of an array of two tasks as its second one; returns (exit code, what scontrol was asked).
+
+    If it is to be stopped, the task writes `alive`, and then `saving` at a signal, and ends when `saved` is there.
+    """
     (folder / "scontrol").write_text('#!/bin/sh\necho "$@" >>asked\n')
     (folder / "scontrol").chmod(0o755)
     tasks = [Task(name, folder / name, ("/bin/bash", "-c", command), 1) for name in ("not this", "it's this")]
@@ -28,10 +33,20 @@ def run_script(folder, command: str, *, retries: int = 0, stop: bool = False) ->
     if stop:
         wait_until((folder / "alive").exists, lambda: "the task")
         process.send_signal(signal.SIGTERM)
+        wait_until((folder / "saving").exists, lambda: "its answer")
         process.send_signal(signal.SIGTERM)  # as a requeue does
+        wait_until(lambda: not is_pending(process.pid), lambda: "the second signal")
+        (folder / "saved").touch()
     code = process.wait(timeout=processes.SECONDS)
     assert not (folder / "not this").exists()
     return code, (folder / "asked").read_text() if (folder / "asked").exists() else ""
+
+
+def is_pending(pid: int) -> bool:
+    """Whether a process has yet to hear a SIGTERM that was sent to it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = [int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)$", status, re.MULTILINE)]
+    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in pending)
 
 
 @pytest.mark.parametrize(
@@ -45,16 +60,24 @@ def test_a_task_is_tried_again_unless_its_input_is_bad(tmp_path, command, code, 
 
 
 def test_a_task_that_is_stopped_is_requeued_after_it_has_saved(tmp_path):
-    waits = 'trap "sleep 0.3; echo saved; exit 75" TERM; touch alive; while :; do sleep 0.05; done'
+    waits = """trap "echo saving; touch saving" TERM; touch alive
+        until [ -e saved ]; do sleep 0.05; done; exit 75"""
     assert run_script(tmp_path, waits, retries=3, stop=True) == (75, "requeue 7_1\n")
-    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nsaved\n") == 1
+    assert (tmp_path / "it's this" / "log.txt").read_text().splitlines().count("saving") == 1
 
 
-def test_a_task_that_diverged_is_not_tried_again(tmp_path):
-    line = '{"step": 7, "train/loss": null, "learning_rate": 0.1, "stopped": true}'
-    command = f"""cd "it's this"; echo here; echo '{line}' >metrics.jsonl; exit 1"""
+@pytest.mark.parametrize(
+    ("line", "attempts"),
+    [
+        ({"step": 7, "train/loss": 0.1, "diverged": True}, 1),
+        ({"stuck": True, "step": 7}, 1),
+        ({"step": 7, "train/loss": None, "stopped": True}, 3),
+    ],
+)
+def test_a_task_of_which_a_check_failed_is_not_tried_again(tmp_path, line, attempts):
+    command = f"""cd "it's this"; echo here; echo '{json.dumps(line)}' >metrics.jsonl; exit 1"""
     assert run_script(tmp_path, command, retries=2) == (1, "")
-    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nhere\n") == 1
+    assert (tmp_path / "it's this" / "log.txt").read_text().splitlines().count("here") == attempts
 
 
 class FakeSlurm:
@@ -138,14 +161,14 @@ def tasks_of(cluster: Cluster) -> dict[str, str]:
 def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(tmp_path, cluster):
     """Of two points, the first is stopped by Slurm and requeued, and the second fails."""
     body = 'yield from ({"batch_size": size} for size in (16, 100_000))'
-    rarely = {"eval__every_steps": 0, "checkpoint__every_steps": 0}
-    sweep = sweeps.write_sweep(tmp_path / "own.py", body, num_steps=300, log__every_steps=5, **rarely)
+    hold = sweeps.Hold(tmp_path / "data", "batch_size=16")
+    sweep = sweeps.write_sweep(tmp_path / "own.py", body, **hold.fields)
     words = [f"--sweep={sweep}", f"--workdir={tmp_path / 'runs'}", "--slurm", "--jobs=2"]
     environment = {**cluster.environment, "PYTHONUNBUFFERED": "1"}
     first = tmp_path / "runs" / "batch_size=16"
     with sweeps.start(*words, "--slurm_options=--cpus-per-task=1", **environment) as process:
         try:
-            wait_until(lambda: read_state(first).step >= 10, lambda: "ten steps", sweeps.SECONDS)
+            wait_until(lambda: read_state(first).step == 10, lambda: "ten steps", sweeps.SECONDS)
             job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
             cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
             process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
@@ -156,16 +179,16 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
     assert f"as job {job}\n" in output
     assert output.splitlines()[-1].startswith(f"SIGTERM: job {job} goes on; run the same command again to follow it")
     wait_until(lambda: tasks_of(cluster).get("0") == "PENDING", lambda: "the requeued task", sweeps.SECONDS)
-    stopped_at = read_state(first).step
+    hold.release()
     cluster.start_again(f"{job}_0")
     code, output = sweeps.run(*words, **environment)
     assert code == 1, output
     assert f"following job {job}, which an earlier call submitted" in output
     assert "submitted" not in output.replace("which an earlier call submitted", "")
     log = (first / "log.txt").read_text()
-    assert f"SIGTERM: saved a checkpoint at step {stopped_at}" in log
-    assert f"resumed at step {stopped_at}" in log
-    assert read_state(first).reached(300)
+    assert "SIGTERM: saved a checkpoint at step 10" in log
+    assert "resumed at step 10" in log
+    assert read_state(first).reached(40)
     assert "batch_size=100000 failed" in output
     assert re.search(r"^16 +1/1 ", output, re.MULTILINE)
     assert (tmp_path / "runs" / "sweep.png").exists()

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
-from resnet_alexnet.train.checks import check_falling, check_finite
+from resnet_alexnet.train.checks import FailedCheckError, check_falling, check_finite
 from resnet_alexnet.train.state import create_state
 
 
@@ -14,19 +14,28 @@ def state_of(parameter: float):
 
 def test_the_step_of_a_loss_that_is_not_finite_counts_from_1():
     first = state_of(1.0).replace(nonfinite_step=jnp.int32(0))  # no step was done before it
-    with pytest.raises(TrainingError, match=r"^the loss is not finite at step 1 \(learning rate 0\.5\); usual causes"):
+    with pytest.raises(
+        FailedCheckError, match=r"^the loss is not finite at step 1 \(learning rate 0\.5\); usual causes"
+    ) as found:
         check_finite(first, lambda done: {0: 0.5}[done])
+    assert found.value.end == "diverged"
 
 
 def test_parameters_may_have_ceased_to_be_finite_before_the_last_step():
-    with pytest.raises(TrainingError, match=r"^parameters are not finite by step 7 \(learning rate 0\.25\)"):
+    with pytest.raises(
+        FailedCheckError, match=r"^parameters are not finite by step 7 \(learning rate 0\.25\)"
+    ) as found:
         check_finite(state_of(jnp.nan), lambda done: {6: 0.25}[done])
+    assert found.value.end == "diverged"
     check_finite(state_of(2.0), lambda done: 0.0)
 
 
 def test_a_loss_at_the_constant_predictions_has_not_begun_to_fall():
-    with pytest.raises(TrainingError, match=r"^after 4 steps the loss is 2\.3000, no better than a constant"):
+    with pytest.raises(
+        FailedCheckError, match=r"^after 4 steps the loss is 2\.3000, no better than a constant"
+    ) as found:
         check_falling(2.3, 2.3026, 4)
+    assert found.value.end == "stuck"
     check_falling(2.2, 2.3026, 4)
 
 

@@ -279,7 +279,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(compi
         assert all(np.isfinite(leaf).all() for name, leaf in leaves.items() if name != "best_error")
     *before, last = log_lines(tmp_path / "run")
     assert all(line["step"] <= 1 for line in before)
-    assert (last["step"], last["stopped"]) == (2, True)
+    assert (last["step"], last["diverged"]) == (2, True)
     assert errors.endswith("; the last checkpoint is that of step 1\n")
 
 
@@ -289,7 +289,7 @@ def test_a_run_whose_loss_is_not_finite_at_its_first_check_shows_what_it_has(com
     assert start_in_process(config, tmp_path / "run") == 1
     assert capsys.readouterr().err.endswith("bfloat16 overflow; no checkpoint was saved\n")
     (line,) = log_lines(tmp_path / "run")
-    assert (line["train/loss"], line["stopped"]) == (None, True)
+    assert (line["train/loss"], line["diverged"]) == (None, True)
     assert 0 <= line["train/top1_error"] <= 100
     assert (tmp_path / "run" / "curves.png").exists()
 
@@ -311,4 +311,4 @@ def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(compiled_qu
     assert "constant prediction (2.3026); usual causes: too low" in errors
     assert "guard.stuck_steps" in errors
     assert [line["step"] for line in log_lines(tmp_path / "run")] == [2, 4]
-    assert log_lines(tmp_path / "run")[-1]["stopped"]
+    assert log_lines(tmp_path / "run")[-1]["stuck"]

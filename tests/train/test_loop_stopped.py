@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_alexnet.cli.early import EXIT_CODES
-from resnet_alexnet.errors import InterruptedRunError, OutOfMemoryError
+from resnet_alexnet.errors import InterruptedRunError, OutOfMemoryError, TrainingError
 from resnet_alexnet.train import loop
+from resnet_alexnet.train.checks import FailedCheckError
 from resnet_alexnet.train.experiment import create_experiment
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import processes
@@ -105,6 +106,33 @@ def test_a_signal_during_an_evaluation_gives_it_up_and_saves(
         loop.train_and_evaluate(CONFIG, tmp_path / "run")
     assert f"{number.name}: giving up the evaluation, then saving" in capsys.readouterr().out
     assert (tmp_path / "run" / "curves.png").exists()
+    last = log_lines(tmp_path / "run")[-1]
+    assert (last["step"], last["stopped"]) == (step, True)
+    assert ("train/loss" in last) == (step != 14), "after the last step they are logged already"
+    finish(tmp_path / "run", experiment, monkeypatch, undisturbed)
+
+
+def test_a_check_that_fails_where_all_is_logged_already_is_in_the_last_line_too(
+    undisturbed, experiment, evaluate_with, monkeypatch, tmp_path
+):
+    """Such as that of the state which a stopped run is about to save."""
+
+    def eval_step(number, evaluate):
+        if number == 5:  # the first batch after step 14, whose metrics are logged
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate()
+
+    def check_finite(state, learning_rate):
+        if int(state.step) == 14 and not float(state.sums["count"]):
+            raise FailedCheckError("parameters are not finite", "diverged")
+
+    evaluate_with(eval_step)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "check_finite", check_finite)
+        with pytest.raises(TrainingError, match=r"^parameters are not finite; the last checkpoint is that of step 14$"):
+            loop.train_and_evaluate(CONFIG, tmp_path / "run")
+    last = log_lines(tmp_path / "run")[-1]
+    assert last == {"step": 14, "epoch": last["epoch"], "diverged": True}
     finish(tmp_path / "run", experiment, monkeypatch, undisturbed)
 
 

@@ -36,10 +36,10 @@ def test_without_a_checkpoint_all_steps_are_lost_but_not_the_start_and_the_compi
     assert goodput.percent == 0
 
 
-@pytest.mark.parametrize("mark", ["stopped", "finished"])
-def test_a_run_that_has_stopped_lost_nothing(mark):
+@pytest.mark.parametrize("mark", ["finished", "stopped", "diverged", "stuck"])
+def test_a_run_that_says_that_it_ended_lost_nothing(mark):
     last = {"step": 24, "time": 137.0, "seconds/steps": 4.0}
-    ends = [{**last, "stopped": True}] if mark == "stopped" else [last, {"step": 24, "finished": True}]
+    ends = [last, {"step": 24, "finished": True}] if mark == "finished" else [{**last, mark: True}]
     removed = ends[-1:]
     line = start_line(24, [*LINES, *ends], removed, began=200.0, alive=999.0)
     assert "seconds/lost" not in line

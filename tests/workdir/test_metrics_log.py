@@ -181,11 +181,12 @@ def test_the_config_is_text_and_its_fields_are_hyperparameters(tmp_path):
     assert fields["batch_size"].number_value == 16
 
 
-def test_a_line_written_because_the_run_stopped_is_gone_when_it_resumes(tmp_path):
+@pytest.mark.parametrize("end", ["stopped", "diverged", "stuck"])
+def test_the_line_that_says_how_a_run_ended_is_gone_when_it_resumes(tmp_path, end):
     with MetricsLog(tmp_path, start_step=0) as recorder:
         recorder.write(4, {"train/loss": 2.0})
-        recorder.write(6, {"train/loss": 1.0}, stopped=True)
-    assert read_metrics(tmp_path / "metrics.jsonl")[-1] == {"step": 6, "train/loss": 1.0, "stopped": True}
+        recorder.write(6, {"train/loss": 1.0}, end=end)
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1] == {"step": 6, "train/loss": 1.0, end: True}
     assert events_of(tmp_path) == {"train/loss": [(4, 2.0), (6, 1.0)]}
     with MetricsLog(tmp_path, start_step=6) as recorder:
         assert recorder.lines == [{"step": 4, "train/loss": 2.0}]
