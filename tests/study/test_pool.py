@@ -13,7 +13,7 @@ import pytest
 from resnet_alexnet.cli.board import Board
 from resnet_alexnet.study.pool import Task, run_pool
 from tests.support import processes
-from tests.support.slurm import wait_until
+from tests.support.processes import wait_until
 
 # What stands for a run: it says that it is there, and saves when it is told to.
 LIVING = 'trap "echo saving; exit 75" TERM; echo $$ > alive; while :; do sleep 0.05; done'

@@ -14,7 +14,8 @@ from resnet_alexnet.study.pool import Task
 from resnet_alexnet.study.slurm import array_script, run_array
 from resnet_alexnet.study.state import read_state
 from tests.support import processes, sweeps
-from tests.support.slurm import Cluster, needs_slurm, started_cluster, wait_until
+from tests.support.processes import wait_until
+from tests.support.slurm import Cluster, needs_slurm, started_cluster
 
 # Stands for srun: runs the command behind its own flags, here.
 SRUN = 'while [[ $1 == --* ]]; do shift; done; exec "$@"'
