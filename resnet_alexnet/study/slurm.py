@@ -26,37 +26,32 @@ _ATTEMPTS = 5  # to ask it: a controller that restarts does not answer
 _FAILED_CHECK = "|".join(f'"{mark}": true' for mark in FAILED_CHECKS)  # as `RunState.failed_check`
 _SECONDS_TO_SAVE = 60  # before the time limit at which Slurm sends SIGTERM
 
-# Bash runs a trap only between commands, or while it waits: so the run is in the background. A trapped signal ends
-# `wait`, with a code above 128, before the run has ended. Slurm sends signals of its own to a job that it requeues.
+# The run is a step of the job, as in launch/slurm.sbatch: to steps Slurm sends SIGTERM before the time limit, when it
+# preempts the job and when it ends it, to this script only in the last case. Then it does not requeue the job itself.
 _SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}%{jobs}
 #SBATCH --output={output}
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --signal=B:TERM@{seconds}
+#SBATCH --signal=TERM@{seconds}
 case $SLURM_ARRAY_TASK_ID in
 {cases}
 esac
 mkdir -p "$folder" || exit 1
-stopped=
-trap 'if [ -z "$stopped" ]; then stopped=1; kill -TERM "$pid"; fi' TERM
+ended=
+trap 'ended=1' TERM
 for attempt in {attempts}; do
     echo "\\$ ${{run[*]}}" >>"$folder/{log}"
-    "${{run[@]}}" >>"$folder/{log}" 2>&1 </dev/null &
-    pid=$!
-    wait "$pid"
+    srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" "${{run[@]}}" >>"$folder/{log}" 2>&1 </dev/null
     code=$?
-    while kill -0 "$pid" 2>/dev/null; do
-        wait "$pid"
-        code=$?
-    done
-    [ -n "$stopped" ] && break
+    [ -n "$ended" ] && break
     case $code in 0 | {bad_input} | 75) break ;; esac
     tail -n 1 "$folder/{metrics}" 2>/dev/null | grep -qE '{failed_check}' && break
 done
-if [ -n "$stopped" ] || [ "$code" = 75 ]; then
-    [ "$code" = 0 ] || scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+if [ "$code" = 75 ] && scontrol show job "$task" | grep -q JobState=RUNNING; then
+    scontrol requeue "$task"
 fi
 exit "$code"
 """

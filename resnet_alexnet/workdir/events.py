@@ -7,9 +7,10 @@ validation and test of a quantity are curves of one chart.
 import contextlib
 import json
 import os
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,9 +66,10 @@ class Events:
     def _writer(self, split: str):
         """The tensorboardX SummaryWriter of a split, opened when it is first asked for; "" is the run as a whole."""
         if split not in self._writers:
-            # Imported here because the import writes an environment variable and loads torch if it is installed.
-            from tensorboardX import SummaryWriter
-            from tensorboardX.record_writer import register_writer_factory
+            # Imported here because the import writes an environment variable.
+            with _without_torch():
+                from tensorboardX import SummaryWriter
+                from tensorboardX.record_writer import register_writer_factory
 
             register_writer_factory(_SCHEME, _Files(self.attempt))
             self._writers[split] = SummaryWriter(f"{_SCHEME}:{self._folder / split}", flush_secs=10)
@@ -85,6 +87,19 @@ class Events:
                     flush=True,
                 )
         return None
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """In the block torch cannot be imported: tensorboardX would, and needs it only for torch's tensors and networks."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class _Files:

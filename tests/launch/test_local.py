@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import documents, processes, slurm, teams
+from tests.support import documents, processes, teams
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "local.sh"
@@ -85,9 +85,10 @@ def test_a_second_signal_kills(waiting):
     stuck = children(waiting.pid)
     for pid in stuck.values():
         os.kill(pid, signal.SIGSTOP)
+        processes.wait_for(waiting, lambda pid=pid: status(pid)["State"].startswith("T"))
     waiting.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        waiting.wait(0.5)
+    for pid in stuck.values():  # the first is passed on
+        processes.wait_for(waiting, lambda pid=pid: int(status(pid)["ShdPnd"], 16) == 1 << signal.SIGTERM - 1)
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(teams.SECONDS) == 128 + signal.SIGKILL
     assert not any(Path(f"/proc/{pid}").exists() for pid in stuck.values())
@@ -123,6 +124,11 @@ def on_four_gpus(folder: Path, visible: str | None, count: int) -> subprocess.Co
     return subprocess.run([SCRIPT, str(count)], env=environment, capture_output=True, text=True, timeout=teams.SECONDS)
 
 
+def status(pid: int) -> dict[str, str]:
+    """What the system says of a process."""
+    return dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
+
+
 @contextlib.contextmanager
 def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
     """The launcher once it has taken steps, and the ids of its processes by their numbers; all end with the block."""
@@ -139,8 +145,7 @@ def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen
     with launcher:
         try:
             written = processes.lines_written(workdir, lines + 2)  # a resumed run first removes one of a stopped run
-            slurm.wait_until(lambda: written() or launcher.poll() is not None, lambda: "steps", teams.SECONDS)
-            assert launcher.poll() is None, launcher.communicate()
+            processes.wait_for(launcher, written)
             yield launcher, children(launcher.pid)
         finally:
             end(launcher.pid)

@@ -69,7 +69,7 @@ def wait_for_steps(cluster: slurm.Cluster, folder: Path, job: str, workdir: Path
         assert cluster.show(job)["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), log(folder, job)
         return written()
 
-    slurm.wait_until(holds, lambda: f"steps of job {job}", teams.SECONDS)
+    processes.wait_until(holds, lambda: f"steps of job {job}", teams.SECONDS, every=slurm.EVERY)
 
 
 def log(folder: Path, job: str) -> str:
@@ -144,7 +144,7 @@ def program(tmp_path):
 def wait_for_processes(cluster: slurm.Cluster, job: str, folder: Path) -> None:
     cluster.wait(job, "RUNNING")
     file = folder / f"resnet_alexnet-{job}.log"
-    slurm.wait_until(lambda: file.exists() and file.read_text().count("waiting") == 2, lambda: "both processes")
+    processes.wait_until(lambda: file.exists() and file.read_text().count("waiting") == 2, lambda: "both processes")
 
 
 @pytest.mark.parametrize("code", [1, 2, 134])

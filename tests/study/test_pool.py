@@ -14,7 +14,7 @@ from resnet_alexnet.cli.board import Board
 from resnet_alexnet.study.pool import Task, run_pool
 from resnet_alexnet.workdir.lock import find_holder
 from tests.support import processes
-from tests.support.slurm import wait_until
+from tests.support.processes import wait_until
 
 # What stands for a run: it says that it is there, and saves when it is told to.
 LIVING = 'trap "echo saving; exit 75" TERM; echo $$ > alive; while :; do sleep 0.05; done'

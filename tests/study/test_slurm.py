@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,37 +15,42 @@ from resnet_alexnet.study.pool import Task
 from resnet_alexnet.study.slurm import array_script, run_array
 from resnet_alexnet.study.state import read_state
 from tests.support import processes, sweeps
-from tests.support.slurm import Cluster, needs_slurm, started_cluster, wait_until
+from tests.support.processes import wait_until
+from tests.support.slurm import Cluster, needs_slurm, started_cluster
+
+# Stands for srun: runs the command behind its own flags, here.
+SRUN = 'while [[ $1 == --* ]]; do shift; done; exec "$@"'
 
 
-def run_script(folder, command: str, *, retries: int = 0, stop: bool = False) -> tuple[int, str]:
-    """Runs the script of an array of two tasks as its second one; returns (exit code, what scontrol was asked).
+def run_script(
+    folder, command: str, *, retries: int = 0, state: str = "RUNNING", cancel: bool = False
+) -> tuple[int, str]:
+    """Runs the script of an array of two tasks as its second one; returns (exit code, what scontrol was told).
 
-    If it is to be stopped, the task writes `alive`, and then `saving` at a signal, and ends when `saved` is there.
+    Args:
+        folder: that of the sweep.
+        command: what the task does, in bash.
+        retries: see `run_array`.
+        state: that of the task, as scontrol shows it.
+        cancel: whether the script gets SIGTERM once there is a file `alive`; then there is a file `canceled`.
     """
-    (folder / "scontrol").write_text('#!/bin/sh\necho "$@" >>asked\n')
-    (folder / "scontrol").chmod(0o755)
+    for name, program in (
+        ("scontrol", f'[ "$1" = show ] && exec echo "JobId=8 ArrayJobId=7 JobState={state} X=0"; echo "$@" >>told'),
+        ("srun", SRUN),
+    ):
+        (folder / name).write_text(f"#!/bin/bash\n{program}\n")
+        (folder / name).chmod(0o755)
     tasks = [Task(name, folder / name, ("/bin/bash", "-c", command), 1) for name in ("not this", "it's this")]
     script = array_script(tasks, workdir=folder, jobs=2, retries=retries)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
     process = subprocess.Popen(["/bin/bash", "-c", script], cwd=folder, env=environment)
-    if stop:
+    if cancel:
         wait_until((folder / "alive").exists, lambda: "the task")
         process.send_signal(signal.SIGTERM)
-        wait_until((folder / "saving").exists, lambda: "its answer")
-        process.send_signal(signal.SIGTERM)  # as a requeue does
-        wait_until(lambda: not is_pending(process.pid), lambda: "the second signal")
-        (folder / "saved").touch()
+        (folder / "canceled").touch()
     code = process.wait(timeout=processes.SECONDS)
     assert not (folder / "not this").exists()
-    return code, (folder / "asked").read_text() if (folder / "asked").exists() else ""
-
-
-def is_pending(pid: int) -> bool:
-    """Whether a process has yet to hear a SIGTERM that was sent to it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    pending = [int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)$", status, re.MULTILINE)]
-    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in pending)
+    return code, (folder / "told").read_text() if (folder / "told").exists() else ""
 
 
 @pytest.mark.parametrize(
@@ -59,11 +63,16 @@ def test_a_task_is_tried_again_unless_its_input_is_bad(tmp_path, command, code, 
     assert len(re.findall(r"^here$", log, re.MULTILINE)) == attempts
 
 
-def test_a_task_that_is_stopped_is_requeued_after_it_has_saved(tmp_path):
-    waits = """trap "echo saving; touch saving" TERM; touch alive
-        until [ -e saved ]; do sleep 0.05; done; exit 75"""
-    assert run_script(tmp_path, waits, retries=3, stop=True) == (75, "requeue 7_1\n")
-    assert (tmp_path / "it's this" / "log.txt").read_text().splitlines().count("saving") == 1
+@pytest.mark.parametrize(("state", "told"), [("RUNNING", "requeue 7_1\n"), ("COMPLETING", "")])
+def test_a_task_that_has_saved_is_requeued_unless_slurm_ends_it(tmp_path, state, told):
+    assert run_script(tmp_path, "exit 75", retries=3, state=state) == (75, told)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_task_that_slurm_ends_is_not_tried_again(tmp_path, code):
+    command = f"touch alive; until [ -e canceled ]; do sleep 0.05; done; echo; echo here; exit {code}"
+    assert run_script(tmp_path, command, retries=3, cancel=True) == (code, "")
+    assert (tmp_path / "it's this" / "log.txt").read_text().count("\nhere\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -90,6 +99,7 @@ class FakeSlurm:
             f"echo 7; for script; do :; done; n=$(grep -o 'array=0-[0-9]*' $script | cut -d- -f2); "
             f"for i in $(seq 0 $n); do SLURM_ARRAY_TASK_ID=$i bash $script; done; echo one >>{folder}/submitted",
         )
+        self._write("srun", SRUN)
         self.queue("")
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         monkeypatch.setattr(slurm, "_SECONDS", 0.05)
@@ -156,6 +166,51 @@ def tasks_of(cluster: Cluster) -> dict[str, str]:
     return dict(line.split() for line in lines)
 
 
+# Saves on the first SIGTERM, and on the second ends unsaved, as a run does. When it starts again it is done.
+SAVES = """
+[ -e saved ] && exit
+trap 'trap "exit 75" TERM; sleep 0.3; while [ -e slow ]; do sleep 0.05; done; touch saved; exit 75' TERM
+touch alive; while :; do sleep 0.05; done
+"""
+
+
+@pytest.fixture
+def submitted(tmp_path, cluster):
+    """An array job whose one task runs, in the folder of the sweep."""
+    task = Task("a", tmp_path / "a", ("/bin/bash", "-c", SAVES), 1)
+    (tmp_path / "array.sbatch").write_text(array_script([task], workdir=tmp_path, jobs=1, retries=1))
+    job = f"{cluster.submit('--nodes=1', tmp_path / 'array.sbatch', cwd=tmp_path)}_0"
+    wait_until((tmp_path / "alive").exists, lambda: "the task")
+    return job
+
+
+@needs_slurm
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [("scancel", "--signal=TERM"), ("scontrol", "requeue")])
+def test_a_task_that_slurm_stops_saves_is_requeued_once_and_goes_on(cluster, tmp_path, submitted, how):
+    """As before the time limit or within the grace of a preemption; and as at the end of the grace."""
+    cluster.run(*how, submitted)
+    fields = cluster.wait_for_end(submitted)
+    assert (fields["JobState"], fields["Restarts"]) == ("PENDING", "1"), fields
+    assert (tmp_path / "saved").exists()
+    cluster.start_again(submitted)
+    fields = cluster.wait_for_end(submitted, restarts=1)
+    assert (fields["JobState"], fields["Restarts"]) == ("COMPLETED", "1"), fields
+
+
+@needs_slurm
+@pytest.mark.slow
+@pytest.mark.parametrize("amid_a_save", [False, True])
+def test_a_task_that_is_canceled_saves_and_is_not_requeued(cluster, tmp_path, submitted, amid_a_save):
+    if amid_a_save:
+        (tmp_path / "slow").touch()
+        cluster.run("scancel", "--signal=TERM", submitted)
+    cluster.run("scancel", submitted)
+    fields = cluster.wait_for_end(submitted)
+    assert (fields["JobState"], fields["Restarts"]) == ("CANCELLED", "0"), fields
+    assert (tmp_path / "saved").exists() != amid_a_save
+
+
 @needs_slurm
 @pytest.mark.slow
 def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(tmp_path, cluster):
@@ -170,7 +225,7 @@ def test_a_sweep_is_an_array_job_which_is_followed_requeued_and_ends_in_a_table(
         try:
             wait_until(lambda: read_state(first).step == 10, lambda: "ten steps", sweeps.SECONDS)
             job = next(iter(cluster.run("squeue", "--noheader", "--format=%F").stdout.split()))
-            cluster.run("scancel", "--batch", "--signal=TERM", f"{job}_0")
+            cluster.run("scancel", "--signal=TERM", f"{job}_0")
             process.send_signal(signal.SIGTERM)  # the sweep goes, the job stays
             output, _ = process.communicate(timeout=sweeps.SECONDS)
         finally:

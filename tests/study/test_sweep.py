@@ -15,7 +15,7 @@ from resnet_alexnet.study.state import RunState, read_state
 from resnet_alexnet.sweep import main
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import sweeps
-from tests.support.slurm import wait_until
+from tests.support.processes import wait_until
 
 GRID = 'yield from ({"optim.learning_rate": r, "batch_size": b} for r in (0.02, 0.1) for b in (8, 16))'
 NAMES = [f"learning_rate={rate},batch_size={size}" for rate in (0.02, 0.1) for size in (8, 16)]

@@ -93,15 +93,31 @@ def started(arguments: list[str], cache: Path) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
+def wait_until(
+    holds: Callable[[], bool], what: Callable[[], str], seconds: float = SECONDS, *, every: float = 0.001
+) -> None:
+    """Waits until something holds, which is asked every so many seconds; fails with what `what` says if it does not."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited for {what()}"
+        time.sleep(every)
+
+
+def wait_for(process: subprocess.Popen, until: Callable[[], bool]) -> None:
+    """Waits until something holds, while a process runs; if that ends, fails with what it wrote."""
+
+    def holds() -> bool:
+        assert process.poll() is None, f"ended before what was waited for: {process.communicate()}"
+        return until()
+
+    wait_until(holds, lambda: f"process {process.pid}")
+
+
 def run(arguments: list[str], cache: Path, *, until: Callable[[], bool] | None = None, number: int = signal.SIGKILL):
     """Runs a process to its end, sending it signal `number` once `until` holds; returns (exit code, stdout, stderr)."""
     with started(arguments, cache) as process:
         if until is not None:
-            deadline = time.monotonic() + SECONDS
-            while not until():
-                assert process.poll() is None, f"ended before it was stopped: {process.communicate()}"
-                assert time.monotonic() < deadline, "what was waited for did not come"
-                time.sleep(0.001)
+            wait_for(process, until)
             process.send_signal(number)
         output, errors = process.communicate(timeout=SECONDS)
         return process.returncode, output, errors

@@ -15,12 +15,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_ports
+from tests.support.processes import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
 # Debian has the daemons where only root's PATH looks.
@@ -30,6 +32,7 @@ needs_slurm = pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed 
 NODES = ("127.0.0.2", "127.0.0.3")  # names that are addresses resolve without an entry in /etc/hosts
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 SECONDS = 60  # that anything waited for may take on a busy machine
+EVERY = 0.1  # seconds in which Slurm is asked once
 # Over two partitions: jobs in "urgent" preempt those in "all", which get SIGTERM and are requeued.
 CONFIG = """
 ClusterName=loop
@@ -113,7 +116,7 @@ class Cluster:
             fields.update(self.show(job))
             return holds(fields)
 
-        wait_until(ask, lambda: f"job {job}: {fields}", seconds)
+        wait_until(ask, lambda: f"job {job}: {fields}", seconds, every=EVERY)
         return fields
 
     def start_again(self, job: str) -> None:
@@ -128,14 +131,6 @@ class Cluster:
         return "\n".join(f"{file.name}:\n{file.read_text()}" for file in sorted((self.folder / "log").iterdir()))
 
 
-def wait_until(holds: Callable[[], bool], what: Callable[[], str], seconds: float = SECONDS) -> None:
-    """Waits until something holds, and fails with what `what` says if it does not."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited for {what()}"
-        time.sleep(0.1)
-
-
 @contextlib.contextmanager
 def started_cluster() -> Iterator[Cluster]:
     """A cluster whose two nodes are idle; at the end its jobs are killed and its daemons stopped."""
@@ -144,6 +139,7 @@ def started_cluster() -> Iterator[Cluster]:
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
     environment = {**outside, "PATH": PATH, "SLURM_CONF": str(folder / "slurm.conf")}
     cluster = Cluster(folder, environment)
+    port = free_ports(3)
     for name in ("state", "log"):
         (folder / name).mkdir()
     (folder / "slurm.conf").write_text(
@@ -151,7 +147,7 @@ def started_cluster() -> Iterator[Cluster]:
             folder=folder,
             host=socket.gethostname().partition(".")[0],
             user=getpass.getuser(),
-            ports=free_ports(),
+            ports=range(port, port + 3),
             first_job=random.SystemRandom().randrange(1, 2**16),
         )
     )
@@ -163,19 +159,6 @@ def started_cluster() -> Iterator[Cluster]:
             end_jobs(cluster)
         stop_daemons(folder)
         shutil.rmtree(folder)
-
-
-def free_ports() -> list[int]:
-    """Three free ports, of which the last two follow each other."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-            for listener in sockets[:2]:
-                listener.bind(("127.0.0.1", 0))
-            ports = [listener.getsockname()[1] for listener in sockets[:2]]
-            with contextlib.suppress(OSError, OverflowError):
-                sockets[2].bind(("127.0.0.1", ports[1] + 1))
-                return [*ports, ports[1] + 1]
 
 
 def start_daemons(cluster: Cluster) -> None:
@@ -201,7 +184,7 @@ def start_daemons(cluster: Cluster) -> None:
         nodes = cluster.run("sinfo", "--noheader", "--Node", "--partition=all", "--format=%T", check=False)
         return nodes.stdout.split() == ["idle"] * len(NODES)
 
-    wait_until(idle, lambda: f"idle nodes\n{cluster.logs()}")
+    wait_until(idle, lambda: f"idle nodes\n{cluster.logs()}", SECONDS, every=EVERY)
 
 
 def end_jobs(cluster: Cluster) -> None:
@@ -209,7 +192,8 @@ def end_jobs(cluster: Cluster) -> None:
     everything = f"--user={getpass.getuser()}"
     for options in (["--signal=KILL", "--full"], []):
         cluster.run("scancel", *options, everything, check=False)
-    wait_until(lambda: not cluster.run("squeue", "--noheader").stdout, lambda: "the end of all jobs", seconds=20)
+    idle = "squeue", "--noheader"
+    wait_until(lambda: not cluster.run(*idle).stdout, lambda: "the end of all jobs", seconds=20, every=EVERY)
 
 
 def stop_daemons(folder: Path) -> None:

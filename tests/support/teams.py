@@ -1,11 +1,9 @@
 """Runs of several processes on this machine, over loopback."""
 
 import contextlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tests.support import processes
+from tests.support.ports import free_ports
 
 SMALL_NET = f"{Path(__file__).with_name('toy_nets.py')}:SmallNet"
 HEARTBEAT = 10  # seconds, in which a process counts as dead
@@ -32,13 +31,8 @@ def config(**fields: Any) -> ConfigDict:
 
 
 def free_port() -> int:
-    """A port of which the next one is free too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                second.bind(("127.0.0.1", first.getsockname()[1] + 1))
-                return first.getsockname()[1]
+    """A port for process 0 of a team: its census takes the next one."""
+    return free_ports(2)
 
 
 def flags(port: int, count: int, number: int) -> list[str]:
@@ -78,11 +72,12 @@ class Team:
 
     def wait_for(self, ask: Callable[[], bool]) -> None:
         """Waits until something is so, while all processes run."""
-        end = time.monotonic() + SECONDS
-        while not ask():
+
+        def holds() -> bool:
             assert all(each.poll() is None for each in self.processes), self.end()
-            assert time.monotonic() < end, "what was waited for did not come"
-            time.sleep(0.001)
+            return ask()
+
+        processes.wait_until(holds, lambda: f"the team in {self._folder}", SECONDS)
 
     def end_of(self, number: int) -> Ended:
         """Waits for the end of a process."""

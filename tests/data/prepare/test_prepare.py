@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ from resnet_alexnet.errors import InputError
 from tests.support import archives as made
 from tests.support.archives import WNIDS, WORDS, Archives, encode_kind
 from tests.support.images import photograph
+from tests.support.processes import wait_for, wait_until
 
 CHECKOUT = Path(__file__).parents[3]
 SECONDS = 60  # that anything may take on a busy machine
@@ -79,21 +79,17 @@ def started(*flags: str, under: Sequence[str] = ()) -> subprocess.Popen:
     )
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.001)
+def wait_until_gone(process: subprocess.Popen) -> None:
+    """Waits until no process is left of those that the command started."""
 
+    def is_gone() -> bool:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
-def group_is_gone(process: subprocess.Popen) -> bool:
-    """Whether no process is left of those that the command started."""
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+    wait_until(is_gone, lambda: f"the end of the process group {process.pid}")
 
 
 def worker_of(process: subprocess.Popen) -> int:
@@ -264,9 +260,9 @@ def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturb
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3"]
     for count, workers in ((1, 2), (5, 1)):
         with started(*flags, f"--workers={workers}") as process:
-            wait_until(shards_done(tmp_path, count), process)
+            wait_for(process, shards_done(tmp_path, count))
             process.kill()
-        wait_until(lambda process=process: group_is_gone(process))
+        wait_until_gone(process)
         assert not (tmp_path / VERSION).exists()
     (tmp_path / f"{VERSION}.incomplete/data/.x.tmp").touch()  # as one that is killed while it writes leaves
     with started(*flags, "--workers=2") as process:
@@ -280,12 +276,12 @@ def test_it_is_the_same_after_sigkill_and_no_process_is_left(archives, undisturb
 def test_a_signal_stops_it_in_order(archives, undisturbed, tmp_path, number, code):
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=3", "--workers=2"]
     with started(*flags) as process:
-        wait_until(shards_done(tmp_path, 1), process)
+        wait_for(process, shards_done(tmp_path, 1))
         os.killpg(process.pid, number)  # as a terminal does: to every process of the command
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == code, errors
     assert re.fullmatch(r"stopped: \d+ of 43 files are complete; run the same command again to resume\n", errors)
-    wait_until(lambda: group_is_gone(process))
+    wait_until_gone(process)
     assert not [name for name in tree_of(tmp_path) if name.endswith(".tmp")]
     for path in (tmp_path / f"{VERSION}.incomplete/data").iterdir():
         assert path.read_bytes() == (undisturbed / VERSION / path.name).read_bytes()
@@ -312,7 +308,7 @@ def test_signals_are_as_before_when_it_is_done(small_images, tmp_path):
 def test_a_worker_that_is_killed(archives, tmp_path):
     flags = [*archives.flags(), f"--output={tmp_path}", "--photos_per_shard=1", "--workers=1"]
     with started(*flags) as process:
-        wait_until(shards_done(tmp_path, 1), process)
+        wait_for(process, shards_done(tmp_path, 1))
         worker = worker_of(process)
         # What a terminal sends to all processes is not for the workers.
         blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{worker}/status").read_text())
@@ -322,7 +318,7 @@ def test_a_worker_that_is_killed(archives, tmp_path):
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert re.fullmatch(r"error: a worker process was killed, .*to resume, run the same command again.*\n", errors)
-    wait_until(lambda: group_is_gone(process))
+    wait_until_gone(process)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -523,7 +519,7 @@ def test_an_unreadable_photograph_stops_with_its_name_and_may_be_left_out(with_u
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
     assert re.fullmatch(rf"error: {with_unreadable.train}: {name} cannot be read: .*--skip_unreadable.*\n", errors)
-    wait_until(lambda: group_is_gone(process))
+    wait_until_gone(process)
     assert not [file for file in tree_of(tmp_path) if file.endswith(".tmp")]
     prepare.main([*flags, "--skip_unreadable"])
     assert "train: 11 photographs, 11 unchanged; left out as unreadable 1\n" in capsys.readouterr().out
