@@ -226,7 +226,7 @@ def test_what_does_not_compile_in_time_misses_its_goal():
     assert compiling._run({"model": "cifar_resnet8", "batch_size": 2, "fields": []}, Path("c"), 0.01) is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_loop_beside_its_bare_step(tmp_path):
     output = tmp_path / "loop.json"
     fields = "batch_size=4,log.every_steps=2,checkpoint.every_steps=2"
@@ -234,6 +234,28 @@ def test_the_loop_beside_its_bare_step(tmp_path):
     assert [line["name"] for line in results["lines"]] == ["loop", "step"]
     assert results["comparisons"][0]["goal"] == 0.97
     assert results["ratio"] == pytest.approx(results["ours"] / results["peer"], rel=1e-3)
+
+
+def test_the_loop_is_timed_from_its_first_checkpoint_to_its_last_step(monkeypatch):
+    import loop_ours
+
+    from resnet_alexnet.workdir.config import load_overridden
+
+    runs = []
+
+    def train_and_evaluate(config, workdir):
+        runs.append((config.num_steps, config.eval.every_steps, config.eval.test))
+        workdir.mkdir()
+        lines = [{"step": step, "time": 100 + step**2, "train/loss": 1.0} for step in range(5, config.num_steps + 1, 5)]
+        lines += [{"step": config.num_steps, "time": 1e9, "val/loss": 1.0}]
+        (workdir / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    monkeypatch.setattr(loop_ours, "train_and_evaluate", train_and_evaluate)
+    config = load_overridden("quickstart", ["--config.log.every_steps=5", "--config.checkpoint.every_steps=10"])
+    run = loop_ours.whole_loop(config, 20)
+    assert run(0) is None
+    assert run(20) == 30**2 - 10**2
+    assert runs == [(30, 0, "never")]
 
 
 def test_a_loop_without_a_line_to_measure_from_is_an_error():
@@ -318,6 +340,81 @@ def test_starts(tmp_path):
     names = ["help", "predict, cold", "predict, cached", "quickstart", "quickstart, cached"]
     assert [row["name"] for row in results["starts"]] == [name for name in names for _ in range(2)]
     assert all(row["seconds"]["median"] > 0 for row in results["starts"])
+
+
+@pytest.mark.parametrize(("document", "flag"), [("docs/speed.md", "--speed"), ("README.md", "--readme")])
+def test_the_tables_are_those_of_the_results(tmp_path, document, flag):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    copy = tmp_path / "copy.md"
+    copy.write_text(text.replace("| --- |", "| old |"), encoding="utf-8")
+    result = run("report.py", f"{flag}={copy}")
+    assert result.returncode == 0, result.stderr
+    assert copy.read_text(encoding="utf-8").replace("| old |", "| --- |") == text
+    assert "| --- |" in text
+
+
+def measured(**changes):
+    hardware = {"processor": "a processor", "cores": 2, "device": "cpu"}
+    return {"n": 5, "date": "2026-11-27", "hardware": hardware, **changes}
+
+
+def test_a_goal_is_reached_missed_or_not_measured():
+    from report import goal_rows
+
+    ratio = {"median": 1.2, "min": 1.0, "max": 1.5}
+    found = {
+        "step_resnet50_cpu.json": measured(
+            comparisons=[{"name": "training, plain", "ratio": ratio}], memory={"training": {"ratio": 1.3}}
+        ),
+        "compile_cpu.json": measured(nets=[{"model": "resnet50", "seconds": 9.0}, {"model": "cifar_resnet1202"}]),
+    }
+    rows = {row[:3]: row[3:] for row in goal_rows(found)[1:]}
+    on = "a processor, 2 cores, 2026-11-27"
+    step, plain = "resnet50, training step, float32, CPU", "torch, the faster layout"
+    assert rows["G7", step, plain][:5] == ("at least 1.1x", "1.20x (1.00 to 1.50)", "reached", "5", on)
+    allocator = rows["G7", step, "torch that keeps freed memory"]
+    assert allocator == ("at least 1x", "not measured yet", "", "", "", "`step.py --model=resnet50`")
+    memory = rows["G7", "resnet50, peak memory of the training step, CPU", plain]
+    assert memory[:3] == ("at most 1.1x", "1.3x", "missed")
+    compiling = {name: row[1:3] for (_, name, _), row in rows.items() if "compiling, cold" in name}
+    assert compiling["resnet50, tracing and compiling, cold, CPU"] == ("9 s", "reached")
+    assert compiling["cifar_resnet1202, tracing and compiling, cold, CPU"] == ("not done in time", "missed")
+    gpu = rows["G2", "resnet50, training step, bfloat16, one GPU", "eager torch"]
+    assert gpu == ("at least 1.5x", "not measured: needs a GPU", "", "", "", "`gpu.sh resnet50`")
+
+
+def test_every_group_of_goals_has_a_row():
+    from goals import all_goals
+
+    assert list(dict.fromkeys(goal.line for goal in all_goals())) == [f"G{number}" for number in range(1, 13)]
+
+
+def test_the_fastest_of_torchs_lines_counts_in_all_rounds():
+    from rounds import Comparison, Line, Measured, Turn
+
+    def line(*throughputs: float) -> Measured:
+        return Measured(Line("", "", "", {}, ()), [Turn(value, 5 * value, 0.0) for value in throughputs], {})
+
+    found = {"ours": line(10.0, 20.0, 30.0), "a": line(2.0, 4.0, 10.0), "b": line(10.0, 1.0, 2.0)}
+    row = Comparison("x", "ours", ("a", "b", "c"), fastest=True).of(found)
+    assert row is not None
+    assert row["peers"] == ["a"]
+    assert row["ratio"] == {"median": 5.0, "min": 3.0, "max": 5.0}
+    assert Comparison("x", "ours", ("c",), fastest=True).of(found) is None
+    assert found["a"].summary()["busy_cores"] == 0.2
+
+
+def test_peak_memory_is_compared_with_the_line_that_counts():
+    import step_lines
+    from rounds import Line, Measured, Turn
+
+    def line(throughput: float, megabytes: float) -> Measured:
+        return Measured(Line("", "", "", {}, ()), [Turn(throughput, throughput, 0.0)], {}, megabytes)
+
+    lines = {"ours, training": line(1, 330), "torch, training": line(2, 100)}
+    lines["torch, channels_last, training"] = line(3, 300)
+    found = step_lines.memory_ratios(setting(), lines)
+    assert found == {"training": {"ours": 330, "peer": 300, "ratio": 1.1, "goal": 1.1, "met": True}}
 
 
 def gpu_script(*words: str, **environment: str) -> subprocess.CompletedProcess:
