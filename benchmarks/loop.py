@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
             rounds=given.rounds,
             quiet=Quiet(given.quiet),
             tick=lambda: progress.advance(task),
+            warm_up=0,  # the first round compiles
         )
     compared = Comparison("the loop, its bare step", "loop", ("step",), goal=LOOP).of(measured)
     assert compared is not None

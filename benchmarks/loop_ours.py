@@ -45,7 +45,9 @@ def whole_loop(recipe: Any, steps: int) -> Run:
         )
     recipe.update_from_flattened_dict({"num_steps": first + steps, "eval.every_steps": 0, "eval.test": "never"})
 
-    def run(count: int) -> float:
+    def run(count: int) -> float | None:
+        if not count:
+            return None
         folder = Path(tempfile.mkdtemp())
         try:
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):

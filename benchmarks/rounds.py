@@ -333,6 +333,7 @@ def interleave(
     quiet: Quiet,
     tick: Callable[[], object] = lambda: None,
     seconds: float = 0.0,
+    warm_up: int | None = None,
     check: Callable[[Mapping[str, Mapping[str, Any]]], object] = lambda said: None,
 ) -> dict[str, Measured]:
     """Starts a process for each line and lets them run in turns. The first round is not recorded.
@@ -344,12 +345,13 @@ def interleave(
         quiet: repeats disturbed turns.
         tick: called after each turn.
         seconds: least length of a turn of the fastest line; after the first round, `images` is multiplied until then.
+        warm_up: images that each line processes before the first round; None for `images`.
         check: called with what each process reports about itself, before the first round.
     """
     with contextlib.ExitStack() as stack:
         sides, said = {}, {}
         for line in lines:  # one at a time: each is stopped when it is ready
-            sides[line.name] = stack.enter_context(Side(line, images))
+            sides[line.name] = stack.enter_context(Side(line, images if warm_up is None else warm_up))
             said[line.name] = sides[line.name].wait()
         check(said)
         turns: dict[str, list[Turn]] = {name: [] for name in sides}

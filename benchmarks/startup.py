@@ -77,9 +77,9 @@ import numpy as np
 from pathlib import Path
 from resnet_alexnet.pretrained import network, torchvision, weights
 layout = torchvision.layout({model!r}, 224)
-spec = network.ModelSpec(
-    {model!r}, dict(layout.options), 1000, "softmax", torchvision.preprocessing(cifar=False, num_classes=1000)
-)
+classes = 10 if layout.cifar else 1000
+preprocessing = torchvision.preprocessing(cifar=layout.cifar, num_classes=classes)
+spec = network.ModelSpec({model!r}, dict(layout.options), classes, "softmax", preprocessing)
 rng, leaves = np.random.default_rng(0), {{}}
 for name, shape in network.shapes_of(spec.shapes()).items():
     scale = np.prod(shape[:-1]) ** -0.5 if len(shape) > 1 else 0.1

@@ -41,6 +41,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     "docs/input.md",
     "docs/scaling.md",
+    "docs/speed.md",
     "docs/towers.md",
     "benchmarks/README.md",
 ]
@@ -107,6 +108,8 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
                 arguments.append(f"--config.num_steps={num_steps}")
         if module == "resnet_alexnet.sweep":
             arguments.append("--print")  # tests/study/test_sweep.py runs one
+        if module == "resnet_alexnet.benchmark":
+            arguments += ["--quick", "--windows=1", "--seconds=0"]
         if module == "resnet_alexnet.data.prepare":
             arguments.append("--allow_incomplete")  # the archives of this test hold four classes
         called = [sys.executable, "-m", module, *arguments]

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-import simplejpeg
 
 from resnet_alexnet.data.images.decode import COLORSPACES, MAX_PIXELS, Header, Pixels, decode, read_header
 from resnet_alexnet.data.images.geometry import RandomResizedCrop
@@ -73,6 +72,8 @@ def decode_rows(data: bytes, header: Header, rows: int, *, channels: int) -> Pix
     - below the cut: wrong bits, or an image that ends too early;
     - above the cut: data that can still be decoded, to wrong pixels, but is out of step with the rows.
     """
+    import simplejpeg  # here: what takes steps on made-up images does not need it
+
     if rows + _BELOW >= header.height:
         return None
     pixels = np.empty((rows + _BELOW, header.width, channels), np.uint8)

@@ -6,7 +6,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from resnet_alexnet.data.images.orientation import (
@@ -163,6 +162,8 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header | None:
 
 def _decode_plain_jpeg(data: bytes, channels: int, max_pixels: int) -> Pixels | None:
     """Decodes an RGB or gray JPEG without flaws, with libjpeg's default settings. None for any other file."""
+    import simplejpeg  # here: what takes steps on made-up images does not need it
+
     header = read_header(data, max_pixels=max_pixels)
     if header is None:
         return None

@@ -184,7 +184,7 @@ def test_a_complaint_that_comes_before_the_rows_is_none_of_the_rest(monkeypatch)
         raise ValueError("Corrupt JPEG data: 5 extraneous bytes before marker 0xd9")
 
     data = encode(photograph(90, 60))
-    monkeypatch.setattr(cut.simplejpeg, "decode_jpeg", complains)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", complains)
     assert cut_rows(data, 40) is None
 
 
