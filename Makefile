@@ -11,7 +11,7 @@ CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py 
 # The files that take longest come first of the rest, so that no worker waits for another at the end.
 LONGEST := tests/test_readme.py tests/launch/test_slurm.py tests/train/test_hosts.py tests/train/test_loop.py \
 	tests/train/test_loop_streamed.py tests/test_imagenet_recipes.py tests/pretrained/test_parity.py \
-	tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py
+	tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py tests/test_speed_benchmarks.py
 OTHERS := $(filter-out $(CONTRACT) $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py))
 
 .PHONY: quickstart test lint

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from goals import LOOP
+from goals import LOOP, LOOP_COMPARISON
 from rich.console import Console
 from rich.progress import Progress
 from rounds import Comparison, Line, Quiet, interleave
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
             tick=lambda: progress.advance(task),
             warm_up=0,  # the first round compiles
         )
-    compared = Comparison("the loop, its bare step", "loop", ("step",), goal=LOOP).of(measured)
+    compared = Comparison(LOOP_COMPARISON, "loop", ("step",), goal=LOOP).of(measured)
     assert compared is not None
     results = {
         **machine.result(
