@@ -1,5 +1,6 @@
 """Runs of several processes: equal to one process, stopped and killed in every way, and resumed on fewer and more."""
 
+import json
 import re
 import shutil
 import signal
@@ -157,9 +158,12 @@ def test_a_run_goes_on_with_more_and_fewer_processes_and_devices(cache, tmp_path
     config = teams.config(model__name=f"{teams.SMALL_NET}WithoutNorm", num_steps=20, checkpoint__keep=9)
     same, workdir = tmp_path / "same", tmp_path / "run"
     assert teams.run(same, config, cache, count=1, devices=4)[0].code == 0
-    shutil.copytree(same, workdir)
-    for step in steps_saved(same)[1:]:  # as if it had been killed before these
+    shutil.copytree(same, workdir)  # as if it had been killed after its first checkpoint
+    first, *later = steps_saved(same)
+    for step in later:
         shutil.rmtree(workdir / "checkpoints" / str(step))
+    lines = (same / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (workdir / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= first))
     for num_steps, count, devices in ((10, 2, 1), (20, 1, 8)):
         config.num_steps = num_steps
         ended = teams.run(workdir, config, cache, count=count, devices=devices)
