@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -418,6 +419,52 @@ def test_the_fastest_of_torchs_lines_counts_in_all_rounds():
     assert row["ratio"] == {"median": 5.0, "min": 3.0, "max": 5.0}
     assert Comparison("x", "ours", ("c",), fastest=True).of(found) is None
     assert found["a"].summary()["busy_cores"] == 0.2
+
+
+class Side:
+    """A side that runs 10 images per second, or 5 if it is called "slow", and notes what it is asked to do."""
+
+    asked: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, line, warm_up):
+        self.name = line.name
+        self.asked.append((f"start {self.name}", warm_up))
+
+    def wait(self):
+        return {"name": self.name}
+
+    def run(self, images):
+        from rounds import Turn
+
+        self.asked.append((self.name, images))
+        return Turn(5.0 if self.name == "slow" else 10.0, 1.0, 0.0)
+
+    def peak_megabytes(self):
+        return 7.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.asked.append((f"end {self.name}", 0))
+
+
+def test_turns_are_as_long_as_the_fastest_line_needs_and_begin_once_all_are_checked(monkeypatch):
+    import rounds
+
+    monkeypatch.setattr(rounds, "Side", Side)
+    monkeypatch.setattr(Side, "asked", asked := [])
+    lines = [rounds.Line(name, "", "", {}, ()) for name in ("fast", "slow")]
+
+    def check(said):
+        asked.append(("check", len(said)))
+
+    options = {"images": 4, "rounds": 2, "quiet": rounds.Quiet(0), "seconds": 1.5, "warm_up": 0, "check": check}
+    measured = rounds.interleave(lines, **options)
+    start, end = [("start fast", 0), ("start slow", 0), ("check", 2)], [("end slow", 0), ("end fast", 0)]
+    assert asked == [*start, ("fast", 4), ("slow", 4), *[("fast", 16), ("slow", 16)] * 2, *end]  # 1.5 s of 10, in fours
+    assert [len(line.turns) for line in measured.values()] == [2, 2]
+    assert measured["slow"].peak_megabytes == 7.0
 
 
 def test_peak_memory_is_compared_with_the_line_that_counts():

@@ -102,11 +102,11 @@ def _map_kernels(call: LayerCall, activation_bytes: int, *, train: bool) -> list
 
 
 def _residual_sums(model: nnx.Module, calls: Sequence[LayerCall]) -> set[str]:
-    """The paths of the layers whose output is added to a shortcut: the last of each residual function."""
+    """The path of the last layer of each residual block, whose output has the shape of the sum."""
     blocks = [".".join(map(str, path)) for path, module in nnx.iter_modules(model) if hasattr(module, "shortcut")]
     last = {}
     for block in blocks:
         for call in calls:
-            if call.path.startswith(f"{block}.") and not call.path.startswith(f"{block}.shortcut."):
+            if call.path.startswith(f"{block}."):
                 last[block] = call.path
     return set(last.values())

@@ -1,5 +1,7 @@
 """The measured steps are those of the loop and of evaluation."""
 
+import copy
+
 import jax
 import numpy as np
 import pytest
@@ -43,6 +45,26 @@ def test_the_training_step_is_that_of_the_loop(streamed):
     assert (step.images_per_call, step.steps_per_call) == (16, 1)
     assert step.compilation.compile_seconds > 0
     assert step.compilation.flops > 1e6
+
+
+def test_few_steps_are_in_flight_at_once_as_in_the_loop(streamed):
+    *_, real = streamed
+    step, waiting, most = copy.copy(real), set(), []
+
+    class Done:
+        def block_until_ready(self):
+            waiting.discard(self)
+
+    def call(*arguments):
+        done = Done()
+        waiting.add(done)
+        most.append(len(waiting))
+        return None, done
+
+    step._call = call
+    step.run(5)
+    assert most == [1, 2, 2, 2, 2]  # on a CPU
+    assert len(waiting) == 1  # the last one ends after all others
 
 
 def test_steps_of_data_on_the_device_are_dispatched_together():
