@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.models import initializers
 from resnet_alexnet.models.alexnet import MapLinear, TowerConvolution
 from resnet_alexnet.models.alexnet_owt import adaptive_average_pool
-from resnet_alexnet.models.initializers import constant, draw, he_normal, normal, torch_uniform
+from resnet_alexnet.models.initializers import draw, he_normal, torch_uniform
 from resnet_alexnet.models.layers import (
     Convolution,
     Dropout,
@@ -191,7 +192,9 @@ def test_he_normal_has_variance_two_over_fan_in_and_torchs_uniform_its_bound():
     assert abs(float(uniform.std()) / (bound / np.sqrt(3)) - 1) < 4 / np.sqrt(2 * uniform.size)
 
 
-@pytest.mark.parametrize("init", [he_normal(), torch_uniform(450), normal(0.01), constant(1.0)])
+@pytest.mark.parametrize(
+    "init", [he_normal(), torch_uniform(450), initializers.normal(0.01), initializers.constant(1.0)]
+)
 def test_a_draw_has_the_bits_of_a_fully_optimized_program_and_under_a_trace_is_a_part_of_it(init):
     optimized = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}  # XLA's own defaults
     expected = jax.jit(lambda key: init(key, (3, 3, 50, 20), jnp.float32), compiler_options=optimized)(KEY)
