@@ -14,14 +14,18 @@ from tests.support import documents, processes, slurm, teams
 
 pytestmark = [slurm.needs_slurm, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-# Of the run: a network that compiles in a second, and steps enough to be stopped among them.
+# Of the run: a network that compiles in a second, and a learning rate that does not depend on the number of steps.
 SHORT = (
     f"--config.model.name={teams.SMALL_NET}",
     "--config.batch_size=8",
-    "--config.num_steps=300",
     "--config.log.every_steps=10",
-    "--config.eval.every_steps=150",
+    "--config.eval.every_steps=50",
+    "--config.schedule.name=constant",
 )
+# The interpreter of the project. The number of steps is in a file: a run that is queued again has its first arguments.
+PYTHON = f"""#!/bin/bash
+exec {sys.executable} "$@" "--config.num_steps=$(<num_steps)"
+"""
 # Stands for the interpreter: ends with its last argument as exit code, or waits until SIGTERM, and ends with 75. The
 # process that Slurm ends, because the other one was first, has the same code.
 PROGRAM = """#!/bin/bash
@@ -32,8 +36,9 @@ if [[ ${!#} != wait ]]; then
   exit "${!#}"
 fi
 trap 'exit 75' TERM
+echo $$ >"pid$SLURM_PROCID"
 echo waiting
-sleep 60 & wait
+tail --follow --pid=$$ /dev/null >/dev/null 2>&1 & wait  # which ends when this process is killed
 """
 
 
@@ -47,9 +52,15 @@ def cluster():
 def folder(tmp_path_factory) -> Path:
     """Where jobs are submitted: the project, in so far as the README's command needs it."""
     folder = tmp_path_factory.mktemp("project")
-    for name, target in (("launch", ROOT / "launch"), (".venv", sys.prefix)):
-        (folder / name).symlink_to(target)
+    (folder / "launch").symlink_to(ROOT / "launch")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    write_program(folder / ".venv" / "bin" / "python", PYTHON)
     return folder
+
+
+def write_program(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o755)
 
 
 def submit(cluster: slurm.Cluster, folder: Path, name: str) -> tuple[str, Path]:
@@ -76,67 +87,43 @@ def log(folder: Path, job: str) -> str:
     return (folder / f"resnet_alexnet-{job}.log").read_text(encoding="utf-8")
 
 
-def tasks(cluster: slurm.Cluster, workdir: Path) -> dict[int, int]:
-    """The process ids of the run in `workdir`, by their numbers under Slurm."""
-    found = {}
-    for process in Path("/proc").iterdir():
-        try:
-            words = (process / "cmdline").read_text().split("\0")
-            variables = dict(each.partition("=")[::2] for each in (process / "environ").read_text().split("\0"))
-        except (OSError, UnicodeDecodeError):  # not a process, or one that has ended
-            continue
-        ours = variables.get("SLURM_CONF") == cluster.environment["SLURM_CONF"]
-        if ours and words[1:3] == ["-m", "resnet_alexnet.main"] and f"--workdir=runs/{workdir.name}" in words:
-            found[int(variables["SLURM_PROCID"])] = int(process.name)
-    return found
-
-
 def restarts(fields: dict[str, str]) -> tuple[str, int]:
     return fields["JobState"], int(fields["Restarts"])
 
 
 def test_a_run_that_is_stopped_is_queued_again_and_ends_as_one_that_is_not(cluster, folder):
-    job, undisturbed = submit(cluster, folder, "undisturbed")
-    assert restarts(cluster.wait_for_end(job, seconds=teams.SECONDS)) == ("COMPLETED", 0), log(folder, job)
-    assert "2 x cpu, process 0 of 2" in log(folder, job)
-
+    (folder / "num_steps").write_text("1_000_000")
     job, workdir = submit(cluster, folder, "stopped")
     wait_for_steps(cluster, folder, job, workdir)
     cluster.run("scancel", "--signal=TERM", job)
     fields = cluster.wait_for_end(job, seconds=teams.SECONDS)
     assert restarts(fields) == ("PENDING", 1), log(folder, job)
     saved = processes.steps_saved(workdir)[-1]
-    assert 0 < saved < 300
+    assert saved > 0
     said = re.findall(r"^(\d): .*saved a checkpoint at step (\d+)", log(folder, job), re.MULTILINE)
     assert sorted(said) == [("0", str(saved)), ("1", str(saved))]
     assert log(folder, job).count("Exited with exit code 75") == 2
 
+    (folder / "num_steps").write_text(str(saved + 20))
     cluster.start_again(job)
     fields = cluster.wait_for_end(job, restarts=1, seconds=teams.SECONDS)
     assert restarts(fields) == ("COMPLETED", 1), log(folder, job)
     assert f"0: resumed at step {saved}" in log(folder, job)
-    processes.assert_same_run(workdir, undisturbed, load_config(str(workdir / "config.json")))
 
-
-def test_a_process_that_dies_ends_the_others_and_the_job(cluster, folder):
-    job, workdir = submit(cluster, folder, "killed")
-    wait_for_steps(cluster, folder, job, workdir)
-    ids = tasks(cluster, workdir)
-    os.kill(ids[1], signal.SIGKILL)
-    fields = cluster.wait_for_end(job, seconds=teams.SECONDS)
-    assert restarts(fields) == ("FAILED", 0), log(folder, job)
-    assert tasks(cluster, workdir) == {}
+    job, undisturbed = submit(cluster, folder, "undisturbed")
+    assert restarts(cluster.wait_for_end(job, seconds=teams.SECONDS)) == ("COMPLETED", 0), log(folder, job)
+    assert "2 x cpu, process 0 of 2" in log(folder, job)
+    processes.assert_same_end(workdir, undisturbed, load_config(str(workdir / "config.json")))
 
 
 @pytest.fixture
 def program(tmp_path):
     """What a job runs in place of Python, for what Slurm and the script do at its end."""
-    file = tmp_path / "program"
-    file.write_text(PROGRAM, encoding="utf-8")
-    file.chmod(0o755)
+    write_program(tmp_path / "program", PROGRAM)
 
     def submit_with(cluster: slurm.Cluster, argument: str) -> str:
-        return cluster.submit(ROOT / "launch" / "slurm.sbatch", argument, cwd=tmp_path, PYTHON=str(file))
+        variables = {"PYTHON": str(tmp_path / "program")}
+        return cluster.submit(ROOT / "launch" / "slurm.sbatch", argument, cwd=tmp_path, **variables)
 
     return submit_with
 
@@ -152,6 +139,17 @@ def test_a_failure_is_not_tried_again(cluster, program, code):
     fields = cluster.wait_for_end(program(cluster, str(code)))
     assert restarts(fields) == ("FAILED", 0)
     assert fields["ExitCode"] == f"{code}:0"
+
+
+def test_a_process_that_dies_ends_the_others_and_the_job(cluster, program, tmp_path):
+    job = program(cluster, "wait")
+    wait_for_processes(cluster, job, tmp_path)
+    ids = [int((tmp_path / f"pid{number}").read_text()) for number in range(2)]
+    os.kill(ids[1], signal.SIGKILL)
+    fields = cluster.wait_for_end(job)
+    assert restarts(fields) == ("FAILED", 0)
+    assert fields["ExitCode"] == f"{128 + signal.SIGKILL}:0"
+    assert not any(Path(f"/proc/{each}").exists() for each in ids)
 
 
 def test_a_run_that_is_preempted_is_queued_again(cluster, program, tmp_path):
