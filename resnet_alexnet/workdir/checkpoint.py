@@ -1,6 +1,7 @@
 """Checkpoints, written by Orbax: the state, its metadata, and a digest that detects damage."""
 
 import contextlib
+import itertools
 import logging
 import sys
 import textwrap
@@ -149,6 +150,13 @@ class _WithoutLateWrites:
             self.hook(unraisable)
 
 
+def _move(checkpoint: Path, folder: Path) -> Path:
+    """Moves a checkpoint to a folder, under a name that is new there; returns its new path."""
+    folder.mkdir(exist_ok=True)
+    names = itertools.chain([checkpoint.name], (f"{checkpoint.name}.{attempt}" for attempt in itertools.count(1)))
+    return checkpoint.rename(next(folder / name for name in names if not (folder / name).exists()))
+
+
 @dataclass
 class _LatestAndBest(preservation_policy.PreservationPolicy):
     """Keeps the last `keep` checkpoints and the first one with the lowest error.
@@ -288,23 +296,20 @@ class Checkpointer:
         return from_leaves(leaves, like), metadata
 
     def _set_aside(self, damaged: Mapping[int, DamagedCheckpointError]) -> list[str]:
-        """Moves damaged checkpoints to a folder next to this one; returns a warning about each."""
-        warnings = []
+        """Moves damaged checkpoints to a folder next to this one, on one of the processes; a warning about each."""
+        folder, warnings = self._directory.parent / SET_ASIDE, []
         for step, error in damaged.items():
-            target = self._directory.parent / SET_ASIDE / str(step)
-            attempt = 0
-            while target.exists():
-                attempt += 1
-                target = target.with_name(f"{step}.{attempt}")
-            if jax.process_index() == 0:
-                target.parent.mkdir(exist_ok=True)
-                (self._directory / str(step)).rename(target)
-            self._errors.pop(step, None)
+            target = _move(self._directory / str(step), folder) if jax.process_index() == 0 else folder
             warnings.append(f"warning: checkpoint {step} is damaged and was moved to {target}: {error}")
-        self._lowest(0)  # only once process 0 has moved them
+            self._errors.pop(step, None)
+        self._wait_for_all()
         if damaged:
             self._manager.reload()
         return warnings
+
+    def _wait_for_all(self) -> None:
+        """Waits until all processes of the run are here."""
+        self._lowest(0)
 
     def wait(self) -> None:
         """Waits until all saves are on disk.

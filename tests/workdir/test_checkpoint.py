@@ -232,6 +232,33 @@ def test_what_another_process_cannot_read_is_not_restored_here(copied):
     assert names(copied / "checkpoints") == ["1"]
 
 
+@pytest.mark.parametrize("process", [0, 1])
+def test_of_several_processes_one_moves_damaged_checkpoints_and_the_others_wait_for_it(copied, monkeypatch, process):
+    shutil.rmtree(copied / "checkpoints" / "2" / "metadata")
+    (copied / SET_ASIDE / "2").mkdir(parents=True)
+    seen = []
+
+    def lowest(number):
+        """Once all have found the same step, process 0 has moved the checkpoint before the others go on."""
+        if seen and process == 1:
+            (copied / "checkpoints" / "2").rename(copied / SET_ASIDE / "2.1")
+        seen.append(names(copied / "checkpoints"))
+        return number
+
+    with Checkpointer(copied / "checkpoints", keep=2, lowest=lowest) as checkpointer:
+        monkeypatch.setattr("jax.process_index", lambda: process)
+        restored = checkpointer.restore(jax.eval_shape(lambda: state_of(0)))
+        monkeypatch.undo()
+        assert restored is not None
+        place = "2.1: " if process == 0 else f"{SET_ASIDE}: "
+        assert f"checkpoint 2 is damaged and was moved to {copied / SET_ASIDE}" in restored.warnings[0]
+        assert place in restored.warnings[0]
+        checkpointer.save(2, state_of(2), METADATA)  # it is not there any more
+    assert seen == [["1", "2"], ["1"]]
+    assert names(copied / SET_ASIDE) == ["2", "2.1"]
+    assert names(copied / "checkpoints") == ["1", "2"]
+
+
 def test_what_a_killed_process_was_writing_is_cleaned_away(copied):
     for step in ("3", "4"):
         shutil.copytree(copied / "checkpoints" / "2", copied / "checkpoints" / f"{step}.orbax-checkpoint-tmp")
