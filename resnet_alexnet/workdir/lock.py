@@ -1,21 +1,22 @@
 """The lock of a run folder: one process at a time trains in it.
 
-The lock is the system's own (flock) on WORKDIR/lock. The system frees it when the process ends, even by kill -9. A
-second file, WORKDIR/lock.json, names the process that holds it. Both are removed when the run ends; after a kill they
-stay, and mean nothing to the next run.
+The lock is the system's own (flock) on WORKDIR/lock, which a process holds as long as it has that file open. So the
+system frees it when the process ends, even by kill -9. A second file, WORKDIR/lock.json, names the process that holds
+it. Both are removed when the run ends; after a kill they stay, and mean nothing to the next run.
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import temporary_path, write_json
@@ -26,8 +27,6 @@ SEEN_FILE = ".seen-by-all"  # by which several processes see whether they share 
 # What the start of a run leaves in a folder. In this order it is removed: the lock last, while it is held.
 NAMES = (SEEN_FILE, temporary_path(Path(HOLDER_FILE)).name, HOLDER_FILE, LOCK_FILE)
 _SECONDS = 0.2  # to wait for the lock: `find_holder` takes it for a moment
-# The run itself says what is wrong with such a path.
-_UNWRITABLE = ("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG", "ELOOP", "ENOSPC", "EDQUOT")
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,10 @@ def locked(workdir: Path, *, mark: str = CONFIG_FILE) -> Iterator[None]:
 def find_holder(workdir: Path) -> Holder | None:
     """The process that trains in a run folder at this moment; None if there is none."""
     try:
-        descriptor = os.open(workdir / LOCK_FILE, os.O_RDONLY)
-    except OSError:
+        with (workdir / LOCK_FILE).open("rb") as file:
+            return None if _lock(file, fcntl.LOCK_SH) else _read_holder(workdir)
+    except OSError:  # no run has been there, or the file system has no locks
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_holder(workdir)
-    except OSError:  # the file system has no locks
-        return None
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def _may_hold(mark: str, workdir: Path) -> bool:
@@ -114,29 +105,62 @@ def _create(workdir: Path) -> list[Path]:
 @contextlib.contextmanager
 def _take(workdir: Path) -> Iterator[None]:
     """Holds the lock during the block, if there can be one."""
-    from filelock import FileLock, Timeout  # here, because commands that do not train need none
-
-    lock = FileLock(workdir / LOCK_FILE, timeout=_SECONDS, fallback_to_soft=False)
+    file = None
     try:
-        lock.acquire(poll_interval=_SECONDS / 10)
-    except Timeout:
+        file = _open_locked(workdir / LOCK_FILE)
+    except BlockingIOError:
         raise InputError(
             f"--workdir={workdir} is in use by {_read_holder(workdir)} (wait for it, stop it, or use another --workdir)"
         ) from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        if errno.errorcode.get(getattr(error, "errno", None) or 0) not in _UNWRITABLE:
-            reason = getattr(error, "strerror", None) or error
-            print(f"notice: {workdir} cannot be locked ({reason}): start no second run in it", file=sys.stderr)
+    except OSError as error:
+        print(f"notice: {workdir} cannot be locked ({error.strerror}): start no second run in it", file=sys.stderr)
+    if file is None:
         yield
         return
+    with file:
+        try:
+            _write_holder(workdir)
+            yield
+        finally:
+            for name in NAMES:
+                with contextlib.suppress(OSError):
+                    (workdir / name).unlink()
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Opens and locks the lock file; None if it cannot be opened: the run itself says what is wrong with its folder.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file system has no locks.
+    """
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            file = path.open("ab")
+        except OSError:
+            return None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(file)
+            if _lock(file, fcntl.LOCK_EX) and os.fstat(file.fileno()).st_nlink:  # 0: whoever held it has removed it
+                stack.pop_all()
+                return file
+        if time.monotonic() > end:
+            raise BlockingIOError
+        time.sleep(_SECONDS / 10)
+
+
+def _lock(file: BinaryIO, kind: int) -> bool:
+    """Locks an open file unless another process has; returns whether it did.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
     try:
-        _write_holder(workdir)
-        yield
-    finally:
-        for name in NAMES:
-            with contextlib.suppress(OSError):
-                (workdir / name).unlink()
-        lock.release()
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # some file systems say the latter
+        return False
+    return True
 
 
 def _write_holder(workdir: Path) -> None:

@@ -1,6 +1,7 @@
 """Two launches on one run folder: the second is refused by the name of the first."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -102,6 +103,41 @@ def test_what_the_block_leaves_stays_and_what_is_not_a_runs_is_not_touched(tmp_p
         with locked(path):  # `check_workdir` and `create_workdir` say what is wrong
             pass
     assert snapshot(tmp_path) == before
+
+
+def test_a_lock_file_that_its_holder_removes_while_it_is_opened_is_no_lock(tmp_path, monkeypatch):
+    flock, removed = fcntl.flock, []
+
+    def remove_first(file, kind):
+        if not removed:
+            removed.append((tmp_path / "lock").unlink())
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with locked(tmp_path):
+        assert find_holder(tmp_path) is not None
+        with pytest.raises(InputError, match=f"in use by process {os.getpid()} on "), locked(tmp_path):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_locks_a_run_starts_with_a_notice(tmp_path, monkeypatch, capsys):
+    def flock(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for _ in range(2):
+        with locked(tmp_path):
+            assert find_holder(tmp_path) is None
+        expected = f"notice: {tmp_path} cannot be locked (No locks available): start no second run in it\n"
+        assert capsys.readouterr().err == expected
+
+
+def test_of_a_folder_that_cannot_be_written_the_lock_says_nothing(tmp_path, capsys):
+    (tmp_path / "lock").mkdir()  # which root cannot write either
+    with locked(tmp_path):
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.slow
