@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from resnet_alexnet.plots.png import write_png
+from resnet_alexnet.plots.formats import write_png
 
 MOST_NAMED = 30  # up to this many classes, each cell shows its numbers
 _LISTED = 25  # how many of the most frequent confusions are listed if there are more classes

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.plots.png import write_png
+from resnet_alexnet.plots import style
+from resnet_alexnet.plots.formats import write_png
+from resnet_alexnet.plots.style import FAINT
 
-# Three colors of Okabe and Ito, which color-blind readers can tell apart.
-TRAIN_COLOR, VAL_COLOR, TEST_COLOR = "#0072B2", "#D55E00", "#000000"
-FAINT = "#8c8c8c"
+TRAIN_COLOR, VAL_COLOR, *_, TEST_COLOR = style.COLORS
 DRAWN = ("train/top1_error", "val/top1_error", "test/top1_error", "train/loss", "val/loss")
 
 Line = Mapping[str, Any]
@@ -101,26 +101,21 @@ def _draw_learning_rate(losses: Axes, lines: Sequence[Line]) -> None:
     if not steps:
         return
     axes = losses.twinx()
-    marker = "o" if len(steps) == 1 else None
-    axes.plot(steps, rates, color=FAINT, linewidth=1, linestyle=(0, (4, 2)), marker=marker, label="learning rate")
+    style.draw_curve(axes, steps, rates, color=FAINT, linewidth=1, linestyle=(0, (4, 2)), label="learning rate")
     axes.set_ylabel("learning rate", color=FAINT)
     axes.tick_params(axis="y", colors=FAINT)
     axes.set_ylim(0, max([1e-12, *(rate for rate in rates if rate == rate)]) * 1.05)
     axes.yaxis.set_major_formatter("{x:.3g}")
-    for side in ("left", "top", "bottom"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["left", "top", "bottom"]].set_visible(False)
     axes.spines["right"].set_color(FAINT)
     losses.set_zorder(axes.get_zorder() + 1)
     losses.patch.set_visible(False)  # which would hide the axes behind
 
 
-def _plot(axes: Axes, lines: Sequence[Line], key: str, *, label: str, **style: Any) -> None:
+def _plot(axes: Axes, lines: Sequence[Line], key: str, **looks: Any) -> None:
     steps, values = series(lines, key)
-    if not steps:
-        return
-    # A curve of one point is only visible with a marker.
-    marker = "o" if len(steps) == 1 else None
-    axes.plot(steps, values, label=label, marker=marker, solid_joinstyle="round", **style)
+    if steps:
+        style.draw_curve(axes, steps, values, **looks)
 
 
 def _draw_drops(axes: Axes, lines: Sequence[Line]) -> None:
@@ -142,18 +137,11 @@ def _draw_drops(axes: Axes, lines: Sequence[Line]) -> None:
 
 def _dress(axes: Axes, lines: Sequence[Line]) -> None:
     """Sets the scales, grid and frame of the axes; the top axis shows epochs if the lines have them."""
+    style.dress_steps(axes)
     last_step = max(line["step"] for line in lines)
-    axes.set_xlabel("step")
     axes.set_xlim(0, max(last_step, 1) * 1.02)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines["right"].set_visible(False)
     steps_per_epoch = _steps_per_epoch(lines)
-    if steps_per_epoch is None:
-        axes.spines["top"].set_visible(False)
-    else:
+    if steps_per_epoch is not None:
         top = axes.secondary_xaxis(
             "top",
             functions=(
@@ -171,14 +159,9 @@ def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     for axes in (each for panel in panels for each in (panel, *panel.get_shared_x_axes().get_siblings(panel))):
         handles, labels = axes.get_legend_handles_labels()
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
-    legend = figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="upper right",
-        ncols=len(entries),
-        frameon=False,
-        borderaxespad=0.2,
-        columnspacing=1.5,
+    names, handles = list(entries), list(entries.values())
+    legend = style.draw_legend(
+        figure, handles, names, loc="upper right", ncols=len(entries), borderaxespad=0.2, columnspacing=1.5
     )
     # It shares a row with the title: the layout must not add a row for it.
     legend.set_in_layout(False)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from resnet_alexnet.plots.png import write_png
+from resnet_alexnet.plots.formats import write_png
 
 _INCHES = 1.3  # side of a cell
 _LONGEST = 22  # characters of a caption line that fit a cell

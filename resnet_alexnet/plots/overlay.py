@@ -1,24 +1,20 @@
 """Draws the curves of several runs over each other."""
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.lines import Line2D
 
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.plots import style
 from resnet_alexnet.plots.curves import series
-from resnet_alexnet.plots.png import write_png
+from resnet_alexnet.plots.formats import svg_text, write_png
+from resnet_alexnet.plots.style import COLORS
 
-# Okabe and Ito's colors that can be seen on white, then the same dashed and dotted: 21 runs can be told apart.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)))
+STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)))  # each with all colors: 21 runs can be told apart
 _FEW = 4  # runs up to which the training curves are drawn too
 _PANELS = (("top1_error", "top-1 error (%)"), ("loss", "loss (nats)"))
 
@@ -46,49 +42,35 @@ def draw_overlay(runs: Mapping[str, Lines]) -> Figure:
     figure = Figure(figsize=(10, 4.4 + 0.22 * rows), dpi=100, layout="constrained")
     panels = figure.subplots(1, 2)
     handles = []
-    for index, (name, lines) in enumerate(drawn.items()):
-        style = {"color": COLORS[index % len(COLORS)], "linestyle": STYLES[index // len(COLORS) % len(STYLES)]}
+    for index, lines in enumerate(drawn.values()):
+        looks = {"color": COLORS[index % len(COLORS)], "linestyle": STYLES[index // len(COLORS) % len(STYLES)]}
         for axes, (metric, _) in zip(panels, _PANELS, strict=True):
-            handle = _draw_run(axes, lines, metric, few=len(drawn) <= _FEW, **style)
-        handle.set_label(name)
+            handle = _draw_run(axes, lines, metric, few=len(drawn) <= _FEW, **looks)
         handles.append(handle)
     for axes, (metric, label) in zip(panels, _PANELS, strict=True):
         _dress(axes, label, most=100.0 if metric == "top1_error" else None)
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    style.draw_legend(figure, handles, list(drawn), loc="outside lower center", ncols=columns, fontsize=8)
     title = "validation bold, training thin" if len(drawn) <= _FEW else "validation, or training where there is none"
     figure.suptitle(title, x=0.99, ha="right", fontsize=9, color="#595959")
     return figure
 
 
-def _draw_run(axes: Axes, lines: Lines, metric: str, *, few: bool, **style: Any):
+def _draw_run(axes: Axes, lines: Lines, metric: str, *, few: bool, **looks: Any) -> Line2D:
     """Draws the curves of a run, and returns the handle of its entry in the legend."""
     steps, values = series(lines, f"val/{metric}")
     if few or not steps:
         thin_steps, thin_values = series(lines, f"train/{metric}")
-        axes.plot(thin_steps, thin_values, linewidth=0.9, alpha=0.8, marker=_marker(thin_steps), **style)
-    (handle,) = axes.plot(steps, values, linewidth=2.0 if few else 1.3, marker=_marker(steps), markersize=4, **style)
-    return handle
-
-
-def _marker(steps: Sequence[int]) -> str | None:
-    return "o" if len(steps) == 1 else None  # a curve of one point is only visible with a marker
+        style.draw_curve(axes, thin_steps, thin_values, linewidth=0.9, alpha=0.8, **looks)
+    return style.draw_curve(axes, steps, values, linewidth=2.0 if few else 1.3, markersize=4, **looks)
 
 
 def _dress(axes: Axes, label: str, *, most: float | None) -> None:
+    style.dress_steps(axes)
     axes.set_ylabel(label)
-    axes.set_xlabel("step")
     axes.set_ylim(bottom=0)
     if most is not None:
         axes.set_ylim(top=min(axes.get_ylim()[1], most + 1))
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def write_overlay(runs: Mapping[str, Lines], path: Path) -> None:
@@ -101,12 +83,9 @@ def write_overlay(runs: Mapping[str, Lines], path: Path) -> None:
 
 
 def svg_overlay(runs: Mapping[str, Lines]) -> str:
-    """`draw_overlay` as an SVG element, to be put into a page: it refers to nothing outside.
+    """`draw_overlay` as an SVG element, see `svg_text`.
 
     Raises:
         InputError: there is nothing to draw.
     """
-    figure, text = draw_overlay(runs), io.StringIO()
-    with rc_context({"svg.hashsalt": "overlay", "svg.fonttype": "path"}):  # the same runs give the same text
-        FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL).strip()
+    return svg_text(draw_overlay(runs))

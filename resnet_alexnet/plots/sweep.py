@@ -12,15 +12,16 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from resnet_alexnet.errors import InputError, shorten
-from resnet_alexnet.plots.overlay import COLORS
-from resnet_alexnet.plots.png import write_png
+from resnet_alexnet.plots import style
+from resnet_alexnet.plots.formats import write_png
+from resnet_alexnet.plots.style import COLORS, FAINT
 
 Curve = tuple[Sequence[int], Sequence[float]]  # steps, and errors in percent
-_COLORS = colormaps["viridis"]
-_LIGHTEST = 0.85  # of the colors: lighter ones cannot be seen on white
+_SHADES = colormaps["viridis"]  # by the error: dark is good
+_LIGHTEST = 0.85  # of the shades: lighter ones cannot be seen on white
 _REST = "#bfbfbf"  # settings that the legend does not name
 _LONGEST = 20  # characters of a value
 _LOG_RATIO = 8.0  # largest over smallest value from which an axis is logarithmic
@@ -85,23 +86,19 @@ def _draw_curves(axes: Axes, ranked: Sequence[Setting]) -> None:
         curves = [curve for curve in setting.curves if curve[0]]
         several = len(curves) > 1
         for number, (steps, errors) in enumerate(curves):
-            axes.plot(
+            style.draw_curve(
+                axes,
                 steps,
                 errors,
                 color=color,
                 linewidth=0.8 if several else 2,
                 alpha=0.6 if several else 1,
-                marker="o" if len(steps) == 1 else None,
                 label=None if several or number else label,
             )
         if several:
-            axes.plot(*_mean_curve(curves), color=color, linewidth=2.4, label=label)
-    axes.set_xlabel("step")
+            style.draw_curve(axes, *_mean_curve(curves), color=color, linewidth=2.4, label=label)
+    style.dress_steps(axes)
     axes.set_ylabel("validation error (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_legend(figure: Figure, curves: Axes) -> None:
@@ -110,11 +107,9 @@ def _draw_legend(figure: Figure, curves: Axes) -> None:
     best = list(zip(handles, labels, strict=True))[::-1][: len(COLORS)]
     title = f"the best {len(best)} of {len(handles)} settings" if len(handles) > len(best) else None
     columns = 3 if max(map(len, labels)) < 45 else 2
-    legend = figure.legend(
-        *zip(*best, strict=True), title=title, frameon=False, fontsize=9, loc="outside lower left", ncols=columns
+    style.draw_legend(
+        figure, *zip(*best, strict=True), title=title, fontsize=9, loc="outside lower left", ncols=columns
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -127,16 +122,15 @@ def _mean_curve(curves: Sequence[Curve]) -> Curve:
 def _draw_dots(axes: Axes, settings: Sequence[Setting], field: str) -> None:
     places, ticks = _places([setting.values[field] for setting in settings])
     for place, setting in zip(places, settings, strict=True):
-        axes.plot([place] * len(setting.finals), setting.finals, "o", color=_COLORS(0.3), alpha=0.6, clip_on=False)
+        axes.plot([place] * len(setting.finals), setting.finals, "o", color=_SHADES(0.3), alpha=0.6, clip_on=False)
     means = sorted((place, fmean(setting.finals)) for place, setting in zip(places, settings, strict=True))
     line = "-" if all(_is_number(setting.values[field]) for setting in settings) else ""
-    axes.plot(*zip(*means, strict=True), color=_COLORS(0.3), linewidth=2, linestyle=line, marker="_", markersize=24)
+    axes.plot(*zip(*means, strict=True), color=_SHADES(0.3), linewidth=2, linestyle=line, marker="_", markersize=24)
     axes.set_xticks(list(ticks), list(ticks.values()), parse_math=False)
     axes.set_xlim(-0.05, 1.05)
     axes.set_xlabel(field, parse_math=False)
     axes.set_ylabel("last validation error (%)")
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
+    style.dress(axes)
 
 
 def _is_grid(settings: Sequence[Setting], fields: Sequence[str]) -> bool:
@@ -151,7 +145,7 @@ def _draw_heat_map(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
     for setting in settings:
         row, column = (setting.values[field] for field in fields)
         errors[rows.index(row), columns.index(column)] = fmean(setting.finals)
-    shown = axes.imshow(errors, cmap=_COLORS, aspect="auto")
+    shown = axes.imshow(errors, cmap=_SHADES, aspect="auto")
     middle = (np.nanmin(errors) + np.nanmax(errors)) / 2
     for row, column in np.ndindex(*errors.shape):
         if not np.isnan(errors[row, column]):
@@ -171,15 +165,15 @@ def _draw_parallel(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
     scale = Normalize(lowest, highest if highest > lowest else lowest + 1)
     placed = [_places([setting.values[field] for setting in settings]) for field in fields]
     for number, (_, ticks) in enumerate(placed):
-        axes.axvline(number, color="#8c8c8c", linewidth=1)
+        axes.axvline(number, color=FAINT, linewidth=1)
         for place, text in ticks.items():
             _annotate(axes, text, (number, place))
-    axes.axvline(len(fields), color="#8c8c8c", linewidth=1)
+    axes.axvline(len(fields), color=FAINT, linewidth=1)
     for error in {lowest, highest}:
         _annotate(axes, f"{error:.1f} %", (len(fields), float(scale(error))))
     for index in reversed(range(len(settings))):  # the best on top
         heights = [*(places[index] for places, _ in placed), float(scale(errors[index]))]
-        color = _COLORS(_LIGHTEST * float(scale(errors[index])))
+        color = _SHADES(_LIGHTEST * float(scale(errors[index])))
         axes.plot(range(len(heights)), heights, color=color, linewidth=2 if index == 0 else 1.2, alpha=0.9)
     names = [field.replace("_", " ") for field in fields]
     axes.set_xticks(range(len(fields) + 1), [*names, "last validation\nerror"], parse_math=False)
@@ -191,8 +185,8 @@ def _draw_parallel(axes: Axes, settings: Sequence[Setting], fields: Sequence[str
 def _annotate(axes: Axes, text: str, place: tuple[float, float]) -> None:
     """Writes a tick of a vertical axis to its right, where lines do not hide it."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    style = {"fontsize": 8, "va": "center", "bbox": box, "zorder": 4, "parse_math": False}
-    axes.annotate(text, place, xytext=(4, 0), textcoords="offset points", **style)
+    looks = {"fontsize": 8, "va": "center", "bbox": box, "zorder": 4, "parse_math": False}
+    axes.annotate(text, place, xytext=(4, 0), textcoords="offset points", **looks)
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:

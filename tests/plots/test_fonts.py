@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from resnet_alexnet.plots import fonts, png
+from resnet_alexnet.plots import fonts, formats
 from resnet_alexnet.plots.confusion import draw_confusion
 
 CAT, DOG = "\u732b", "\u72ac"
@@ -29,7 +29,7 @@ def cat_font(tmp_path, monkeypatch):
     builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "cat": pen.glyph()})
     builder.setupHorizontalMetrics({".notdef": (800, 0), "cat": (800, 0)})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": "Only Cats", "styleName": "Regular"})
+    builder.setupNameTable({"familyName": "Only Cats", "styleName": "Regular", "psName": "OnlyCats"})
     builder.setupOS2()
     builder.setupPost()
     builder.save(tmp_path / "cats.ttf")
@@ -50,8 +50,14 @@ def test_an_installed_font_is_used_for_the_letters_that_the_own_one_lacks(tmp_pa
     fonts.complete_fonts(figure)
     assert figure.texts[0].get_fontfamily() == ["sans-serif", cat_font]
     drawn = pixels(tmp_path / "a.png", CAT)
-    monkeypatch.setattr(png, "complete_fonts", lambda figure: None)
+    monkeypatch.setattr(formats, "complete_fonts", lambda figure: None)
     assert (drawn != pixels(tmp_path / "a.png", CAT)).any()
+
+
+def test_text_in_svg_has_these_letters_too(cat_font):
+    figure = Figure()
+    figure.text(0, 0, f"{CAT}{DOG}")
+    assert 'id="OnlyCats-' in formats.svg_text(figure)
 
 
 def test_letters_that_no_font_has_are_boxes_without_a_warning(tmp_path, capsys):

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.plots.overlay import COLORS, STYLES, draw_overlay, svg_overlay
+from resnet_alexnet.plots.overlay import STYLES, draw_overlay, svg_overlay
+from resnet_alexnet.plots.style import COLORS
 
 
 def lines(shift=0.0, *, val=True):
