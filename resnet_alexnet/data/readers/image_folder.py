@@ -15,6 +15,7 @@ from resnet_alexnet.data.images.decode import UnreadableImageError
 from resnet_alexnet.data.readers.label_lists import (
     LABELS,
     Labeled,
+    Tables,
     check_shared,
     find_list,
     is_shared,
@@ -127,10 +128,12 @@ def read_image_folder(
     """
     if not data_dir:
         raise InputError(f"image_folder needs data_dir: {LAYOUT}")
-    left_out = LeftOut()
-    folders = enter_splits(find_splits(Path(data_dir), left_out, report), report)
-    is_divided = len(set(folders.values())) < len(folders)  # by a list
-    parts = {split: _list_split(split, folder, left_out, is_divided) for split, folder in folders.items()}
+    left_out, tables = LeftOut(), Tables()
+    folders = enter_splits(find_splits(Path(data_dir), left_out, report, tables), report)
+    parts: dict[str, _Listed] = {}
+    for folder in dict.fromkeys(folders.values()):  # one for several splits, if a list divides it
+        splits = [split for split, other in folders.items() if other == folder]
+        parts |= _list_folder(splits, folder, left_out, tables)
     for line in (*left_out.describe(str(data_dir)), *(line for part in parts.values() for line in part.notes)):
         report(printable(line))
     splits = {split: part for split, part in parts.items() if part.photographs}
@@ -209,39 +212,42 @@ def _to_photos(listed: _Listed, classes: Sequence[str]) -> FolderPhotos:
     )
 
 
-def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -> _Listed:
-    """Lists the photographs of one split, by class folders or by a list of their classes.
+def _list_folder(splits: Sequence[str], folder: Path, left_out: LeftOut, tables: Tables) -> dict[str, _Listed]:
+    """Lists the photographs of a folder, by class folders or by a list of their classes.
 
     Args:
-        split: the split.
-        folder: its folder.
+        splits: the splits whose folder it is: one, or those into which a list divides it.
+        folder: the folder.
         left_out: gets what is left out.
-        is_divided: whether the folder is that of all splits, and the list says which photograph is in which.
+        tables: for the list.
 
     Raises:
         InputError: a training split has neither, or a class without photographs.
     """
-    names = list_folders(folder, left_out)
+    split, names = splits[0], list_folders(folder, left_out)
     flat = is_flat(split, names)
     listed = find_list(folder) if flat or os.path.isfile(folder / LABELS) else None
     photographs = list_photographs(folder, left_out) if flat or listed else []
-    labeled = label_photographs(folder, photographs, listed, split, is_divided) if listed is not None else None
-    if listed is not None and labeled and labeled.by_class:
-        others = len(photographs) - sum(map(len, labeled.by_class.values())) - labeled.elsewhere
+    labeled = label_photographs(folder, photographs, listed, splits, tables) if listed is not None else {}
+    if listed is not None and any(part.by_class for part in labeled.values()):
+        by_class = [each for part in labeled.values() for each in part.by_class.items()]
+        others = len(photographs) - sum(len(found) for _, found in by_class)
         notes = (f"left out of {folder}: {others:,} photographs that {listed} does not name",) * bool(others)
-        if _differ(labeled.by_class, above=int(flat)):
+        if _differ(by_class, above=int(flat)):
             notes += (f"the classes in {folder} are those of {listed}, not of the folders",)
-        if is_divided and split != "train":  # the same of each
-            notes = ()
-        return _Listed(folder, labeled.by_class, False, notes, labeled if is_shared(listed, folder) else None)
+        shared = is_shared(listed, folder)
+        return {
+            name: _Listed(folder, part.by_class, False, notes if name == split else (), part if shared else None)
+            for name, part in labeled.items()
+        }
     if not flat:
         unread = [path for path in lists_beside(folder) if os.path.isfile(path)]
         notes = tuple(f"{path} is not read for {folder}, which has class folders" for path in unread)
         part = _list_classes(split, folder, names, left_out)
-        return part._replace(notes=part.notes + notes)
-    if split == "train" and labeled and labeled.lost and photographs:
+        return {split: part._replace(notes=part.notes + notes)}
+    if split == "train" and listed is not None and labeled[split].lost and photographs:
         raise InputError(
-            f"{listed} names no photograph of {folder}: it has {printable(labeled.lost[0])}, and the folder has "
+            f"{listed} names no photograph of {folder}: it has {printable(labeled[split].lost[0])}, and the folder has "
             f"{printable(os.fsdecode(photographs[0]))}; the names must be the same, in capitals too"
         )
     if split == "train":
@@ -251,12 +257,12 @@ def _list_split(split: str, folder: Path, left_out: LeftOut, is_divided: bool) -
         if photographs
         else "no photographs"
     )
-    return _Listed(folder, {}, True, (f"{folder} has {holds}: there is no {split} split",))
+    return {split: _Listed(folder, {}, True, (f"{folder} has {holds}: there is no {split} split",))}
 
 
-def _differ(by_class: Mapping[str, Sequence[bytes]], above: int) -> bool:
+def _differ(by_class: Iterable[tuple[str, Sequence[bytes]]], above: int) -> bool:
     """Whether photographs lie in folders, `above` that are no classes, that are not called as their class in a list."""
-    folders = ((name, os.fsdecode(path).split("/")[above:-1]) for name, paths in by_class.items() for path in paths)
+    folders = ((name, os.fsdecode(path).split("/")[above:-1]) for name, paths in by_class for path in paths)
     return any(inside and name not in inside for name, inside in folders)
 
 

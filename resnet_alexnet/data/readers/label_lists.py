@@ -63,19 +63,34 @@ class Row(NamedTuple):
 
 
 class Labeled(NamedTuple):
-    """What a list says about the photographs of a folder.
+    """What a list says about the photographs of a split in a folder.
 
     Attributes:
         by_class: the photographs of each class, in their order, without those that are not listed.
         found: the names in the list that are photographs in the folder, each with the split that the list may give.
         lost: those that are not, likewise.
-        elsewhere: the number of photographs that it has in another split.
     """
 
     by_class: dict[str, list[bytes]]
     found: frozenset[str]
     lost: tuple[str, ...]
-    elsewhere: int = 0
+
+
+class Tables:
+    """The lists of a data set as tables: each file is read once."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Path, list[tuple[int, list[str]]]] = {}
+
+    def read(self, listed: Path) -> list[tuple[int, list[str]]]:
+        """Returns the rows of a list that are not blank, and the number of the line that each begins in.
+
+        Raises:
+            InputError: it cannot be read, is not UTF-8, or has a quote that is not closed.
+        """
+        if listed not in self._rows:
+            self._rows[listed] = list(_read_rows(listed))
+        return self._rows[listed]
 
 
 def find_list(folder: Path) -> Path | None:
@@ -109,7 +124,7 @@ def is_shared(listed: Path, folder: Path) -> bool:
     return listed in lists_beside(folder)[1:]
 
 
-def list_splits(listed: Path) -> tuple[str, ...]:
+def list_splits(listed: Path, tables: Tables) -> tuple[str, ...]:
     """Returns the splits into which a list divides the photographs of one folder: the values of its column `split`.
 
     Empty if it has no such column, or is not there.
@@ -119,10 +134,8 @@ def list_splits(listed: Path) -> tuple[str, ...]:
     """
     if not os.path.isfile(listed):
         return ()
-    found = set()
-    for row in _read(listed, (), lambda name: False):
-        if row.split is not None:
-            found.add(_split_in(row, listed))
+    rows = _read_table(listed, tables.read(listed), lambda name: False)
+    found = {_split_in(row, listed) for row in rows if row.split is not None}
     return tuple(split for split in SPLIT_NAMES if split in found)
 
 
@@ -136,16 +149,16 @@ def _split_in(row: Row, listed: Path) -> str:
 
 
 def label_photographs(
-    folder: Path, photographs: Sequence[bytes], listed: Path, split: str, is_divided: bool = False
-) -> Labeled:
-    """Looks up the classes of the photographs in a list.
+    folder: Path, photographs: Sequence[bytes], listed: Path, splits: Sequence[str], tables: Tables
+) -> dict[str, Labeled]:
+    """Looks up the classes of the photographs in a list; returns what it says about each split.
 
     Args:
         folder: the folder of the photographs.
         photographs: their paths in it.
         listed: a file that `find_list` has found.
-        split: the split whose photographs are wanted.
-        is_divided: whether the folder is that of other splits too, as the list says.
+        splits: the splits whose folder it is: one, or those into which the list divides it.
+        tables: for lists that are tables.
 
     Raises:
         InputError: the list cannot be read; or it names a photograph with two classes or splits, in another split than
@@ -153,49 +166,59 @@ def label_photographs(
     """
     shared = is_shared(listed, folder)
     known = _Names(photographs)
-    class_of: dict[bytes, str] = {}
+    class_of: dict[str, dict[bytes, str]] = {split: {} for split in splits}
     split_of_each: dict[bytes, str] = {}
-    found, lost, has_classes = set(), [], True
+    found: dict[str, set[str]] = {split: set() for split in splits}
+    lost, has_classes = [], True
     find = functools.partial(known.find, below=folder.name, by_name=not shared)
-    for row in _read(listed, photographs, lambda name: find(name.strip()) is not None):
+    if listed.is_dir() or listed.suffix == ".gz":
+        rows = _read_devkit(listed, photographs)
+    else:
+        rows = _read_table(listed, tables.read(listed), lambda name: find(name.strip()) is not None)
+    for row in rows:
         photograph = find(row.name)
-        part = split if row.split is None else _split_in(row, listed)
+        part = splits[0] if row.split is None else _split_in(row, listed)
         name = row.name if row.split is None else f"{row.name} of the split '{row.split}'"
         if row.label is None:
             has_classes = False
-        elif photograph is None or (shared and part != split):  # the list is for the folder of that split too
+        elif photograph is None or (shared and part not in splits):  # the list is for the folder of that split too
             lost.append(name)
-        elif part != split and not is_divided:
+        elif part not in splits:
             raise InputError(
                 f"{listed} has {printable(row.name)} in the split '{printable(row.split or '')}', but {folder} is the "
-                f"{split} split: move it to the folder of its split, or remove the column"
+                f"{splits[0]} split: move it to the folder of its split, or remove the column"
             )
         elif split_of_each.setdefault(photograph, part) != part:
             raise InputError(
                 f"{listed} line {row.line} has {printable(row.name)} in the split {part}, which is in "
                 f"{split_of_each[photograph]} too: give each photograph one split"
             )
-        elif part != split:
-            continue
-        elif class_of.setdefault(photograph, row.label) != row.label:
+        elif (label := class_of[part].setdefault(photograph, row.label)) != row.label:
             raise InputError(
-                f"{listed} has {printable(row.name)} as {printable(row.label)} and as "
-                f"{printable(class_of[photograph])}: give each photograph one class"
+                f"{listed} has {printable(row.name)} as {printable(row.label)} and as {printable(label)}: give each "
+                "photograph one class"
             )
         else:
-            found.add(name)
+            found[part].add(name)
     if lost and not shared:
         raise InputError(
             f"{listed} names {len(lost):,} photographs that are not in {folder}, or not alone with that name, such as "
             f"{printable(lost[0])}: restore them, or remove their lines"
         )
-    if not class_of and has_classes and not shared:
+    if not split_of_each and has_classes and not shared:
         raise InputError(f"{listed} names no photograph: each line must be FILE,CLASS, below the titles file,label")
+    return {
+        split: Labeled(_by_class(photographs, class_of[split]), frozenset(found[split]), tuple(lost))
+        for split in splits
+    }
+
+
+def _by_class(photographs: Sequence[bytes], class_of: Mapping[bytes, str]) -> dict[str, list[bytes]]:
     by_class: dict[str, list[bytes]] = defaultdict(list)
     for photograph in photographs:
         if photograph in class_of:
             by_class[class_of[photograph]].append(photograph)
-    return Labeled(dict(by_class), frozenset(found), tuple(lost), len(split_of_each) - len(class_of))
+    return dict(by_class)
 
 
 def check_shared(parts: Mapping[Path, Labeled], *, is_for_all: bool, report: Callable[[str], None]) -> None:
@@ -251,29 +274,13 @@ def _forms(path: str) -> tuple[str, str, str, str]:
     return path, name, os.path.splitext(path)[0], os.path.splitext(name)[0]
 
 
-def _read(listed: Path, photographs: Sequence[bytes], is_there: Callable[[str], bool]) -> Iterator[Row]:
-    """Yields name and class of each listed photograph."""
-    if listed.is_dir() or listed.suffix == ".gz":
-        return _read_devkit(listed, photographs)
-    try:
-        text = listed.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{listed} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{listed} is not UTF-8 text: save it as UTF-8") from None
-    return _read_table(listed, text, is_there)
-
-
-def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Iterator[Row]:
+def _read_table(listed: Path, rows: Sequence[tuple[int, list[str]]], is_there: Callable[[str], bool]) -> Iterator[Row]:
     """Yields the columns of file and class, by their titles in the first line or, of two columns without titles, both.
 
     A list of names only, as contests publish for their test photographs, has no classes.
 
     `is_there` tells whether a photograph has a name.
     """
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    rows = list(_read_rows(listed, text, separator))
     titles = [title.strip().lower() for title in rows[0][1]] if rows else []
     file, label, split = (
         next((titles.index(title) for title in known if title in titles), None)
@@ -310,12 +317,14 @@ def _read_table(listed: Path, text: str, is_there: Callable[[str], bool]) -> Ite
         yield Row(line, row[file].strip(), name.split()[0] if listed.name == _KAGGLE else name, part)
 
 
-def _read_rows(listed: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields each row that is not blank, and the number of the line that it begins in.
-
-    Raises:
-        InputError: a quote is not closed, which would take the next lines into a name.
-    """
+def _read_rows(listed: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        text = listed.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{listed} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{listed} is not UTF-8 text: save it as UTF-8") from None
+    separator = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     line = 1
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from resnet_alexnet.data.readers.label_lists import LABELS, find_list, list_splits
+from resnet_alexnet.data.readers.label_lists import LABELS, Tables, find_list, list_splits
 from resnet_alexnet.data.readers.photo_files import LeftOut, list_folders, list_photographs
 from resnet_alexnet.data.readers.split_names import SplitName, read_split_name
 from resnet_alexnet.errors import InputError, list_names, printable
@@ -27,7 +27,7 @@ class _Found(NamedTuple):
     twice: dict[str, list[str]]
 
 
-def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]) -> dict[str, Path]:
+def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None], tables: Tables) -> dict[str, Path]:
     """Returns the folder of each split that exists. It may be `data_dir` itself, which is reported.
 
     Splits are never guessed: where their folders have unusual names, are further down or in the folders of the
@@ -56,7 +56,7 @@ def find_splits(data_dir: Path, left_out: LeftOut, report: Callable[[str], None]
     left_out.folders.clear()  # the same folder is listed once more
     own, beside = _own_split(data_dir)
     if os.path.isfile(data_dir / LABELS) or (is_flat(own, names) and find_list(data_dir)):
-        return dict.fromkeys(list_splits(data_dir / LABELS) or (own,), data_dir)
+        return dict.fromkeys(list_splits(data_dir / LABELS, tables) or (own,), data_dir)
     _check_classes(data_dir, names)
     what = "training" if own == "train" else own
     more = f"; to use {list_names(beside)} too, set data_dir to {data_dir.resolve().parent}" if beside else ""

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from resnet_alexnet.data.readers import label_lists
 from resnet_alexnet.data.readers.image_folder import read_image_folder
 from resnet_alexnet.errors import InputError
 from tests.support.archives import meta_mat, write_devkit
@@ -237,6 +238,32 @@ def test_a_list_with_a_column_of_splits_divides_a_flat_folder(tmp_path, capsys):
     ):
         (tmp_path / "labels.csv").write_text("\n".join(("file,label,split", *rows)))
         assert message in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("val", "test")])
+def test_of_a_folder_that_a_list_divides_all_is_read_and_told_once(tmp_path, capsys, monkeypatch, splits):
+    write(tmp_path, *(f"{number}.jpg" for number in range(len(splits) + 2)), "raw.heic")
+    rows = "".join(f"{number}.jpg,cat,{split}\n" for number, split in enumerate(splits))
+    (tmp_path / "labels.csv").write_text(f"file,label,split\n{rows}")
+    assert read_counting(tmp_path, monkeypatch) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"left out of {tmp_path}: 1 .heic, images of kinds that are not read; convert them to JPEG",
+        f"left out of {tmp_path}: 2 photographs that {tmp_path / 'labels.csv'} does not name",
+    ]
+
+
+def test_a_list_for_the_folders_beside_it_is_read_once(tmp_path, monkeypatch):
+    write(tmp_path, "train/0.jpg", "val/1.jpg", "test/2.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\n0.jpg,a\n1.jpg,a\n2.jpg,a\n")
+    assert read_counting(tmp_path, monkeypatch) == 1
+
+
+def read_counting(folder, monkeypatch) -> int:
+    """Reads the folder; returns how often its list was read."""
+    parse, calls = label_lists.csv.reader, []
+    monkeypatch.setattr(label_lists.csv, "reader", lambda *args, **options: calls.append(0) or parse(*args, **options))
+    read_image_folder(folder)
+    return len(calls)
 
 
 def test_a_split_that_a_list_has_must_be_that_of_the_folder(tmp_path):
