@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         fully_convolutional_options,
         model_options,
         option_types,
+        tower_axes,
     )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "fully_convolutional_options",
     "model_options",
     "option_types",
+    "tower_axes",
 ]
 
 

@@ -273,6 +273,12 @@ class AlexNet(nnx.Module):
         return norm(act(x)) if self.lrn_order == "after_activation" else act(norm(x))
 
 
+class OneTowerAlexNet(AlexNet):
+    """AlexNet with one tower, which cannot be split."""
+
+    tower_axes: ClassVar[Mapping[str, int]] = {}
+
+
 def map_size(image_size: int, pooling: str = "overlapping") -> int:
     """Side of the map after pool5: 224 -> 55 -> 27 -> 13 -> 6; below 1 if the image is too small."""
     size = window_output(image_size, 11, 4, (2, 2))
@@ -301,5 +307,5 @@ def _convolutions(widths: tuple[int, ...], *, towers: int, init: str, keys: jax.
 
 ALEXNETS = {
     "alexnet": partial(AlexNet, (96, 256, 384, 384, 256, 4096, 4096)),
-    "alexnet_one_tower": partial(AlexNet, (48, 128, 192, 192, 256, 4096, 4096), towers=1),
+    "alexnet_one_tower": partial(OneTowerAlexNet, (48, 128, 192, 192, 256, 4096, 4096), towers=1),
 }

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -127,6 +127,14 @@ def fully_convolutional_options(name: str) -> dict[str, Any]:
     if isinstance(options, str):
         raise InputError(f"{name} cannot be tested fully convolutionally: {options}")
     return dict(options)
+
+
+def tower_axes(name: str) -> Mapping[str, int]:
+    """The axis of each parameter along which the model called `name` is split over two devices, as its class says.
+
+    Empty if its class has no attribute `tower_axes`: it cannot be split.
+    """
+    return getattr(_class_of(name)[0], "tower_axes", {})
 
 
 def check_option(name: str, option: str, value: object) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from resnet_alexnet import metrics, parallel
+from resnet_alexnet import metrics, models, parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.resnet import ImageNetStem
 from resnet_alexnet.models.trace import freeze
@@ -95,8 +95,9 @@ def check_towers(towers: int, name: str, *, clip_norm: float) -> None:
     """Raises InputError if mesh.towers is 2 for a network or an optimizer that cannot be split."""
     if towers != 2:
         return
-    if name != "alexnet":
-        raise InputError(f"mesh.towers=2 with model.name={name!r} (allowed: alexnet, which has two towers)")
+    if not models.tower_axes(name):
+        able = ", ".join(model for model in models.MODELS if models.tower_axes(model))
+        raise InputError(f"mesh.towers=2 with model.name={name!r} (allowed: {able}, which has two towers)")
     if clip_norm:  # no device has the whole gradient
         raise InputError(f"mesh.towers=2 with optim.clip_norm={clip_norm} (allowed: 0, for none; or mesh.towers=1)")
 

@@ -220,11 +220,28 @@ ALEXNET = {
 }
 
 
+OWN = """
+from resnet_alexnet.models.alexnet import AlexNet
+
+
+class Narrow(AlexNet):
+    def __init__(self, *, num_classes, image_size, channels, key):
+        super().__init__((8,) * 7, num_classes=num_classes, image_size=image_size, channels=channels, key=key)
+"""
+
+
+def test_a_network_of_ones_own_is_split_if_its_class_says_how(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    fields = {"mesh__towers": 2, "model__name": f"{tmp_path / 'own.py'}:Narrow"}
+    experiment = create_experiment(tiny.config(**{**ALEXNET, **fields}), jax.devices()[:2])
+    assert experiment.model.tower_axes == AlexNet.tower_axes
+
+
 @pytest.mark.parametrize(
     ("fields", "devices", "message"),
     [
         ({"mesh__towers": 3}, 2, "mesh.towers is 3"),
-        ({"model__name": "cifar_resnet8"}, 2, "mesh.towers=2 with model.name='cifar_resnet8' .allowed: alexnet"),
+        ({"model__name": "cifar_resnet8"}, 2, "mesh.towers=2 with model.name='cifar_resnet8' .allowed: alexnet, which"),
         ({"model__name": "alexnet_one_tower"}, 2, "mesh.towers=2 with model.name='alexnet_one_tower'"),
         ({"optim__clip_norm": 1.0}, 2, "mesh.towers=2 with optim.clip_norm=1.0"),
         ({"model__towers": 1}, 2, "mesh.towers=2 with a network of one tower"),
