@@ -3,6 +3,7 @@
 Each pair of devices holds one copy of the network, half of it on each device, and works on its own part of the batch.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,15 @@ def tower_specs(shapes: Callable[[], Any], axes: Mapping[str, int]) -> Specs:
     return jax.tree_util.tree_map_with_path(spec, shapes())
 
 
-def device_bytes(tree: Any) -> tuple[int, int]:
-    """The bytes of a tree of arrays that one device holds, and those of the whole tree."""
+def device_bytes(tree: Any, shardings: Any = None) -> tuple[int, int]:
+    """The bytes of a tree of arrays that one device holds, and those of the whole tree.
+
+    Args:
+        tree: the arrays, or their shapes and types.
+        shardings: a tree of where they are; None for where arrays say that they are.
+    """
     leaves = jax.tree.leaves(tree)
-    return sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves), sum(leaf.nbytes for leaf in leaves)
+    places = [leaf.sharding for leaf in leaves] if shardings is None else jax.tree.leaves(shardings)
+    placed = zip(leaves, places, strict=True)
+    held = sum(math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf, place in placed)
+    return held, sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)

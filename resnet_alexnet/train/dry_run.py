@@ -1,6 +1,5 @@
 """A dry run: builds and compiles the training step for devices that one may not have, and says what it would take."""
 
-import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -84,22 +83,17 @@ def compile_step(config: ConfigDict, experiment: Experiment) -> Compiled:
     started = time.monotonic()
     compiled = experiment.steps.train_chunk.lower(state, data, chunk).compile(compiler_options=_FAST_COMPILATION)
     seconds = time.monotonic() - started
-    shardings, _ = compiled.input_shardings
-    placed = jax.tree.map(_device_bytes, (state, data, chunk), shardings)
-    parts = {name: getattr(placed[0], name) for name in _GROUPS} | {"data": placed[1], "batch": placed[2]}
+    (state_at, data_at, chunk_at), _ = compiled.input_shardings
+    parts = {name: (getattr(state, name), getattr(state_at, name)) for name in _GROUPS}
+    parts |= {"data": (data, data_at), "batch": (chunk, chunk_at)}
     memory = compiled.memory_analysis()
     return Compiled(
-        arguments={name: sum(jax.tree.leaves(part)) for name, part in parts.items()},
+        arguments={name: parallel.device_bytes(*part)[0] for name, part in parts.items()},
         collectives=parallel.read_collectives(compiled.as_text() or ""),
         temporaries=memory.temp_size_in_bytes,
         results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         seconds=seconds,
     )
-
-
-def _device_bytes(leaf: Any, sharding: Any) -> int:
-    """The bytes of an array that lie on each device."""
-    return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
 def describe_batch(config: ConfigDict, experiment: Experiment) -> list[str]:
