@@ -1,7 +1,10 @@
 """Runs of several processes: equal to one process, stopped and killed in every way, and resumed on fewer and more."""
 
+import json
 import re
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +12,20 @@ import pytest
 
 from resnet_alexnet.workdir.folder import last_checkpoint
 from tests.support import teams
-from tests.support.processes import assert_same_run, lines_written, log_lines, saved_leaves, saving_began, steps_saved
-from tests.support.trees import assert_same_leaves
+from tests.support.processes import (
+    assert_same_end,
+    count_lines,
+    lines_written,
+    log_lines,
+    saved_leaves,
+    saving_began,
+    steps_saved,
+)
 
 pytestmark = pytest.mark.slow
 
-CONFIG = teams.config(num_steps=40, dataset__on_device="no")  # each process reads only its rows
+# Each process reads only its rows.
+CONFIG = teams.config(num_steps=40, eval__every_steps=10, checkpoint__every_steps=8, dataset__on_device="no")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +39,15 @@ def two(tmp_path_factory, cache) -> tuple[Path, list[teams.Ended]]:
     """A run of two processes with two devices each that nothing disturbed."""
     workdir = tmp_path_factory.mktemp("two") / "run"
     return workdir, teams.run(workdir, CONFIG, cache, count=2, devices=2)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, cache) -> Path:
+    """The run of one process with four devices."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    ended = teams.run(workdir, CONFIG, cache, count=1, devices=4)
+    assert ended[0].code == 0, ended
+    return workdir
 
 
 def assert_near(workdir: Path, other: Path, config) -> None:
@@ -47,12 +67,10 @@ def assert_near_leaves(workdir: Path, other: Path, config) -> None:
         np.testing.assert_allclose(leaf, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_two_processes_of_two_devices_train_as_one_of_four(two, cache, tmp_path):
+def test_two_processes_of_two_devices_train_as_one_of_four(two, alone):
     workdir, ended = two
     assert [each.code for each in ended] == [0, 0], ended
-    alone = teams.run(tmp_path / "run", CONFIG, cache, count=1, devices=4)
-    assert alone[0].code == 0, alone
-    assert_near(workdir, tmp_path / "run", CONFIG)
+    assert_near(workdir, alone, CONFIG)
 
 
 def test_process_0_alone_prints_and_says_which_it_is(two):
@@ -63,73 +81,69 @@ def test_process_0_alone_prints_and_says_which_it_is(two):
     assert first.errors == second.errors == ""
 
 
-@pytest.mark.slow
-def test_four_processes_of_two_devices_train_as_one_of_eight(cache, tmp_path):
-    for name, count, devices in (("four", 4, 2), ("one", 1, 8)):
-        ended = teams.run(tmp_path / name, CONFIG, cache, count=count, devices=devices)
-        assert {each.code for each in ended} == {0}, ended
-    assert_near(tmp_path / "four", tmp_path / "one", CONFIG)
+def test_four_processes_of_one_device_train_as_one_of_four(alone, cache, tmp_path):
+    ended = teams.run(tmp_path / "run", CONFIG, cache, count=4)
+    assert {each.code for each in ended} == {0}, ended
+    assert_near(tmp_path / "run", alone, CONFIG)
 
 
-def disturb(workdir: Path, cache: Path, until, process: int, number: int, config=CONFIG) -> list[teams.Ended]:
-    """Resumes or starts the run, and sends a process a signal once `until` holds."""
-    with teams.started(teams.commands(workdir, config), cache, devices=2) as team:
-        team.wait_for(until)
-        team.processes[process].send_signal(number)
-        return team.end()
-
-
-def test_a_run_that_is_stopped_in_every_way_ends_as_one_that_is_not(cache, tmp_path):
+def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(cache, tmp_path):
     workdir = tmp_path / "run"
     config = teams.config(num_steps=10**6, log__every_steps=20, eval__every_steps=100, checkpoint__every_steps=100)
 
+    def disturb(until: Callable[[], bool], process: int, number: int) -> list[teams.Ended]:
+        """Starts or resumes the run, and sends a process a signal once `until` holds."""
+        with teams.started(teams.commands(workdir, config), cache, devices=2) as team:
+            team.wait_for(until)
+            team.processes[process].send_signal(number)
+            return team.end()
+
+    def more_lines() -> Callable[[], bool]:
+        return lines_written(workdir, count_lines(workdir) + 2)  # a resumed run first removes one of a stopped run
+
     # SIGTERM to one process: both save the same step, and say so.
-    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGTERM, config)
+    first, second = disturb(more_lines(), 1, signal.SIGTERM)
     assert (first.code, second.code) == (75, 75), (first, second)
     saved = steps_saved(workdir)[-1]
     for each in (first, second):
         assert f"one of the processes was told to stop: saved a checkpoint at step {saved}" in each.errors
 
     # Ctrl-C to process 0.
-    seen = len(log_lines(workdir))
-    first, second = disturb(workdir, cache, lines_written(workdir, seen + 1), 0, signal.SIGINT, config)
+    first, second = disturb(more_lines(), 0, signal.SIGINT)
     assert (first.code, second.code) == (130, 75), (first, second)
     saved = steps_saved(workdir)[-1]
     assert f"SIGINT: saved a checkpoint at step {saved}" in first.errors
     assert f"saved a checkpoint at step {saved}" in second.errors
 
-    config.num_steps = saved + 20
-    for folder in (workdir, tmp_path / "undisturbed"):
-        assert [each.code for each in teams.run(folder, config, cache, count=2, devices=2)] == [0, 0]
-    assert log_lines(workdir) == log_lines(tmp_path / "undisturbed")
-    assert_same_leaves(saved_leaves(workdir, config), saved_leaves(tmp_path / "undisturbed", config))
-
-
-def test_a_run_whose_processes_are_killed_ends_as_one_that_is_not(two, cache, tmp_path):
-    workdir = tmp_path / "run"
-    # Process 1 in a step.
-    first, second = disturb(workdir, cache, lines_written(workdir, 1), 1, signal.SIGKILL)
+    # Process 1 is killed in a step.
+    first, second = disturb(more_lines(), 1, signal.SIGKILL)
     assert second.code == -signal.SIGKILL
     assert first.code in (1, -signal.SIGABRT), first
-    # Process 0 in a save.
-    first, second = disturb(workdir, cache, saving_began(workdir, 7), 0, signal.SIGKILL)
+
+    # Process 0 is killed in a save.
+    first, second = disturb(saving_began(workdir, saved + 1), 0, signal.SIGKILL)
     assert first.code == -signal.SIGKILL
     assert second.code in (1, -signal.SIGABRT), second
+
     # The newest checkpoint is damaged: both go back to the one before.
     newest = last_checkpoint(workdir)  # beside what was being written
     files = [path for path in (workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file()]
     max(files, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
-    first, second = teams.run(workdir, CONFIG, cache, count=2, devices=2)
+    config.num_steps = newest + 20
+    first, second = teams.run(workdir, config, cache, count=2, devices=2)
     assert (first.code, second.code) == (0, 0), (first, second)
     assert f"warning: checkpoint {newest} is damaged and was moved" in first.output
     assert f": warning: checkpoint {newest} is damaged and was moved" in second.errors
-    assert_same_run(workdir, two[0], CONFIG)
+
+    undisturbed = tmp_path / "undisturbed"
+    assert [each.code for each in teams.run(undisturbed, config, cache, count=2, devices=2)] == [0, 0]
+    assert_same_end(workdir, undisturbed, config)
 
 
 def test_a_stuck_process_ends_the_others_by_the_watchdog(cache, tmp_path):
     workdir = tmp_path / "run"
     patient = teams.config(hosts__heartbeat_seconds=300, hosts__watchdog_seconds=3, log__every_steps=1)
-    patient.num_steps = 10_000
+    patient.num_steps = 10**6
     with teams.started(teams.commands(workdir, patient), cache, collective_seconds=300) as team:
         team.wait_for(lines_written(workdir, 12))
         team.processes[1].send_signal(signal.SIGSTOP)
@@ -141,19 +155,24 @@ def test_a_stuck_process_ends_the_others_by_the_watchdog(cache, tmp_path):
 
 def test_a_run_goes_on_with_more_and_fewer_processes_and_devices(cache, tmp_path):
     """One process with four devices, two with one each, one with eight: as one with four."""
-    name = f"{teams.SMALL_NET}WithoutNorm"
-    config = teams.config(model__name=name, num_steps=20)
-    assert teams.run(tmp_path / "same", config, cache, count=1, devices=4)[0].code == 0
-    workdir = tmp_path / "run"
-    for num_steps, count, devices in ((5, 1, 4), (10, 2, 1), (20, 1, 8)):
-        part = teams.config(model__name=name, num_steps=num_steps)
-        ended = teams.run(workdir, part, cache, count=count, devices=devices)
+    config = teams.config(model__name=f"{teams.SMALL_NET}WithoutNorm", num_steps=20, checkpoint__keep=9)
+    same, workdir = tmp_path / "same", tmp_path / "run"
+    assert teams.run(same, config, cache, count=1, devices=4)[0].code == 0
+    shutil.copytree(same, workdir)  # as if it had been killed after its first checkpoint
+    first, *later = steps_saved(same)
+    for step in later:
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    lines = (same / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (workdir / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= first))
+    for num_steps, count, devices in ((10, 2, 1), (20, 1, 8)):
+        config.num_steps = num_steps
+        ended = teams.run(workdir, config, cache, count=count, devices=devices)
         assert {each.code for each in ended} == {0}, ended
-    assert_near_leaves(workdir, tmp_path / "same", config)
+    assert_near_leaves(workdir, same, config)
 
 
 def test_a_save_that_fails_on_one_ends_all_at_once(cache, tmp_path):
-    config = teams.config(num_steps=4000, checkpoint__every_steps=20, log__every_steps=2000, eval__every_steps=0)
+    config = teams.config(num_steps=10**6, checkpoint__every_steps=20, log__every_steps=2000, eval__every_steps=0)
     config.schedule.name = "constant"
     with teams.started(teams.commands(tmp_path / "run", config), cache) as team:
         checkpoints = tmp_path / "run" / "checkpoints"
