@@ -4,7 +4,7 @@
 #   launch/local.sh N --config=NAME --workdir=DIR [--config.FIELD=VALUE ...]
 #
 # The arguments after N, a whole number from 1 to 256, are those of `resnet-alexnet train`. What process 0 prints is
-# shown as it is; lines of process K start with [K]. On GPUs, each process gets an equal share of them.
+# shown as it is; lines of process K start with [K], or with its name. On GPUs, each process gets an equal share of them.
 #
 # If a process fails, the others are ended too. Ctrl-C and SIGTERM are passed on as SIGTERM: all processes save the
 # same step and exit with code 75. A second signal kills them. The exit code is that of the first process that failed;
@@ -84,10 +84,11 @@ stop() {
   fi
 }
 
-# Starts each line with [$1]. A signal does not end it: what the process says when it stops is still to come.
+# Starts each line with [$1], but for those that already name the process. A signal does not end it: what the process
+# says when it stops is still to come.
 prefixed() {
   trap '' INT TERM HUP
-  exec sed -u "s/^/[$1] /"
+  exec sed -u "/^process $1 of /! s/^/[$1] /"
 }
 
 start() {

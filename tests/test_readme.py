@@ -107,9 +107,8 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
                 num_steps += 1  # so that the one which resumes has something to do
                 arguments.append(f"--config.num_steps={num_steps}")
         if module == "resnet_alexnet.sweep":
-            arguments = [word for word in arguments if not word.startswith("--jobs")] + [
-                "--print"
-            ]  # test_sweep.py runs one
+            arguments = [word for word in arguments if not word.startswith("--jobs")]
+            arguments.append("--print")  # tests/study/test_sweep.py runs one
         if module == "resnet_alexnet.benchmark":
             arguments += ["--quick", "--windows=1", "--seconds=0"]
         if module == "resnet_alexnet.data.prepare":

@@ -41,7 +41,7 @@ class Team:
 
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[None]:
-        """If the block fails on one process, it fails on all.
+        """If the block fails on one process, it fails on all; where it failed, with its own error.
 
         Raises:
             DisagreementError: another process failed. The message names it and has its message.
@@ -54,11 +54,8 @@ class Team:
         except DisagreementError:  # which all have
             raise
         except (InputError, TrainingError) as error:
-            try:
+            with contextlib.suppress(DisagreementError):  # which has this error too, with the name of this process
                 self._census.consult({"error": str(error)})
-            except DisagreementError:
-                if isinstance(error, InputError):  # else the exit code would be another
-                    raise
             raise
         self._census.consult({})
 

@@ -129,6 +129,18 @@ def status(pid: int) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
 
 
+def test_each_line_names_its_process_once(tmp_path):
+    program = tmp_path / "python"
+    line = 'number=${!#}; number=${number#*=}; echo "some line"; echo "process $number of 3 (host): error: bad" >&2'
+    program.write_text(f'#!/bin/bash\n[[ $1 == -c ]] && exec {sys.executable} "$@"\n{line}\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(program)}
+    result = subprocess.run([SCRIPT, "3"], env=environment, capture_output=True, text=True, timeout=teams.SECONDS)
+    assert result.returncode == 0
+    assert sorted(result.stdout.splitlines()) == ["[1] some line", "[2] some line", "some line"]
+    assert sorted(result.stderr.splitlines()) == [f"process {number} of 3 (host): error: bad" for number in range(3)]
+
+
 @contextlib.contextmanager
 def running(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
     """The launcher once it has taken steps, and the ids of its processes by their numbers; all end with the block."""
