@@ -143,9 +143,9 @@ def _alexnet_table() -> Any:
     return ((r"conv(\d)", r"conv\1", towers), ("fc6", "fc6", MAP_LINEAR), (r"fc([78])", r"fc\1", LINEAR))
 
 
-# What is compared, with the greatest difference in parts of the largest number. In bfloat16 a number has three digits, and
-# a deep network adds up the errors of its layers. At initialization the gradient of a deep network amplifies rounding:
-# torch's own two layouts differ by 1e-3 in the loss after a step.
+# What is compared, with the greatest difference in parts of the largest number. In bfloat16 a number has three digits,
+# and a deep network adds up the errors of its layers. At initialization the gradient of a deep network amplifies
+# rounding: torch's own two layouts differ by 1e-3 in the loss after a step.
 COMPARED: dict[str, tuple[Callable[[Mapping[str, Any]], Any], dict[str, float]]] = {
     "loss": (lambda about: about["losses"][:1], {"float32": 1e-4, "bfloat16": 2e-2}),
     "mean loss of two steps": (lambda about: about["losses"][1:], {"float32": 5e-3, "bfloat16": 5e-2}),
