@@ -124,6 +124,33 @@ def test_alexnets_weights_are_carried_over(tmp_path):
     np.testing.assert_array_equal(ours["params/fc6/kernel"][5, 4, 7], theirs["fc6.weight"][:, 7 * 36 + 5 * 6 + 4])
 
 
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_the_networks_of_flaxs_example_take_steps(tmp_path, monkeypatch, kind):
+    import step_flax
+
+    code = """
+from flax import linen as nn
+
+class ResNet18(nn.Module):
+    num_classes: int
+    dtype: type
+
+    @nn.compact
+    def __call__(self, x, train: bool = True):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Conv(4, (3, 3))(x))
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+"""
+    (tmp_path / "models.py").write_text(code)
+    batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "label": np.array([0, 1], np.int32)}
+    np.savez(tmp_path / "batch.npz", **batch)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    common = {"model": "resnet18", "num_classes": 10, "precision": "float32"}
+    run_images, about = step_flax.create(kind, folder=str(tmp_path), example=str(tmp_path), **common)
+    del sys.modules["models"]
+    run_images(4)
+    assert about["versions"]["jax"]
+
+
 def setting(**changes):
     from step_lines import Setting
 
