@@ -56,6 +56,13 @@ def create_parser() -> command.Parser:
         default=0,
         help="seconds to spend, in total, on repeating turns that other processes disturbed",
     )
+    parser.add_argument(
+        "--cores",
+        metavar="N",
+        type=flags.whole_number(),
+        help="cores, and threads of torch, for each line; by default all. With one, CPU times bear other work on the "
+        "machine: no thread waits for another",
+    )
     flags.add_switch(parser, "--quick", text="a trial: one round of one step, of two lines")
     parser.add_argument(
         "--lines",
@@ -90,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
             precision=given.precision,
             platform=given.platform,
             folder=folder,
-            cores=machine.cores(),
+            cores=machine.cores()[-(given.cores or 0) :],
             torch_python=_find_torch(given.torch_python, console),
             flax_example=_find_example(given.flax_example, given.model),
         )
@@ -181,7 +188,8 @@ def summarize(
         **machine.result(
             "step", what, ours=first["ours"], peer=first["peer"], ratio=first["ratio"]["median"], n=rounds
         ),
-        "settings": {name: getattr(setting, name) for name in ("model", "batch_size", "precision", "platform")},
+        "settings": {name: getattr(setting, name) for name in ("model", "batch_size", "precision", "platform")}
+        | {"cores": len(setting.cores)},
         "checks": list(checks),
         "comparisons": found,
         "memory": step_lines.memory_ratios(setting, measured),

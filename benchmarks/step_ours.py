@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from serve import Run, serve
+from serve import Run, forget_peak, serve
 from step_nets import NETS, config_of, to_ours
 
 from resnet_alexnet.cli.memory import keep_freed
@@ -44,16 +44,14 @@ def create(
         "malloc": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
     }
     if kind == "training":
+        has_to_differ = NETS[model].dropout or resident  # from what is compared
+        if start and has_to_differ:
+            without = create_with(model, **common, dropout=False)
+            about["losses"] = first_losses(TrainingStep(without, batch, start=start))
+        forget_peak()
         step = TrainingStep(experiment, batch, start=start)
-        if start:
-            checked = step
-            if NETS[model].dropout or resident:
-                without = create_with(model, **common, dropout=False)
-                checked = TrainingStep(without, batch, start=start)
-            about["losses"] = []
-            for _ in range(CHECKED_STEPS):
-                checked.run(1)
-                about["losses"].append(checked.mean_loss())
+        if start and not has_to_differ:
+            about["losses"] = first_losses(step)
     else:
         state = jax.jit(experiment.steps.create_state)(start or {})
         weights = (state.params, state.batch_stats)
@@ -70,6 +68,15 @@ def create(
         about["device_megabytes"] = device_megabytes()
 
     return run, about
+
+
+def first_losses(step: TrainingStep) -> list[float]:
+    """The mean loss after each of the first steps."""
+    losses = []
+    for _ in range(CHECKED_STEPS):
+        step.run(1)
+        losses.append(step.mean_loss())
+    return losses
 
 
 def create_with(model: str, **options: Any) -> Experiment:

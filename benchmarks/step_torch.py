@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch_nets
-from serve import Run, serve
+from serve import Run, forget_peak, serve
 from torch.nn import functional as F
 
 CHECKED_STEPS = 2  # whose losses are compared
@@ -74,6 +74,7 @@ def create(
         net.eval()
         about["logits"] = f"{folder}/{name}.npy"
         np.save(about["logits"], step.logits().float().cpu().numpy())
+    forget_peak()
     take = step.train if kind == "training" else step.infer
 
     def run(images: int) -> None:
@@ -103,7 +104,7 @@ class Step:
         self.layout, self.precision = LAYOUTS[layout], precision
         # one kernel for all parameters, where there is one
         self.optimizer = torch.optim.SGD(
-            net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True if device == "cuda" else None
+            net.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4, fused=True if device == "cuda" else None
         )
         self.call: Callable[[torch.Tensor], torch.Tensor] = net if mode == "eager" else torch.compile(net, mode=mode)
         if device == "cuda":  # as a loader with pin_memory=True gives them

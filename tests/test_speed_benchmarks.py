@@ -61,8 +61,9 @@ def test_a_step_beside_torchs_after_their_results_were_compared(tmp_path, withou
     results = results_of(run("step.py", *small, f"--output={output}", **without_what_a_gpu_machine_lacks), output)
     assert results["what"] == "cifar_resnet8, batch 4, float32, cpu"
     assert [line["name"] for line in results["lines"]] == ["ours, training", "torch, training"]
-    (check,) = results["checks"]
-    assert check.startswith("losses of ours, training and torch, training: equal but for")
+    loss, mean_loss = results["checks"]
+    assert loss.startswith("loss of ours, training and torch, training: equal but for")
+    assert mean_loss.startswith("mean loss of two steps of ours, training and torch, training: equal but for")
     first = results["comparisons"][0]
     assert (first["name"], first["peers"], first["goal"]) == ("training, plain", ["torch, training"], 0.9)
     assert results["ratio"] == pytest.approx(results["ours"] / results["peer"], rel=1e-3)
@@ -75,23 +76,31 @@ def test_a_step_beside_torchs_after_their_results_were_compared(tmp_path, withou
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_owt", "resnet18", "resnet50"])
 def test_both_steps_of_the_large_networks_agree_with_torchs(model):
     results = results_of(run("step.py", f"--model={model}", "--batch_size=2", "--quick"))
-    assert [check.partition(" of ")[0] for check in results["checks"]] == ["losses", "logits"]
+    assert [check.partition(" of ")[0] for check in results["checks"]] == ["loss", "mean loss", "logits"]
 
 
-def said(**values):
-    return {"ours, x": values, "torch, x": {"losses": [2.0, 1.0]}}
-
-
-def test_results_that_differ_are_an_error():
+def test_results_that_differ_are_an_error(tmp_path):
     from step_nets import check_same
 
+    def check(losses, precision="float32"):
+        return check_same({"ours, x": {"losses": losses}, "torch, x": {"losses": [2.0, 1.0]}}, precision=precision)
+
     assert check_same({"ours, x": {}, "torch, x": {}}, precision="float32") == []
-    (line,) = check_same(said(losses=[2.001, 1.0]), precision="float32")
-    assert line == "losses of ours, x and torch, x: equal but for 5.0e-04 of the largest"
-    for losses in ([2.0, 1.01], [float("nan"), 1.0]):
-        with pytest.raises(InputError, match=r"computes other losses than torch, x: .* \(allowed: 0\.001"):
-            check_same(said(losses=losses), precision="float32")
-    check_same(said(losses=[2.0, 1.01]), precision="bfloat16")
+    assert check([2.0001, 1.004]) == [
+        "loss of ours, x and torch, x: equal but for 5.0e-05 of the largest",
+        "mean loss of two steps of ours, x and torch, x: equal but for 4.0e-03 of the largest",
+    ]
+    for losses, kind in (([2.001, 1.0], "loss"), ([2.0, 1.01], "mean loss of two steps"), ([float("nan"), 1], "loss")):
+        with pytest.raises(InputError, match=rf"ours, x computes another {kind} than torch, x: .* in float32\)"):
+            check(losses)
+    check([2.02, 1.04], "bfloat16")
+    logits = {}
+    for name, value in (("ours, x", 1.02), ("torch, x", 1.0)):
+        logits[name] = {"logits": f"{tmp_path}/{name}.npy"}
+        np.save(logits[name]["logits"], np.array([[value, 10.0]]))
+    with pytest.raises(InputError, match="another logits"):
+        check_same(logits, precision="float32")
+    check_same(logits, precision="bfloat16")
 
 
 def test_alexnets_weights_are_carried_over(tmp_path):
@@ -113,6 +122,33 @@ def test_alexnets_weights_are_carried_over(tmp_path):
     np.testing.assert_array_equal(ours["params/conv3/kernel"][0, 0, 1, 200], theirs["conv3.weight"][:192, 200, 0, 1])
     np.testing.assert_array_equal(ours["params/conv2/bias"][1], theirs["conv2.bias"][128:])
     np.testing.assert_array_equal(ours["params/fc6/kernel"][5, 4, 7], theirs["fc6.weight"][:, 7 * 36 + 5 * 6 + 4])
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_the_networks_of_flaxs_example_take_steps(tmp_path, monkeypatch, kind):
+    import step_flax
+
+    code = """
+from flax import linen as nn
+
+class ResNet18(nn.Module):
+    num_classes: int
+    dtype: type
+
+    @nn.compact
+    def __call__(self, x, train: bool = True):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Conv(4, (3, 3))(x))
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+"""
+    (tmp_path / "models.py").write_text(code)
+    batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "label": np.array([0, 1], np.int32)}
+    np.savez(tmp_path / "batch.npz", **batch)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    common = {"model": "resnet18", "num_classes": 10, "precision": "float32"}
+    run_images, about = step_flax.create(kind, folder=str(tmp_path), example=str(tmp_path), **common)
+    del sys.modules["models"]
+    run_images(4)
+    assert about["versions"]["jax"]
 
 
 def setting(**changes):
