@@ -343,6 +343,7 @@ def test_a_step_beside_the_roofline(capsys):
     first = results["nets"][0]
     assert results["ratio"] == pytest.approx(first["percent_of_limit"] / 100, abs=0.002)
     assert first["gigaflops_per_image"] == pytest.approx(0.07255, abs=1e-4)
+    assert first["compiled_gigaflops_per_image"] == pytest.approx(first["gigaflops_per_image"], rel=0.1)
     assert (first["goal"], first["met"]) == (None, None)
 
 

@@ -1,6 +1,7 @@
 """Measures the training step and the inference step of a recipe on this machine, beside the machine's roofline."""
 
 import dataclasses
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -66,7 +67,7 @@ def measure(
         say(f"the same of the inference step, {size} at once")
         step = InferenceStep(spec, weights, batch["image"][:size], mesh=mesh, precision=config.precision)
         lines[name] = line(step, size, train=False)
-    what = f"{spec.model}, training step, batch {config.batch_size}, {config.precision}"
+    what = f"{os.path.basename(spec.model)}, training step, batch {config.batch_size}, {config.precision}"
     training = lines["training"]
     ours, limit = training["images_per_second"]["median"], training["limit_images_per_second"]
     around = environment()

@@ -93,7 +93,7 @@ def _product_kernels(
 def _map_kernels(call: LayerCall, activation_bytes: int, *, train: bool) -> list[Kernel]:
     """The kernels of a layer without products, which only memory limits."""
     inputs, outputs = (activation_bytes * math.prod(shape) for shape in (call.input_shape, call.output_shape))
-    if isinstance(call.layer, BatchNorm):
+    if isinstance(call.layer, BatchNorm | nnx.BatchNorm):
         forward, backward = (3 if train else 2) * outputs, 5 * outputs
     else:
         forward, backward = inputs + outputs, 2 * (inputs + outputs)

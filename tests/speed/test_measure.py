@@ -11,9 +11,14 @@ from resnet_alexnet.speed.roofline import Roofline
 from resnet_alexnet.speed.steps import Compilation
 from resnet_alexnet.speed.windows import Window
 from resnet_alexnet.speed.work import Kernel
+from tests.support import toy_nets
 
 SMALL = ("--quick", "--windows=2", "--seconds=0", "--config.batch_size=16", "--config.preprocess.image_size=8")
-SYNTHETIC = ("--config.dataset.name=synthetic", "--config.dataset.num_examples=20", "--config.model.name=cifar_resnet8")
+SYNTHETIC = (
+    "--config.dataset.name=synthetic",
+    "--config.dataset.num_examples=20",
+    f"--config.model.name={toy_nets.__file__}:SmallNet",
+)
 
 
 def test_a_step_is_summed_up_beside_the_limit():
@@ -50,14 +55,14 @@ def test_the_command_prints_tables_and_ends_with_one_json_object(tmp_path, capsy
     *table, last = said.out.splitlines()
     results = json.loads(last)
     assert json.loads(output.read_text()) == results
-    assert results["what"] == "cifar_resnet8, training step, batch 16, float32"
+    assert results["what"] == "toy_nets.py:SmallNet, training step, batch 16, float32"
     assert results["n"] == 2
     assert list(results["steps"]) == ["training", "inference", "one image"]
     training = results["steps"]["training"]
     assert results["ours"] == training["images_per_second"]["median"] > 0
     assert results["peer"] == training["limit_images_per_second"] > 0
     assert results["ratio"] == pytest.approx(results["ours"] / results["peer"], abs=0.001)
-    assert training["compiled_gigaflops_per_image"] == pytest.approx(training["gigaflops_per_image"], rel=0.3)
+    assert training["compiled_gigaflops_per_image"] > training["gigaflops_per_image"] > 0  # XLA counts sums too
     assert {"training step", "inference step", "inference step, one image", "this machine"} <= set(table)
     assert "compiling the training step" in said.err
     assert {"jax", "flax", "python"} <= results["versions"].keys()

@@ -7,6 +7,7 @@ from flax import nnx
 
 from resnet_alexnet.models import create_model
 from resnet_alexnet.speed.work import network_kernels
+from tests.support import toy_nets
 
 
 def kernels(name, *, image_size, num_classes=10, batch_size=1, activation_bytes=4, train=True, **options):
@@ -43,6 +44,13 @@ def test_what_only_memory_limits_is_counted_in_passes():
     assert sum(kernel.what == "addition" for kernel in found) == 3  # blocks
     pool = by_layer(kernels("resnet18", image_size=64), "stem.pool1")
     assert pool == {"forward": (0, 4 * 64 * (32**2 + 16**2)), "backward": (0, 8 * 64 * (32**2 + 16**2))}
+
+
+def test_a_users_own_network_is_counted_likewise():
+    found = kernels(f"{toy_nets.__file__}:SmallNet", image_size=8)
+    assert by_layer(found, "norm1") == {"forward": (0, 3 * 4 * 512), "backward": (0, 5 * 4 * 512)}
+    assert by_layer(found, "conv1")["forward"][0] == 2 * 8 * 8 * 8 * 27
+    assert set(by_layer(found, "fc2")) == {"forward", "input gradient", "kernel gradient"}
 
 
 def test_a_plain_network_adds_nothing():
