@@ -53,7 +53,7 @@ def create(
         if start and not has_to_differ:
             about["losses"] = first_losses(step)
     else:
-        state = jax.jit(experiment.steps.create_state)(start or {})
+        state = experiment.steps.create_state(start or {})
         weights = (state.params, state.batch_stats)
         spec = experiment.model.spec
         step = InferenceStep(spec, weights, batch["image"], mesh=experiment.mesh, precision=precision)
