@@ -21,7 +21,7 @@ Without a file to write, prints them."""
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONS = ("jax", "torch")  # that the table of steps has
-GOALS_MARK, STEPS_MARK = "goals", "speed"  # of docs/speed.md, and of it and README.md
+GOALS_MARK, STEPS_MARK, KERNELS_MARK = "goals", "speed", "kernels"  # of docs/speed.md; README.md has the second
 
 
 def create_parser() -> command.Parser:
@@ -46,10 +46,11 @@ def main(arguments: Sequence[str]) -> None:
     if given.speed is not None:
         write_markdown(given.speed, [goal_rows(found)], mark=GOALS_MARK)
         write_markdown(given.speed, [step_rows(found)], mark=STEPS_MARK)
+        write_markdown(given.speed, [kernel_rows(found)], mark=KERNELS_MARK)
     if given.readme is not None:
         write_markdown(given.readme, [step_rows(found, short=True)], mark=STEPS_MARK)
     if given.speed is None and given.readme is None:
-        print_tables(Console(), step_rows(found), goal_rows(found))
+        print_tables(Console(), step_rows(found), kernel_rows(found), goal_rows(found))
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -128,6 +129,23 @@ def _step_rows(results: dict[str, Any], *, short: bool) -> list[tuple[str, ...]]
                 ", ".join(f"{name} {value}" for name, value in results["versions"].items() if name in VERSIONS),
             )
         )
+    return rows
+
+
+def kernel_rows(found: dict[str, dict[str, Any]]) -> Rows:
+    """The table of convolutions and linear layers alone, beside the whole training steps of the same networks."""
+    header = ("step", "batch", *(f"{what}, ms" for what in ("ours alone", "torch's alone", "our step", "torch's step")))
+    rows = [(*header, "ratio if all else took no time")]
+    for results in found.values():
+        settings = results.get("settings", {})
+        if results["benchmark"] != "kernels" or (step := found.get(f"step_{settings['model']}_cpu.json")) is None:
+            continue
+        pair = next(row for row in step["comparisons"] if row["name"] == "training, plain")
+        batch = settings["batch_size"]
+        whole = [1e3 * batch / pair[side] for side in ("ours", "peer")]
+        times = (results["ours"], results["peer"], *whole)
+        ratio = f"{whole[1] / results['ours']:.2f}"
+        rows.append((settings["model"], f"{batch:,}", *(f"{time:,.0f}" for time in times), ratio))
     return rows
 
 

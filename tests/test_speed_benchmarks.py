@@ -1,6 +1,7 @@
 """The benchmarks of speed run from end to end at tiny sizes; nothing is asked of the times."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+import jax
 import numpy as np
 import pytest
 
@@ -226,7 +228,8 @@ def test_bad_input_is_one_line(words, message):
 
 
 @pytest.mark.parametrize(
-    "script", ["step", "roofline", "compile", "dispatch", "loop", "startup", "flags", "collectives", "report"]
+    "script",
+    ["step", "roofline", "kernels", "compile", "dispatch", "loop", "startup", "flags", "collectives", "report"],
 )
 def test_help(script):
     result = run(f"{script}.py", "--help")
@@ -345,6 +348,55 @@ def test_a_step_beside_the_roofline(capsys):
     assert first["gigaflops_per_image"] == pytest.approx(0.07255, abs=1e-4)
     assert first["compiled_gigaflops_per_image"] == pytest.approx(first["gigaflops_per_image"], rel=0.1)
     assert (first["goal"], first["met"]) == (None, None)
+
+
+@pytest.mark.parametrize("model", ["cifar_resnet20", "resnet18", "alexnet"])
+def test_the_layers_that_are_timed_alone_are_all_that_multiply(model):
+    import kernels
+    import step_nets
+
+    from resnet_alexnet.models.summary import summarize
+
+    size, total = step_nets.sizes(model), 0
+    for shape, count in kernels.layer_shapes(model).items():
+        if len(shape.kernel) == 2:
+            total += count * math.prod(shape.kernel)
+            continue
+        height = (shape.input[0] + sum(shape.padding) - shape.kernel[0]) // shape.strides + 1
+        total += count * height**2 * math.prod(shape.kernel)
+    rows = summarize(model, **size, **step_nets.options(model))
+    assert total == sum(row.multiply_adds for row in rows)
+
+
+def test_layers_alone_beside_torchs(tmp_path):
+    output = tmp_path / "kernels.json"
+    words = ["--model=cifar_resnet8", "--batch_size=2", "--rounds=1", f"--output={output}"]
+    results = results_of(run("kernels.py", *words), output)
+    assert sum(row["count"] for row in results["layers"]) == 8
+    assert all(row["ours"] >= 0 and row["torch"] >= 0 for row in results["layers"])
+    assert results["ratio"] == pytest.approx(results["peer"] / results["ours"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_layer_alone_computes_what_torchs_does():
+    import kernels
+    import torch
+
+    shape = kernels.Shape((9, 9, 4), (3, 3, 2, 6), strides=2, padding=(1, 1), groups=2)
+    y, dx, dkernel = kernels.ours(shape, 3)()
+    assert y.shape == (3, 5, 5, 6)
+    assert (dx.shape, dkernel.shape) == ((3, 9, 9, 4), (3, 3, 2, 6))
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel, dy = (
+        torch.from_numpy(np.array(jax.random.normal(key, dims)))
+        for key, dims in zip(keys, ((3, 9, 9, 4), (3, 3, 2, 6), (3, 5, 5, 6)), strict=True)
+    )
+    x, kernel = x.permute(0, 3, 1, 2).requires_grad_(), kernel.permute(3, 2, 0, 1).requires_grad_()
+    out = torch.nn.functional.conv2d(x, kernel, stride=2, padding=1, groups=2)
+    out.backward(dy.permute(0, 3, 1, 2))
+    np.testing.assert_allclose(y, out.detach().permute(0, 2, 3, 1), atol=1e-5)
+    np.testing.assert_allclose(dx, x.grad.permute(0, 2, 3, 1), atol=1e-5)
+    np.testing.assert_allclose(dkernel, kernel.grad.permute(2, 3, 1, 0), atol=1e-4)
 
 
 @pytest.mark.slow
