@@ -13,7 +13,7 @@ import pytest
 from resnet_alexnet.workdir.folder import last_checkpoint
 from tests.support import teams
 from tests.support.processes import (
-    assert_same_end,
+    assert_same_run,
     count_lines,
     lines_written,
     log_lines,
@@ -81,15 +81,16 @@ def test_process_0_alone_prints_and_says_which_it_is(two):
     assert first.errors == second.errors == ""
 
 
-def test_four_processes_of_one_device_train_as_one_of_four(alone, cache, tmp_path):
-    ended = teams.run(tmp_path / "run", CONFIG, cache, count=4)
-    assert {each.code for each in ended} == {0}, ended
-    assert_near(tmp_path / "run", alone, CONFIG)
+def test_four_processes_of_two_devices_train_as_one_of_eight(cache, tmp_path):
+    for name, count, devices in (("four", 4, 2), ("one", 1, 8)):
+        ended = teams.run(tmp_path / name, CONFIG, cache, count=count, devices=devices)
+        assert {each.code for each in ended} == {0}, ended
+    assert_near(tmp_path / "four", tmp_path / "one", CONFIG)
 
 
 def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(cache, tmp_path):
     workdir = tmp_path / "run"
-    config = teams.config(num_steps=10**6, log__every_steps=20, eval__every_steps=100, checkpoint__every_steps=100)
+    config = teams.config(num_steps=10**6, log__every_steps=10, eval__every_steps=40, checkpoint__every_steps=40)
 
     def disturb(until: Callable[[], bool], process: int, number: int) -> list[teams.Ended]:
         """Starts or resumes the run, and sends a process a signal once `until` holds."""
@@ -129,7 +130,7 @@ def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(c
     newest = last_checkpoint(workdir)  # beside what was being written
     files = [path for path in (workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file()]
     max(files, key=lambda path: path.stat().st_size).write_bytes(b"damaged")
-    config.num_steps = newest + 20
+    config.num_steps = newest + 130  # more than the checkpoints that are kept
     first, second = teams.run(workdir, config, cache, count=2, devices=2)
     assert (first.code, second.code) == (0, 0), (first, second)
     assert f"warning: checkpoint {newest} is damaged and was moved" in first.output
@@ -137,7 +138,7 @@ def test_a_run_that_is_stopped_and_killed_in_every_way_ends_as_one_that_is_not(c
 
     undisturbed = tmp_path / "undisturbed"
     assert [each.code for each in teams.run(undisturbed, config, cache, count=2, devices=2)] == [0, 0]
-    assert_same_end(workdir, undisturbed, config)
+    assert_same_run(workdir, undisturbed, config)
 
 
 def test_a_stuck_process_ends_the_others_by_the_watchdog(cache, tmp_path):
