@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet.workdir.config import load_config
+from resnet_alexnet.workdir.folder import last_checkpoint
 from tests.support import documents, processes, slurm, teams
 
 pytestmark = [slurm.needs_slurm, pytest.mark.slow]
@@ -72,9 +73,9 @@ def submit(cluster: slurm.Cluster, folder: Path, name: str) -> tuple[str, Path]:
     return job, folder / "runs" / name
 
 
-def wait_for_steps(cluster: slurm.Cluster, folder: Path, job: str, workdir: Path) -> None:
-    """Waits until a run writes what it did."""
-    written = processes.lines_written(workdir, 1)
+def wait_for_steps(cluster: slurm.Cluster, folder: Path, job: str, workdir: Path, *, lines: int = 1) -> None:
+    """Waits until a run has written so many lines on what it did."""
+    written = processes.lines_written(workdir, lines)
 
     def holds() -> bool:
         assert cluster.show(job)["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), log(folder, job)
@@ -91,7 +92,22 @@ def restarts(fields: dict[str, str]) -> tuple[str, int]:
     return fields["JobState"], int(fields["Restarts"])
 
 
-def test_a_run_that_is_stopped_is_queued_again_and_ends_as_one_that_is_not(cluster, folder):
+def tasks(cluster: slurm.Cluster, workdir: Path) -> dict[int, int]:
+    """The process ids of the run in `workdir`, by their numbers under Slurm."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_text().split("\0")
+            variables = dict(each.partition("=")[::2] for each in (process / "environ").read_text().split("\0"))
+        except (OSError, UnicodeDecodeError):  # not a process, or one that has ended
+            continue
+        ours = variables.get("SLURM_CONF") == cluster.environment["SLURM_CONF"]
+        if ours and words[1:3] == ["-m", "resnet_alexnet.main"] and f"--workdir=runs/{workdir.name}" in words:
+            found[int(variables["SLURM_PROCID"])] = int(process.name)
+    return found
+
+
+def test_a_run_that_is_stopped_and_killed_ends_as_one_that_is_not(cluster, folder):
     (folder / "num_steps").write_text("1_000_000")
     job, workdir = submit(cluster, folder, "stopped")
     wait_for_steps(cluster, folder, job, workdir)
@@ -104,11 +120,20 @@ def test_a_run_that_is_stopped_is_queued_again_and_ends_as_one_that_is_not(clust
     assert sorted(said) == [("0", str(saved)), ("1", str(saved))]
     assert log(folder, job).count("Exited with exit code 75") == 2
 
-    (folder / "num_steps").write_text(str(saved + 20))
+    # The same job again, one of whose processes is then killed.
+    seen = processes.count_lines(workdir)
     cluster.start_again(job)
-    fields = cluster.wait_for_end(job, restarts=1, seconds=teams.SECONDS)
-    assert restarts(fields) == ("COMPLETED", 1), log(folder, job)
+    wait_for_steps(cluster, folder, job, workdir, lines=seen + 1)  # a resumed run first removes one of a stopped run
     assert f"0: resumed at step {saved}" in log(folder, job)
+    os.kill(tasks(cluster, workdir)[1], signal.SIGKILL)
+    fields = cluster.wait_for_end(job, restarts=1, seconds=teams.SECONDS)
+    assert restarts(fields) == ("FAILED", 1), log(folder, job)
+    assert tasks(cluster, workdir) == {}
+
+    (folder / "num_steps").write_text(str(last_checkpoint(workdir) + 20))
+    job, _ = submit(cluster, folder, "stopped")
+    assert restarts(cluster.wait_for_end(job, seconds=teams.SECONDS)) == ("COMPLETED", 0), log(folder, job)
+    assert "0: resumed at step " in log(folder, job)
 
     job, undisturbed = submit(cluster, folder, "undisturbed")
     assert restarts(cluster.wait_for_end(job, seconds=teams.SECONDS)) == ("COMPLETED", 0), log(folder, job)
