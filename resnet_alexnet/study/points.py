@@ -127,7 +127,7 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
     file, where = find_sweep(name).absolute(), f"--sweep={name}"
     module = _run_sweep_file(file, where)
     if base:
-        _load(base, [])  # whose errors name --config
+        load_quietly(base, [])  # whose errors name --config
     else:
         base = _read_base(module, where)
     common = _with_tuples(getattr(module, "COMMON", {}))
@@ -139,7 +139,7 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
         if not isinstance(fields, dict) or not all(isinstance(field, str) for field in fields):
             raise InputError(f"{where}: {what} is {fields!r} (allowed: a dict such as {{'optim.learning_rate': 0.1}})")
     _check_set_once(yielded, common, overrides, where)
-    common_words = [_word(field, value, where) for field, value in common.items()]
+    common_words = [field_word(field, value, where) for field, value in common.items()]
     points = tuple(
         _create_point(name, fields, base, common_words, overrides, where)
         for name, fields in zip(_names(yielded), yielded, strict=True)
@@ -197,7 +197,7 @@ def _read_base(module: ModuleType, where: str) -> str:
     return base
 
 
-def _load(base: str, words: Sequence[str]) -> Any:
+def load_quietly(base: str, words: Sequence[str]) -> Any:
     """The config of a recipe and flags, as `resnet_alexnet.main` builds it; its notes are in the log of the run."""
     with contextlib.redirect_stderr(io.StringIO()):
         return load_overridden(base, words)
@@ -206,7 +206,7 @@ def _load(base: str, words: Sequence[str]) -> Any:
 def _error(base: str, words: Sequence[str]) -> str:
     """What is wrong with flags for a recipe; empty if nothing is."""
     try:
-        _load(base, words)
+        load_quietly(base, words)
     except InputError as error:
         return str(error)
     return ""
@@ -230,11 +230,11 @@ def _create_point(
     name: str, fields: Mapping[str, Any], base: str, common: Sequence[str], overrides: Sequence[str], where: str
 ) -> Point:
     """Builds the config of a point; `common` are the flags of COMMON."""
-    own = [_word(field, value, where) for field, value in fields.items()]
+    own = [field_word(field, value, where) for field, value in fields.items()]
     words = [*common, *overrides, _UNTESTED, *own]
     place = f"{where}, point {name}" if fields else where
     try:
-        config = _load(base, words)
+        config = load_quietly(base, words)
     except InputError:
         if not (error := _error(base, [*common, *own])):
             raise  # without the flags nothing is wrong
@@ -248,7 +248,7 @@ def _create_point(
     return Point(name, fields, (f"--config={base}", *words), config, config_digest(to_json(config)))
 
 
-def _word(field: str, value: Any, where: str) -> str:
+def field_word(field: str, value: Any, where: str) -> str:
     """The flag that sets a field."""
     if value is None:
         raise InputError(f"{where}: {field} is None, which no flag can set: leave the field out")
