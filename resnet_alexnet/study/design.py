@@ -64,6 +64,7 @@ class Comparison:
         published: the paper's values for `larger` and `smaller`, if it gives them. If they differ by less than
             `margin`, the claim is that the two are equal.
         source: paper, and table, figure or section.
+        equality: the claim is that the two are equal, whatever was published.
     """
 
     claim: str
@@ -73,11 +74,13 @@ class Comparison:
     margin: float
     source: str
     published: tuple[float, float] | None = None
+    equality: bool = False
 
     @property
     def claims_equality(self) -> bool:
-        """Whether the paper's own difference is below the margin."""
-        return self.published is not None and abs(self.published[0] - self.published[1]) < self.margin
+        """Whether the claim is that the two are equal, because it says so or the paper's values are."""
+        near = self.published is not None and abs(self.published[0] - self.published[1]) < self.margin
+        return self.equality or near
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Measurement:
 
     Attributes:
         module: of the package.
-        words: its flags, besides --workdir and --output.
+        words: its flags, besides --workdir and --output; {folder} is the folder of the measurement.
         file: what --output names, in the folder of the measurement; empty: that folder, and `report` is in it.
         report: the file whose existence says that it is done.
     """
@@ -41,6 +41,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "probe": Measurement("probe", (), "probe.json", "probe.json"),
     "robustness": Measurement("robustness", (), "robustness.json", "robustness.json"),
     "kernels": Measurement("kernels", (), "kernels.png", "kernels.png"),
+    "neighbors": Measurement("features", ("--neighbors={folder}/neighbors.png",), "features.npz", "neighbors.png"),
 }
 
 
@@ -48,7 +49,8 @@ def create_measurement(name: str, run: Path) -> Task:
     """The task that measures a run."""
     what = MEASUREMENTS[name]
     folder = run / FOLDER / name
-    words = [f"--workdir={run}", *what.words, f"--output={folder / what.file}"]
+    own = [word.replace("{folder}", str(folder)) for word in what.words]
+    words = [f"--workdir={run}", *own, f"--output={folder / what.file}"]
     return Task(f"{run.name}: {name}", folder, tuple(python_command(what.module, words)), 1, folder / what.report)
 
 

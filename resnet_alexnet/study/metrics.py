@@ -69,5 +69,29 @@ METRICS: Mapping[str, Metric] = {
     "corrupted_error": Metric(
         "test error, mean over corruptions", "%", lambda run: _reported(run, "robustness", "mean_error"), "robustness"
     ),
+    "added_error": Metric(
+        "what corruptions add to the test error",
+        "points",
+        lambda run: _reported(run, "robustness", "added_error"),
+        "robustness",
+    ),
+    "log_gradient_ratio": Metric(
+        "gradient of the first layer over that of the last, before training",
+        "powers of ten",
+        lambda run: _reported(run, "signals", "log_gradient_ratio"),
+        "signals",
+    ),
+    "mean_response": Metric(
+        "standard deviation of responses, mean over layers",
+        "",
+        lambda run: _reported(run, "signals", "mean_response"),
+        "signals",
+    ),
+    "neighbor_error": Metric(
+        "error of nearest neighbors in the last features",
+        "%",
+        lambda run: _reported(run, "probe", "neighbor_error"),
+        "probe",
+    ),
     "images_per_second": Metric("training throughput", "images/s", lambda run: run.state.last("images_per_second")),
 }
