@@ -1,6 +1,7 @@
 """Sweep files: the points that sweep() yields, each checked against the config of the recipe that the file names."""
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import io
@@ -19,7 +20,7 @@ from typing import Any
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import error_line, run_file
 from resnet_alexnet.workdir import recipes
-from resnet_alexnet.workdir.config import flatten, load_overridden, to_json
+from resnet_alexnet.workdir.config import flatten, load_config, load_overridden, to_json
 
 SEED = "seed"  # the field over which means are taken
 _TEST = "eval.test"
@@ -78,12 +79,20 @@ class Sweep:
 def config_digest(values: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that two configs share only if they are equal, except for eval.test.
 
+    It is of the fields that differ from their defaults, so that it stays the same where a version adds a field.
+
     Args:
         values: a config as JSON values. Code and data that it names by path are not looked at.
     """
-    flat = flatten(dict(values))
+    defaults = _defaults()
+    flat = {field: value for field, value in flatten(dict(values)).items() if defaults.get(field, ...) != value}
     flat.pop("eval.test", None)  # changes no other result of a run
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return flatten(to_json(load_config("default")))
 
 
 def sweep_names() -> list[str]:
