@@ -20,7 +20,7 @@ def create_study(scale: str) -> Study:
     only_at(scale, tuple(DEPTH), "the recipe is compared on small images only")
     depth, margin = DEPTH[scale], MARGIN[scale]
     decay = 1e-4 if scale == "gpu" else 4e-3
-    steps = {"schedule.name": "steps"}
+    steps: dict[str, object] = {"schedule.name": "steps"}
     plateau = {"schedule.name": "plateau", "schedule.patience": 2}
     if scale != "gpu":
         steps["schedule.boundaries"] = (CPU_STEPS // 2, CPU_STEPS * 3 // 4)
