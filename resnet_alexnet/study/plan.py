@@ -3,9 +3,13 @@
 Two studies whose arms have the same config share its runs: a run folder is named after its config.
 """
 
+import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.design import TUNING_SEED, Arm, Study
@@ -15,7 +19,6 @@ from resnet_alexnet.study.state import RunState
 from resnet_alexnet.workdir.config import to_json
 
 RATE = "optim.learning_rate"
-_UNTESTED = "--config.eval.test=never"
 
 StateOf = Callable[[Point], RunState]
 
@@ -43,9 +46,14 @@ class ArmPlan:
     """
 
     def __init__(self, arm: Arm, seeds: int, overrides: Sequence[str], where: str) -> None:
-        self.arm, self._seeds, self._overrides, self._where = arm, seeds, overrides, where
+        self.arm, self._seeds = arm, seeds
+        self._words = [*(field_word(field, value, where) for field, value in arm.fields.items()), *overrides]
+        try:
+            self._config = ConfigDict() if arm.members else _load(arm.recipe, tuple(self._words))
+        except InputError as error:
+            raise InputError(f"{where}, arm {arm.name!r}: {error}") from None
         rates = arm.learning_rates if len(arm.learning_rates) > 1 else ()
-        self.tuning = {rate: self._create({RATE: rate, SEED: TUNING_SEED}, tested=False) for rate in rates}
+        self.tuning = {rate: self._create({RATE: rate, SEED: TUNING_SEED, "eval.test": "never"}) for rate in rates}
 
     def choose(self, state_of: StateOf) -> Choice:
         """The learning rate with the lowest last validation error; of equal ones the first."""
@@ -62,19 +70,20 @@ class ArmPlan:
             return []
         rate = choice.rate if self.tuning else next(iter(self.arm.learning_rates), None)
         fields = {} if rate is None else {RATE: rate}
-        return [self._create({**fields, SEED: seed}, tested=True) for seed in range(1, self._seeds + 1)]
+        return [self._create({**fields, SEED: seed}) for seed in range(1, self._seeds + 1)]
 
-    def _create(self, fields: Mapping[str, Any], *, tested: bool) -> Point:
-        own = {**self.arm.fields, **fields}
-        words = [field_word(field, value, self._where) for field, value in own.items()]
-        words += [*self._overrides, *([] if tested else [_UNTESTED])]
-        try:
-            config = load_quietly(self.arm.recipe, words)
-        except InputError as error:
-            raise InputError(f"{self._where}, arm {self.arm.name!r}: {error}") from None
+    def _create(self, fields: Mapping[str, Any]) -> Point:
+        config = copy.deepcopy(self._config)
+        config.update_from_flattened_dict(fields)
+        own = [field_word(field, value, self.arm.name) for field, value in fields.items()]
         digest = config_digest(to_json(config))
         name = f"{config.model.name.rpartition(':')[2]}-rate={config.optim.learning_rate:g}-seed={config.seed}-{digest}"
-        return Point(name, fields, (f"--config={self.arm.recipe}", *words), config, digest)
+        return Point(name, fields, (f"--config={self.arm.recipe}", *self._words, *own), config, digest)
+
+
+@functools.lru_cache(maxsize=1024)
+def _load(recipe: str, words: tuple[str, ...]) -> ConfigDict:
+    return load_quietly(recipe, words)
 
 
 @dataclass(frozen=True)

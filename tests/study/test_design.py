@@ -52,7 +52,7 @@ def test_a_study_is_found_by_its_name_and_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where there is no such file
     assert find_studies("configs/studies/degradation.py") == [ours]
     assert len(find_studies("all")) == len(study_names()) == len(find_studies("configs/studies/all.py"))
-    with pytest.raises(InputError, match=r"no such study, did you mean degradation\? \(allowed: activation, "):
+    with pytest.raises(InputError, match=r"no such study, did you mean 'degradation'\? \(allowed: activation, "):
         find_studies("degredation")
 
 
