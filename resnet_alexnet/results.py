@@ -41,7 +41,8 @@ def main(arguments: Sequence[str]) -> None:
         InputError: no folder matches, there is no such file, or something is wrong with a run.
     """
     options = create_parser().parse(arguments)
-    from resnet_alexnet.workdir.results import align, read_result, update
+    from resnet_alexnet.study.results import read_result, rows, update
+    from resnet_alexnet.study.tables import align
 
     pattern = options.runs or ("" if options.folders else _RUNS)
     found = [folder for folder in sorted(glob.glob(pattern)) if Path(folder).is_dir()]
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     if not results:
         raise InputError("none of these folders has a result: finish a run, or name others, such as results runs/*")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    print("\n".join(map(printable, align(results, width))))
+    print("\n".join(map(printable, align(rows(results), width))))
 
 
 if __name__ == "__main__":
