@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resnet_alexnet.speed.windows import format_spread
-from resnet_alexnet.study.tables import Rows, to_markdown, write_region
+from resnet_alexnet.study.tables import Rows, read_document, replace_region, to_markdown, write_document
 
 
 def lines_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
@@ -181,4 +181,5 @@ def write_markdown(path: Path, tables: Sequence[Rows], *, mark: str) -> None:
     Raises:
         InputError: the file cannot be read or has no marks.
     """
-    write_region(path, mark, "\n".join(["", *map(to_markdown, tables), ""]))
+    new = "\n".join(["", *map(to_markdown, tables), ""])
+    write_document(path, replace_region(read_document(path), mark, new, path=path))

@@ -9,7 +9,6 @@ from pathlib import Path
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError, printable
-from resnet_alexnet.files import atomic_write
 
 _DESCRIPTION = """Shows the results of runs, or writes README.md's table of them.
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = create_parser().parse(arguments)
     from resnet_alexnet.study.results import read_result, rows, update
-    from resnet_alexnet.study.tables import align
+    from resnet_alexnet.study.tables import align, write_document
 
     pattern = options.runs or ("" if options.folders else _RUNS)
     found = [folder for folder in sorted(glob.glob(pattern)) if Path(folder).is_dir()]
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.readme is not None:
         if not options.readme.is_file():
             raise InputError(f"--readme={options.readme}: no such file")
-        with atomic_write(options.readme) as temporary:
-            temporary.write_text(update(options.readme, folders), encoding="utf-8")
+        write_document(options.readme, update(options.readme, folders))
         return
     results = {}
     for folder in folders:

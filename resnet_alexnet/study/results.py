@@ -9,24 +9,14 @@ from typing import Any
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
-from resnet_alexnet.study.tables import Rows, replace_region, to_markdown
+from resnet_alexnet.study import papers
+from resnet_alexnet.study.tables import Rows, read_document, replace_region, to_markdown
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.goodput import format_duration
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, read_metrics
 
 MARK = "results"  # of README.md
 HEADER = ("run", "network", "training images", "epochs", "test error", "published", "training time", "hardware")
-
-
-# Test error in percent by network and data set. Source: [H15] table 6.
-PUBLISHED = {
-    ("cifar_resnet20", "cifar10"): 8.75,
-    ("cifar_resnet32", "cifar10"): 7.51,
-    ("cifar_resnet44", "cifar10"): 7.17,
-    ("cifar_resnet56", "cifar10"): 6.97,
-    ("cifar_resnet110", "cifar10"): 6.43,
-    ("cifar_resnet1202", "cifar10"): 7.93,
-}
 
 
 @dataclass(frozen=True)
@@ -85,13 +75,13 @@ def rows(results: dict[str, Result]) -> Rows:
 
 def _cells(result: Result) -> tuple[str, ...]:
     """A row of the table, behind the run."""
-    published = PUBLISHED.get((result.model, result.dataset))
+    published = papers.find(model=result.model, data=result.dataset, quantity="test error", options="")
     return (
         f"{result.model}, {result.dataset}",
         f"{result.train_images:,}",
         f"{result.epochs:.3g}",
         f"{result.test_error:.2f} %",
-        "-" if published is None else f"{published:.2f} %",
+        ", ".join(number.show() for number in published) or "-",
         format_duration(result.seconds),
         result.hardware,
     )
@@ -105,7 +95,7 @@ def update(readme: Path, folders: Sequence[Path]) -> str:
     """
     links = (f"[{folder.name}]({os.path.relpath(folder, readme.parent)})" for folder in folders)
     results = {link: read_result(folder) for link, folder in zip(links, folders, strict=True)}
-    return replace_region(readme, MARK, to_markdown(rows(results)))
+    return replace_region(read_document(readme), MARK, to_markdown(rows(results)), path=readme)
 
 
 def _hardware(environment: dict[str, Any]) -> str:

@@ -29,24 +29,31 @@ def align(rows: Rows, width: int) -> Iterator[str]:
         yield from (f"  {title}: {cell}" for title, cell in zip(header[1:], cells, strict=True))
 
 
-def replace_region(document: Path, mark: str, new: str) -> str:
+def read_document(path: Path) -> str:
+    """The text of a document.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def replace_region(text: str, mark: str, new: str, *, path: Path) -> str:
     """The text of a document with `new` between its lines <!-- MARK --> and <!-- /MARK -->.
 
     Raises:
-        InputError: the file cannot be read or has no marks.
+        InputError: the document, which is at `path`, has no such lines.
     """
-    try:
-        text = document.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{document} cannot be read: {error.strerror or error}") from None
     region = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=<!-- /{re.escape(mark)} -->)", re.DOTALL)
     if not region.search(text):
-        raise InputError(f"{document} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
+        raise InputError(f"{path} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
     return region.sub(lambda _: new, text, count=1)
 
 
-def write_region(document: Path, mark: str, new: str) -> None:
-    """Writes `new` between the marks of a document, see `replace_region`."""
-    text = replace_region(document, mark, new)
-    with atomic_write(document) as temporary:
+def write_document(path: Path, text: str) -> None:
+    """Writes a document, whole or not at all."""
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
