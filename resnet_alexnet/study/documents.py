@@ -157,7 +157,7 @@ def _stages() -> Rows:
         "convolutions of a block",
         *(f"blocks at {size} x {size}, {width} wide" for size, width in sizes),
     )
-    rows = [header]
+    rows: list[tuple[str, ...]] = [header]
     for stages in published_he.STAGES:
         kernels = ", ".join(f"{size}x{size}" for size in stages.kernel_sizes)
         rows.append((stages.model, kernels, *map(str, stages.blocks)))

@@ -194,8 +194,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "shortcuts that change the width",
-        "18 and 34 layers: zero padding, without parameters (A), projection (B), or projection in all shortcuts (C); from "
-        "50 layers: B; CIFAR: A ([H15] sections 4.1 and 4.2)",
+        "18 and 34 layers: zero padding, without parameters (A), projection (B), or projection in all shortcuts (C); "
+        "from 50 layers: B; CIFAR: A ([H15] sections 4.1 and 4.2)",
         "torchvision: B",
         "zero padding, which only adds a parameter; or a projection",
         "18 and 34 layers and CIFAR: A; from 50 layers: B",

@@ -1,11 +1,12 @@
 """The numbers of published code and weights, and what the shapes of the papers' networks amount to."""
 
 from functools import partial
+from typing import Any
 
 from resnet_alexnet.study.published import Published, errors
 
-_IMAGENET = {"data": "imagenet2012", "split": "validation"}
-_CIFAR = {"data": "cifar10", "split": "test"}
+_IMAGENET: dict[str, Any] = {"data": "imagenet2012", "split": "validation"}
+_CIFAR: dict[str, Any] = {"data": "cifar10", "split": "test"}
 _TORCH = "shortcut=B, stride_in=3x3"  # "ResNet v1.5"
 _counted = partial(Published, "counted", kind="count")
 

@@ -1,13 +1,14 @@
 """The numbers, architectures and findings of [H15], in the order of the paper."""
 
 from functools import partial
+from typing import Any
 
 from resnet_alexnet.study.published import Finding, Published, PublishedStages, errors
 
 _number = partial(Published, "[H15]")
 _in_words = partial(_number, kind="in words")
-_IMAGENET = {"data": "imagenet2012", "split": "validation"}
-_CIFAR = {"data": "cifar10", "split": "test"}
+_IMAGENET: dict[str, Any] = {"data": "imagenet2012", "split": "validation"}
+_CIFAR: dict[str, Any] = {"data": "cifar10", "split": "test"}
 _errors = partial(errors, "[H15]", **_IMAGENET)
 
 # Table 1. The first block of each stage but the first halves the map.

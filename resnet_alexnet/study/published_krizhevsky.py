@@ -27,17 +27,18 @@ NUMBERS: tuple[Published, ...] = (
         note="until a training error of 25 %; four layers, a learning rate chosen for each, no regularization",
     ),
     *(
-        _in_words(where, "alexnet", f"reduction of the {error} error", printed, "points", **rest)
-        for where, (top1, top5), rest in (
+        _in_words(where, "alexnet", f"reduction of the {error} error", printed, "points", bound=bound, note=note)
+        for where, (top1, top5), bound, note in (
             (
                 "section 3.2",
                 ("1.7", "1.2"),
-                {"note": "two towers, to one GPU with half the kernels: alexnet_one_tower"},
+                "",
+                "two towers, to one GPU with half the kernels: alexnet_one_tower",
             ),
-            ("section 3.3", ("1.4", "1.2"), {"note": "local response normalization, to none: lrn=False"}),
-            ("section 3.4", ("0.4", "0.3"), {"note": "overlapping pooling, to pooling=plain"}),
-            ("section 4.1", ("1", None), {"bound": ">", "note": "shifting colors, to augment.color=none"}),
-            ("section 7", ("2", None), {"bound": "about", "note": "all layers, to a middle layer removed"}),
+            ("section 3.3", ("1.4", "1.2"), "", "local response normalization, to none: lrn=False"),
+            ("section 3.4", ("0.4", "0.3"), "", "overlapping pooling, to pooling=plain"),
+            ("section 4.1", ("1", None), ">", "shifting colors, to augment.color=none"),
+            ("section 7", ("2", None), "about", "all layers, to a middle layer removed"),
         )
         for error, printed in (("top-1", top1), ("top-5", top5))
         if printed is not None
