@@ -40,9 +40,9 @@ def main(arguments: Sequence[str]) -> None:
         for path, text in documents.render(options.docs).items():
             tables.write_document(path, text)
         return
-    known = sorted({number.model for number in papers.NUMBERS if number.model.isidentifier()})
+    known = sorted({number.model for number in papers.NUMBERS if " " not in number.model})
     for model in options.models:
-        check_name("network with published numbers", model, known)
+        check_name("MODEL", model, known)
     numbers = [number for number in papers.NUMBERS if number.model in options.models or not options.models]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     print("\n".join(tables.align(documents.number_rows(numbers), width)))

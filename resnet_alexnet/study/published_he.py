@@ -103,22 +103,22 @@ NUMBERS: tuple[Published, ...] = (
         )
     ),
     *(
-        _number("table 6", model, "test error", printed, "%", **_CIFAR, **rest)
-        for model, printed, rest in (
-            ("Maxout", "9.38", {}),
-            ("NIN", "8.81", {}),
-            ("DSN", "8.22", {}),
-            ("FitNet-19", "8.39", {}),
-            ("Highway-19", "7.54", {"kind": "best"}),
-            ("Highway-19", "7.72", {"kind": "mean", "std": "0.16"}),
-            ("Highway-32", "8.80", {}),
-            ("cifar_resnet20", "8.75", {}),
-            ("cifar_resnet32", "7.51", {}),
-            ("cifar_resnet44", "7.17", {}),
-            ("cifar_resnet56", "6.97", {}),
-            ("cifar_resnet110", "6.43", {"kind": "best", "n": 5}),
-            ("cifar_resnet110", "6.61", {"kind": "mean", "n": 5, "std": "0.16"}),
-            ("cifar_resnet1202", "7.93", {}),
+        _number("table 6", model, "test error", printed, "%", kind, n, std, **_CIFAR)
+        for model, printed, kind, n, std in (
+            ("Maxout", "9.38", "one run", None, ""),
+            ("NIN", "8.81", "one run", None, ""),
+            ("DSN", "8.22", "one run", None, ""),
+            ("FitNet-19", "8.39", "one run", None, ""),
+            ("Highway-19", "7.54", "best", None, ""),
+            ("Highway-19", "7.72", "mean", None, "0.16"),
+            ("Highway-32", "8.80", "one run", None, ""),
+            ("cifar_resnet20", "8.75", "one run", None, ""),
+            ("cifar_resnet32", "7.51", "one run", None, ""),
+            ("cifar_resnet44", "7.17", "one run", None, ""),
+            ("cifar_resnet56", "6.97", "one run", None, ""),
+            ("cifar_resnet110", "6.43", "best", 5, ""),
+            ("cifar_resnet110", "6.61", "mean", 5, "0.16"),
+            ("cifar_resnet1202", "7.93", "one run", None, ""),
         )
     ),
     *(
