@@ -1,6 +1,5 @@
 """Tables of a benchmark's results, for a terminal and for Markdown."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,8 @@ from memory import LIFETIME
 from rich.console import Console
 from rich.table import Table
 
-from resnet_alexnet.errors import InputError
 from resnet_alexnet.speed.windows import format_spread
-
-Rows = Sequence[Sequence[str]]  # the first row is the header
+from resnet_alexnet.study.tables import Rows, read_document, replace_region, to_markdown, write_document
 
 
 def lines_rows(results: Mapping[str, Any], *, unit: str = "images") -> Rows:
@@ -184,18 +181,5 @@ def write_markdown(path: Path, tables: Sequence[Rows], *, mark: str) -> None:
     Raises:
         InputError: the file cannot be read or has no marks.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    region = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=<!-- /{re.escape(mark)} -->)", re.DOTALL)
-    if not region.search(text):
-        raise InputError(f"{path} lacks the lines <!-- {mark} --> and <!-- /{mark} -->")
     new = "\n".join(["", *map(to_markdown, tables), ""])
-    path.write_text(region.sub(lambda _: new, text, count=1), encoding="utf-8")
-
-
-def to_markdown(rows: Rows) -> str:
-    """Formats a table as Markdown."""
-    header, *rest = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rest))
+    write_document(path, replace_region(read_document(path), mark, new, path=path))

@@ -86,6 +86,7 @@ def _model() -> ConfigDict:
             "pooling": placeholder(str),  # overlapping ([K12] section 3.4) or plain
             "dropout": placeholder(float),  # probability, 0.5 ([K12] section 4.2)
             "dropout_scaling": placeholder(str),  # scale outputs in training ("inverted") or in the "test" ([K12] 4.2)
+            "middle_layer": placeholder(bool),  # False: without conv4, of alexnet_cifar local3 ([K12] section 7)
             "last_map": placeholder(str),  # of alexnet_owt: "averaged" to 6x6 (torchvision), or "whole"
             "init": placeholder(str),  # paper ([K12] section 5) or author_code (cuda-convnet2)
         }

@@ -4,7 +4,7 @@ python -m resnet_alexnet.main --config=configs/plain18.py --workdir=runs/plain18
 
 Variants   configs/plain18.py:paper (the default), :study_text; see configs/imagenet.py
 Hardware   8 GPUs of 32 images each (He's published networks)
-Time       not published; 8.4e17 multiply-adds (3 x forward, as ResNet-18); not measured here
+Time       not published; 8.3e17 multiply-adds (3 x forward, as ResNet-18); not measured here
 Published  top-1 error 27.94 %, 10-crop, validation ([H15] table 2)
 """
 

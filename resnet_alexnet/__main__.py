@@ -22,6 +22,7 @@ COMMANDS = {
     "results": "results",
     "sweep": "sweep",
     "compare": "compare",
+    "papers": "papers",
     "benchmark": "benchmark",
 }
 _DESCRIPTION = "AlexNet (Krizhevsky 2012) and ResNet (He 2015) in JAX and Flax NNX."

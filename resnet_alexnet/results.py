@@ -9,7 +9,6 @@ from pathlib import Path
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError, printable
-from resnet_alexnet.files import atomic_write
 
 _DESCRIPTION = """Shows the results of runs, or writes README.md's table of them.
 
@@ -41,7 +40,8 @@ def main(arguments: Sequence[str]) -> None:
         InputError: no folder matches, there is no such file, or something is wrong with a run.
     """
     options = create_parser().parse(arguments)
-    from resnet_alexnet.workdir.results import align, read_result, update
+    from resnet_alexnet.study.results import read_result, rows, update
+    from resnet_alexnet.study.tables import align, write_document
 
     pattern = options.runs or ("" if options.folders else _RUNS)
     found = [folder for folder in sorted(glob.glob(pattern)) if Path(folder).is_dir()]
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.readme is not None:
         if not options.readme.is_file():
             raise InputError(f"--readme={options.readme}: no such file")
-        with atomic_write(options.readme) as temporary:
-            temporary.write_text(update(options.readme, folders), encoding="utf-8")
+        write_document(options.readme, update(options.readme, folders))
         return
     results = {}
     for folder in folders:
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     if not results:
         raise InputError("none of these folders has a result: finish a run, or name others, such as results runs/*")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    print("\n".join(map(printable, align(results, width))))
+    print("\n".join(map(printable, align(rows(results), width))))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Runs many points of a recipe: python -m resnet_alexnet.sweep --sweep=weight_decay --workdir=runs/weight_decay."""
 
-import shlex
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.study.execution import FLAGS, add_flags, given, read_flags
 
-_EXECUTION = ("jobs", "gpus", "retries", "slurm", "slurm_options")
 _PLAN = ("rungs", "reduction_factor", "reuse")
 _DESCRIPTION = """Runs a recipe with many settings, and compares the results.
 
@@ -39,37 +37,12 @@ def create_parser() -> Parser:
     flags.add_config(
         parser, "a recipe instead of the one that the sweep names; the fields below are those of all points"
     )
-    _add_execution(parser)
-    _add_plan(parser)
-    return parser
-
-
-def _add_execution(parser: Parser) -> None:
     group = parser.add_argument_group("how it runs")
-    group.add_argument(
-        "--jobs", metavar="N", type=flags.whole_number(), help="runs at once (default: one, or one a GPU)"
-    )
-    group.add_argument(
-        "--gpus",
-        metavar="ID,...",
-        type=flags.list_of(_gpu),
-        help="GPUs of this machine, such as 0,1,2,3; each run has one of them",
-    )
-    group.add_argument(
-        "--retries",
-        metavar="N",
-        type=flags.whole_number(0, 100),
-        help="how many times a run that failed is started again; by default once",
-    )
-    flags.add_switch(group, "--slurm", default=None, text="as an array job of Slurm, which is followed until it ends")
-    group.add_argument(
-        "--slurm_options",
-        metavar="WORDS",
-        type=_words,
-        help="more options for sbatch, in quotes, with spaces between them",
-    )
+    add_flags(group, jobs="one, or one a GPU")
     flags.add_switch(group, "--print", text="print the commands of the runs that are not finished; do not run them")
     flags.add_switch(group, "--collect", text="only collect the results so far")
+    _add_plan(parser)
+    return parser
 
 
 def _add_plan(parser: Parser) -> None:
@@ -96,38 +69,18 @@ def _add_plan(parser: Parser) -> None:
     flags.add_switch(group, "--test_winner", text="at the end, test the setting with the lowest validation error, once")
 
 
-def _gpu(text: str) -> str:
-    if not text.strip():
-        raise ArgumentTypeError("an id is empty (allowed: ids of GPUs, such as 0,1)")
-    return text.strip()
-
-
-def _words(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text} (allowed: words as in a shell; {error})") from None
-
-
-def _given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
 def _check_together(options: Namespace) -> None:
     """Raises InputError if a flag is given that excludes another one, or that nothing reads."""
     kinds = [name for name in ("print", "collect", "test_winner") if getattr(options, name)]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(f'--{name}' for name in kinds)} exclude each other: give one of them")
-    given = _given(options, (*_EXECUTION, *_PLAN))
-    if given and (options.print or options.collect):
-        raise InputError(f"--{next(iter(given))} is for runs, and --{kinds[0]} starts none: leave one of them out")
-    for name, needed in (("slurm_options", "slurm"), ("reduction_factor", "rungs")):
-        if name in given and not given.get(needed):
-            raise InputError(f"--{name} is for --{needed}: give it with --{needed}")
-    if "reuse" in given and "rungs" in given:
+    values = given(options, (*FLAGS, *_PLAN))
+    if values and (options.print or options.collect):
+        raise InputError(f"--{next(iter(values))} is for runs, and --{kinds[0]} starts none: leave one of them out")
+    if "reduction_factor" in values and not values.get("rungs"):
+        raise InputError("--reduction_factor is for --rungs: give it with --rungs")
+    if "reuse" in values and "rungs" in values:
         raise InputError("--reuse is not for --rungs, with which no runs of other sweeps are taken: leave it out")
-    if "gpus" in given and (given.get("slurm") or given.get("jobs", len(given["gpus"])) != len(given["gpus"])):
-        raise InputError("--gpus is one GPU for each of the --jobs, on this machine: leave --jobs and --slurm out")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -140,9 +93,10 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = create_parser().parse(arguments)
     _check_together(options)
+    execution = read_flags(options)
     from resnet_alexnet.study.collect import collect
     from resnet_alexnet.study.points import read_sweep
-    from resnet_alexnet.study.sweep import Execution, Plan, check_sweep_folder, print_commands, run_sweep
+    from resnet_alexnet.study.sweep import Plan, check_sweep_folder, print_commands, run_sweep
 
     sweep = read_sweep(options.sweep, base=options.config, overrides=options.overrides)
     if options.print:
@@ -154,9 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         check_sweep_folder(sweep, options.workdir)
         print("\n".join(collect(sweep, options.workdir)))
     else:
-        jobs = len(options.gpus) if options.gpus else 1
-        execution = Execution(**{"jobs": jobs, **_given(options, _EXECUTION)})
-        plan = Plan(**_given(options, _PLAN), test_winner=options.test_winner)
+        plan = Plan(**given(options, _PLAN), test_winner=options.test_winner)
         run_sweep(sweep, options.workdir, execution, plan)
 
 

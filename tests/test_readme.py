@@ -27,6 +27,7 @@ from tests.support.photo_sets import write_folder
 ROOT = Path(__file__).parents[1]
 GUIDES = [
     "docs/recipes.md",
+    "docs/papers.md",
     "docs/runs.md",
     "docs/hosts.md",
     "docs/data.md",

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.study.sweep import Execution, Plan
+from resnet_alexnet.study.execution import Execution
+from resnet_alexnet.study.sweep import Plan
 from resnet_alexnet.sweep import main
 from tests.support import sweeps
 

@@ -12,6 +12,7 @@ from rich.table import Column
 from resnet_alexnet.cli.progress import is_live
 from resnet_alexnet.errors import printable, shorten
 
+_UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 _SHARE = 3  # of the terminal's width, one part is for the name of a run
 
 
@@ -33,6 +34,9 @@ class Board:
         self._bars: progress.Progress | None = None
         self._tasks: dict[str, progress.TaskID] = {}
         self._started: dict[str, float] = {}
+        self._steps: dict[str, int] = {}
+        self._shares: dict[str, float] = {}  # of the runs under way, how much is done
+        self._began, self._done_before = time.monotonic(), done
         if is_live():
             self._bars = progress.Progress(
                 progress.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -48,6 +52,7 @@ class Board:
     def start(self, name: str, steps: int) -> None:
         """A run of this many steps begins."""
         self._started[name] = time.monotonic()
+        self._steps[name], self._shares[name] = steps, 0.0
         if self._bars is None:
             self.say(f"started: {name}")
         else:
@@ -56,17 +61,31 @@ class Board:
 
     def update(self, name: str, step: int, text: str) -> None:
         """A run that began is at this step; `text` says more."""
+        self._shares[name] = min(step / max(self._steps[name], 1), 1.0)
         if self._bars is not None:
             self._bars.update(self._tasks[name], completed=step, text=printable(text))
+            self._bars.update(self._all, text=self._left())
 
     def end(self, name: str, text: str, *, done: bool) -> None:
         """A run that began has ended; `done`: it is complete."""
         self.done += done
+        del self._shares[name]
+        left = self._left()
         if self._bars is not None:
             self._bars.remove_task(self._tasks.pop(name))
-            self._bars.update(self._all, completed=self.done)
+            self._bars.update(self._all, completed=self.done, text=left)
         seconds = time.monotonic() - self._started.pop(name)
-        self.say(f"{self.done}/{self.total} done: {name}: {text}, {seconds:.0f} s")
+        self.say(f"{self.done}/{self.total} done: {name}: {text}, {seconds:.0f} s{f'; {left}' if left else ''}")
+
+    def _left(self) -> str:
+        """How long the rest will take, by what was done since the start; empty before the first run is done."""
+        done = self.done - self._done_before
+        if not done or self.done == self.total:
+            return ""
+        share = sum(self._shares.values())
+        seconds = (time.monotonic() - self._began) * (self.total - self.done - share) / (done + share)
+        unit, text = next((size, text) for size, text in _UNITS if seconds >= size or size == 1)
+        return f"about {seconds / unit:.{int(unit == 3600)}f} {text} left"
 
     def say(self, text: str) -> None:
         """Prints a message, above the bars."""

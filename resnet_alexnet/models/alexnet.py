@@ -143,6 +143,7 @@ class AlexNet(nnx.Module):
         pooling: "overlapping" 3x3 windows with stride 2, or "plain" 2x2 windows.
         dropout: probability in the two hidden fully connected layers.
         dropout_scaling: "inverted", or "test" as in section 4.2; see `Dropout`.
+        middle_layer: False: without conv4 (section 7: removing a middle layer costs about 2 points of top-1 error).
         init: "paper": weights N(0, 0.01), bias 1 in conv2, 4, 5 and the hidden fully connected layers; "author_code":
             cuda-convnet2's, with std 0.03 in conv3 to 5 and bias -7 before logistic outputs.
 
@@ -178,6 +179,7 @@ class AlexNet(nnx.Module):
         pooling: str = "overlapping",
         dropout: float = 0.5,
         dropout_scaling: str = "inverted",
+        middle_layer: bool = True,
         init: str = "paper",
     ):
         check_name("activation", activation, ACTIVATIONS)
@@ -205,7 +207,8 @@ class AlexNet(nnx.Module):
         drop = partial(Dropout, dropout, scaling=dropout_scaling)
         weights = normal(0.01)
         convolutions = _convolutions((channels, *widths[:5]), towers=towers, init=init, keys=keys[:5])
-        self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = convolutions
+        self.conv1, self.conv2, self.conv3, conv4, self.conv5 = convolutions
+        self.conv4 = conv4 if middle_layer else None
         self.norm1, self.norm2 = (norm(), norm()) if lrn else (None, None)
         self.pool1, self.pool2, self.pool5 = pool(), pool(), pool()
         self.fc6 = MapLinear(side, *widths[4:6], kernel_init=weights, bias_init=constant(1.0), key=keys[5])
@@ -230,7 +233,7 @@ class AlexNet(nnx.Module):
         x = self.pool2(self._activate(self.conv2(x), self.norm2))
         x = self._both(x, to="conv3")
         x = act(self.conv3(x))
-        x = act(self.conv4(x))
+        x = x if self.conv4 is None else act(self.conv4(x))
         x = self.pool5(act(self.conv5(x)))
         x = self._both(x, to="fc6")
         x = act(self.fc6(x))

@@ -1,1 +1,1 @@
-"""Many runs: sweeps, as processes or a Slurm array, and runs side by side. Uses no jax: runs are processes."""
+"""Many runs, side by side and beside what was published: sweeps, comparisons, tables. No jax: runs are processes."""

@@ -1,6 +1,7 @@
 """Sweep files: the points that sweep() yields, each checked against the config of the recipe that the file names."""
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import io
@@ -19,7 +20,7 @@ from typing import Any
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import error_line, run_file
 from resnet_alexnet.workdir import recipes
-from resnet_alexnet.workdir.config import flatten, load_overridden, to_json
+from resnet_alexnet.workdir.config import flatten, load_config, load_overridden, to_json
 
 SEED = "seed"  # the field over which means are taken
 _TEST = "eval.test"
@@ -78,12 +79,20 @@ class Sweep:
 def config_digest(values: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that two configs share only if they are equal, except for eval.test.
 
+    It is of the fields that differ from their defaults, so that it stays the same where a version adds a field.
+
     Args:
         values: a config as JSON values. Code and data that it names by path are not looked at.
     """
-    flat = flatten(dict(values))
+    defaults = _defaults()
+    flat = {field: value for field, value in flatten(dict(values)).items() if defaults.get(field, ...) != value}
     flat.pop("eval.test", None)  # changes no other result of a run
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return flatten(to_json(load_config("default")))
 
 
 def sweep_names() -> list[str]:
@@ -127,7 +136,7 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
     file, where = find_sweep(name).absolute(), f"--sweep={name}"
     module = _run_sweep_file(file, where)
     if base:
-        _load(base, [])  # whose errors name --config
+        load_quietly(base, [])  # whose errors name --config
     else:
         base = _read_base(module, where)
     common = _with_tuples(getattr(module, "COMMON", {}))
@@ -139,7 +148,7 @@ def read_sweep(name: str, *, base: str | None = None, overrides: Sequence[str] =
         if not isinstance(fields, dict) or not all(isinstance(field, str) for field in fields):
             raise InputError(f"{where}: {what} is {fields!r} (allowed: a dict such as {{'optim.learning_rate': 0.1}})")
     _check_set_once(yielded, common, overrides, where)
-    common_words = [_word(field, value, where) for field, value in common.items()]
+    common_words = [field_word(field, value, where) for field, value in common.items()]
     points = tuple(
         _create_point(name, fields, base, common_words, overrides, where)
         for name, fields in zip(_names(yielded), yielded, strict=True)
@@ -197,7 +206,7 @@ def _read_base(module: ModuleType, where: str) -> str:
     return base
 
 
-def _load(base: str, words: Sequence[str]) -> Any:
+def load_quietly(base: str, words: Sequence[str]) -> Any:
     """The config of a recipe and flags, as `resnet_alexnet.main` builds it; its notes are in the log of the run."""
     with contextlib.redirect_stderr(io.StringIO()):
         return load_overridden(base, words)
@@ -206,7 +215,7 @@ def _load(base: str, words: Sequence[str]) -> Any:
 def _error(base: str, words: Sequence[str]) -> str:
     """What is wrong with flags for a recipe; empty if nothing is."""
     try:
-        _load(base, words)
+        load_quietly(base, words)
     except InputError as error:
         return str(error)
     return ""
@@ -230,11 +239,11 @@ def _create_point(
     name: str, fields: Mapping[str, Any], base: str, common: Sequence[str], overrides: Sequence[str], where: str
 ) -> Point:
     """Builds the config of a point; `common` are the flags of COMMON."""
-    own = [_word(field, value, where) for field, value in fields.items()]
+    own = [field_word(field, value, where) for field, value in fields.items()]
     words = [*common, *overrides, _UNTESTED, *own]
     place = f"{where}, point {name}" if fields else where
     try:
-        config = _load(base, words)
+        config = load_quietly(base, words)
     except InputError:
         if not (error := _error(base, [*common, *own])):
             raise  # without the flags nothing is wrong
@@ -248,7 +257,7 @@ def _create_point(
     return Point(name, fields, (f"--config={base}", *words), config, config_digest(to_json(config)))
 
 
-def _word(field: str, value: Any, where: str) -> str:
+def field_word(field: str, value: Any, where: str) -> str:
     """The flag that sets a field."""
     if value is None:
         raise InputError(f"{where}: {field} is None, which no flag can set: leave the field out")

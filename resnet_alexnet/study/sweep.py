@@ -4,18 +4,18 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from resnet_alexnet.cli.board import Board
 from resnet_alexnet.errors import InputError, InterruptedRunError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.study.collect import collect
+from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.halving import check_rungs, run_rungs
-from resnet_alexnet.study.points import Point, Sweep, config_digest, python_command
-from resnet_alexnet.study.pool import Task, run_pool
-from resnet_alexnet.study.slurm import check_slurm, run_array
+from resnet_alexnet.study.points import Point, Sweep, config_digest
+from resnet_alexnet.study.runner import Runner, create_task
+from resnet_alexnet.study.slurm import check_slurm
 from resnet_alexnet.study.state import RunState, read_state
 from resnet_alexnet.study.winner import TESTS_FOLDER, test_winner
 from resnet_alexnet.workdir.config import CONFIG_FILE, read_config
@@ -23,25 +23,6 @@ from resnet_alexnet.workdir.folder import check_workdir
 from resnet_alexnet.workdir.lock import NAMES, locked
 
 SWEEP_FILE = "sweep.json"
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the runs are done.
-
-    Attributes:
-        jobs: how many at once.
-        gpus: see `run_pool`.
-        retries: how many times a run that failed is started again.
-        slurm: as an array job of Slurm, not as processes here.
-        slurm_options: more words for sbatch.
-    """
-
-    jobs: int = 1
-    gpus: Sequence[str] = ()
-    retries: int = 1
-    slurm: bool = False
-    slurm_options: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +95,7 @@ def run_sweep(sweep: Sweep, workdir: Path, execution: Execution, plan: Plan) -> 
         )
 
 
-def _do_runs(sweep: Sweep, workdir: Path, plan: Plan, runner: "Runner") -> None:
+def _do_runs(sweep: Sweep, workdir: Path, plan: Plan, runner: Runner) -> None:
     """Does the runs that are not done."""
     say = partial(print, flush=True)
     if plan.rungs:
@@ -125,51 +106,6 @@ def _do_runs(sweep: Sweep, workdir: Path, plan: Plan, runner: "Runner") -> None:
         for line in _reuse(sweep, workdir):
             say(line)
     runner.run(sweep.points)
-
-
-@dataclass
-class Runner:
-    """Does runs, and the tests of some, as the execution says, and remembers which failed."""
-
-    workdir: Path
-    execution: Execution
-    failed_runs: set[str] = field(default_factory=set)
-    failed_tests: set[str] = field(default_factory=set)
-
-    def run(self, points: Sequence[Point], num_steps: int | None = None) -> None:
-        """Takes points to `num_steps`, by default all their steps."""
-        self.failed_runs.update(self._do([create_task(point, self.workdir, num_steps) for point in points]))
-
-    def test(self, tests: Sequence[Task]) -> None:
-        """Does tests of runs."""
-        self.failed_tests.update(self._do(tests))
-
-    def _do(self, every_task: Sequence[Task]) -> Sequence[str]:
-        """Does those of the tasks that are not done; returns the names of those that failed."""
-        tasks = [task for task in every_task if not task.is_done()]
-        if not tasks:
-            return ()
-        how = self.execution
-        with Board(len(every_task), len(every_task) - len(tasks)) as board:
-            if not how.slurm:
-                return run_pool(tasks, jobs=how.jobs, gpus=how.gpus, retries=how.retries, board=board)
-            return run_array(
-                tasks,
-                workdir=self.workdir,
-                jobs=how.jobs,
-                retries=how.retries,
-                options=how.slurm_options,
-                board=board,
-            )
-
-
-def create_task(point: Point, workdir: Path, num_steps: int | None = None) -> Task:
-    """The run of a point, to `num_steps` or all its steps."""
-    folder = workdir / point.name
-    words = [*point.words, f"--workdir={folder}"]
-    if num_steps is not None and num_steps != point.config.num_steps:
-        words.append(f"--config.num_steps={num_steps}")
-    return Task(point.name, folder, tuple(python_command("main", words)), num_steps or point.config.num_steps)
 
 
 def print_commands(sweep: Sweep, workdir: Path) -> None:

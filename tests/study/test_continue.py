@@ -7,8 +7,9 @@ import json
 import pytest
 
 from resnet_alexnet.errors import InputError, InterruptedRunError
+from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.points import read_sweep
-from resnet_alexnet.study.sweep import Execution, Plan, _reuse, check_sweep_folder, run_sweep
+from resnet_alexnet.study.sweep import Plan, _reuse, check_sweep_folder, run_sweep
 from resnet_alexnet.workdir.config import load_config, to_json
 from tests.support import sweeps
 

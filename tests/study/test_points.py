@@ -115,6 +115,15 @@ def test_equal_configs_have_equal_digests_whatever_is_tested(write):
     assert config_digest(dict(reversed(values.items()))) == one.digest
 
 
+def test_a_field_that_a_version_adds_does_not_change_digests(write):
+    point = read_sweep(write('yield {"seed": 3}')).points[0]
+    values = json.loads(json.dumps(to_json(point.config)))
+    del values["model"]["dropout"], values["guard"]
+    assert config_digest(values) == point.digest
+    values["model"]["dropout"] = 0.25
+    assert config_digest(values) != point.digest
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -6,9 +6,10 @@ import pytest
 
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.study import winner
+from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.points import read_sweep
 from resnet_alexnet.study.state import read_test_errors
-from resnet_alexnet.study.sweep import Execution, Plan, run_sweep
+from resnet_alexnet.study.sweep import Plan, run_sweep
 from resnet_alexnet.study.winner import test_winner as run_winner
 from resnet_alexnet.workdir.config import to_json
 from tests.support import sweeps

@@ -6,7 +6,7 @@ import pytest
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.results import main
-from resnet_alexnet.workdir.results import HEADER, Result, read_result, update
+from resnet_alexnet.study.results import HEADER, Result, read_result, update
 from tests.support.terminal import run_on_a_terminal, screen
 
 ROOT = Path(__file__).parents[2]

@@ -1,34 +1,22 @@
 """The table of results, computed from the files of finished runs."""
 
 import os
-import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
+from resnet_alexnet.study import papers
+from resnet_alexnet.study.tables import Rows, read_document, replace_region, to_markdown
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.goodput import format_duration
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, read_metrics
 
-REGION = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
-
-
+MARK = "results"  # of README.md
 HEADER = ("run", "network", "training images", "epochs", "test error", "published", "training time", "hardware")
-
-
-# Test error in percent by network and data set. Source: [H15] table 6.
-PUBLISHED = {
-    ("cifar_resnet20", "cifar10"): 8.75,
-    ("cifar_resnet32", "cifar10"): 7.51,
-    ("cifar_resnet44", "cifar10"): 7.17,
-    ("cifar_resnet56", "cifar10"): 6.97,
-    ("cifar_resnet110", "cifar10"): 6.43,
-    ("cifar_resnet1202", "cifar10"): 7.93,
-}
 
 
 @dataclass(frozen=True)
@@ -80,54 +68,34 @@ def read_result(folder: Path) -> Result:
     )
 
 
-def format_table(results: dict[str, Result]) -> str:
-    """A Markdown table of the results; the keys are links to the run folders."""
-    rows = [HEADER, ("---",) * len(HEADER)]
-    rows += [(f"[{Path(link).name}]({link})", *_cells(result)) for link, result in results.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def align(results: dict[str, Result], width: int) -> Iterator[str]:
-    """The lines of a table of the results, in columns or, if they exceed `width`, a block of lines for each run.
-
-    The keys are the run folders.
-    """
-    rows = [HEADER, *((folder, *_cells(result)) for folder, result in results.items())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if sum(widths) + 2 * len(widths) - 2 <= width:
-        for row in rows:
-            yield "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
-        return
-    for folder, *cells in rows[1:]:
-        yield folder
-        yield from (f"  {title}: {cell}" for title, cell in zip(HEADER[1:], cells, strict=True))
+def rows(results: dict[str, Result]) -> Rows:
+    """The table of the results; the keys are the names of the runs."""
+    return [HEADER, *((name, *_cells(result)) for name, result in results.items())]
 
 
 def _cells(result: Result) -> tuple[str, ...]:
     """A row of the table, behind the run."""
-    published = PUBLISHED.get((result.model, result.dataset))
+    published = papers.find(model=result.model, data=result.dataset, quantity="test error", options="")
     return (
         f"{result.model}, {result.dataset}",
         f"{result.train_images:,}",
         f"{result.epochs:.3g}",
         f"{result.test_error:.2f} %",
-        "-" if published is None else f"{published:.2f} %",
+        ", ".join(number.show() for number in published) or "-",
         format_duration(result.seconds),
         result.hardware,
     )
 
 
 def update(readme: Path, folders: Sequence[Path]) -> str:
-    """The text of `readme` with the table of `folders` between its two markers.
+    """The text of `readme` with the table of `folders` between its two marks.
 
     Raises:
-        InputError: the markers are missing, or a result cannot be read.
+        InputError: the marks are missing, or a result cannot be read.
     """
-    text = readme.read_text(encoding="utf-8")
-    if not REGION.search(text):
-        raise InputError(f"{readme} lacks the lines <!-- results --> and <!-- /results -->")
-    table = format_table({os.path.relpath(folder, readme.parent): read_result(folder) for folder in folders})
-    return REGION.sub(lambda _: table, text, count=1)
+    links = (f"[{folder.name}]({os.path.relpath(folder, readme.parent)})" for folder in folders)
+    results = {link: read_result(folder) for link, folder in zip(links, folders, strict=True)}
+    return replace_region(read_document(readme), MARK, to_markdown(rows(results)), path=readme)
 
 
 def _hardware(environment: dict[str, Any]) -> str:

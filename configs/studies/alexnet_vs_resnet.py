@@ -1,0 +1,57 @@
+"""AlexNet and ResNet: which is better, at equal epochs and at equal compute, and what does each cost?
+
+python -m resnet_alexnet.study.run --config=alexnet_vs_resnet --scale=cpu --workdir=runs/study
+
+Primary    test error of AlexNet minus that of the deeper ResNet, at equal epochs
+Margin     1.0 point at the scale cpu, 0.5 at gpu and imagenet
+Source     [K12] table 2: 40.7 % top-1 on the validation set; [H15] table 4: 24.52 % with 34 layers, one network each
+"""
+
+from configs.studies.scales import MANY_SEEDS, MARGIN, alexnet, resnet
+from resnet_alexnet.study.design import Comparison, Study
+
+DEPTHS = {"smoke": (8,), "cpu": (8, 20), "gpu": (20, 56), "imagenet": (18, 34)}
+# Multiply-adds of an image in AlexNet's network and in the deeper ResNet of each scale, by `resnet-alexnet summary`
+MULTIPLY_ADDS = {"cpu": (24.05e6, 7.91e6)}
+ALEXNET, LESS = "AlexNet", "AlexNet, equal compute"
+
+
+def create_study(scale: str) -> Study:
+    depths, margin = DEPTHS[scale], MARGIN[scale]
+    arms = [alexnet(scale), *(resnet(scale, depth) for depth in depths)]
+    deepest = arms[-1].name
+    comparisons = [
+        Comparison(
+            "Trained for as many epochs, AlexNet has a higher test error than a ResNet.",
+            "test_error",
+            larger=ALEXNET,
+            smaller=deepest,
+            margin=margin,
+            published=(40.7, 24.52) if scale == "imagenet" else None,
+            source="[K12] table 2, [H15] table 4",
+        ),
+    ]
+    if scale in MULTIPLY_ADDS:
+        theirs, ours = MULTIPLY_ADDS[scale]
+        steps = round(alexnet(scale).fields["num_steps"] * ours / theirs)
+        arms.insert(1, alexnet(scale, {"num_steps": steps}, name=LESS))
+        comparisons.append(
+            Comparison(
+                "Trained with as many multiply-adds, AlexNet has a higher test error than a ResNet.",
+                "test_error",
+                larger=LESS,
+                smaller=deepest,
+                margin=margin,
+                source="neither paper compares them",
+            )
+        )
+    return Study(
+        title="AlexNet and ResNet",
+        question="Which of the two networks is better, and what does each cost?",
+        arms=arms,
+        comparisons=comparisons,
+        seeds=MANY_SEEDS[scale],
+        notes=["AlexNet is Krizhevsky's network for CIFAR-10 here, with two convolutional and two local layers."]
+        if scale != "imagenet"
+        else [],
+    )

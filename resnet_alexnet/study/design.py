@@ -1,0 +1,200 @@
+"""What a study asks and compares, fixed before any of its runs.
+
+A study file defines create_study(scale). It returns a `Study` for a scale, one of `SCALES`, or raises `ScaleError`.
+configs/studies has ours.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_alexnet.errors import InputError, nearest
+from resnet_alexnet.files import error_line, run_file
+from resnet_alexnet.workdir import recipes
+
+SCALES = {
+    "smoke": "tries the machinery; says nothing about the networks",
+    "cpu": "narrow networks on the embedded sample of Fashion-MNIST",
+    "gpu": "CIFAR-10 as in [H15] section 4.2",
+    "imagenet": "ImageNet 2012, as published",
+}
+TUNING_SEED = 0  # of the runs that choose a learning rate; those that count have the seeds 1, 2 and so on
+ALL = "all"  # the study file that stands for all of ours
+_SHARED = "scales"  # beside the study files, what they share
+
+
+class ScaleError(Exception):
+    """A study has no arms at a scale; the message says why."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A setting that is compared with others: one network and one recipe, run with several seeds.
+
+    Attributes:
+        name: as tables and charts call it, such as "ResNet-20".
+        recipe: as --config names it.
+        fields: of the config, over those of the recipe.
+        learning_rates: the candidates. With more than one, each is run once, with `TUNING_SEED`, and the one with the
+            lowest last validation error is taken. All arms of a study have the same number of them.
+        members: of an ensemble, the arms whose probabilities are averaged, seed by seed. It has no runs of its own, and
+            neither recipe nor fields.
+    """
+
+    name: str
+    recipe: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    learning_rates: Sequence[float] = ()
+    members: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim about two arms: that a metric is larger for one than for the other.
+
+    Attributes:
+        claim: a sentence, as the paper or the study text has it.
+        metric: one of `metrics.METRICS`.
+        larger: the arm with the larger value, if the claim is right.
+        smaller: the other arm.
+        margin: the difference, in the unit of the metric, below which the two count as equal.
+        published: the paper's values for `larger` and `smaller`, if it gives them. If they differ by less than
+            `margin`, the claim is that the two are equal.
+        source: paper, and table, figure or section.
+        equality: the claim is that the two are equal, whatever was published.
+    """
+
+    claim: str
+    metric: str
+    larger: str
+    smaller: str
+    margin: float
+    source: str
+    published: tuple[float, float] | None = None
+    equality: bool = False
+
+    @property
+    def claims_equality(self) -> bool:
+        """Whether the claim is that the two are equal, because it says so or the paper's values are."""
+        near = self.published is not None and abs(self.published[0] - self.published[1]) < self.margin
+        return self.equality or near
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the runs that answer it.
+
+    Attributes:
+        title: such as "Degradation".
+        question: a sentence with a question mark.
+        arms: in the order of tables.
+        comparisons: the first is the primary one.
+        seeds: how many runs count, of each arm.
+        measurements: names of `measurements.MEASUREMENTS`, besides those that the metrics of comparisons need.
+        notes: what a reader must know about this scale: what is left out, and why.
+    """
+
+    title: str
+    question: str
+    arms: Sequence[Arm]
+    comparisons: Sequence[Comparison]
+    seeds: int
+    measurements: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    name: str = ""  # of its file, set by `read_studies`
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A study that a scale does not have."""
+
+    name: str
+    reason: str
+
+
+def study_names() -> list[str]:
+    """The names of our studies."""
+    return sorted(path.stem for path in (recipes.FOLDER / "studies").glob("*.py") if path.stem not in (ALL, _SHARED))
+
+
+def is_ours(name: str) -> bool:
+    """Whether --config names one of our studies, or all of them."""
+    return find_studies(name)[0].parent == recipes.FOLDER / "studies"
+
+
+def find_studies(name: str) -> list[Path]:
+    """The files that --config names: one of our studies or all of them, by name or as configs/studies/X.py; or a path.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    file = Path(os.path.expanduser(name))
+    ours = recipes.FOLDER / "studies"
+    if re.fullmatch(r"\w+", name) or (str(file.parent) == "configs/studies" and not os.path.exists(file)):
+        file = ours / f"{file.stem}.py"
+    if file.stem == ALL and file.resolve().parent == ours.resolve():
+        return [ours / f"{each}.py" for each in study_names()]
+    if not os.path.isfile(file):
+        known = [*study_names(), ALL]
+        raise InputError(
+            f"--config={name}: no such study{nearest(name, known)} (allowed: {', '.join(known)}, or the path of a .py "
+            "file)"
+        )
+    return [file]
+
+
+def read_studies(name: str, scale: str) -> tuple[list[Study], list[Absent]]:
+    """The studies that --config names, at a scale, and those that it does not have.
+
+    Raises:
+        InputError: a file cannot be read or run, or what it defines is no study.
+    """
+    studies, absent = [], []
+    for file in find_studies(name):
+        try:
+            studies.append(_read_study(file.absolute(), scale))
+        except ScaleError as reason:
+            absent.append(Absent(file.stem, str(reason)))
+    return studies, absent
+
+
+def _read_study(file: Path, scale: str) -> Study:
+    where = f"the study {file}"
+    try:
+        with recipes.importable_as_configs(file.resolve().parent):
+            create = getattr(run_file(file, f"study_{file.stem}", where=where), "create_study", None)
+            study = create(scale) if callable(create) else None
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except ScaleError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{where}: {error_line(error, file)}") from None
+    if not isinstance(study, Study):
+        raise InputError(f"{where} defines no function create_study(scale) that returns a Study")
+    _check(study, where)
+    return Study(**{**vars(study), "name": file.stem})
+
+
+def _check(study: Study, where: str) -> None:
+    """Raises InputError if parts of a study do not fit together."""
+    names = [arm.name for arm in study.arms]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{where}: two arms are called {twice[0]!r}")
+    used = [name for each in study.comparisons for name in (each.larger, each.smaller)]
+    for name in [*used, *(member for arm in study.arms for member in arm.members)]:
+        if name not in names:
+            raise InputError(f"{where}: no arm is called {name!r} (there are: {', '.join(names)})")
+    if len({len(arm.learning_rates) for arm in study.arms if not arm.members}) > 1:
+        raise InputError(f"{where}: its arms have different numbers of learning rates: one would be tuned more")
+    if not study.comparisons or study.seeds < 1:
+        raise InputError(f"{where} compares nothing, or has no seeds")

@@ -1,0 +1,185 @@
+"""Does the runs of studies that are missing, and measures them."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.files import read_json, temporary_path, write_json
+from resnet_alexnet.study.design import SCALES, Absent, is_ours, read_studies
+from resnet_alexnet.study.execution import Execution
+from resnet_alexnet.study.measurements import ENSEMBLES, MeasuredRun, create_ensemble, create_measurement
+from resnet_alexnet.study.plan import StateOf, StudyPlan, create_plan, unique
+from resnet_alexnet.study.points import Point
+from resnet_alexnet.study.pool import Task
+from resnet_alexnet.study.runner import Runner
+from resnet_alexnet.study.state import RunState, read_state
+from resnet_alexnet.workdir.lock import NAMES, locked
+
+STUDIES_FILE = "studies.json"  # in the folder of studies: what was planned there
+RUNS = "runs"  # in that folder: the run folders
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a folder of studies holds, or is to hold.
+
+    Attributes:
+        scale: one of `design.SCALES`.
+        configs: of the studies, as --config names them.
+        overrides: words such as "--config.dataset.data_dir=DIR".
+        plans: of the studies that the scale has.
+        absent: the others.
+    """
+
+    scale: str
+    configs: Sequence[str]
+    overrides: Sequence[str]
+    plans: Sequence[StudyPlan]
+    absent: Sequence[Absent]
+
+    def tuning(self) -> list[Point]:
+        """The runs that choose learning rates."""
+        return unique(point for plan in self.plans for point in plan.tuning())
+
+    def counted(self, state_of: StateOf) -> list[Point]:
+        """The runs that count, as far as learning rates are chosen."""
+        return unique(point for plan in self.plans for point in plan.counted(state_of))
+
+
+def plan_studies(configs: Sequence[str], scale: str, overrides: Sequence[str] = ()) -> Planned:
+    """Reads studies and builds the configs of their runs, so that mistakes show before the first one starts.
+
+    Raises:
+        InputError: see `design.read_studies` and `plan.create_plan`.
+    """
+    studies, absent = [], []
+    for config in configs:
+        there, missing = read_studies(config, scale)
+        studies += there
+        absent += missing
+    planned = Planned(scale, configs, overrides, [create_plan(study, overrides) for study in studies], absent)
+    planned.counted(lambda _: RunState())
+    return planned
+
+
+def read_planned(workdir: Path) -> Planned:
+    """The studies of a folder, from the file that `run_studies` wrote there.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or a study has changed so that it cannot be read.
+    """
+    values = read_json(workdir / STUDIES_FILE)
+    try:
+        configs, scale, overrides = values["studies"], values["scale"], values["overrides"]
+        strings = all(isinstance(word, str) for word in [scale, *configs, *overrides])
+    except (KeyError, TypeError):
+        strings = False
+    if not strings or scale not in SCALES:
+        raise InputError(f"{workdir / STUDIES_FILE} is damaged: it names no studies, scale and overrides")
+    return plan_studies(configs, scale, overrides)
+
+
+def run_studies(planned: Planned, workdir: Path, execution: Execution) -> None:
+    """Does what is missing in the folder of studies: runs that choose learning rates, runs that count, measurements.
+
+    A failed run does not stop the others. What it was needed for is left out.
+
+    Raises:
+        InputError: the folder holds something else, or another command uses it.
+        TrainingError: some runs or measurements failed; the message names them.
+        InterruptedRunError: a signal came. The same call continues.
+    """
+    configs = _all_configs(planned, workdir)
+    try:
+        (workdir / RUNS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+    with locked(workdir, mark=STUDIES_FILE):
+        values = {"scale": planned.scale, "studies": configs, "overrides": list(planned.overrides)}
+        write_json(workdir / STUDIES_FILE, values)
+        runner = Runner(workdir / RUNS, execution)
+        if tuning := planned.tuning():
+            print(f"runs that choose learning rates: {len(tuning)}", flush=True)
+            runner.run(tuning)
+        counted = planned.counted(partial(state_of, workdir))
+        print(f"runs that count: {len(counted)}", flush=True)
+        runner.run(counted)
+        tasks = list({task.report: task for task in _measurements(planned, workdir)}.values())
+        print(f"measurements: {len(tasks)}", flush=True)
+        runner.test(tasks)
+        runner.test(list(_ensembles(planned, workdir)))
+    if failed := sorted(runner.failed_runs | runner.failed_tests):
+        raise TrainingError(
+            f"{len(failed)} runs or measurements failed: {', '.join(failed)} (their log.txt says why; the same command "
+            "tries them again)"
+        )
+
+
+def state_of(workdir: Path, point: Point) -> RunState:
+    """How far a run of the folder of studies is."""
+    return read_state(workdir / RUNS / point.name)
+
+
+def ensemble_folder(workdir: Path, members: Sequence[Point]) -> Path:
+    """Where the ensemble of some runs is evaluated."""
+    digest = hashlib.sha256(" ".join(point.digest for point in members).encode()).hexdigest()[:12]
+    return workdir / ENSEMBLES / digest
+
+
+def ensembles(plan: StudyPlan, workdir: Path) -> Iterator[tuple[str, list[list[Point]]]]:
+    """The arms of a study that are ensembles, by name, with their members' runs for each seed."""
+    for arm in plan.study.arms:
+        if arm.members:
+            members = [plan.arms[name] for name in arm.members]
+            runs = [each.counted(each.choose(partial(state_of, workdir))) for each in members]
+            yield arm.name, [list(seed) for seed in zip(*runs, strict=False)]
+
+
+def _measurements(planned: Planned, workdir: Path) -> Iterator[Task]:
+    """The measurements of the runs that are done."""
+    for plan in planned.plans:
+        for point in unique(plan.counted(partial(state_of, workdir))):
+            folder = workdir / RUNS / point.name
+            if MeasuredRun(folder, point.config.num_steps).is_complete:
+                yield from (create_measurement(name, folder) for name in plan.measurements())
+
+
+def _ensembles(planned: Planned, workdir: Path) -> Iterator[Task]:
+    """The ensembles whose members were all evaluated."""
+    for plan in planned.plans:
+        for _, seeds in ensembles(plan, workdir):
+            for members in seeds:
+                folders = [workdir / RUNS / point.name for point in members]
+                runs = [MeasuredRun(path, each.config.num_steps) for path, each in zip(folders, members, strict=True)]
+                if all(run.measured("test") is not None for run in runs):
+                    yield create_ensemble(folders, ensemble_folder(workdir, members))
+
+
+def _all_configs(planned: Planned, workdir: Path) -> list[str]:
+    """The studies of the folder, those that were there before first.
+
+    Raises:
+        InputError: the folder holds something else, or studies at another scale or with other overrides.
+    """
+    try:
+        names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
+    configs = [each if is_ours(each) else os.path.abspath(each) for each in planned.configs]
+    if STUDIES_FILE not in names:
+        if names - {*NAMES, RUNS, temporary_path(workdir / STUDIES_FILE).name}:
+            raise InputError(
+                f"--workdir={workdir} is neither the folder of studies nor empty (allowed: either, or a new folder)"
+            )
+        return configs
+    there = read_json(workdir / STUDIES_FILE)
+    for name, given in (("scale", planned.scale), ("overrides", list(planned.overrides))):
+        if there.get(name) != given:
+            raise InputError(
+                f"--workdir={workdir} has studies with {name}={there.get(name)!r}, not {given!r} (use another one)"
+            )
+    return list(dict.fromkeys([*there["studies"], *configs]))

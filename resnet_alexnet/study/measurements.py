@@ -1,0 +1,94 @@
+"""What is measured of a run once it is done: commands that write to a folder `measured` in its run folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resnet_alexnet.files import read_json
+from resnet_alexnet.study.points import python_command
+from resnet_alexnet.study.pool import Task
+from resnet_alexnet.study.state import RunState, read_state
+
+FOLDER = "measured"  # in a run folder
+ENSEMBLES = "ensembles"  # in the folder of a study
+SCORES_FILE, REPORT_FILE = "scores.npz", "report.json"  # of `resnet_alexnet.evaluate`
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A command on a run folder.
+
+    Attributes:
+        module: of the package.
+        words: its flags, besides --workdir and --output; {folder} is the folder of the measurement.
+        file: what --output names, in the folder of the measurement; empty: that folder, and `report` is in it.
+        report: the file whose existence says that it is done.
+    """
+
+    module: str
+    words: Sequence[str] = ()
+    file: str = ""
+    report: str = REPORT_FILE
+
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    # The training error in evaluation mode: with running statistics, without augmentation and dropout
+    "training": Measurement("evaluate", ("--split=train",)),
+    "test": Measurement("evaluate", ("--split=test",)),
+    "signals": Measurement("signals", (), "signals.json", "signals.json"),
+    "probe": Measurement("probe", (), "probe.json", "probe.json"),
+    "robustness": Measurement("robustness", (), "robustness.json", "robustness.json"),
+    "kernels": Measurement("kernels", (), "kernels.png", "kernels.png"),
+    "neighbors": Measurement("features", ("--neighbors={folder}/neighbors.png",), "features.npz", "neighbors.png"),
+}
+
+
+def create_measurement(name: str, run: Path) -> Task:
+    """The task that measures a run."""
+    what = MEASUREMENTS[name]
+    folder = run / FOLDER / name
+    own = [word.replace("{folder}", str(folder)) for word in what.words]
+    words = [f"--workdir={run}", *own, f"--output={folder / what.file}"]
+    return Task(f"{run.name}: {name}", folder, tuple(python_command(what.module, words)), 1, folder / what.report)
+
+
+def create_ensemble(members: Sequence[Path], folder: Path) -> Task:
+    """The task that averages the probabilities of runs on the test split; each has the measurement "test"."""
+    scores = ",".join(str(run / FOLDER / "test" / SCORES_FILE) for run in members)
+    words = [f"--from={scores}", f"--output={folder}"]
+    return Task(folder.name, folder, tuple(python_command("evaluate", words)), 1, folder / REPORT_FILE)
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run folder, or the folder of an ensemble, as a source of numbers. All are read from its files.
+
+    Attributes:
+        path: the folder.
+        num_steps: of a run, how many steps it was to do; 0: an ensemble.
+    """
+
+    path: Path
+    num_steps: int = 0
+
+    @cached_property
+    def state(self) -> RunState:
+        """How far it is; of an ensemble nothing."""
+        return read_state(self.path)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a run has done all its steps, or an ensemble was evaluated."""
+        return self.state.reached(self.num_steps) if self.num_steps else (self.path / REPORT_FILE).exists()
+
+    def measured(self, name: str) -> dict[str, Any] | None:
+        """The JSON that a measurement wrote; None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        folder = self.path / FOLDER / name if self.num_steps else self.path
+        file = folder / (MEASUREMENTS[name].report if self.num_steps else REPORT_FILE)
+        return read_json(file) if file.exists() else None

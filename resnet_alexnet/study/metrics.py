@@ -1,0 +1,97 @@
+"""The numbers by which arms are compared, each read from the files of one run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from resnet_alexnet.study.measurements import MeasuredRun
+from resnet_alexnet.workdir.metrics_log import TEST_ERROR
+
+TRAIN_ERROR = "train/top1_error"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a run.
+
+    Attributes:
+        label: what it is, in words.
+        unit: such as "%".
+        read: the number of a complete run; None if its files do not have it.
+        needs: the measurement from which it is read; empty: the run's own metrics.
+    """
+
+    label: str
+    unit: str
+    read: Callable[[MeasuredRun], float | None]
+    needs: str = ""
+
+
+def _test_error(run: MeasuredRun) -> float | None:
+    if not run.num_steps:
+        return _reported(run, "test", "top1_error")
+    return run.state.last(TEST_ERROR)
+
+
+def _reported(run: MeasuredRun, measurement: str, *keys: str) -> float | None:
+    value: Any = run.measured(measurement)
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) else None
+
+
+def epochs_to_train_error(run: MeasuredRun, error: float) -> float | None:
+    """Epochs until the mean training error between two log lines is at most `error` percent; None if it never is."""
+    lines = (line for line in run.state.lines if line.get(TRAIN_ERROR) is not None)
+    return next((line["epoch"] for line in lines if line[TRAIN_ERROR] <= error), None)
+
+
+def mean_train_error(run: MeasuredRun) -> float | None:
+    """The mean over training of the training error: lower means faster convergence, for equal ends."""
+    errors = [line[TRAIN_ERROR] for line in run.state.lines if line.get(TRAIN_ERROR) is not None]
+    return fmean(errors) if errors else None
+
+
+METRICS: Mapping[str, Metric] = {
+    "test_error": Metric("test error", "%", _test_error),
+    "train_error": Metric(
+        "training error, in evaluation mode", "%", lambda run: _reported(run, "training", "top1_error"), "training"
+    ),
+    "mean_train_error": Metric("training error, mean over training", "%", mean_train_error),
+    "epochs_to_25": Metric("time to 25 % training error", "epochs", lambda run: epochs_to_train_error(run, 25.0)),
+    "calibration_error": Metric(
+        "expected calibration error",
+        "points",
+        lambda run: _reported(run, "test", "calibration", "expected_calibration_error"),
+        "test",
+    ),
+    "corrupted_error": Metric(
+        "test error, mean over corruptions", "%", lambda run: _reported(run, "robustness", "mean_error"), "robustness"
+    ),
+    "added_error": Metric(
+        "what corruptions add to the test error",
+        "points",
+        lambda run: _reported(run, "robustness", "added_error"),
+        "robustness",
+    ),
+    "log_gradient_ratio": Metric(
+        "gradient of the first layer over that of the last, before training",
+        "powers of ten",
+        lambda run: _reported(run, "signals", "log_gradient_ratio"),
+        "signals",
+    ),
+    "mean_response": Metric(
+        "standard deviation of responses, mean over layers",
+        "",
+        lambda run: _reported(run, "signals", "mean_response"),
+        "signals",
+    ),
+    "neighbor_error": Metric(
+        "error of nearest neighbors in the last features",
+        "%",
+        lambda run: _reported(run, "probe", "neighbor_error"),
+        "probe",
+    ),
+    "images_per_second": Metric("training throughput", "images/s", lambda run: run.state.last("images_per_second")),
+}

@@ -1,0 +1,87 @@
+"""Runs studies: python -m resnet_alexnet.study.run --config=degradation --scale=cpu --workdir=runs/study."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.study.execution import add_flags, read_flags
+
+if TYPE_CHECKING:
+    from resnet_alexnet.study.execute import Planned
+
+_DESCRIPTION = """Answers the questions of the two papers by runs of your own.
+
+A study compares settings of networks and recipes, over several seeds. This does
+the runs that are missing: first those that choose a learning rate for each
+setting, by validation error, then those that count. It measures them and writes
+the report. The same command continues after a stop. Studies in one folder share
+the runs that they have in common."""
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.study.run", _DESCRIPTION, usage="--config=NAME --scale=SCALE --workdir=DIR [OPTIONS]"
+    )
+    flags.add_config(parser, "a study, such as degradation, or all; the fields below are those of all runs")
+    parser.add_argument(
+        "--scale",
+        choices=("smoke", "cpu", "gpu", "imagenet"),
+        required=True,
+        help="how large: smoke tries the machinery, cpu takes narrow networks on the embedded sample of Fashion-MNIST, "
+        "gpu is CIFAR-10 and imagenet ImageNet, as published",
+    )
+    parser.add_argument(
+        "--workdir", metavar="DIR", type=flags.path, required=True, help="the folder of the studies, such as runs/study"
+    )
+    group = parser.add_argument_group("how it runs")
+    add_flags(group, jobs="at the scales smoke and cpu one a core, else one, or one a GPU")
+    flags.add_switch(group, "--print", text="print what would be run, study by study; do not run it")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: something is wrong with the flags, a study or the workdir.
+        TrainingError: some runs or measurements failed.
+        InterruptedRunError: a signal came; the runs have saved.
+    """
+    options = create_parser().parse(arguments)
+    execution = read_flags(options, jobs=_cores() if options.scale in ("smoke", "cpu") else 1)
+    from resnet_alexnet.study.execute import plan_studies, run_studies
+
+    planned = plan_studies([options.config], options.scale, options.overrides)
+    for absent in planned.absent:
+        print(f"{absent.name}: not at the scale {options.scale}: {absent.reason}", flush=True)
+    if options.print:
+        print("\n".join(describe(planned)))
+        return
+    run_studies(planned, options.workdir, execution)
+
+
+def describe(planned: "Planned") -> Iterator[str]:
+    """What the studies compare, and with how many runs."""
+    for plan in planned.plans:
+        study = plan.study
+        yield f"{study.name}: {study.question}"
+        for arm in study.arms:
+            rates = ", ".join(f"{rate:g}" for rate in arm.learning_rates)
+            about = f"ensemble of {', '.join(arm.members)}" if arm.members else f"{arm.recipe}; learning rates: {rates}"
+            yield f"  {arm.name} ({about})"
+        for comparison in study.comparisons:
+            yield f"  claim: {comparison.claim} ({comparison.source}; margin {comparison.margin:g})"
+    most = sum(plan.study.seeds for plan in planned.plans for arm in plan.study.arms if not arm.members)
+    yield f"{len(planned.tuning())} runs choose learning rates; at most {most} count"
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    run(main)

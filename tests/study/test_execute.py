@@ -1,0 +1,146 @@
+"""A study from the command to its numbers, with real runs: stopped on the way, continued, and measured."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from resnet_alexnet.errors import InputError, TrainingError
+from resnet_alexnet.study import execute, measurements
+from resnet_alexnet.study.execute import ensembles, plan_studies, read_planned, run_studies
+from resnet_alexnet.study.execution import Execution
+from resnet_alexnet.study.measurements import MeasuredRun
+from resnet_alexnet.study.metrics import METRICS
+from tests.support import processes, sweeps
+from tests.support.processes import wait_until
+from tests.support.studies import TWO_ARMS, write_metrics, write_study
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The folder of a study, and what the command said: first until it was stopped, then to its end."""
+    folder = tmp_path_factory.mktemp("study")
+    file, workdir = write_study(folder / "widths.py", TWO_ARMS.replace("seeds=2", "seeds=1")), folder / "runs"
+    command = [sys.executable, "-m", "resnet_alexnet.study.run", f"--config={file}", "--scale=smoke", "--jobs=2"]
+    environment = {**os.environ, "PYTHONPATH": str(processes.CHECKOUT), **sweeps.one_device()}
+    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*command, f"--workdir={workdir}"], **options) as process:
+        try:
+            wait_until(lambda: len(list(workdir.glob("runs/*/metrics.jsonl"))) >= 2, lambda: "two runs", sweeps.SECONDS)
+            process.send_signal(signal.SIGTERM)
+            stopped, _ = process.communicate(timeout=sweeps.SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 75, stopped
+    result = subprocess.run([*command, f"--workdir={workdir}"], **options, timeout=sweeps.SECONDS, check=False)
+    assert result.returncode == 0, result.stdout
+    return workdir, stopped, result.stdout
+
+
+def test_a_stopped_study_continues_with_the_same_command(done):
+    _, stopped, output = done
+    assert "run the same command again to continue" in stopped
+    assert "runs that choose learning rates: 4" in output
+    assert "runs that count: 2" in output
+
+
+def test_every_run_that_counts_has_its_numbers(done):
+    workdir, _, _ = done
+    (plan,) = read_planned(workdir).plans
+    points = list(plan.counted(lambda point: execute.state_of(workdir, point)))
+    assert len(points) == 2
+    for point in points:
+        run = MeasuredRun(workdir / "runs" / point.name, point.config.num_steps)
+        assert run.is_complete
+        for metric in ("test_error", "train_error", "mean_train_error", "images_per_second"):
+            value = METRICS[metric].read(run)
+            assert value is not None, metric
+            assert value >= 0
+        report = run.measured("training")
+        assert report["images"] == 180  # each image of the training part once, without those held out
+
+
+def test_ensembles_average_the_members_of_a_seed(done):
+    workdir, _, _ = done
+    (plan,) = read_planned(workdir).plans
+    ((name, seeds),) = ensembles(plan, workdir)
+    assert (name, len(seeds)) == ("both", 1)
+    for members in seeds:
+        assert [point.config.model.width for point in members] == [4, 8]
+        assert len({point.config.seed for point in members}) == 1
+        folder = execute.ensemble_folder(workdir, members)
+        assert (
+            METRICS["test_error"].read(MeasuredRun(folder))
+            == json.loads((folder / "report.json").read_text())["top1_error"]
+        )
+
+
+def test_candidates_were_not_tested(done):
+    workdir, _, _ = done
+    (plan,) = read_planned(workdir).plans
+    for point in plan.tuning():
+        assert "test/top1_error" not in (workdir / "runs" / point.name / "metrics.jsonl").read_text()
+
+
+@pytest.fixture
+def planned(tmp_path):
+    return plan_studies([str(write_study(tmp_path / "widths.py", TWO_ARMS))], "cpu")
+
+
+def finish_all(planned, workdir) -> None:
+    """Writes metrics for all runs, as if they had been done."""
+    for point in planned.tuning():
+        write_metrics(workdir / "runs" / point.name, steps=10, error=30.0)
+    for point in planned.counted(lambda point: execute.state_of(workdir, point)):
+        write_metrics(workdir / "runs" / point.name, steps=10, error=25.0)
+
+
+def test_another_scale_or_other_overrides_are_refused(planned, tmp_path, monkeypatch):
+    workdir = tmp_path / "runs"
+    monkeypatch.setattr(measurements, "python_command", lambda *_: ["/bin/true"])
+    finish_all(planned, workdir)
+    run_studies(planned, workdir, Execution())
+    changes = (("gpu", [], "scale='cpu', not 'gpu'"), ("cpu", ["--config.num_steps=5"], "overrides="))
+    for scale, overrides, message in changes:
+        other = plan_studies(list(planned.configs), scale, overrides)
+        with pytest.raises(InputError, match=message):
+            run_studies(other, workdir, Execution())
+
+
+def test_a_folder_of_something_else_is_refused(planned, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").touch()
+    with pytest.raises(InputError, match="neither the folder of studies nor empty"):
+        run_studies(planned, tmp_path / "other", Execution())
+
+
+def test_failed_measurements_are_named_and_the_rest_is_done(planned, tmp_path, monkeypatch):
+    workdir = tmp_path / "runs"
+    finish_all(planned, workdir)
+    monkeypatch.setattr(measurements, "python_command", lambda module, words: ["/bin/sh", "-c", "exit 1"])
+    with pytest.raises(TrainingError, match=r"8 runs or measurements failed: .*: test, .*: training"):
+        run_studies(planned, workdir, Execution(retries=0))
+
+
+def test_an_arm_of_which_every_candidate_failed_is_left_out(planned, tmp_path, monkeypatch):
+    workdir = tmp_path / "runs"
+    for point in planned.tuning():
+        is_wide = point.config.model.width == 8
+        write_metrics(
+            workdir / "runs" / point.name,
+            steps=10,
+            **({"error": None, "end": "diverged"} if is_wide else {"error": 9.0}),
+        )
+    points = planned.counted(lambda point: execute.state_of(workdir, point))
+    assert {point.config.model.width for point in points} == {4}
+
+
+def test_a_damaged_list_of_studies_is_named(tmp_path):
+    (tmp_path / "studies.json").write_text('{"studies": "all", "scale": "cpu"}')
+    with pytest.raises(InputError, match=r"studies\.json is damaged"):
+        read_planned(tmp_path)
