@@ -1,0 +1,77 @@
+"""Writes the report of studies: python -m resnet_alexnet.study.report --workdirs=runs/study --output=runs/report."""
+
+from collections.abc import Sequence
+
+from resnet_alexnet.cli import flags
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import InputError
+
+_DESCRIPTION = """Writes the report of studies, from their run folders alone.
+
+One HTML page with charts, which loads nothing; REPORT.md with pictures; and
+results.csv with all numbers. Runs that are missing, failed or do not fit are
+named in it."""
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser(
+        "python -m resnet_alexnet.study.report", _DESCRIPTION, usage="--workdirs=GLOB --output=DIR [OPTIONS]"
+    )
+    parser.add_argument(
+        "--workdirs",
+        metavar="GLOB",
+        required=True,
+        help="folders of studies, or run folders, such as --workdirs='runs/study*'",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=flags.path,
+        required=True,
+        help="the folder to write, such as --output=runs/report",
+    )
+    flags.add_choice(
+        parser,
+        "--scale",
+        ("smoke", "cpu", "gpu", "imagenet"),
+        text="of run folders that lie in no folder of studies (default: cpu)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: nothing matches, or the output cannot be written.
+    """
+    options = create_parser().parse(arguments)
+    from resnet_alexnet.study.findings import read_findings
+
+    findings = read_findings(options.workdirs, scale=options.scale)
+    check_extra()
+    from resnet_alexnet.study.page import write_report
+
+    paths = write_report(findings, options.output)
+    for problem in findings.problems:
+        print(f"note: {problem}")
+    print(f"written: {', '.join(map(str, paths))}")
+
+
+def check_extra() -> None:
+    """Checks that what draws charts is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        import jinja2
+        import vl_convert
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed: pip install 'resnet_alexnet[study]'") from None
+    del jinja2, vl_convert
+
+
+if __name__ == "__main__":
+    run(main)
