@@ -62,7 +62,7 @@ def _curves(finding: StudyFinding, key: str, what: str) -> Chart | None:
         return None
     means = list(_means(rows))
     last = max(row["epoch"] for row in rows)
-    x = _axis("epoch", "epochs", scale={"domain": [0, last * 1.25], "nice": False})
+    x = _axis("epoch", "epochs", scale={"domain": [0, last * 1.4], "nice": False})
     y = _axis("error", f"{what} error, %", scale={"zero": False})
     color = _color(finding)
     layers = [

@@ -56,9 +56,9 @@ def mean_train_error(run: MeasuredRun) -> float | None:
 METRICS: Mapping[str, Metric] = {
     "test_error": Metric("test error", "%", _test_error),
     "train_error": Metric(
-        "training error, in evaluation mode", "%", lambda run: _reported(run, "training", "top1_error"), "training"
+        "training error in evaluation mode", "%", lambda run: _reported(run, "training", "top1_error"), "training"
     ),
-    "mean_train_error": Metric("training error, mean over training", "%", mean_train_error),
+    "mean_train_error": Metric("mean of the training error over training", "%", mean_train_error),
     "epochs_to_25": Metric("time to 25 % training error", "epochs", lambda run: epochs_to_train_error(run, 25.0)),
     "calibration_error": Metric(
         "expected calibration error",

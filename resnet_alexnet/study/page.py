@@ -8,9 +8,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import vl_convert
-
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import atomic_write
 from resnet_alexnet.study import tabulate
@@ -20,6 +17,12 @@ from resnet_alexnet.study.design import SCALES
 from resnet_alexnet.study.findings import Findings, StudyFinding
 from resnet_alexnet.study.measurements import FOLDER
 from resnet_alexnet.study.tabulate import Table
+
+try:
+    import jinja2
+    import vl_convert
+except ImportError as error:
+    raise InputError(f"{error.name} is not installed: pip install 'resnet_alexnet[study]'") from None
 
 HTML_FILE, MARKDOWN_FILE, CSV_FILE = "report.html", "REPORT.md", "results.csv"
 TITLE = "AlexNet and ResNet: what the papers claim, and what these runs say"
@@ -102,7 +105,7 @@ def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> str:
         method=METHOD,
         environments=list(_environments(findings)),
         notice=(TEMPLATES / "vega.txt").read_text(encoding="utf-8"),
-        bundle=vl_convert.javascript_bundle(None).replace("</script", "<\\/script"),
+        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"),
         specs=specs,
     )
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.errors import InputError
 
 _DESCRIPTION = """Writes the report of studies, from their run folders alone.
 
@@ -48,29 +47,13 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = create_parser().parse(arguments)
     from resnet_alexnet.study.findings import read_findings
-
-    findings = read_findings(options.workdirs, scale=options.scale)
-    check_extra()
     from resnet_alexnet.study.page import write_report
 
+    findings = read_findings(options.workdirs, scale=options.scale)
     paths = write_report(findings, options.output)
     for problem in findings.problems:
         print(f"note: {problem}")
     print(f"written: {', '.join(map(str, paths))}")
-
-
-def check_extra() -> None:
-    """Checks that what draws charts is installed.
-
-    Raises:
-        InputError: it is not.
-    """
-    try:
-        import jinja2
-        import vl_convert
-    except ImportError as error:
-        raise InputError(f"{error.name} is not installed: pip install 'resnet_alexnet[study]'") from None
-    del jinja2, vl_convert
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Runs studies: python -m resnet_alexnet.study.run --config=degradation --scale=cpu --workdir=runs/study."""
 
+import glob
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.errors import TrainingError
 from resnet_alexnet.study.execution import add_flags, read_flags
 
 if TYPE_CHECKING:
     from resnet_alexnet.study.execute import Planned
 
+REPORT = "report"  # in the folder of studies
 _DESCRIPTION = """Answers the questions of the two papers by runs of your own.
 
 A study compares settings of networks and recipes, over several seeds. This does
@@ -60,7 +63,19 @@ def main(arguments: Sequence[str]) -> None:
     if options.print:
         print("\n".join(describe(planned)))
         return
-    run_studies(planned, options.workdir, execution)
+    from resnet_alexnet.study.findings import read_findings
+    from resnet_alexnet.study.page import write_report  # before the runs: what it needs may not be installed
+
+    def report() -> None:
+        paths = write_report(read_findings(glob.escape(str(options.workdir))), options.workdir / REPORT)
+        print(f"written: {', '.join(map(str, paths))}", flush=True)
+
+    try:
+        run_studies(planned, options.workdir, execution)
+    except TrainingError:  # of some runs: the report says which
+        report()
+        raise
+    report()
 
 
 def describe(planned: "Planned") -> Iterator[str]:

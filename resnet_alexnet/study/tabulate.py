@@ -6,7 +6,7 @@ from statistics import fmean
 
 from resnet_alexnet.study.findings import Findings, Seed, StudyFinding, Verdict
 from resnet_alexnet.study.metrics import METRICS
-from resnet_alexnet.study.verdicts import sampling_error
+from resnet_alexnet.study.verdicts import WITHIN_NOISE, sampling_error
 
 NOTHING = "-"
 
@@ -21,7 +21,7 @@ class Table:
 
 def claims(finding: StudyFinding) -> Table:
     """The comparisons of a study and their verdicts."""
-    header = ("claim", "verdict", "difference", "95 % interval", "margin", "p", "published")
+    header = ("claim", "verdict", "difference (95 % interval)", "p", "published")
     return Table(header, [_claim(verdict) for verdict in finding.verdicts])
 
 
@@ -34,19 +34,14 @@ def _claim(verdict: Verdict) -> tuple[str, ...]:
     if comparison.published is not None:
         first, second = comparison.published
         published = f"{first:g} and {second:g}: {first - second:.2f}"
-    interval = NOTHING if difference.interval is None else " to ".join(f"{end:.3g}" for end in difference.interval)
-    verdict_text = difference.verdict
-    if difference.verdict == "within noise" and difference.detectable is not None:
-        verdict_text += f" (a difference of {difference.detectable:.2g} would have been seen)"
-    return (
-        f"{comparison.claim} ({comparison.source}; {metric.label} of {comparison.larger} minus {comparison.smaller})",
-        verdict_text,
-        NOTHING if difference.value is None else f"{difference.value:.3g}{unit}",
-        interval,
-        f"{comparison.margin:g}",
-        p,
-        published,
-    )
+    value = NOTHING if difference.value is None else f"{difference.value:.3g}{unit}"
+    if difference.interval is not None:
+        value += f" ({' to '.join(f'{end:.3g}' for end in difference.interval)})"
+    said = difference.verdict
+    if said == WITHIN_NOISE and difference.detectable is not None:
+        said += f" (a difference of {difference.detectable:.2g} would have been seen)"
+    about = f"{comparison.source}; {metric.label} of {comparison.larger} minus {comparison.smaller}"
+    return f"{comparison.claim} ({about}; margin {comparison.margin:g})", said, value, p, published
 
 
 def _p(p: float | None) -> str:

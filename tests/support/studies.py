@@ -1,10 +1,14 @@
 """Study files of tiny runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from configs import default
-from resnet_alexnet.workdir.config import flatten
+from resnet_alexnet.study.execute import Planned, ensemble_folder, ensembles, plan_studies, state_of
+from resnet_alexnet.study.points import Point
+from resnet_alexnet.workdir.config import flatten, to_json
 from tests.support import tiny
 
 HEAD = """
@@ -57,3 +61,58 @@ def write_metrics(folder: Path, *, error: float | None, steps: int, end: str = "
     lines = [{"step": steps, "epoch": 1.0, **({} if error is None else {"val/top1_error": error}), **last}]
     lines += [{"step": steps, end: True}] if end else []
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_runs(workdir: Path, file: Path, *, error: Callable[[Any], float | None], scale: str = "cpu") -> Planned:
+    """A folder of a study whose runs are done: run folders without checkpoints, and what was measured of them.
+
+    Args:
+        workdir: the folder.
+        file: the study file.
+        error: of a config, the errors in percent of its run; None for a run that diverged.
+        scale: of the study.
+    """
+    planned = plan_studies([str(file)], scale)
+    workdir.mkdir(parents=True)
+    (workdir / "studies.json").write_text(json.dumps({"scale": scale, "studies": [str(file)], "overrides": []}))
+    for point in planned.tuning():
+        write_run(workdir, point, error(point.config))
+    for point in planned.counted(lambda point: state_of(workdir, point)):
+        write_run(workdir, point, error(point.config))
+    for plan in planned.plans:
+        for _, seeds in ensembles(plan, workdir):
+            for members in seeds:
+                folder = ensemble_folder(workdir, members)
+                folder.mkdir(parents=True)
+                (folder / "report.json").write_text('{"top1_error": 7.0, "images": 100}')
+    return planned
+
+
+def write_run(workdir: Path, point: Point, error: float | None) -> Path:
+    """A run folder, as `write_runs` has them."""
+    folder, steps = workdir / "runs" / point.name, point.config.num_steps
+    lines: list[dict[str, Any]] = [{"step": 0, "epoch": 0.0, "start": 1}]
+    for step in range(2, steps + 1, 2):
+        now = 50.0 if error is None else error + 2 * (steps - step)
+        epoch = {"step": step, "epoch": step / 10}
+        lines.append({**epoch, "train/top1_error": now, "images_per_second": 100.0, "seconds/steps": 1.5})
+        lines.append({**epoch, "val/top1_error": now + 1})
+    if error is not None and point.config.eval.test == "end":
+        lines.append({"step": steps, "epoch": steps / 10, "test/top1_error": error + 2})
+    lines.append({"step": steps, "diverged" if error is None else "finished": True})
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.json").write_text(json.dumps(to_json(point.config)))
+    environment = {"versions": {"jax": "0.10.2"}, "git_commit": "0123abc", "devices": ["cpu"], "cpu_count": 2}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    for name, value in (("training", error), ("test", None if error is None else error + 2)):
+        if value is not None and point.config.eval.test == "end":
+            (folder / "measured" / name).mkdir(parents=True)
+            (folder / "measured" / name / "report.json").write_text(json.dumps({"top1_error": value, "images": 100}))
+    return folder
+
+
+def error_of(config: Any) -> float:
+    """Narrow networks have 30 %, wide ones 20; a larger learning rate is worse; seeds differ a little."""
+    worse = 5 if config.optim.learning_rate > 0.05 else 0
+    return (30 if config.model.width == 4 else 20) + worse + 0.1 * config.seed
