@@ -94,6 +94,40 @@ def test_a_second_signal_kills(waiting):
     assert not any(Path(f"/proc/{pid}").exists() for pid in stuck.values())
 
 
+# Stands for the interpreter: process 1 fails once process 0 is there, which waits and does not end by SIGTERM.
+FAILING = f"""#!{sys.executable}
+import os, pathlib, signal, sys, time
+if sys.argv[1] == "-c":
+    exec(sys.argv[2])
+    sys.exit()
+there = pathlib.Path("pid")
+if "--process_id=1" in sys.argv:
+    while not there.exists():
+        time.sleep(0.05)
+    sys.exit(3)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+there.with_suffix(".new").write_text(str(os.getpid()))
+there.with_suffix(".new").rename(there)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_process_that_fails_ends_those_that_would_go_on(tmp_path):
+    program = tmp_path / "program"
+    program.write_text(FAILING, encoding="utf-8")
+    program.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(program)}
+    command = [SCRIPT, "2"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as launcher:
+        try:
+            _, errors = launcher.communicate(timeout=teams.SECONDS)
+        finally:
+            end(launcher.pid)
+    assert (launcher.returncode, errors.strip()) == (3, "launch/local.sh: process 1 failed with exit code 3")
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+
+
 @pytest.mark.parametrize(
     ("visible", "count", "shares"), [(None, 2, ["0,1", "2,3"]), ("5,6", 2, ["0", "1"]), (None, 1, ["0,1,2,3"])]
 )
