@@ -14,10 +14,14 @@ LONGEST := tests/test_readme.py tests/launch/test_slurm.py tests/train/test_host
 	tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py tests/test_speed_benchmarks.py
 OTHERS := $(filter-out $(CONTRACT) $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py))
 
-.PHONY: quickstart test lint
+.PHONY: quickstart degradation test lint
 
 quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
+
+degradation: .venv/study.stamp
+	$(BIN)/python -m resnet_alexnet.study.run --config=first_look --scale=cpu --workdir=runs/degradation
+	@echo "the picture: runs/degradation/report/pictures/first_look_training_curves.png"
 
 test: .venv/all.stamp
 	$(PYTEST) -q -x --dist=worksteal $(CONTRACT)
@@ -26,10 +30,10 @@ test: .venv/all.stamp
 lint: .venv/all.stamp
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright
 
-.venv/base.stamp .venv/all.stamp: pyproject.toml constraints.txt
+.venv/base.stamp .venv/study.stamp .venv/all.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make ... PYTHON=python3.12")'
-	@echo "Installing into .venv: about $(if $(findstring all,$@),600 MB (with the CPU build of torch),310 MB) to download, a minute or more"
+	@echo "Installing into .venv: about $(if $(findstring all,$@),680 MB (with the CPU build of torch),$(if $(findstring study,$@),350 MB,310 MB)) to download, a minute or more"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.$(if $(findstring all,$@),[all])' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.$(if $(findstring all,$@),[all])$(if $(findstring study,$@),[study])' --constraint constraints.txt
 	$(if $(findstring all,$@),$(BIN)/python -m pip install --quiet --no-deps torchvision timm --constraint constraints.txt)
 	touch $@

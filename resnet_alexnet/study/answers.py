@@ -31,6 +31,12 @@ def numbers(verdict: Verdict) -> str:
     return f"{text} ({runs} seed{'s' if runs > 1 else ''} each)."
 
 
+def holds(finding: StudyFinding) -> bool:
+    """Whether the runs point to every claim of a study, be it for a verdict or for lack of seeds."""
+    differences = [(verdict.comparison, verdict.difference.value) for verdict in finding.verdicts]
+    return all(value is not None and _agrees(value, comparison) for comparison, value in differences)
+
+
 def _lacking(finding: StudyFinding, verdict: Verdict) -> str:
     """Why a comparison has no numbers."""
     names = [verdict.comparison.larger, verdict.comparison.smaller]

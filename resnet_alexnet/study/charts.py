@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from resnet_alexnet.study import verdicts
+from resnet_alexnet.study.answers import holds
 from resnet_alexnet.study.findings import ArmFinding, StudyFinding
 from resnet_alexnet.study.metrics import METRICS, TRAIN_ERROR
 from resnet_alexnet.workdir.metrics_log import VAL_ERROR
@@ -77,9 +78,12 @@ def _curves(finding: StudyFinding, key: str, what: str) -> Chart | None:
             text="arm",
         ),
     ]
+    title = f"{what.capitalize()} error during training"
+    if finding.study.headline and holds(finding):
+        title = f"{finding.study.headline}: {what} error during training"
     return Chart(
         f"{what}_curves",
-        f"{what.capitalize()} error during training",
+        title,
         f"Lines of the {what} error in percent over epochs, one color for each setting: thin for a run, bold for the "
         "mean over runs.",
         _spec(layers, height=280),

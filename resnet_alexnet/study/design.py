@@ -23,7 +23,7 @@ SCALES = {
 }
 TUNING_SEED = 0  # of the runs that choose a learning rate; those that count have the seeds 1, 2 and so on
 ALL = "all"  # the study file that stands for all of ours
-_SHARED = "scales"  # beside the study files, what they share
+_APART = (ALL, "scales", "first_look")  # beside the studies: what they share, and a part of one of them
 
 
 class ScaleError(Exception):
@@ -95,6 +95,7 @@ class Study:
         seeds: how many runs count, of each arm.
         measurements: names of `measurements.MEASUREMENTS`, besides those that the metrics of comparisons need.
         notes: what a reader must know about this scale: what is left out, and why.
+        headline: over the curves if the runs point to all claims; empty for none.
     """
 
     title: str
@@ -104,6 +105,7 @@ class Study:
     seeds: int
     measurements: Sequence[str] = ()
     notes: Sequence[str] = ()
+    headline: str = ""
     name: str = ""  # of its file, set by `read_studies`
 
     def arm(self, name: str) -> Arm:
@@ -121,7 +123,7 @@ class Absent:
 
 def study_names() -> list[str]:
     """The names of our studies."""
-    return sorted(path.stem for path in (recipes.FOLDER / "studies").glob("*.py") if path.stem not in (ALL, _SHARED))
+    return sorted(path.stem for path in (recipes.FOLDER / "studies").glob("*.py") if path.stem not in _APART)
 
 
 def is_ours(name: str) -> bool:
