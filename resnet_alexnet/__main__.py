@@ -22,6 +22,8 @@ COMMANDS = {
     "results": "results",
     "sweep": "sweep",
     "compare": "compare",
+    "study": "study.run",
+    "report": "study.report",
     "papers": "papers",
     "benchmark": "benchmark",
 }

@@ -18,6 +18,7 @@ import pytest
 
 from resnet_alexnet import main
 from resnet_alexnet.__main__ import COMMANDS
+from resnet_alexnet.study.design import ALL
 from resnet_alexnet.workdir.config import load_config, override
 from tests.support import torch_peers
 from tests.support.archives import write_archives
@@ -43,6 +44,7 @@ DOCUMENTS = [
     "docs/input.md",
     "docs/scaling.md",
     "docs/speed.md",
+    "docs/study.md",
     "docs/towers.md",
     "benchmarks/README.md",
 ]
@@ -181,7 +183,8 @@ def test_commands_named_in_the_documents_exist(document):
     modules = {name.removesuffix(".__main__") for name in COMMANDS.values()}
     assert set(re.findall(r"-m resnet_alexnet\.([\w.]+)", text)) <= modules
     recipes = re.findall(r"--config=(\w+)[\s:`]", text)
-    assert [name for name in recipes if not (ROOT / "configs" / f"{name}.py").exists()] == []
+    known = {path.stem for folder in ("configs", "configs/studies") for path in (ROOT / folder).glob("*.py")} | {ALL}
+    assert set(recipes) <= known
 
 
 def test_the_table_of_recipes_lists_every_recipe():

@@ -11,7 +11,15 @@ Source     [H15] figures 1 and 6
 from configs.studies.scales import MARGIN, only_at
 from resnet_alexnet.study.design import Arm, Comparison, Study
 
-_FIELDS = {"num_steps": 240, "eval.every_steps": 60, "log.every_steps": 12, "checkpoint.every_steps": 0}
+# The learning rate and weight decay of [H15] section 4.2, before its first decay
+_FIELDS = {
+    "num_steps": 240,
+    "optim.weight_decay": 1e-4,
+    "schedule.name": "constant",
+    "eval.every_steps": 60,
+    "log.every_steps": 12,
+    "checkpoint.every_steps": 0,
+}
 
 
 def create_study(scale: str) -> Study:
