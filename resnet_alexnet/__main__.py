@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": "predict.__main__",
     "features": "features.__main__",
     "kernels": "kernels",
+    "signals": "signals",
     "robustness": "robustness",
     "recalibrate": "recalibrate",
     "preview": "preview",
