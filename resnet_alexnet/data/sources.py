@@ -14,7 +14,7 @@ from resnet_alexnet.data import readers
 from resnet_alexnet.data.arrays import ArraySource, Draw
 from resnet_alexnet.data.images.decode import MAX_PIXELS, UnreadableImageError, check_max_pixels, decode
 from resnet_alexnet.data.images.geometry import whole_image
-from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, check_readable, load
+from resnet_alexnet.data.photos import Crop, Photos, PhotoSource, PhotoSubset, check_readable, load
 from resnet_alexnet.data.readers import tfds
 from resnet_alexnet.data.selection import Images, check_fraction, report_lacking, select_classes
 from resnet_alexnet.data.statistics import Statistics, load_statistics
@@ -249,6 +249,27 @@ def _stored_statistics(train: Images) -> Statistics | None:
     path = train.folder / STATISTICS_FILE
     statistics = load_statistics(path) if path.exists() else None
     return statistics if statistics is not None and statistics.count == len(train) else None
+
+
+def draw_images(source: Source, count: int, *, seed: int) -> Source:
+    """A copy of the source with `count` of its images, drawn without replacement, in their order; all if it has fewer.
+
+    Args:
+        source: in memory, or photographs.
+        count: images to draw.
+        seed: of the draw.
+    """
+    if count >= len(source):
+        return source
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
+    if isinstance(source, ArraySource):
+        return dataclasses.replace(source, images=source.images[chosen], labels=source.labels[chosen])
+    assert isinstance(source, PhotoSource)
+    photos, labels = source.photos, source.labels
+    if labels is None:  # of a TFDS set, whose labels are in its records
+        labels = {int(index): photos.read(int(index))[1] for index in chosen}
+    drawn = np.array([labels[index] for index in chosen], np.int32)
+    return dataclasses.replace(source, photos=PhotoSubset(photos, chosen, drawn, source.classes))
 
 
 def prepared_side(source: Source) -> int | None:

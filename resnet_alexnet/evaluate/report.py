@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy.stats import binomtest
 
+from resnet_alexnet.evaluate.calibration import calibration
 from resnet_alexnet.evaluate.scores import Scores, check_same_split
 from resnet_alexnet.metrics import top_errors
 
@@ -29,7 +30,7 @@ def report(scores: Scores) -> dict[str, Any]:
         "top5_interval" (95 %, Wilson); if only some classes have images, "among_present", the errors if only these can
         be predicted; "without_prediction", the number of images with a NaN; "per_class", the number of images of each
         class and their top-1 error (None without images); "confusions", [class, prediction, images] for wrong
-        predictions, the most frequent first; and "settings".
+        predictions, the most frequent first; "calibration", see `calibration.calibration`; and "settings".
     """
     errors = top_errors(scores.scores, scores.labels)
     present = among_present(scores)
@@ -50,6 +51,7 @@ def report(scores: Scores) -> dict[str, Any]:
             [scores.classes[label], scores.classes[prediction], count]
             for label, prediction, count in confusions(confusion_matrix(scores))
         ],
+        "calibration": calibration(scores),
         "settings": scores.settings,
     }
 

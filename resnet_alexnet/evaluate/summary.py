@@ -32,6 +32,8 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, object]]:
                 f"{display_name(label)} classified as {display_name(prediction)}, {count:,} of {images:,}",
             )
         )
+    if result["calibration"]:
+        rows.append(("calibration", _format_calibration(result["calibration"])))
     if "against" in result:
         against = result["against"]
         low, high = against["difference_interval"]
@@ -54,6 +56,14 @@ def _format_errors(part: Mapping[str, Any]) -> str:
             low, high = part[f"{name}_interval"]
             words.append(f"{title} {part[f'{name}_error']:.2f} % (95 %: {low:.2f} to {high:.2f})")
     return ", ".join(words)
+
+
+def _format_calibration(of: Mapping[str, Any]) -> str:
+    return (
+        f"expected error {of['expected_error']:.2f} % ({of['adaptive_error']:.2f} % with bins of equal size), "
+        f"confidence {of['overconfidence']:+.2f} points above accuracy, "
+        f"log-likelihood {-of['negative_log_likelihood']:.4g} nats"
+    )
 
 
 def _format_protocol(made: Mapping[str, Any]) -> str:

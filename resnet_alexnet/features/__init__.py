@@ -1,1 +1,1 @@
-"""Features of a trained network: at any layer, their nearest neighbors, and the first kernels."""
+"""Features of a trained network: at any layer, nearest neighbors, first kernels, signals and probes."""

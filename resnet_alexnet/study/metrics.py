@@ -1,5 +1,6 @@
 """The numbers by which arms are compared, each read from the files of one run."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -53,6 +54,41 @@ def mean_train_error(run: MeasuredRun) -> float | None:
     return fmean(errors) if errors else None
 
 
+def _added_error(run: MeasuredRun) -> float | None:
+    damaged, clean = (_reported(run, "robustness", *keys) for keys in (("mean_error",), ("clean", "top1_error")))
+    return None if damaged is None or clean is None else damaged - clean
+
+
+def _layers(run: MeasuredRun, step: int) -> list[dict[str, Any]]:
+    """The signals of the layers of a run, in the order of the forward pass, without projections.
+
+    Args:
+        run: a run.
+        step: 0 for the first of the measured steps, before training; -1 for the last.
+    """
+    values = run.measured("signals")
+    if values is None:
+        return []
+    return [layer for layer in values["steps"][step]["layers"] if layer["index"] is not None]
+
+
+def _log_gradient_ratio(run: MeasuredRun) -> float | None:
+    norms = [layer["grad_norm"] for layer in _layers(run, 0)]
+    if len(norms) < 2 or not norms[0] or not norms[-2]:
+        return None
+    return math.log10(norms[0] / norms[-2])  # the last convolution: behind it there is the classifier
+
+
+def _mean_response(run: MeasuredRun) -> float | None:
+    spreads = [layer["std"] for layer in _layers(run, -1)[:-1] if layer["std"] is not None]
+    return fmean(spreads) if spreads else None
+
+
+def _neighbor_error(run: MeasuredRun) -> float | None:
+    values = run.measured("probe")
+    return None if values is None else 100 - values["stages"][-1]["knn"]["accuracy"]
+
+
 METRICS: Mapping[str, Metric] = {
     "test_error": Metric("test error", "%", _test_error),
     "train_error": Metric(
@@ -63,7 +99,7 @@ METRICS: Mapping[str, Metric] = {
     "calibration_error": Metric(
         "expected calibration error",
         "points",
-        lambda run: _reported(run, "test", "calibration", "expected_calibration_error"),
+        lambda run: _reported(run, "test", "calibration", "expected_error"),
         "test",
     ),
     "corrupted_error": Metric(
@@ -72,25 +108,25 @@ METRICS: Mapping[str, Metric] = {
     "added_error": Metric(
         "what corruptions add to the test error",
         "points",
-        lambda run: _reported(run, "robustness", "added_error"),
+        _added_error,
         "robustness",
     ),
     "log_gradient_ratio": Metric(
-        "gradient of the first layer over that of the last, before training",
+        "gradient of the first convolution over that of the last, before training",
         "powers of ten",
-        lambda run: _reported(run, "signals", "log_gradient_ratio"),
+        _log_gradient_ratio,
         "signals",
     ),
     "mean_response": Metric(
         "standard deviation of responses, mean over layers",
         "",
-        lambda run: _reported(run, "signals", "mean_response"),
+        _mean_response,
         "signals",
     ),
     "neighbor_error": Metric(
         "error of nearest neighbors in the last features",
         "%",
-        lambda run: _reported(run, "probe", "neighbor_error"),
+        _neighbor_error,
         "probe",
     ),
     "images_per_second": Metric("training throughput", "images/s", lambda run: run.state.last("images_per_second")),

@@ -70,7 +70,12 @@ def check_workdir(workdir: Path, config: ConfigDict) -> bool:
 
 def last_checkpoint(workdir: Path) -> int:
     """The step of the last checkpoint in a run folder, by its name; 0 if there is none."""
-    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
+    return max(saved_steps(workdir), default=0)
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """The steps of the checkpoints in a run folder, by their names, in order."""
+    return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
 
 
 def create_workdir(workdir: Path, config: ConfigDict) -> None:

@@ -11,7 +11,7 @@ from resnet_alexnet.data.images.geometry import resize_center_crop
 from resnet_alexnet.data.measure import measure
 from resnet_alexnet.data.photos import PhotoSource
 from resnet_alexnet.data.selection import count_classes
-from resnet_alexnet.data.sources import Crops, create_splits
+from resnet_alexnet.data.sources import Crops, create_splits, draw_images
 from resnet_alexnet.data.statistics import save_statistics
 from resnet_alexnet.errors import InputError
 from tests.support import tfds_sets
@@ -337,3 +337,25 @@ def test_larger_photographs_are_unreadable_by_the_limit(tmp_path):
         create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=1999)
     splits = create_splits("image_folder", data_dir=str(tmp_path), crops=VIEWS, max_pixels=2000)
     assert splits.train.gather(np.arange(2), (0, 0))["unreadable"].tolist() == [-1, -1]
+
+
+# Samples
+
+
+def test_a_sample_has_some_images_once_in_order_with_their_labels(folder, tfds_root):
+    records = create_splits("animals", data_dir=str(tfds_root), in_memory="no").train
+    photographs = create_splits("image_folder", data_dir=str(folder), crops=VIEWS).train
+    arrays = create_splits("synthetic", num_examples=50, num_classes=3).train
+    for source in (records, photographs, arrays):
+        whole = source.gather(np.arange(len(source)))
+        assert draw_images(source, len(source), seed=0) is source
+        drawn = draw_images(source, 7, seed=3)
+        assert (len(drawn), drawn.image_shape, drawn.classes) == (7, source.image_shape, source.classes)
+        some = drawn.gather(np.arange(7))
+        places = [np.flatnonzero((whole["image"] == image).all((1, 2, 3))).tolist() for image in some["image"]]
+        assert places == sorted(places)
+        assert sorted({place for (place,) in places}) == [place for (place,) in places]
+        assert some["label"].tolist() == whole["label"][[place for (place,) in places]].tolist()
+        np.testing.assert_array_equal(some["image"], draw_images(source, 7, seed=3).gather(np.arange(7))["image"])
+        other = draw_images(source, 7, seed=4).gather(np.arange(7))["image"]
+        assert not np.array_equal(some["image"], other)

@@ -3,17 +3,20 @@
 import json
 import os
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnet_alexnet import pretrained
+from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.evaluate import __main__ as evaluate
 from resnet_alexnet.evaluate import scoring
 from resnet_alexnet.evaluate.scores import Scores, load_scores
 from resnet_alexnet.plots import confusion
-from resnet_alexnet.train import loop
+from resnet_alexnet.train import inputs, loop
 from resnet_alexnet.train.state import create_state
 from resnet_alexnet.workdir.checkpoint import Checkpointer
 from resnet_alexnet.workdir.folder import create_workdir
@@ -73,6 +76,22 @@ def test_the_best_checkpoint_or_one_by_its_number(runs, capsys):
     for step, error in (("best", min(errors.values())), ("10", errors[10]), ("last", errors[20])):
         _, rows = run(capsys, f"--workdir={runs / 'shallow'}", "--split=validation", f"--step={step}")
         assert rows["error"].startswith(f"top-1 {error:.2f} %")
+
+
+def test_the_training_error_is_that_of_the_images_held_in_as_they_are_and_each_once(runs, capsys, tmp_path):
+    _, rows = run(capsys, f"--workdir={runs / 'shallow'}", "--split=train", f"--output={tmp_path}")
+    assert rows["images"] == "180, synthetic train"  # of 200, of which a tenth is held out
+    report = json.loads((tmp_path / "report.json").read_text())
+    scores, network = load_scores(tmp_path / "scores.npz"), pretrained.load_network(runs / "shallow")
+    config = tiny.config(augment__pad=4)
+    source = inputs.read_splits(config.dataset, config.preprocess, config.augment).train
+    assert isinstance(source, ArraySource)
+    logits = network.module()(network.spec.preprocessing.normalize(jnp.asarray(source.images)))
+    np.testing.assert_array_equal(scores.labels, source.labels)
+    assert len(set(scores.names)) == 180
+    np.testing.assert_allclose(scores.scores, jax.nn.softmax(logits), rtol=1e-4, atol=1e-6)
+    assert report["top1_error"] == 100 * np.mean(np.argmax(logits, axis=1) != source.labels)
+    assert rows["calibration"].startswith(f"expected error {report['calibration']['expected_error']:.2f} %")
 
 
 def test_an_ensemble_of_different_depth_from_networks_and_from_their_files(runs, capsys, tmp_path):

@@ -1,0 +1,82 @@
+"""The command that measures the signals in a network."""
+
+import json
+
+import numpy as np
+import pytest
+
+from resnet_alexnet import pretrained, signals
+from resnet_alexnet.errors import InputError
+from resnet_alexnet.train.experiment import create_experiment
+from tests.support import tiny
+from tests.support.runs import write_run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run of one step; groups of two images make its statistics the same on any number of devices."""
+    return write_run(tmp_path_factory.mktemp("signals") / "run", tiny.config(model__bn_group=2), steps=1)
+
+
+def measure(workdir, output, *flags):
+    signals.main([f"--workdir={workdir}", f"--output={output}", "--images=15", *flags])
+    return json.loads(output.read_text())
+
+
+def test_the_network_before_training_and_every_checkpoint_are_measured(workdir, tmp_path, capsys):
+    result = measure(workdir, tmp_path / "s.json")
+    settings = {"network": "cifar_resnet8", "dataset": "synthetic", "split": "test", "images": 15, "batch_size": 16}
+    assert {name: result[name] for name in settings} == settings
+    before, after = result["steps"]
+    assert (before["step"], after["step"]) == (0, 1)
+    assert [layer["index"] for layer in after["layers"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert after["layers"][1]["layer"] == "stages.0.0.conv1.conv"
+    assert after["layers"][1]["kernel_shape"] == [3, 3, 16, 16]
+    for layer in (*before["layers"], *after["layers"]):
+        assert layer["std"] > 0
+        assert layer["relative_grad_norm"] == pytest.approx(layer["grad_norm"] / layer["kernel_norm"])
+    network = pretrained.load_network(workdir)
+    initial = network.spec.initial_weights(tiny.config().seed)["params"]
+    for weights, found in ((initial, before), (network.params, after)):
+        norm = np.linalg.norm(weights["stem"]["conv1"]["conv"]["kernel"])
+        assert found["layers"][0]["kernel_norm"] == pytest.approx(norm, rel=1e-5)
+    printed = capsys.readouterr().out
+    assert f"  step 0                 training loss {before['loss']:.4f}, responses " in printed
+    last = after["layers"][-1]
+    numbers = f"{last['std']:.3g}, gradient {last['grad_norm']:.3g} ({last['relative_grad_norm']:.3g})"
+    assert f"  head                   response {numbers}\n" in printed
+
+
+def test_with_the_seed_of_the_run_the_loss_before_training_is_that_of_its_first_step(workdir, tmp_path):
+    config = tiny.config(model__bn_group=2)
+    (first,) = measure(workdir, tmp_path / "s.json", "--step=0", f"--seed={config.seed}")["steps"]
+    sums = tiny.train(create_experiment(config), config, steps=1).sums
+    assert first["loss"] == pytest.approx(float(sums["loss"] / sums["count"]), rel=1e-5)
+
+
+def test_steps_are_chosen_and_other_seeds_draw_other_images(workdir, tmp_path):
+    (last,) = measure(workdir, tmp_path / "s.json", "--step=last")["steps"]
+    (again,) = measure(workdir, tmp_path / "s.json", "--step=1,last")["steps"]
+    assert again == last
+    (other,) = measure(workdir, tmp_path / "s.json", "--step=1", "--seed=5")["steps"]
+    assert other["loss"] != last["loss"]
+    assert other["layers"][0]["std"] != last["layers"][0]["std"]
+    assert other["layers"][0]["kernel_norm"] == last["layers"][0]["kernel_norm"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--step=7"], r"--step=7: .* has no such checkpoint .there are: 0, untrained, and 1."),
+        (["--step=best"], r"--step=best: .* has no such checkpoint"),
+        (["--step=first"], "--step=first .allowed: last, best"),
+        (["--images=0"], "--images=0 .allowed: a whole number from 1"),
+        (["--split=tset"], "split of synthetic is 'tset', did you mean 'test'"),
+        (["--weights=x"], "unknown flag --weights"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(workdir, tmp_path, flags, message):
+    with pytest.raises(InputError, match=message) as error:
+        signals.main([f"--workdir={workdir}", f"--output={tmp_path / 's.json'}", *flags])
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
