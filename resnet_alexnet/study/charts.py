@@ -12,6 +12,7 @@ from typing import Any
 from resnet_alexnet.study import verdicts
 from resnet_alexnet.study.answers import holds
 from resnet_alexnet.study.findings import ArmFinding, StudyFinding
+from resnet_alexnet.study.measured import CURVES, Curves
 from resnet_alexnet.study.metrics import METRICS, TRAIN_ERROR
 from resnet_alexnet.workdir.metrics_log import VAL_ERROR
 
@@ -48,6 +49,7 @@ def charts(finding: StudyFinding) -> list[Chart]:
     """The charts for which a study has data."""
     found = [_curves(finding, TRAIN_ERROR, "training"), _curves(finding, VAL_ERROR, "validation")]
     found += [_dots(finding), _differences(finding), _costs(finding)]
+    found += [_measured(finding, curves) for curves in CURVES]
     return [chart for chart in found if chart is not None]
 
 
@@ -245,6 +247,28 @@ def _costs(finding: StudyFinding) -> Chart | None:
         _spec(layers, height=260),
         colors(finding),
     )
+
+
+def _measured(finding: StudyFinding, curves: Curves) -> Chart | None:
+    """Curves of what was measured, a line for each arm: the mean over its runs."""
+    rows = [
+        {"arm": arm.arm.name, "x": x, "y": round(y, 5), "last": False}
+        for arm in finding.arms
+        for x, y in curves.of(arm)
+    ]
+    if not rows:
+        return None
+    ends = {row["arm"]: row for row in rows}.values()
+    x, y = _axis("x", curves.x, scale={"zero": False, "padding": 20}), _axis("y", curves.y, scale={"zero": False})
+    if curves.name == "gradients":
+        y["scale"] = {"type": "log"}
+    color = _color(finding)
+    layers = [
+        _layer(rows, {"type": "line", "strokeWidth": 2, "point": True}, x, y, color),
+        _layer(list(ends), {"type": "text", "align": "right", "dy": -9, "fontSize": 11}, x, y, color, text="arm"),
+    ]
+    about = f"{curves.title}: {curves.y} over {curves.x}, a line for each setting, the mean over its runs."
+    return Chart(curves.name, curves.title, about, _spec(layers, height=260), colors(finding))
 
 
 def _step_seconds(lines: Sequence[Mapping[str, Any]]) -> float:

@@ -13,6 +13,7 @@ from PIL import Image
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.findings import read_findings
+from resnet_alexnet.study.metrics import METRICS
 from resnet_alexnet.study.page import write_report
 from resnet_alexnet.study.report import main
 from tests.support.studies import TWO_ARMS, error_of, write_runs, write_study
@@ -159,6 +160,26 @@ def test_curves_are_the_lines_of_the_runs_and_their_mean(folder):
     assert next(row["error"] for row in bold if row["arm"] == "wide" and row["last"]) == pytest.approx(20.2)
     assert len(names) == 2
     assert names[1]["place"] - names[0]["place"] >= 1  # so that one does not cover the other
+
+
+def test_what_was_measured_is_drawn_as_the_mean_over_the_runs(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    layers = [{"index": 1, "std": 0.5, "grad_norm": 2.0}, {"index": None, "std": 9.0, "grad_norm": 9.0}]
+    (before,) = read_findings(str(folder / "runs")).studies
+    for seed in before.arm("wide").seeds:
+        last = {"index": 2, "std": float(seed.seed), "grad_norm": 0.5}
+        measured = tmp_path / "runs" / "runs" / seed.folder.name / "measured" / "signals"
+        measured.mkdir()
+        steps = [{"step": 0, "layers": [*layers, last]}, {"step": 10, "layers": [*layers, last]}]
+        (measured / "signals.json").write_text(json.dumps({"steps": steps}))
+    (finding,) = read_findings(str(tmp_path / "runs")).studies
+    drawn = {chart.name: chart.spec["layer"][0]["data"]["values"] for chart in charts(finding)}
+    assert [(row["x"], row["y"]) for row in drawn["signals"]] == [(0.5, 0.5), (1.0, 2.0)]
+    assert [(row["x"], row["y"]) for row in drawn["gradients"]] == [(0.5, 2.0), (1.0, 0.5)]
+    assert {row["arm"] for row in drawn["signals"]} == {"wide"}
+    run = finding.arm("wide").finished[0]
+    assert METRICS["mean_response"].read(run) == 0.5  # the classifier behind it does not count
+    assert METRICS["log_gradient_ratio"].read(run) == 0.0
 
 
 def test_the_command_says_what_it_wrote(folder, tmp_path, capsys):
