@@ -10,8 +10,10 @@ import pytest
 
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.study import execute, measurements
+from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.execute import ensembles, plan_studies, read_planned, run_studies
 from resnet_alexnet.study.execution import Execution
+from resnet_alexnet.study.findings import read_findings
 from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.study.metrics import METRICS
 from tests.support import processes, sweeps
@@ -144,3 +146,19 @@ def test_a_damaged_list_of_studies_is_named(tmp_path):
     (tmp_path / "studies.json").write_text('{"studies": "all", "scale": "cpu"}')
     with pytest.raises(InputError, match=r"studies\.json is damaged"):
         read_planned(tmp_path)
+
+
+@pytest.mark.nightly
+def test_all_our_studies_run_at_the_smallest_scale(tmp_path):
+    command = [sys.executable, "-m", "resnet_alexnet.study.run", "--config=all", "--scale=smoke", "--jobs=2"]
+    environment = {**os.environ, "PYTHONPATH": str(processes.CHECKOUT), **sweeps.one_device()}
+    result = subprocess.run(
+        [*command, f"--workdir={tmp_path / 'all'}"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    findings = read_findings(str(tmp_path / "all"))
+    assert findings.problems == []
+    for finding in findings.studies:
+        assert all(seed.status == "finished" for arm in finding.arms for seed in arm.seeds), finding.study.name
+        names = {chart.name for chart in charts(finding)}
+        assert {"training_curves", "arms", "differences"} <= names or finding.study.name == "activation"
