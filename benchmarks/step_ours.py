@@ -55,8 +55,7 @@ def create(
     else:
         state = experiment.steps.create_state(start or {})
         weights = (state.params, state.batch_stats)
-        spec = experiment.model.spec
-        step = InferenceStep(spec, weights, batch["image"], mesh=experiment.mesh, precision=precision)
+        step = InferenceStep(experiment, weights, batch["image"], precision=precision)
         if start:
             about["logits"] = f"{folder}/{name}.npy"
             np.save(about["logits"], step.logits())

@@ -4,6 +4,7 @@ python -m resnet_alexnet.main --config=configs/cifar_resnet.py:20 --workdir=runs
 
 Data       --config.dataset.data_dir=DIR, the folder of the extracted cifar-10-binary.tar.gz
 Depths     20 (the default), 32, 44, 56, 110 and 1202 are published; every 6n + 2 from 8 to 1202 is allowed
+           1202 layers run in loops over equal blocks, or would take minutes to compile (model.scan)
 Hardware   2 GPUs of 64 images each ([H15] section 4.2)
 Time       not published; multiply-adds (3 x forward): 1.0e15 for 20 layers, 3.1e15 for 56, 6.2e15 for 110,
            7.0e16 for 1202; not measured here

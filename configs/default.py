@@ -73,6 +73,12 @@ def _model() -> ConfigDict:
             "bn_momentum": placeholder(float),  # share of the old value in the running statistics
             "bn_unbiased_variance": placeholder(bool),  # divide the running variance by n - 1, as torch does
             "zero_init_last_gamma": placeholder(bool),  # start each residual function at zero (Goyal et al. 2017)
+            # run the equal blocks of a stage in a loop, whose compilation does not take longer for more of them; unset:
+            # with more than 152 layers. Results do not depend on it, but for rounding
+            "scan": placeholder(bool),
+            # what training computes again in the backward pass, to save memory: "none", or "blocks", of which only the
+            # inputs are kept (Chen et al. 2016). Results do not depend on it
+            "remat": placeholder(str),
             # AlexNet ([K12])
             "towers": placeholder(int),  # 2 ([K12] figure 2), or 1 without groups
             "lrn": placeholder(bool),  # local response normalization ([K12] section 3.3)

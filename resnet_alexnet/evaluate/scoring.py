@@ -236,14 +236,15 @@ def _create_scorer(
 ) -> Callable[[jax.Array], jax.Array]:
     """Puts a network on the devices: UInt8 (rows, views, height, width, channels) -> Float32 (rows, classes)."""
     spec = network.spec
+    graphdef, *weights = network.stacked(**protocol.model_options(spec))
     step = partial(
         score_step,
-        graphdef=network.spec.graphdef(**protocol.model_options(spec)),
+        graphdef=graphdef,
         normalize=partial(spec.preprocessing.normalize, dtype=dtype),
         mirrored=protocol.mirrored,
         finish=_pairs if protocol.average == "logits" else partial(probabilities, scores=_scores(network, protocol)),
     )
-    params, batch_stats = parallel.replicate((network.params, network.batch_stats), mesh)
+    params, batch_stats = parallel.replicate(weights, mesh)
     return partial(parallel.parallel_rows(step, mesh), params, batch_stats)
 
 

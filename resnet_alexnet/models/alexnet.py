@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.models.convolution import Padding, convolve
 from resnet_alexnet.models.initializers import Initializer, constant, draw, normal
 from resnet_alexnet.models.layers import (
     ACTIVATIONS,
@@ -18,9 +19,7 @@ from resnet_alexnet.models.layers import (
     Layer,
     Linear,
     MaxPool,
-    Padding,
     check_image,
-    convolve,
     image_keys,
     smallest_image,
     window_output,

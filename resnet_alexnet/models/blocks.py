@@ -9,7 +9,8 @@ from flax import nnx
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.initializers import he_normal
-from resnet_alexnet.models.layers import ACTIVATIONS, Convolution, materialize
+from resnet_alexnet.models.layers import ACTIVATIONS, Convolution
+from resnet_alexnet.models.recomputation import materialize
 
 
 class ConvolutionNorm(nnx.Module):

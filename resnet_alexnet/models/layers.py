@@ -20,9 +20,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
+from resnet_alexnet.models.convolution import Padding, convolve
 from resnet_alexnet.models.initializers import Initializer, draw
 
-Padding = tuple[int, int]  # pixels before and after, the same for both directions
 Observer = Callable[["Layer", Any, Any], None]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
@@ -114,48 +114,6 @@ def smallest_image(image_size: int, map_size: Callable[[int], int], *, needed: i
             f"image_size={image_size} is too small for {model}, the smallest is {smallest} (below: alexnet_cifar)"
         )
     return smallest
-
-
-def convolve(
-    x: Float[Array, "batch height width in"],
-    kernel: Float[Array, "kernel_height kernel_width in out"],
-    *,
-    strides: int = 1,
-    padding: Padding = (0, 0),
-) -> Float[Array, "batch new_height new_width out"]:
-    """Convolution in NHWC with an HWIO kernel and equal strides.
-
-    A 1x1 kernel is computed as a product of two matrices on the strided pixels, which is several times faster in XLA's
-    CPU backend; a product with an array of more axes is not.
-    """
-    kernel = kernel.astype(x.dtype)
-    if kernel.shape[:2] == (1, 1) and padding == (0, 0):
-        x = x[:, ::strides, ::strides]
-        return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    return lax.conv_general_dilated(
-        x, kernel, (strides, strides), [padding, padding], dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-@jax.custom_vjp
-def materialize(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The same values and gradient, which XLA's CPU backend computes once and writes to memory.
-
-    That backend repeats cheap elementwise operations in each operation that takes their result. Along shortcuts, which
-    two operations take, this takes time that grows with the square of the depth. `lax.optimization_barrier` does not
-    help: it is removed before. Other backends write what several operations take.
-    """
-    return lax.platform_dependent(x, cpu=_loop_never, default=lambda x: x)
-
-
-def _loop_never(x: jax.Array) -> jax.Array:
-    """A loop of no iterations, of which the compiler cannot know that; it has to have its input in memory."""
-    first = jnp.isnan(x.ravel()[0]).astype(jnp.int32)
-    start = lax.min(first, jnp.int32(0))
-    return lax.while_loop(lambda carry: carry[0] > 0, lambda carry: (carry[0] - 1, -carry[1]), (start, x))[1]
-
-
-materialize.defvjp(lambda x: (materialize(x), None), lambda _, gradient: (materialize(gradient),))
 
 
 class Convolution(Layer):

@@ -14,11 +14,16 @@ from resnet_alexnet.models.blocks import BasicBlock, Block, Bottleneck, Convolut
 from resnet_alexnet.models.initializers import he_normal
 from resnet_alexnet.models.layers import ACTIVATIONS, Linear, MaxPool, check_image
 from resnet_alexnet.models.normalization import BatchNorm
+from resnet_alexnet.models.stacked import run_blocks
 from resnet_alexnet.models.trace import naming_layers
 
 SHORTCUTS = ("A", "B", "C")
 SHORTCUT_PADDING = ("behind", "both")
 STRIDE_IN = ("1x1", "3x3")
+REMAT = ("none", "blocks")
+# Up to here single blocks compile in less than 20 s, and the step of ResNet-110 and ResNet-152 is an eighth faster than
+# in a loop; beyond, compilation takes minutes. Measured on a CPU, see docs/speed.md; not on a GPU.
+UNROLLED_LAYERS = 152
 POOL_PADDING = {"caffe": "ceil", "torch": "symmetric"}
 
 
@@ -85,6 +90,10 @@ class ResNet(nnx.Module):
         bn_momentum: see `BatchNorm`.
         bn_unbiased_variance: see `BatchNorm`.
         zero_init_last_gamma: each residual function starts at zero (Goyal et al. 2017 section 5.1).
+        scan: whether training and tests run the equal blocks of a stage in a loop, with their arrays stacked, see
+            `stacked`. Default: with more than UNROLLED_LAYERS layers. Results are equal but for rounding.
+        remat: what training computes again in the backward pass, to save memory: "none" or "blocks", of which only the
+            inputs are kept. Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
 
     Source: [H15] table 1, section 4.2.
     """
@@ -123,8 +132,11 @@ class ResNet(nnx.Module):
         bn_momentum: float = 0.9,
         bn_unbiased_variance: bool = False,
         zero_init_last_gamma: bool | None = None,
+        scan: bool | None = None,
+        remat: str = "none",
     ):
         check_name("activation", activation, ACTIVATIONS)
+        check_name("remat", remat, REMAT)
         norm = partial(BatchNorm, group=bn_group, momentum=bn_momentum, unbiased_variance=bn_unbiased_variance)
         block_options = _block_options(block, shortcut, shortcut_padding, stride_in, zero_init_last_gamma)
         stem_options = {"pool_padding": pool_padding or "caffe"} if stem is ImageNetStem else {}
@@ -135,6 +147,9 @@ class ResNet(nnx.Module):
             raise InputError(f"width={width}, stem_width={in_channels} (allowed: whole numbers from 1 up)")
         self.stem = stem(channels, in_channels, activation=activation, norm=norm, key=stem_key, **stem_options)
         self.channels = channels
+        layers = 2 + sum(stage_sizes) * (3 if block is Bottleneck else 2)
+        self.scan_equal_blocks = layers > UNROLLED_LAYERS if scan is None else scan
+        self.remat = remat
         stages = []
         for stage, size in enumerate(stage_sizes):
             blocks = []
@@ -175,8 +190,7 @@ class ResNet(nnx.Module):
         with naming_layers(self):
             x = self.stem(image, train=train)
             for blocks in self.stages:
-                for block in blocks:
-                    x = block(x, train=train)
+                x = run_blocks(blocks, x, train=train, remat=train and self.remat == "blocks")
         # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
         # result is NaN.
         x = lax.optimization_barrier(x)

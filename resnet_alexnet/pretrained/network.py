@@ -14,12 +14,17 @@ from jaxtyping import Array, Float
 from resnet_alexnet import models
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.files import is_guest
+from resnet_alexnet.models.stacked import stack, stack_blocks
 from resnet_alexnet.paths import Tree, leaf_name
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
 SCORES = ("softmax", "sigmoid")
-# Options that only affect training: they do not change the predictions of given weights.
-OF_TRAINING = ("bn_group", "bn_momentum", "bn_unbiased_variance", "dropout", "init", "zero_init_last_gamma")
+# Options of training, and of how a step is computed: they do not change the predictions of given weights.
+OF_TRAINING = (
+    *("bn_group", "bn_momentum", "bn_unbiased_variance", "dropout", "init", "zero_init_last_gamma"),
+    *("scan", "remat"),
+)
+_Traced = tuple[nnx.GraphDef, dict[str, Tree]]
 _MOST_NAMES = 8  # how many names of each kind an error lists
 
 
@@ -78,15 +83,19 @@ class ModelSpec:
 
     def graphdef(self, **options: Any) -> nnx.GraphDef:
         """The graph definition for `nnx.merge`; `options` override those of the spec."""
-        return self._traced(options)[0]
+        return self._traced(options)[0][0]
 
     def shapes(self, **options: Any) -> dict[str, Tree]:
         """Like `weights_of`, with shapes and types instead of arrays; `options` override those of the spec."""
+        return self._traced(options)[0][1]
+
+    def stacked(self, **options: Any) -> tuple[nnx.GraphDef, dict[str, Tree]]:
+        """`graphdef` and `shapes` for the program of a step: with equal blocks stacked, if the option `scan` is on."""
         return self._traced(options)[1]
 
     def abstract(self, **options: Any) -> Any:
         """The model with shapes and types instead of arrays; `options` override those of the spec."""
-        graphdef, shapes = self._traced(options)
+        graphdef, shapes = self._traced(options)[0]
         return nnx.merge(graphdef, shapes["params"], shapes["batch_stats"])
 
     def _sizes(self) -> dict[str, int]:
@@ -97,7 +106,7 @@ class ModelSpec:
             "channels": preprocessing.channels,
         }
 
-    def _traced(self, options: Mapping[str, Any]) -> tuple[nnx.GraphDef, dict[str, Tree]]:
+    def _traced(self, options: Mapping[str, Any]) -> tuple[_Traced, _Traced]:
         merged = {**self.options, **options}
         return _trace(self.model, tuple(self._sizes().items()), tuple(sorted(merged.items())))
 
@@ -105,11 +114,12 @@ class ModelSpec:
 @functools.lru_cache(maxsize=16)  # a deep model takes seconds to trace, and loading it needs the trace several times
 def _trace(
     model: str, sizes: tuple[tuple[str, int], ...], options: tuple[tuple[str, Any], ...]
-) -> tuple[nnx.GraphDef, dict[str, Tree]]:
-    """The graph definition of a model, and the shapes of its weights."""
+) -> tuple[_Traced, _Traced]:
+    """The graph definition of a model and the shapes of its weights: with single blocks, and with stacked ones."""
     create = functools.partial(models.create_model, model, **dict(sizes), **dict(options))
     abstract = nnx.eval_shape(lambda: create(rngs=nnx.Rngs(0)))
-    return nnx.graphdef(abstract), weights_of(abstract)
+    single = nnx.graphdef(abstract), weights_of(abstract)
+    return single, (nnx.graphdef(abstract), weights_of(abstract)) if stack_blocks(abstract) else single
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,6 +143,12 @@ class TrainedModel:
     def module(self, **options: Any) -> Any:
         """The model with these weights, to call; `options` override those of the spec."""
         return nnx.merge(self.spec.graphdef(**options), self.params, self.batch_stats, copy=True)
+
+    def stacked(self, **options: Any) -> tuple[nnx.GraphDef, Tree, Tree]:
+        """The graph definition, the parameters and the statistics for the program of a step, see `models.stacked`."""
+        graphdef, shapes = self.spec.stacked(**options)
+        weights = stack(self.leaves(), shapes)
+        return graphdef, weights["params"], weights["batch_stats"]
 
     def leaves(self) -> dict[str, np.ndarray]:
         """The weights by their names in weight files: "params/stages/0/0/conv1/conv/kernel" or "batch_stats/..."."""

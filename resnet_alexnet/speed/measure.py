@@ -65,7 +65,7 @@ def measure(
     weights = step.weights()
     for name, size in {"inference": config.batch_size, "one image": mesh.size}.items() if inference else ():
         say(f"the same of the inference step, {size} at once")
-        step = InferenceStep(spec, weights, batch["image"][:size], mesh=mesh, precision=config.precision)
+        step = InferenceStep(experiment, weights, batch["image"][:size], precision=config.precision)
         lines[name] = line(step, size, train=False)
     what = f"{os.path.basename(spec.model)}, training step, batch {config.batch_size}, {config.precision}"
     training = lines["training"]

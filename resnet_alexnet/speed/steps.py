@@ -14,7 +14,6 @@ from resnet_alexnet import metrics, parallel
 from resnet_alexnet.data.arrays import ArraySource
 from resnet_alexnet.evaluate.scoring import score_step
 from resnet_alexnet.paths import Tree
-from resnet_alexnet.pretrained.network import ModelSpec
 from resnet_alexnet.train.experiment import Experiment
 from resnet_alexnet.train.steps import DTYPES
 from resnet_alexnet.train.throughput import STEPS_IN_FLIGHT, STEPS_IN_FLIGHT_ON_CPU
@@ -120,25 +119,23 @@ class InferenceStep:
         compilation: of the step.
     """
 
-    def __init__(
-        self, spec: ModelSpec, weights: tuple[Tree, Tree], image: np.ndarray, *, mesh: parallel.Mesh, precision: str
-    ):
+    def __init__(self, experiment: Experiment, weights: tuple[Tree, Tree], image: np.ndarray, *, precision: str):
         """Compiles the step.
 
         Args:
-            spec: the network.
-            weights: its parameters and running statistics.
+            experiment: has the network and the devices.
+            weights: the parameters and running statistics, as in the state of the experiment.
             image: the images of the batch.
-            mesh: the devices.
             precision: "float32" or "bfloat16".
         """
         step = partial(
             score_step,
-            graphdef=spec.graphdef(),
-            normalize=partial(spec.preprocessing.normalize, dtype=DTYPES[precision]),
+            graphdef=experiment.model.graphdef,
+            normalize=partial(experiment.model.spec.preprocessing.normalize, dtype=DTYPES[precision]),
             mirrored=False,
             finish=lambda logits: logits,
         )
+        mesh = experiment.mesh
         self._weights, self._mesh = parallel.replicate(weights, mesh), mesh
         self._batch = {"image": image[:, np.newaxis]}  # one view of each
         self.images_per_call = len(image)

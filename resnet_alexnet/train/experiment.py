@@ -289,7 +289,7 @@ def check_parts(
     bn_group, mixes = model.spec.options.get("bn_group"), bool(config.augment.mixup or config.augment.cutmix)
     check_accumulation(config.accumulate_steps, device_batch_size, bn_group=bn_group, mixes=mixes)
     micro_batch_size = config.batch_size // config.accumulate_steps
-    check_batch_norm(model.spec, model.graphdef, mesh, micro_batch_size, alone=bn_group == 1)
+    check_batch_norm(model.spec, (model.graphdef, model.shapes), mesh, micro_batch_size, alone=bn_group == 1)
 
 
 def check_pairs(config: ConfigDict, device_batch_size: int) -> None:

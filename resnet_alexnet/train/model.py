@@ -13,11 +13,13 @@ from flax import nnx
 from resnet_alexnet import metrics, models, parallel
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.models.resnet import ImageNetStem
+from resnet_alexnet.models.stacked import stack, stack_blocks, unstack
 from resnet_alexnet.models.trace import freeze
-from resnet_alexnet.paths import Tree, is_within, leaf_name, partition
-from resnet_alexnet.pretrained.network import ModelSpec
+from resnet_alexnet.paths import Tree, is_within, partition
+from resnet_alexnet.pretrained.network import ModelSpec, weights_of
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train.finetune import Leaves, Start, check_frozen, new_prefixes, select_leaves
+from resnet_alexnet.train.optimizer import parse_lr_multipliers
 from resnet_alexnet.train.state import TrainState, create_state
 
 SMALLEST_PHOTOGRAPH = 64  # pixels: smaller images are better served by the networks for CIFAR
@@ -30,7 +32,8 @@ class Model:
 
     Attributes:
         spec: the description of the network.
-        graphdef: the graph definition, with frozen layers marked.
+        graphdef: the graph definition for steps, with frozen layers marked, and equal blocks stacked if `scan` is on.
+        shapes: of its weights, as `weights_of` gives them.
         start: arrays from trained weights, by the names of `TrainedModel.leaves`; empty for random weights.
         is_frozen: (name of an array, without "params/" or "batch_stats/") -> whether the array is frozen.
         notes: what to say of the network when a run starts, see `size_notes`.
@@ -40,6 +43,7 @@ class Model:
 
     spec: ModelSpec
     graphdef: nnx.GraphDef
+    shapes: Mapping[str, Tree]
     start: Leaves
     is_frozen: Callable[[str], bool]
     notes: tuple[str, ...]
@@ -79,11 +83,13 @@ def create_model(
     module, frozen = spec.abstract(), tuple(finetune["frozen"])
     check_frozen(module, frozen)
     freeze(module, frozen)
+    stack_blocks(module, apart=(*frozen, *parse_lr_multipliers(finetune["lr_multipliers"])))
     if towers == 2:
         module.split_towers(parallel.TOWER)
     return Model(
         spec,
         nnx.graphdef(module),
+        weights_of(module),
         leaves,
         partial(is_within, prefixes=frozen),
         size_notes(spec),
@@ -126,15 +132,19 @@ def create_run_state(
     model: Model, tx: optax.GradientTransformationExtraArgs, start: Leaves | None = None, *, seed: int, ema: bool
 ) -> TrainState:
     """The state before the first step, with the arrays of `start` in place of random ones."""
-    weights = model.spec.initial_weights(seed)
-    weights = jax.tree_util.tree_map_with_path(lambda path, leaf: (start or {}).get(leaf_name(path), leaf), weights)
+    weights = stack({**unstack(model.spec.initial_weights(seed)), **(start or {})}, model.shapes)
     sums = metrics.zero_sums(model.spec.num_logits)
     _, learned = partition(weights["params"], model.is_frozen)
     return create_state(**weights, opt_state=tx.init(learned), sums=sums, ema=ema)
 
 
 def check_batch_norm(
-    spec: ModelSpec, graphdef: nnx.GraphDef, mesh: parallel.Mesh, batch_size: int, *, alone: bool = False
+    spec: ModelSpec,
+    program: tuple[nnx.GraphDef, Mapping[str, Tree]],
+    mesh: parallel.Mesh,
+    batch_size: int,
+    *,
+    alone: bool = False,
 ) -> None:
     """Raises InputError, which names the layer, if one normalizes each channel of a batch over a single value.
 
@@ -142,7 +152,7 @@ def check_batch_norm(
 
     Args:
         spec: the network.
-        graphdef: its graph definition, with the options that it is trained with.
+        program: its graph definition, with the options that it is trained with, and the shapes of its weights.
         mesh: the devices.
         batch_size: images per step over all devices.
         alone: whether images are normalized one by one in a larger batch.
@@ -151,11 +161,11 @@ def check_batch_norm(
         return
 
     def forward(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:
-        model: Any = nnx.merge(graphdef, params, batch_stats, copy=True)
+        model: Any = nnx.merge(program[0], params, batch_stats, copy=True)
         image = batch["image"]
         return model(image, train=True, rngs=jax.random.split(jax.random.key(0), len(image)))
 
-    size, shapes = spec.preprocessing.image_size, spec.shapes()
+    size, shapes = spec.preprocessing.image_size, program[1]
     image = jax.ShapeDtypeStruct((batch_size, size, size, spec.preprocessing.channels), jnp.float32)
     jax.eval_shape(parallel.parallel_rows(forward, mesh), shapes["params"], shapes["batch_stats"], {"image": image})
 

@@ -18,6 +18,7 @@ from resnet_alexnet.data.loading import loader
 from resnet_alexnet.data.photos import PhotoSource, watch_unreadable
 from resnet_alexnet.data.sources import ProgressFn, Source, Splits, no_progress
 from resnet_alexnet.errors import InputError
+from resnet_alexnet.models.stacked import stack, unstack
 from resnet_alexnet.paths import Tree
 from resnet_alexnet.pretrained.network import TrainedModel
 from resnet_alexnet.train import steps
@@ -73,13 +74,13 @@ def recalibrate(
     """
     check_has_batch_norm(network)
     count, rest = divmod(len(source), batch_size)
-    graphdef = network.spec.graphdef(**EXACT)
+    graphdef, params, batch_stats = network.stacked(**EXACT)
     part = parallel.create_mesh(list(mesh.devices.flat[: math.gcd(rest, mesh.size)]))  # for the last, smaller batch
     for images, devices in [(batch_size, mesh)] * (count > 0) + [(rest, part)] * (rest > 0):
-        check_batch_norm(network.spec, graphdef, devices, images)
+        check_batch_norm(network.spec, network.spec.stacked(**EXACT), devices, images)
     add = partial(_add_batch, graphdef=graphdef, preprocess=preprocess, seed=seed, axis_name=parallel.AXIS)
-    params = parallel.replicate(network.params, mesh)
-    zeros = jax.tree.map(np.zeros_like, network.batch_stats)
+    params = parallel.replicate(params, mesh)
+    zeros = jax.tree.map(np.zeros_like, batch_stats)
     sums = parallel.replicate({"stats": zeros, "images": np.zeros((), np.float32)}, mesh)
     step = parallel.parallel_sums(add, mesh)
     batches = _whole_batches(
@@ -99,7 +100,7 @@ def recalibrate(
             ((_, batch),) = watch_unreadable([(count, batch)], source, most=max_unreadable, report=report)
         params, sums = (parallel.replicate(jax.device_get(tree), part) for tree in (params, sums))
         sums = parallel.parallel_sums(add, part)(params, sums, count, parallel.split_batch(batch, part))
-    return dataclasses.replace(network, batch_stats=jax.device_get(sums["stats"]))
+    return dataclasses.replace(network, batch_stats=stack(unstack(jax.device_get(sums["stats"])), network.batch_stats))
 
 
 def check_has_batch_norm(network: TrainedModel) -> None:
@@ -194,7 +195,7 @@ def error_rates(
     name = "softmax_cross_entropy" if spec.scores == "softmax" else "binary_cross_entropy_with_logits"
     step = partial(
         steps.eval_step,
-        graphdef=spec.graphdef(),
+        graphdef=spec.stacked()[0],
         measure=partial(metrics.loss_and_error_sums, loss=losses.create_loss(name)),
         normalize=partial(spec.preprocessing.normalize, dtype=DTYPES[precision]),
         axis_name=parallel.AXIS,
@@ -203,7 +204,7 @@ def error_rates(
     batch_size = math.ceil(batch_size / mesh.size) * mesh.size
 
     def error(network: TrainedModel, source: Source) -> float:
-        params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
+        params, batch_stats = parallel.replicate(network.stacked()[1:], mesh)
         return evaluate(eval_step, params, batch_stats, source, batch_size=batch_size, mesh=mesh)["top1_error"]
 
     sources = {"validation": splits.validation, "test": splits.test}

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet import parallel
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.paths import leaf_name, partition
+from resnet_alexnet.paths import partition
+from resnet_alexnet.pretrained.network import shapes_of
 from resnet_alexnet.train.experiment import Experiment
 from resnet_alexnet.train.report import chance_errors
 from resnet_alexnet.train.state import TrainState
@@ -52,7 +53,7 @@ def start_run(
         *experiment.model.notes,
         f"{learning_rate}, batch size {config.batch_size}, {config.num_steps:,} steps "
         f"({config.num_steps * config.batch_size / len(splits.train):.1f} epochs)",
-        *(_initial_weights_message(experiment, config, state) if restored is None else []),
+        *(_initial_weights_message(experiment, config) if restored is None else []),
         *_frozen_message(experiment, config, state),
         *_towers_message(experiment, state),
         *resumed,
@@ -60,11 +61,11 @@ def start_run(
     return state, messages, saved
 
 
-def _initial_weights_message(experiment: Experiment, config: ConfigDict, state: TrainState) -> list[str]:
+def _initial_weights_message(experiment: Experiment, config: ConfigDict) -> list[str]:
     """Says which weights the run starts from and which layers are new; empty for a run from random weights."""
     if not config.finetune.weights:
         return []
-    names = (leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path({"params": state.params}))
+    names = shapes_of({"params": experiment.model.spec.shapes()["params"]})
     new = dict.fromkeys(
         name.split("/", 1)[1].rpartition("/")[0] for name in names if name not in experiment.model.start
     )

@@ -18,7 +18,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from resnet_alexnet.errors import InputError, TrainingError, remedy
-from resnet_alexnet.paths import Tree, leaf_name
+from resnet_alexnet.models.stacked import unstack
+from resnet_alexnet.paths import Tree
 from resnet_alexnet.workdir.leaves import Leaves, digest, from_leaves, to_leaves
 
 SET_ASIDE = "checkpoints_set_aside"
@@ -284,10 +285,7 @@ class Checkpointer:
         return None
 
     def _restore_step(self, manager: ocp.CheckpointManager, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
-        expected = {
-            leaf_name(path): np.zeros(leaf.shape, leaf.dtype)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(like)
-        }
+        expected = unstack(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))
         restored = _read(manager, step, state=ocp.args.StandardRestore(expected), metadata=ocp.args.JsonRestore())
         leaves, metadata = _verified(restored)
         for name, leaf in leaves.items():  # Orbax does not check shapes

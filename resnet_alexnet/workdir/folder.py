@@ -20,7 +20,7 @@ ENVIRONMENT_FILE = "environment.json"
 MAY_CHANGE = (
     *("num_steps", "steps_per_call", "accumulate_steps", "mesh.", "log.", "eval.", "checkpoint.", "guard.", "hosts."),
     *("dataset.data_dir", "dataset.on_device", "dataset.in_memory", "dataset.workers", "dataset.max_unreadable"),
-    "dataset.max_pixels",
+    *("dataset.max_pixels", "model.scan", "model.remat"),
 )
 # Left by a run that was killed at its start, or by the sweep that is about to start it.
 BEFORE_A_RUN = (*lock.NAMES, LOG_FILE, temporary_path(Path(CONFIG_FILE)).name)

@@ -9,17 +9,18 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from resnet_alexnet.paths import Tree, leaf_name
+from resnet_alexnet.models.stacked import stack, unstack
+from resnet_alexnet.paths import Tree
 
 Leaves = dict[str, np.ndarray]
 
 
 def to_leaves(state: Tree) -> Leaves:
-    """Flattens a state to a dict of host copies by path, as it is stored.
+    """Flattens a state to a dict of host copies by path, as it is stored: with the arrays of single blocks.
 
     Of several processes all must call it, if a leaf is split among them.
     """
-    return {leaf_name(path): _host_copy(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return unstack(jax.tree.map(_host_copy, state))
 
 
 def _host_copy(leaf: Any) -> np.ndarray:
@@ -31,7 +32,7 @@ def _host_copy(leaf: Any) -> np.ndarray:
 
 def from_leaves(leaves: Leaves, like: Tree) -> Tree:
     """The inverse of `to_leaves`; the state has the structure of `like`."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_name(path)], like)
+    return stack(leaves, like)
 
 
 def digest(leaves: Leaves, metadata: Mapping[str, Any]) -> str:

@@ -159,12 +159,12 @@ def test_batch_normalization_over_one_value_names_the_layer(tmp_path, axis_name)
     preprocessing = Preprocessing(8, 1, np.float32([0]), np.float32([1]), ("a", "b", "c"))
     spec = ModelSpec(f"{file}:LeNet", {}, 3, "softmax", preprocessing)
     one, two = (parallel.create_mesh(jax.devices()[:count]) for count in (1, 2))
-    check_batch_norm(spec, spec.graphdef(), one, 2)
+    check_batch_norm(spec, spec.stacked(), one, 2)
     if axis_name:  # synchronized
-        check_batch_norm(spec, spec.graphdef(), two, 2)
+        check_batch_norm(spec, spec.stacked(), two, 2)
     for mesh in (one,) if axis_name else (one, two):
         with pytest.raises(InputError, match=r"^norm2: batch normalization in training over 1 value .* 1 x 120"):
-            check_batch_norm(spec, spec.graphdef(), mesh, mesh.size)
+            check_batch_norm(spec, spec.stacked(), mesh, mesh.size)
     model = create(f"{file}:LeNet")
     freeze(model, ["norm2"])
     assert model(IMAGE[:1], train=True, rngs=keys()[:1]).shape == (1, 3)

@@ -15,6 +15,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.models import initializers
 from resnet_alexnet.models.alexnet import MapLinear, TowerConvolution
 from resnet_alexnet.models.alexnet_owt import adaptive_average_pool
+from resnet_alexnet.models.convolution import convolve
 from resnet_alexnet.models.initializers import draw, he_normal, torch_uniform
 from resnet_alexnet.models.layers import (
     Convolution,
@@ -22,7 +23,6 @@ from resnet_alexnet.models.layers import (
     Linear,
     LocalConvolution,
     MaxPool,
-    convolve,
     image_keys,
     observe,
 )

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from resnet_alexnet import models
-from resnet_alexnet.models.layers import convolve, materialize
+from resnet_alexnet.models.convolution import convolve
+from resnet_alexnet.models.recomputation import materialize
 
 
 def compiled(function, *arguments):

@@ -87,7 +87,7 @@ def test_a_start_takes_the_place_of_random_weights(streamed):
 def test_the_inference_step_is_that_of_evaluation(streamed):
     experiment, batch, step = streamed
     spec, weights = experiment.model.spec, step.weights()
-    inference = InferenceStep(spec, weights, batch["image"], mesh=experiment.mesh, precision="float32")
+    inference = InferenceStep(experiment, weights, batch["image"], precision="float32")
     inference.run(2)
     network = TrainedModel(spec, *jax.tree.map(np.asarray, weights))
     scores = score_images(

@@ -104,7 +104,8 @@ def test_each_field_may_or_may_not_differ_when_a_run_goes_on(tmp_path, field):
         place = place[group]
     old, place[name] = place[name], 123_456 if isinstance(place[name], int) else "other"
     new = from_json(values)
-    free = field in ("num_steps", "steps_per_call", "accumulate_steps", *OF_THE_MACHINE) or groups in (
+    of_the_program = ("num_steps", "steps_per_call", "accumulate_steps", "model.scan", "model.remat")
+    free = field in (*of_the_program, *OF_THE_MACHINE) or groups in (
         ["mesh"],
         ["log"],
         ["eval"],
