@@ -15,6 +15,7 @@ COMMANDS = {
     "features": "features.__main__",
     "kernels": "kernels",
     "signals": "signals",
+    "probe": "probe",
     "robustness": "robustness",
     "recalibrate": "recalibrate",
     "preview": "preview",

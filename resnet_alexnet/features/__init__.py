@@ -1,1 +1,1 @@
-"""Features of a trained network: at any layer, their nearest neighbors, the first kernels, and signals by layer."""
+"""Features of a trained network: at any layer, nearest neighbors, first kernels, signals and probes."""

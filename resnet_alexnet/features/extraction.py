@@ -3,7 +3,8 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,33 +113,41 @@ def check_memory(layer: FeatureLayer, count: int, *, memory: int) -> None:
 
 
 def collect(
+    network: TrainedModel, source: Source, layer: FeatureLayer, **options: Any
+) -> tuple[Float32[np.ndarray, "images ..."], Int[np.ndarray, "images"]]:
+    """Extracts the features of all images of a source at a layer; see `collect_layers`."""
+    (features,), labels = collect_layers(network, source, [layer], **options)
+    return features, labels
+
+
+def collect_layers(
     network: TrainedModel,
     source: Source,
-    layer: FeatureLayer,
+    layers: Sequence[FeatureLayer],
     *,
     batch_size: int,
     mesh: parallel.Mesh,
     progress: ProgressFn = no_progress,
     name: str = "images",
-) -> tuple[Float32[np.ndarray, "images ..."], Int[np.ndarray, "images"]]:
-    """Extracts the features of all images of a source.
+) -> tuple[list[Float32[np.ndarray, "images ..."]], Int[np.ndarray, "images"]]:
+    """Extracts the features of all images of a source at some layers, in one pass.
 
     Args:
         network: the network.
         source: the images, already cropped to the size that the network takes.
-        layer: where to take the features.
+        layers: where to take the features.
         batch_size: images per step, rounded up to a multiple of the number of devices. Results do not depend on it.
         mesh: the devices.
         progress: shows the progress.
         name: the name of the images in the progress display.
 
     Returns:
-        The features and the labels, in the order of the source.
+        The features at each layer, and the labels, in the order of the source.
     """
     batch_size = parallel.padded_batch_size(batch_size, len(source), mesh)
-    step = parallel.parallel_rows(_create_step(network, layer), mesh)
+    step = parallel.parallel_rows(_create_step(network, layers), mesh)
     params, batch_stats = (parallel.replicate(tree, mesh) for tree in (network.params, network.batch_stats))
-    features = np.empty((len(source), *layer.shape), np.float32)
+    features = [np.empty((len(source), *layer.shape), np.float32) for layer in layers]
     labels = np.empty(len(source), np.int32)
     batches = loader.eval_batches(source, batch_size=batch_size, rows=parallel.process_rows(batch_size, mesh))
     shown = progress(batches, math.ceil(len(source) / batch_size), f"features of {name}")
@@ -148,25 +157,28 @@ def collect(
         lambda _, batch: step(params, batch_stats, batch), rows_and_images, mesh
     ):
         rows = slice(done, done + mask.sum())
-        labels[rows], features[rows] = label[mask], np.asarray(found)[mask]
+        labels[rows] = label[mask]
+        for array, part in zip(features, found, strict=True):
+            array[rows] = np.asarray(part)[mask]
         done = rows.stop
     return features, labels
 
 
-def _create_step(network: TrainedModel, layer: FeatureLayer) -> Callable[[Tree, Tree, dict[str, jax.Array]], jax.Array]:
+def _create_step(
+    network: TrainedModel, layers: Sequence[FeatureLayer]
+) -> Callable[[Tree, Tree, dict[str, jax.Array]], list[jax.Array]]:
     """Creates the function that computes the features of a batch. Later layers are not part of the compiled program."""
     graphdef, normalize = network.spec.graphdef(), network.spec.preprocessing.normalize
 
-    def step(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> jax.Array:
+    def step(params: Tree, batch_stats: Tree, batch: dict[str, jax.Array]) -> list[jax.Array]:
         model = nnx.merge(graphdef, params, batch_stats)
-        paths, seen = layer_paths(model), []
+        paths, seen = layer_paths(model), {}
 
         def note(called: Layer, x: jax.Array, y: jax.Array) -> None:
-            if paths[id(called)] == layer.path:
-                seen.append(x if layer.at_input else y)
+            seen.setdefault(paths[id(called)], (x, y))
 
         with observe(note):
             model(normalize(batch["image"]))
-        return layer.take(seen[0])
+        return [layer.take(seen[layer.path][0 if layer.at_input else 1]) for layer in layers]
 
     return step
