@@ -8,7 +8,7 @@ from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.cli.output import announce
 from resnet_alexnet.errors import InputError
 
-_DESCRIPTION = """Measures how well the features of each stage tell the classes apart.
+_DESCRIPTION = """Tells how well the features of each stage separate the classes.
 
 At the output of each stage, averaged over positions, a linear classifier and
 the nearest neighbors learn from the training split. The penalty of the
@@ -76,27 +76,15 @@ def main(arguments: Sequence[str]) -> None:
     stages, mesh = probes.find_stages(network), parallel.create_mesh()
     for layer in stages.values():
         extraction.check_memory(layer, sum(map(len, sources.values())), memory=extraction.machine_memory())
+    collect = partial(extraction.collect_layers, network, layers=list(stages.values()), batch_size=options.batch_size)
     collected = {
-        name: extraction.collect_layers(
-            network,
-            part,
-            list(stages.values()),
-            batch_size=options.batch_size,
-            mesh=mesh,
-            progress=progress_bar,
-            name=name,
-        )
-        for name, part in sources.items()
+        name: collect(source=part, mesh=mesh, progress=progress_bar, name=name) for name, part in sources.items()
     }
     layers = []
     for number, (stage, layer) in enumerate(progress_bar(stages.items(), len(stages), "stages")):
-        examples = {name: probes.Examples(features[number], labels) for name, (features, labels) in collected.items()}
+        parts = {name: probes.Examples(features[number], labels) for name, (features, labels) in collected.items()}
         found = probes.probe(
-            examples["train"],
-            examples["validation"],
-            examples[split],
-            num_classes=len(source.classes),
-            k=options.neighbors,
+            parts["train"], parts["validation"], parts[split], num_classes=len(source.classes), k=options.neighbors
         )
         layers.append({"stage": stage, "layer": layer.name, **found})
     result = {

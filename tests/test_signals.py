@@ -64,6 +64,15 @@ def test_steps_are_chosen_and_other_seeds_draw_other_images(workdir, tmp_path):
     assert other["layers"][0]["kernel_norm"] == last["layers"][0]["kernel_norm"]
 
 
+def test_the_best_step_is_that_of_the_lowest_validation_error_that_was_kept(tmp_path):
+    errors = {10: 30.0, 20: 20.0, 30: 20.0, 40: 10.0}
+    lines = [json.dumps({"step": step, "val/top1_error": error}) for step, error in errors.items()]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    assert signals._steps(("best",), tmp_path, [10, 20, 30]) == [20]
+    assert signals._steps(("last", "best", 0), tmp_path, [10, 20, 30]) == [0, 20, 30]
+    assert signals._steps(("all",), tmp_path, [10, 20]) == [0, 10, 20]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
