@@ -97,7 +97,7 @@ def test_a_signal_is_the_end_of_a_sweep_also_where_its_results_cannot_be_shown(t
     def run_pool(*_, **__):
         raise InterruptedRunError("SIGHUP", 75)
 
-    monkeypatch.setattr("resnet_alexnet.study.sweep.run_pool", run_pool)
+    monkeypatch.setattr("resnet_alexnet.study.runner.run_pool", run_pool)
     monkeypatch.setattr("sys.stdout", Gone())
     with pytest.raises(InterruptedRunError, match=r"^SIGHUP$"):
         run_sweep(read(tmp_path), tmp_path / "runs", Execution(), Plan())
