@@ -298,8 +298,12 @@ def _layer(
 
 
 def _spec(layers: Sequence[Spec], *, height: Any, hides: bool = True) -> Spec:
-    """A specification of layers, as wide as its place; arms whose names are in the parameter are not drawn."""
-    spec: Spec = {"$schema": SCHEMA, "width": "container", "height": height, "layer": list(layers)}
+    """A specification of the layers that have data, as wide as its place.
+
+    Arms whose names are in the parameter are not drawn.
+    """
+    layers = [layer for layer in layers if layer.get("data", {}).get("values") != []]
+    spec: Spec = {"$schema": SCHEMA, "width": "container", "height": height, "layer": layers}
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     if hides:
         spec["params"] = [{"name": HIDDEN, "value": []}]

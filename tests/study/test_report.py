@@ -182,6 +182,14 @@ def test_what_was_measured_is_drawn_as_the_mean_over_the_runs(folder, tmp_path):
     assert METRICS["log_gradient_ratio"].read(run) == 0.0
 
 
+def test_without_intervals_no_chart_has_an_empty_layer(tmp_path):
+    body = TWO_ARMS.replace("seeds=2", "seeds=1")
+    write_runs(tmp_path / "runs", write_study(tmp_path / "widths.py", body), error=error_of)
+    (finding,) = read_findings(str(tmp_path / "runs")).studies
+    for chart in charts(finding):
+        assert all(layer["data"]["values"] for layer in chart.spec["layer"] if "data" in layer), chart.name
+
+
 def test_the_command_says_what_it_wrote(folder, tmp_path, capsys):
     main([f"--workdirs={folder / 'runs'}", f"--output={tmp_path / 'out'}"])
     assert "report.html" in capsys.readouterr().out
