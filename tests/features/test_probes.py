@@ -99,6 +99,8 @@ def test_classes_far_apart_are_told_apart_and_noise_is_not():
     parts[0] = Examples(*(array[:60] for array in parts[0]))
     noise = probe(*parts, num_classes=3, k=5)
     assert noise["linear"]["accuracy"] == pytest.approx(100 / 3, abs=12)  # five standard errors
+    right = noise["linear"]["accuracy"] * 4  # of 400 images, so a whole number
+    assert right == pytest.approx(round(right), abs=1e-9)
     assert noise["knn"]["accuracy"] == pytest.approx(100 / 3, abs=12)
 
 
