@@ -7,7 +7,7 @@ import pytest
 
 from resnet_alexnet import pretrained, signals
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.train.experiment import create_experiment
+from resnet_alexnet.workdir import checkpoint
 from tests.support import tiny
 from tests.support.runs import write_run
 
@@ -23,8 +23,13 @@ def measure(workdir, output, *flags):
     return json.loads(output.read_text())
 
 
-def test_the_network_before_training_and_every_checkpoint_are_measured(workdir, tmp_path, capsys):
-    result = measure(workdir, tmp_path / "s.json")
+@pytest.fixture(scope="module")
+def measured(workdir):
+    return measure(workdir, workdir.parent / "s.json")
+
+
+def test_the_network_before_training_and_every_checkpoint_are_measured(workdir, measured):
+    result = measured
     settings = {"network": "cifar_resnet8", "dataset": "synthetic", "split": "test", "images": 15, "batch_size": 16}
     assert {name: result[name] for name in settings} == settings
     before, after = result["steps"]
@@ -40,28 +45,27 @@ def test_the_network_before_training_and_every_checkpoint_are_measured(workdir, 
     for weights, found in ((initial, before), (network.params, after)):
         norm = np.linalg.norm(weights["stem"]["conv1"]["conv"]["kernel"])
         assert found["layers"][0]["kernel_norm"] == pytest.approx(norm, rel=1e-5)
-    printed = capsys.readouterr().out
-    assert f"  step 0                 training loss {before['loss']:.4f}, responses " in printed
-    last = after["layers"][-1]
-    numbers = f"{last['std']:.3g}, gradient {last['grad_norm']:.3g} ({last['relative_grad_norm']:.3g})"
-    assert f"  head                   response {numbers}\n" in printed
 
 
-def test_with_the_seed_of_the_run_the_loss_before_training_is_that_of_its_first_step(workdir, tmp_path):
-    config = tiny.config(model__bn_group=2)
-    (first,) = measure(workdir, tmp_path / "s.json", "--step=0", f"--seed={config.seed}")["steps"]
-    sums = tiny.train(create_experiment(config), config, steps=1).sums
-    assert first["loss"] == pytest.approx(float(sums["loss"] / sums["count"]), rel=1e-5)
+def test_with_the_seed_of_the_run_the_loss_before_training_is_that_of_its_first_step(workdir, measured):
+    _, leaves, _, _ = checkpoint.read(workdir / "checkpoints", 1)
+    first = float(leaves["sums/loss"] / leaves["sums/count"])
+    assert measured["seed"] == tiny.config().seed
+    assert measured["steps"][0]["loss"] == pytest.approx(first, rel=1e-5)
 
 
-def test_steps_are_chosen_and_other_seeds_draw_other_images(workdir, tmp_path):
-    (last,) = measure(workdir, tmp_path / "s.json", "--step=last")["steps"]
-    (again,) = measure(workdir, tmp_path / "s.json", "--step=1,last")["steps"]
-    assert again == last
-    (other,) = measure(workdir, tmp_path / "s.json", "--step=1", "--seed=5")["steps"]
+def test_steps_are_chosen_and_other_seeds_draw_other_images(workdir, measured, tmp_path, capsys):
+    (other,) = measure(workdir, tmp_path / "s.json", "--step=last", "--seed=5")["steps"]
+    last = measured["steps"][-1]
+    assert other["step"] == last["step"] == 1
     assert other["loss"] != last["loss"]
     assert other["layers"][0]["std"] != last["layers"][0]["std"]
     assert other["layers"][0]["kernel_norm"] == last["layers"][0]["kernel_norm"]
+    printed = capsys.readouterr().out
+    assert f"  step 1                 training loss {other['loss']:.4f}, responses " in printed
+    head = other["layers"][-1]
+    numbers = f"{head['std']:.3g}, gradient {head['grad_norm']:.3g} ({head['relative_grad_norm']:.3g})"
+    assert f"  head                   response {numbers}\n" in printed
 
 
 def test_the_best_step_is_that_of_the_lowest_validation_error_that_was_kept(tmp_path):

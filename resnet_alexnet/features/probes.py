@@ -71,7 +71,7 @@ def probe(train: Examples, validation: Examples, test: Examples, *, num_classes:
     for l2 in PENALTIES:
         weights = fit(weights, train.features, train.labels, l2)
         on_train, on_validation, on_test = (
-            _accuracy(np.argmax(_logits(weights, jnp.asarray(part.features)), axis=1), part.labels)
+            _accuracy(np.asarray(_logits(weights, jnp.asarray(part.features))).argmax(1), part.labels)
             for part in (train, validation, test)
         )
         if on_validation > best.get("validation_accuracy", -1):
@@ -85,7 +85,7 @@ def probe(train: Examples, validation: Examples, test: Examples, *, num_classes:
 
 
 def _accuracy(predictions: Int[np.ndarray, "images"], labels: Int[np.ndarray, "images"]) -> float:
-    return 100 * float((predictions == labels).mean())
+    return 100 * float(np.mean(predictions == labels))
 
 
 def _logits(weights: Tree, features: Float[Array, "images features"]) -> Float[Array, "images classes"]:

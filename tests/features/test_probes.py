@@ -90,14 +90,17 @@ def test_neighbors_vote_as_in_a_slow_loop():
 
 
 def test_classes_far_apart_are_told_apart_and_noise_is_not():
-    apart = probe(clusters(90), clusters(40, seed=1), clusters(50, seed=2), num_classes=3, k=5)
+    apart = probe(clusters(60), clusters(40, seed=1), clusters(50, seed=2), num_classes=3, k=5)
     assert apart["features"] == 5
     assert apart["linear"] == {"accuracy": 100, "validation_accuracy": 100, "train_accuracy": 100, "l2": PENALTIES[0]}
     assert apart["knn"] == {"accuracy": 100}
     rng = np.random.default_rng(0)
     parts = [Examples(rng.normal(size=(400, 5)).astype(np.float32), rng.integers(0, 3, 400)) for _ in range(3)]
+    parts[0] = Examples(*(array[:60] for array in parts[0]))
     noise = probe(*parts, num_classes=3, k=5)
     assert noise["linear"]["accuracy"] == pytest.approx(100 / 3, abs=12)  # five standard errors
+    right = noise["linear"]["accuracy"] * 4  # of 400 images, so a whole number
+    assert right == pytest.approx(round(right), abs=1e-9)
     assert noise["knn"]["accuracy"] == pytest.approx(100 / 3, abs=12)
 
 

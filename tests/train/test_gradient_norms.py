@@ -38,8 +38,9 @@ def make_batch(count, channels):
     return {"image": images, "label": rng.integers(0, 3, count).astype(np.int32)}
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-def test_norms_are_those_of_the_gradient_with_the_statistics_of_the_batch(devices):
+@pytest.fixture(scope="module")
+def by_hand():
+    """A network, a batch, and the loss and its gradient with the statistics of two images at a time."""
     network, batch = create_network(size=8, bn_group=2), make_batch(8, 3)
     image = network.spec.preprocessing.normalize(jnp.asarray(batch["image"]))
 
@@ -47,7 +48,12 @@ def test_norms_are_those_of_the_gradient_with_the_statistics_of_the_batch(device
         model = nnx.merge(network.spec.graphdef(), params, network.batch_stats, copy=True)
         return optax.softmax_cross_entropy_with_integer_labels(model(image, train=True), batch["label"]).mean()
 
-    value, gradient = jax.jit(jax.value_and_grad(objective))(network.params)
+    return network, batch, jax.jit(jax.value_and_grad(objective))(network.params)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_norms_are_those_of_the_gradient_with_the_statistics_of_the_batch(by_hand, devices):
+    network, batch, (value, gradient) = by_hand
     loss, norms = measure(network, batch, devices=devices)
     assert loss == pytest.approx(float(value), rel=1e-5)
     for name in ("stem/conv1/conv/kernel", "stages/1/0/conv2/conv/kernel", "stages/2/0/conv1/norm/scale", "head/bias"):
