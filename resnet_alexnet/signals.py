@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet import pretrained
     from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
+    from resnet_alexnet.models import model_options
     from resnet_alexnet.train import experiment as experiments
     from resnet_alexnet.workdir.folder import saved_steps
 
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str]) -> None:
     memory.keep_freed()
     config = flags.load_config(options, missing="the run folder has no config.json")
     config.mesh.towers = 1  # the results are those of two
+    if "scan" in model_options(config.model.name):
+        config.model.scan = False  # with a gradient for each block
     steps = _steps(options.steps, options.workdir, saved_steps(options.workdir))
     experiment = experiments.create_experiment(config, progress=progress_bar)
     split, images, measure = _create_measure(options, config, experiment)

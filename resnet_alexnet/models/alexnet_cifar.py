@@ -98,7 +98,7 @@ class AlexNetCifar(nnx.Module):
         local = partial(LocalConvolution, side, kernel_size=3, padding=(1, 1), kernel_init=normal(0.04))
         self.local3 = local(64, 64, key=keys[2]) if middle_layer else None
         self.local4 = local(64, 32, key=keys[3])
-        self.dropout4 = Dropout(dropout, index=4)
+        self.dropout4 = Dropout(dropout, index=4) if dropout else None
         self.fc = Linear(32 * side**2, num_classes, kernel_init=normal(0.01), bias_init=zeros, key=keys[4])
 
     def __call__(
@@ -114,7 +114,7 @@ class AlexNetCifar(nnx.Module):
         """
         check_image(image, self.channels, self.image_size, largest=self.image_size)
         act = ACTIVATIONS[self.activation]
-        keys = image_keys(rngs, image.shape[0]) if train and self.dropout4.rate > 0 else None
+        keys = image_keys(rngs, image.shape[0]) if train and self.dropout4 is not None else None
         before = self.lrn_order == "before_activation"
         x = self.conv1(image)
         x = self.pool1(act(_normalize(self.norm1, x) if before else x))
@@ -122,7 +122,8 @@ class AlexNetCifar(nnx.Module):
         x = act(_normalize(self.norm2, x)) if before else _normalize(self.norm2, act(x))
         x = self.pool2(x)
         x = x if self.local3 is None else act(self.local3(x))
-        x = self.dropout4(act(self.local4(x)), keys=keys)
+        x = act(self.local4(x))
+        x = x if self.dropout4 is None else self.dropout4(x, keys=keys)
         return self.fc(x.reshape(x.shape[0], -1))
 
 

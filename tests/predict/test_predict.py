@@ -262,7 +262,9 @@ def test_each_batch_is_answered_when_it_is_done_and_ctrl_c_keeps_the_answers(run
         try:
             answers = [process.stdout.readline()]
             process.send_signal(signal.SIGINT)
-            rest, errors = process.communicate(timeout=processes.SECONDS)
+            # `communicate` may lack what `readline` read ahead.
+            rest, errors = process.stdout.read(), process.stderr.read()
+            process.wait(processes.SECONDS)
         finally:
             process.kill()
     answers += rest.splitlines()

@@ -21,7 +21,7 @@ from tests.support.networks import create_network
 
 def measure(network, batch, *, devices=1, frozen=(), augment=lambda image, keys: image):
     spec = network.spec
-    model = Model(spec, spec.graphdef(), {}, partial(is_within, prefixes=frozen), (), {})
+    model = Model(spec, spec.graphdef(), spec.shapes(), {}, partial(is_within, prefixes=frozen), (), {})
     return create_gradient_norms(
         model,
         batch,
