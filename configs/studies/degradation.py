@@ -17,10 +17,25 @@ def create_study(scale: str) -> Study:
     depths, margin = DEPTHS[scale], MARGIN[scale]
     shallow, deep = depths[0], depths[-1]
     at_imagenet = scale == "imagenet"
+    arms = [resnet(scale, depth, plain=plain) for plain in (True, False) for depth in depths]
+    overfitting = []
+    if scale == "gpu":
+        arms.append(resnet(scale, 1202))
+        overfitting = [
+            Comparison(
+                "With 1,202 layers, a residual network overfits: its test error is above that with 110.",
+                "test_error",
+                larger="ResNet-1202",
+                smaller="ResNet-110",
+                margin=margin,
+                published=(7.93, 6.61),
+                source="[H15] section 4.2, table 6",
+            )
+        ]
     return Study(
         title="Degradation",
         question="Is depth alone enough?",
-        arms=[resnet(scale, depth, plain=plain) for plain in (True, False) for depth in depths],
+        arms=arms,
         comparisons=[
             Comparison(
                 "A deep plain network has a higher training error than a shallow one.",
@@ -45,8 +60,8 @@ def create_study(scale: str) -> Study:
                 larger=f"ResNet-{shallow}",
                 smaller=f"ResNet-{deep}",
                 margin=margin,
-                published=(27.88, 25.03) if at_imagenet else None,
-                source="[H15] table 2",
+                published={"imagenet": (27.88, 25.03), "gpu": (8.75, 6.61)}.get(scale),
+                source="[H15] tables 2 and 6",
             ),
             Comparison(
                 "Of two deep networks, the plain one has the higher training error.",
@@ -73,6 +88,7 @@ def create_study(scale: str) -> Study:
                 margin=margin,
                 source="[H15] section 4.1",
             ),
+            *overfitting,
         ],
         seeds=MANY_SEEDS[scale],
         notes=["110 against 1,202 layers, whose over-fitting [H15] section 4.2 reports, needs the scale gpu."]

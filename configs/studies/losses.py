@@ -47,6 +47,10 @@ def create_study(scale: str) -> Study:
             source="Krizhevsky 2014; the study text, appendix",
         )
 
+    binary = []
+    if pair:
+        claim = "For two classes, one logit does as well as two."
+        binary = [compare(claim, "test_error", ONE_LOGIT, TWO_LOGITS, equal=True)]
     return Study(
         title="Losses",
         question="Does it matter whether classes compete in a softmax or have a logistic unit each?",
@@ -56,6 +60,7 @@ def create_study(scale: str) -> Study:
             compare("Averaging over classes, a tenth of the gradient, is worse.", "test_error", AVERAGED, SUMMED),
             compare("From logits or from sigmoids, the loss is the same.", "test_error", SIGMOIDS, SUMMED, equal=True),
             compare("A softmax is better calibrated than logistic units.", "calibration_error", SUMMED, SOFTMAX),
+            *binary,
         ],
         seeds=MANY_SEEDS[scale],
         measurements=["test"],

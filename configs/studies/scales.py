@@ -19,9 +19,15 @@ Fields = Mapping[str, object]
 MARGIN = {"smoke": 1.0, "cpu": 1.0, "gpu": 0.5, "imagenet": 0.5}  # points of error
 MANY_SEEDS = {"smoke": 1, "cpu": 3, "gpu": 5, "imagenet": 1}
 ONE_SEED = {"smoke": 1, "cpu": 1, "gpu": 3, "imagenet": 1}
-CPU_STEPS = 420  # 6 epochs of 4,500 images in batches of 64
+CPU_STEPS = 350  # 5 epochs of 4,500 images in batches of 64
 _SHORT = {"num_steps": 12, "eval.every_steps": 6, "log.every_steps": 3, "checkpoint.every_steps": 0}
-_CPU = {"num_steps": CPU_STEPS, "eval.every_steps": 42, "log.every_steps": 14, "checkpoint.every_steps": 0}
+_CPU = {
+    "num_steps": CPU_STEPS,
+    "eval.every_steps": 35,
+    "log.every_steps": 14,
+    "checkpoint.every_steps": 70,  # each epoch: signals are measured over training
+    "checkpoint.keep": 5,
+}
 _RESNET_RATES = {"smoke": (0.1,), "cpu": (0.03, 0.1, 0.3), "gpu": (0.03, 0.1, 0.3), "imagenet": (0.1,)}
 _ALEXNET_RATES = {"smoke": (0.05,), "cpu": (0.02, 0.05, 0.1), "gpu": (0.003, 0.01, 0.03), "imagenet": (0.01,)}
 

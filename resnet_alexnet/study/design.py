@@ -22,8 +22,7 @@ SCALES = {
     "imagenet": "ImageNet 2012, as published",
 }
 TUNING_SEED = 0  # of the runs that choose a learning rate; those that count have the seeds 1, 2 and so on
-ALL = "all"  # the study file that stands for all of ours
-_APART = (ALL, "scales", "first_look")  # beside the studies: what they share, and a part of one of them
+ALL = "all"  # the file that names all of ours, in the order of the report
 
 
 class ScaleError(Exception):
@@ -122,8 +121,8 @@ class Absent:
 
 
 def study_names() -> list[str]:
-    """The names of our studies."""
-    return sorted(path.stem for path in (recipes.FOLDER / "studies").glob("*.py") if path.stem not in _APART)
+    """The names of our studies, in the order of the report."""
+    return list(run_file(recipes.FOLDER / "studies" / f"{ALL}.py", "all_studies", where="the list of studies").STUDIES)
 
 
 def is_ours(name: str) -> bool:
