@@ -43,10 +43,10 @@ def holds(finding: StudyFinding) -> bool:
 
 
 def show(*values: float) -> list[str]:
-    """Numbers with as many digits behind the point as the largest of them needs for three in all."""
+    """Numbers with equally many digits behind the point, as the largest of them needs."""
     largest = max(map(abs, values))
-    digits = next((digits for digits, least in enumerate((100, 10, 1, 0.1)) if largest >= least), 4)
-    return [f"{value:,.{digits}f}".replace("-", MINUS) for value in values]
+    digits = 3 if largest < 0.1 else next(digits for digits, least in ((0, 100), (1, 10), (2, 0)) if largest >= least)
+    return [f"{value:,.{digits if largest else 0}f}".replace("-", MINUS) for value in values]
 
 
 def amount(shown: str, metric: Metric) -> str:
@@ -99,4 +99,4 @@ def _lacking(finding: StudyFinding, verdict: Verdict) -> str:
         return f"no run of {' and '.join(absent)} is finished"
     metric = METRICS[verdict.comparison.metric]
     without = " and ".join(name for name in names if not finding.arm(name).values(verdict.comparison.metric))
-    return f"the {metric.label} of {without} was not measured" if metric.needs else f"{without} has no {metric.label}"
+    return f"no {metric.label} {'was measured ' if metric.needs else ''}for {without}"

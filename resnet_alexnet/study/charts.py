@@ -20,7 +20,8 @@ def charts(finding: StudyFinding) -> list[Chart]:
     curves = [_learning(finding, TRAIN_ERROR, "training"), _learning(finding, VAL_ERROR, "validation")]
     found = [*curves, dots.arms(finding, metric), dots.differences(finding)]
     found += [_depths(finding, name) for name in ("train_error", "test_error")]
-    found += [_measured(finding, name, curve) for name, curve in CURVES.items()]
+    measured = {*finding.study.measurements, *(METRICS[each.metric].needs for each in finding.study.comparisons)}
+    found += [_measured(finding, name, curve) for name, curve in CURVES.items() if curve.measurement in measured]
     found.append(dots.costs(finding))
     first = _first(metric)
     return sorted((chart for chart in found if chart is not None), key=lambda chart: chart.name != first)
@@ -45,13 +46,12 @@ def _learning(finding: StudyFinding, key: str, what: str) -> Chart | None:
     ]
     if not rows:
         return None
-    title = f"{what.capitalize()} error during training"
-    if finding.study.headline and holds(finding):
-        title = f"{finding.study.headline}: {what} error during training"
+    title = f"{finding.study.headline}: " if finding.study.headline and holds(finding) else ""
+    title += f"{what} error while the networks learn"
     arms = specs.styles_in(rows, finding.names)
     return Chart(
         f"{what}_curves",
-        title,
+        title[0].upper() + title[1:],
         f"The {what} error in percent over epochs. {_thin(rows)}{_ends(rows, '%')}",
         specs.lines(rows, arms, x="epochs", y=f"{what} error, %", zooms=True),
         arms,
@@ -118,7 +118,7 @@ def _ends(rows: Sequence[Mapping[str, Any]], unit: str = "") -> str:
     last = {row["arm"]: row["y"] for row in specs.means(rows)}
     ordered = sorted(last.items(), key=lambda item: item[1])
     said = ", ".join(f"{name} {show(value)[0]}" for name, value in ordered)
-    return f"At the right end: {said}{' ' if unit else ''}{unit}."
+    return f"At their right ends: {said}{' ' if unit else ''}{unit}."
 
 
 def _of_rows(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -32,7 +32,7 @@ def arms(finding: StudyFinding, name: str) -> Chart | None:
         return None
     every = specs.styles(finding.names)
     title = f"{metric.label}, {metric.unit}" if metric.unit else metric.label
-    x, y, color = _value_axis("x", title), specs.rows_of(list(every)), specs.color_of(every)
+    x, y, color = _value_axis("x", metric.unit or None), specs.rows_of(list(every)), specs.color_of(every)
     tick = {"type": "tick", "thickness": 3, "size": 16, "yOffset": 8, "aria": False}
     dot = {"type": "point", "filled": True, "size": 60, "opacity": 0.75, "yOffset": 8}
     tooltip = [_tip("arm", "setting"), _tip("seed", "seed"), _tip("x", title)]
@@ -45,7 +45,7 @@ def arms(finding: StudyFinding, name: str) -> Chart | None:
     means = ", ".join(f"{text['arm']} {text['value']}" for text in texts if text["value"])
     return Chart(
         "arms",
-        f"{metric.label[0].upper()}{metric.label[1:]} of each setting",
+        f"Each setting: {metric.label}",
         "A dot for each run, a bar and the number at the right for their mean, a line for the 95 % interval of the "
         f"mean. Means: {means}.",
         specs.create(layers, height=ROW_HEIGHT * len(texts)),
@@ -57,7 +57,8 @@ def differences(finding: StudyFinding) -> Chart | None:
     """Each comparison whose metric has the unit of the primary one: the difference, its interval, and the margin."""
     unit = METRICS[finding.verdicts[0].comparison.metric].difference_unit
     same = [each for each in finding.verdicts if METRICS[each.comparison.metric].difference_unit == unit]
-    rows = [_difference(number, verdict) for number, verdict in enumerate(finding.verdicts, 1) if verdict in same]
+    several = len({each.comparison.metric for each in same}) > 1
+    rows = [_difference(number, each, several) for number, each in enumerate(finding.verdicts, 1) if each in same]
     known = [row for row in rows if row["x"] is not None]
     if not known:
         return None
@@ -83,14 +84,14 @@ def differences(finding: StudyFinding) -> Chart | None:
     )
 
 
-def _difference(number: int, verdict: Verdict) -> dict[str, Any]:
+def _difference(number: int, verdict: Verdict, several: bool) -> dict[str, Any]:
     comparison, difference = verdict.comparison, verdict.difference
     low, high = difference.interval or (None, None)
-    label = METRICS[comparison.metric].label.partition(",")[0]
+    label = f": {METRICS[comparison.metric].label}" if several else ""
     return {
         "arm": "",  # of both
         "row": f"{number}",
-        "text": f"{comparison.larger} {MINUS} {comparison.smaller}: {label}",
+        "text": f"{comparison.larger} {MINUS} {comparison.smaller}{label}",
         "value": difference.verdict,
         "x": difference.value,
         "low": low,
@@ -123,7 +124,7 @@ def costs(finding: StudyFinding) -> Chart | None:
     seconds = [row["x"] for row in rows]
     is_log = max(seconds) > 8 * min(seconds)
     scale = {"type": "log", "nice": False, "padding": 24} if is_log else {"zero": False, "padding": 24}
-    axis = {"grid": True, **({"values": _steps(min(seconds), max(seconds))} if is_log else {"tickCount": 6})}
+    axis = {"grid": True, **({"values": specs.log_steps(min(seconds), max(seconds))} if is_log else {"tickCount": 6})}
     x = _value_axis("x", "seconds of training steps", scale=scale, axis=axis)
     y = {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 6}}
     color = specs.color_of(drawn)
@@ -152,19 +153,13 @@ def costs(finding: StudyFinding) -> Chart | None:
     )
 
 
-def _steps(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10 and so on, as far as they are between two positive numbers."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
-
-
 def _middle(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"arm": name, "seed": "mean", **{axis: rounded(fmean(row[axis] for row in rows)) for axis in "xy"}}
 
 
 def _apart(middles: Sequence[Mapping[str, Any]], *, log: bool) -> Iterator[dict[str, Any]]:
     """A place for the name of each mean dot, at which it covers none of those beside it."""
-    to: Callable[[float], float] = math.log if log else float
+    to: Callable[[float], float] = math.log10 if log else float
     xs, ys = [to(row["x"]) for row in middles], [row["y"] for row in middles]
     wide, least = (max(xs) - min(xs)) * 0.3, (max(ys) - min(ys)) * 0.07
     groups: list[list[Mapping[str, Any]]] = []
@@ -179,8 +174,8 @@ def _apart(middles: Sequence[Mapping[str, Any]], *, log: bool) -> Iterator[dict[
             yield {**row, "place": rounded(place)}
 
 
-def _value_axis(field: str, title: str, **options: Any) -> Spec:
-    scale = {"zero": False, "range": [0, {"expr": f"width - {_ROOM}"}]}
+def _value_axis(field: str, title: str | None, **options: Any) -> Spec:
+    scale = {"zero": False, "range": [0, {"expr": f"width - {_ROOM}"}], **options.pop("scale", {})}
     axis = {"grid": True, "tickCount": 6}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis, **options}
 

@@ -13,7 +13,7 @@ from resnet_alexnet.study import markdown, specs, tabulate, texts
 from resnet_alexnet.study.answers import answer
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.findings import Findings, StudyFinding
-from resnet_alexnet.study.measurements import FOLDER
+from resnet_alexnet.study.pictures import pictures
 from resnet_alexnet.study.specs import Chart
 
 try:
@@ -24,7 +24,6 @@ except ImportError as error:
 
 HTML_FILE, MARKDOWN_FILE, CSV_FILE, PICTURES = "report.html", "REPORT.md", "results.csv", "pictures"
 TEMPLATES = Path(__file__).parent / "templates"
-_MEASURED = {"kernels": "Kernels of the first layer", "neighbors": "Nearest neighbors"}  # measurements that draw
 _WIDTH = 640  # pixels of a picture
 _WIDE, _NARROW = 860, 420  # of a chart in the page, before it is drawn to fit
 # Colors of the page by name, so that charts change with it; pictures are for white paper
@@ -44,10 +43,13 @@ def write_report(findings: Findings, output: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"--output={output} cannot be written: {error.strerror}") from None
     drawn = {finding.study.name: charts(finding) for finding in findings.studies if finding.is_run}
-    for name, each in drawn.items():
-        for chart in each:
-            _draw(chart, output / PICTURES / f"{name}_{chart.name}")
-    lines = markdown.lines(findings, drawn, page=HTML_FILE, pictures=PICTURES)
+    for finding in findings.studies:
+        for chart in drawn.get(finding.study.name, ()):
+            _draw(chart, output / PICTURES / f"{finding.study.name}_{chart.name}")
+        for picture in pictures(finding):
+            with atomic_write(output / PICTURES / picture.name) as file:
+                file.write_bytes(picture.path.read_bytes())
+    lines = markdown.lines(findings, drawn, page=HTML_FILE, folder=PICTURES)
     written = {
         HTML_FILE: _html(findings, drawn),
         MARKDOWN_FILE: "\n".join(lines) + "\n",
@@ -114,7 +116,10 @@ def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str) -> dict[st
         "charts": shown[1:],
         "claims": tabulate.claims(finding, scale),
         "settings": tabulate.settings(finding),
-        "pictures": list(_pictures(finding)),
+        "pictures": [
+            {"title": each.title, "about": each.about, "source": f"data:image/png;base64,{_base64(each.path)}"}
+            for each in pictures(finding)
+        ],
         "rates": tabulate.rates(finding),
         "runs": tabulate.runs(finding),
         "commands": list(tabulate.commands(finding)),
@@ -132,16 +137,8 @@ def _chart(study: str, chart: Chart, width: int) -> dict[str, Any]:
     }
 
 
-def _pictures(finding: StudyFinding) -> Iterator[dict[str, str]]:
-    """The pictures that measurements drew, of the first finished run of each arm."""
-    for measurement, title in _MEASURED.items():
-        for arm in finding.arms:
-            folders = [seed.folder for seed in arm.finished if seed.folder is not None]
-            for folder in folders[:1]:
-                path = folder / FOLDER / measurement / f"{measurement}.png"
-                if measurement in finding.study.measurements and path.is_file():
-                    data = base64.b64encode(path.read_bytes()).decode()
-                    yield {"title": f"{title}: {arm.arm.name}", "source": f"data:image/png;base64,{data}"}
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _csv(rows: Iterator[Sequence[str]]) -> str:

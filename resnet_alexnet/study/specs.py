@@ -19,7 +19,7 @@ HIDDEN, ZOOM = "hidden", "zoom"  # parameters: names of arms, and the share of t
 ZOOMS = (0.0, 0.5, 0.75)
 LINES_HEIGHT, ROW_HEIGHT = 300, 44  # pixels
 _SHOWN = {"filter": f"indexof({HIDDEN}, datum.arm) < 0"}
-_NAME_HEIGHT, _LETTER_WIDTH, _LONGEST_NAME = 17, 7.8, 170  # pixels
+_NAME_HEIGHT, _LETTER_WIDTH, _LONGEST_NAME, _VALUE_WIDTH = 17, 7.8, 170, 95  # pixels
 _FAMILY = re.compile(r"(.+)-(\d+)")  # and depth, in the name of an arm
 
 Spec = dict[str, Any]
@@ -97,7 +97,7 @@ def config(ink: str, soft: str, line: str, font: str) -> Spec:
         "font": font,
         "view": {"stroke": None},
         "axis": {**axis, **sizes, "titlePadding": 8},
-        "axisX": {"grid": False, "labelFlush": True},
+        "axisX": {"grid": False, "labelFlush": False, "labelSeparation": 6},
         "axisY": {"domain": False, "ticks": False},
         "text": {"color": ink, "fontSize": 12},
         "title": {"color": soft, "fontSize": 12, "fontWeight": "normal", "anchor": "start", "offset": 8},
@@ -157,7 +157,9 @@ def lines(
     y_scale = {"type": "log"} if log else {"zero": False}
     x_axis = {"tickCount": 6} if joined else {"values": sorted({row["x"] for row in rows})}
     at_x = {"field": "x", "type": "quantitative", "title": x, "scale": x_scale, "axis": x_axis}
-    at_y = {"field": "y", "type": "quantitative", "title": None, "scale": y_scale, "axis": {"tickCount": 6}}
+    ys = [row["y"] for row in rows]
+    y_axis = {"values": log_steps(min(ys), max(ys))} if log else {"tickCount": 6}
+    at_y = {"field": "y", "type": "quantitative", "title": None, "scale": y_scale, "axis": y_axis}
     color, dash = color_of(arms), {"field": "arm", "scale": _domain(arms, [s.dash for s in arms.values()])}
     dash["legend"] = None
     seen: list[Spec] = [{"filter": f"datum.x >= {max(row['x'] for row in rows)} * {ZOOM}"}] if zooms else []
@@ -248,6 +250,13 @@ def spread(values: Sequence[float], least: float) -> list[float]:
 _SEED, _NO_ROWS = {"field": "seed"}, {"values": []}
 
 
+def log_steps(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10 and so on, as far as they are between two positive numbers; over three decades, 1, 10 and so on."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+
+
 def layer(rows: Sequence[Row], mark: Spec, transform: Sequence[Spec] | None = (), **encoding: Any) -> Spec:
     """A layer of marks; those of hidden arms are left out, unless `transform` is None."""
     shown = {} if transform is None else {"transform": [_SHOWN, *transform]}
@@ -263,6 +272,8 @@ def row_texts(texts: Sequence[Row], y: Spec) -> Iterator[Spec]:
     """The name of each row at its left, "text", and a number or word at its right, "value"."""
     for field, align, place in (("text", "left", 0), ("value", "right", "width")):
         mark = {"type": "text", "align": align, "dy": -11, "fontWeight": 600, "aria": False}
+        if field == "text":
+            mark["limit"] = {"expr": f"width - {_VALUE_WIDTH}"}
         yield layer(texts, mark, x={"value": place}, y=y, text={"field": field})
 
 
