@@ -1,34 +1,39 @@
 """The answers of studies in words, made from their verdicts."""
 
-from statistics import fmean
+from collections.abc import Sequence
 
 from resnet_alexnet.study import verdicts
 from resnet_alexnet.study.design import Comparison
 from resnet_alexnet.study.findings import StudyFinding, Verdict
-from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.metrics import METRICS, Metric
+
+MINUS = "\N{MINUS SIGN}"
+_HEADS = {
+    verdicts.REPRODUCED: "As claimed, {}.",
+    verdicts.DIFFERS: "Not as claimed: {}.",
+    verdicts.WITHIN_NOISE: "Undecided, for the difference is within the noise: {}.",
+    verdicts.INDICATIVE: "Too few runs for a verdict; they point {} the claim: {}.",
+}
 
 
 def answer(finding: StudyFinding) -> str:
-    """The answer to the question of a study, by its primary comparison."""
-    primary = finding.verdicts[0]
-    if primary.difference.value is None:
-        return f"Not answered: {_lacking(finding, primary)}."
-    return f"{_head(primary)}. {primary.comparison.claim} {numbers(primary)}"
+    """The answer to the question of a study, by its primary comparison, in one sentence."""
+    return describe(finding, finding.verdicts[0])
 
 
-def numbers(verdict: Verdict) -> str:
-    """The means of the two arms of a comparison and their difference, as a sentence."""
+def describe(finding: StudyFinding, verdict: Verdict) -> str:
+    """What the runs say about a comparison, in one sentence."""
     comparison, difference = verdict.comparison, verdict.difference
-    metric = METRICS[comparison.metric]
-    unit = f" {metric.unit}" if metric.unit else ""
-    larger, smaller = fmean(verdict.larger), fmean(verdict.smaller)
-    text = f"{metric.label.capitalize()}: {larger:.3g}{unit} for {comparison.larger}, {smaller:.3g}{unit} for "
-    text += comparison.smaller
-    if difference.interval is not None and difference.value is not None:
-        low, high = difference.interval
-        text += f"; difference {difference.value:.3g}, 95 % interval {low:.3g} to {high:.3g}"
-    runs = min(len(verdict.larger), len(verdict.smaller))
-    return f"{text} ({runs} seed{'s' if runs > 1 else ''} each)."
+    if difference.value is None:
+        return f"Not answered: {_lacking(finding, verdict)}."
+    head = _HEADS[difference.verdict]
+    if difference.verdict == verdicts.INDICATIVE:
+        return head.format("to" if _agrees(difference.value, comparison) else "away from", _said(verdict))
+    if _is_equal(verdict):
+        return head.format(
+            f"the two are equal within {amount(f'{comparison.margin:g}', METRICS[comparison.metric])}; {_said(verdict)}"
+        )
+    return head.format(_said(verdict))
 
 
 def holds(finding: StudyFinding) -> bool:
@@ -37,25 +42,61 @@ def holds(finding: StudyFinding) -> bool:
     return all(value is not None and _agrees(value, comparison) for comparison, value in differences)
 
 
+def show(*values: float) -> list[str]:
+    """Numbers with equally many digits behind the point, as the largest of them needs."""
+    largest = max(map(abs, values))
+    digits = 3 if largest < 0.1 else next(digits for digits, least in ((0, 100), (1, 10), (2, 0)) if largest >= least)
+    return [f"{value:,.{digits if largest else 0}f}".replace("-", MINUS) for value in values]
+
+
+def amount(shown: str, metric: Metric) -> str:
+    """A difference of a metric, as it is shown, with its unit."""
+    unit = metric.difference_unit
+    return f"{shown} {unit.removesuffix('s') if shown == '1' else unit}".strip()
+
+
+def count_runs(*groups: Sequence[float]) -> str:
+    """The number of runs of some arms: "3 seeds each"."""
+    fewest, most = min(map(len, groups)), max(map(len, groups))
+    if fewest == most:
+        return f"{most} seed{'s' if most > 1 else ''} each"
+    return " and ".join(str(len(group)) for group in groups) + " seeds"
+
+
+def _said(verdict: Verdict) -> str:
+    """That the metric of one arm is larger than that of the other, by how much, and over how many runs."""
+    comparison, difference = verdict.comparison, verdict.difference
+    value = difference.value or 0.0
+    interval = difference.equality if _is_equal(verdict) else difference.interval
+    confidence = 90 if _is_equal(verdict) else 95
+    a, b = comparison.larger, comparison.smaller
+    if value < 0:
+        value, a, b = -value, b, a
+        interval = None if interval is None else (-interval[1], -interval[0])
+    ends = show(value, *(interval or ()))
+    by = amount(ends[0], METRICS[comparison.metric])
+    runs = count_runs(verdict.larger, verdict.smaller)
+    within = f", {confidence} % interval {ends[1]} to {ends[2]}" if interval is not None else ""
+    return f"{METRICS[comparison.metric].sentence.format(a=a, b=b, by=by)} ({runs}{within})"
+
+
+def _is_equal(verdict: Verdict) -> bool:
+    """Whether the verdict is that the two arms are equal within the margin."""
+    word = verdicts.REPRODUCED if verdict.comparison.claims_equality else verdicts.DIFFERS
+    low, high = verdict.difference.equality or (0.0, 0.0)
+    inside = -verdict.comparison.margin < low and high < verdict.comparison.margin
+    return inside and verdict.difference.verdict == word
+
+
+def _agrees(value: float, comparison: Comparison) -> bool:
+    return abs(value) < comparison.margin if comparison.claims_equality else value > 0
+
+
 def _lacking(finding: StudyFinding, verdict: Verdict) -> str:
     """Why a comparison has no numbers."""
     names = [verdict.comparison.larger, verdict.comparison.smaller]
     if absent := [name for name in names if not finding.arm(name).finished]:
         return f"no run of {' and '.join(absent)} is finished"
-    return f"the {METRICS[verdict.comparison.metric].label} was not measured"
-
-
-def _head(verdict: Verdict) -> str:
-    difference = verdict.difference
-    if difference.verdict == verdicts.INDICATIVE:
-        agrees = _agrees(difference.value or 0.0, verdict.comparison)
-        return f"Indicative only, for too few seeds: the runs point {'to' if agrees else 'away from'} the claim"
-    return {
-        verdicts.REPRODUCED: "Yes, as claimed",
-        verdicts.DIFFERS: "No, other than claimed",
-        verdicts.WITHIN_NOISE: "Undecided: the difference is within the noise of these runs",
-    }[difference.verdict]
-
-
-def _agrees(value: float, comparison: Comparison) -> bool:
-    return abs(value) < comparison.margin if comparison.claims_equality else value > 0
+    metric = METRICS[verdict.comparison.metric]
+    without = " and ".join(name for name in names if not finding.arm(name).values(verdict.comparison.metric))
+    return f"no {metric.label} {'was measured ' if metric.needs else ''}for {without}"

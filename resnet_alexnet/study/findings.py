@@ -16,54 +16,40 @@ from resnet_alexnet.study import verdicts
 from resnet_alexnet.study.design import ALL, Absent, Arm, Comparison, Study
 from resnet_alexnet.study.execute import RUNS, STUDIES_FILE, Planned, ensemble_folder, plan_studies, read_planned
 from resnet_alexnet.study.measurements import MeasuredRun
-from resnet_alexnet.study.metrics import METRICS
 from resnet_alexnet.study.plan import ArmPlan, Choice, StudyPlan
 from resnet_alexnet.study.points import Point, config_digest
+from resnet_alexnet.study.seeds import FINISHED, MISSING, Seed, read_ensemble, read_run
 from resnet_alexnet.study.state import RunState
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, read_config
 from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE
 
-MISSING, UNFINISHED, UNREADABLE, FINISHED = "missing", "unfinished", "unreadable", "finished"
 _TELLING = ("dataset.name", "model.name", "num_steps", "batch_size", "precision")  # why a run belongs to no study
 
 
 @dataclass(frozen=True)
-class Seed:
-    """A run that counts, or what became of it.
+class ArmFinding:
+    """An arm and its runs.
 
     Attributes:
-        seed: its number.
-        status: "finished", "missing", "unfinished", "unreadable", or how its check failed: "diverged" or "stuck".
-        folder: of the run; None if it is missing.
-        run: its files, if it is finished.
+        arm: as the study has it.
+        choice: of its learning rate.
+        seeds: the runs that count, or their absence.
+        command: that of its first run, as words; none of an ensemble, and if no learning rate could be chosen.
     """
-
-    seed: int
-    status: str
-    folder: Path | None = None
-    run: MeasuredRun | None = None
-
-    def value(self, metric: str) -> float | None:
-        """A number of a finished run; None if its files do not have it."""
-        return None if self.run is None else METRICS[metric].read(self.run)
-
-
-@dataclass(frozen=True)
-class ArmFinding:
-    """An arm and its runs."""
 
     arm: Arm
     choice: Choice
     seeds: Sequence[Seed]
+    command: Sequence[str] = ()
+
+    @property
+    def finished(self) -> list[Seed]:
+        """Its finished runs."""
+        return [seed for seed in self.seeds if seed.status == FINISHED]
 
     def values(self, metric: str) -> list[float]:
         """The numbers of its finished runs, seed by seed."""
-        return [value for seed in self.seeds if (value := seed.value(metric)) is not None]
-
-    @property
-    def finished(self) -> list[MeasuredRun]:
-        """Its finished runs."""
-        return [seed.run for seed in self.seeds if seed.run is not None]
+        return [seed.numbers[metric] for seed in self.finished if metric in seed.numbers]
 
 
 @dataclass(frozen=True)
@@ -95,6 +81,11 @@ class StudyFinding:
     def arm(self, name: str) -> ArmFinding:
         """The arm of this name."""
         return next(each for each in self.arms if each.arm.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        """Those of its arms."""
+        return [arm.arm.name for arm in self.arms]
 
     @property
     def is_run(self) -> bool:
@@ -144,7 +135,7 @@ class _Reader:
         self._problems: list[str] = []
         self._folders: dict[str, Path] = {}  # of runs, by the digest of their config
         self._used: set[str] = set()
-        self._runs: dict[str, MeasuredRun] = {}
+        self._seeds: dict[str, Seed] = {}  # that were read, by the same: studies share runs
         self._homes = [folder for folder in folders if (folder / STUDIES_FILE).is_file()]
         self._planned = self._plan(scale)
         for folder in folders:
@@ -179,7 +170,9 @@ class _Reader:
         return found or plan_studies([ALL], scale or "cpu")
 
     def _add(self, folder: Path) -> None:
-        """Takes a run folder in by its config."""
+        """Takes a run folder in by its config, unless the pattern has matched it before."""
+        if folder in self._folders.values():
+            return
         try:
             digest = config_digest(read_config(folder / CONFIG_FILE))
         except InputError as error:
@@ -210,20 +203,13 @@ class _Reader:
         found = []
         for comparison in plan.study.comparisons:
             larger, smaller = (
-                self._values(by_name[name], comparison.metric) for name in (comparison.larger, comparison.smaller)
+                by_name[name].values(comparison.metric) for name in (comparison.larger, comparison.smaller)
             )
             difference = verdicts.judge(
                 larger, smaller, margin=comparison.margin, claims_equality=comparison.claims_equality
             )
             found.append(Verdict(comparison, larger, smaller, difference))
         return StudyFinding(plan.study, arms, found)
-
-    def _values(self, arm: ArmFinding, metric: str) -> list[float]:
-        try:
-            return arm.values(metric)
-        except InputError as error:
-            self._problems.append(f"{error}: what it says is left out")
-            return []
 
     def _arm(self, plan: StudyPlan, arm: ArmPlan) -> ArmFinding:
         if arm.arm.members:
@@ -233,24 +219,17 @@ class _Reader:
         points = arm.counted(choice)
         if not points:
             return ArmFinding(arm.arm, choice, [Seed(seed, MISSING) for seed in range(1, plan.study.seeds + 1)])
-        return ArmFinding(arm.arm, choice, [self._seed(point) for point in points])
+        return ArmFinding(arm.arm, choice, [self._seed(point) for point in points], points[0].words)
 
     def _seed(self, point: Point) -> Seed:
         self._used.add(point.digest)
         folder, number = self._folders.get(point.digest), point.config.seed
         if folder is None:
             return Seed(number, MISSING)
-        run = MeasuredRun(folder, point.config.num_steps)
-        try:
-            state = run.state
-        except InputError as error:
-            self._problems.append(f"{error}: the run is left out")
-            return Seed(number, UNREADABLE, folder)
-        if run.is_complete:
-            return Seed(number, FINISHED, folder, run)
-        if state.failed_check:
-            return Seed(number, state.end, folder)
-        return Seed(number, UNFINISHED, folder)
+        if point.digest not in self._seeds:
+            run = MeasuredRun(folder, point.config.num_steps)
+            self._seeds[point.digest] = read_run(number, run, self._problems)
+        return self._seeds[point.digest]
 
     def _ensembles(self, plan: StudyPlan, arm: Arm) -> list[Seed]:
         members = [plan.arms[name] for name in arm.members]
@@ -259,8 +238,7 @@ class _Reader:
         for number in range(1, plan.study.seeds + 1):
             own = [each[number - 1] for each in points if each]
             folders = [ensemble_folder(home, own) for home in self._homes] if len(own) == len(members) else []
-            there = [MeasuredRun(folder) for folder in folders if MeasuredRun(folder).is_complete]
-            seeds.append(Seed(number, FINISHED, there[0].path, there[0]) if there else Seed(number, MISSING))
+            seeds.append(read_ensemble(number, folders, self._problems))
         return seeds
 
     def _state(self, point: Point) -> RunState:
@@ -319,9 +297,6 @@ def _environments(studies: Sequence[StudyFinding]) -> list[tuple[Mapping[str, An
 
 
 def _run_folders(studies: Sequence[StudyFinding]) -> Iterator[Path]:
-    seen = set()
-    for arm in (arm for study in studies for arm in study.arms):
-        for run in arm.finished:
-            if run.num_steps and run.path not in seen:
-                seen.add(run.path)
-                yield run.path
+    """The folders of the finished runs, each once, without those of ensembles."""
+    seeds = (seed for study in studies for arm in study.arms for seed in arm.finished)
+    yield from dict.fromkeys(seed.folder for seed in seeds if seed.folder is not None and seed.steps is not None)

@@ -1,84 +1,141 @@
-"""What was measured of the runs of an arm, as points of curves: signals, probes, corruptions, calibration."""
+"""What was measured of a run, as points of curves: signals, probes, corruptions, calibration."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-from resnet_alexnet.study.findings import ArmFinding
-
-Point = tuple[float | str, float]  # x, y
+XY = tuple[float | str, float]  # x, y
+_FEWEST_IMAGES = 10  # in a bin of a reliability diagram
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curve:
     """A kind of curve.
 
     Attributes:
-        name: for files.
         title: what it shows.
         measurement: from which it is read.
         x, y: titles of the axes.
         points: of what was measured of a run.
+        about: what a reader must know to read it.
+        log: whether the y axis is logarithmic.
+        diagonal: whether there is a line of equal x and y.
+        by_name: whether x is a name, and each has a row of its own.
     """
 
-    name: str
     title: str
     measurement: str
     x: str
     y: str
-    points: Callable[[Mapping[str, Any]], Iterator[Point]]
-
-    def of(self, arm: ArmFinding) -> list[Point]:
-        """The means over the runs of an arm, where all of them have a value; none if it was not measured."""
-        values: dict[float | str, list[float]] = {}
-        found = [run.measured(self.measurement) for run in arm.finished if run.num_steps]
-        measured = [each for each in found if each is not None]
-        for each in measured:
-            for x, y in self.points(each):
-                values.setdefault(x, []).append(y)
-        return [(x, fmean(ys)) for x, ys in values.items() if len(ys) == len(measured)]
+    points: Callable[[Mapping[str, Any]], Iterator[XY]]
+    about: str = ""
+    log: bool = False
+    diagonal: bool = False
+    by_name: bool = False
 
 
-def _spreads(measured: Mapping[str, Any]) -> Iterator[Point]:
+def _spreads(measured: Mapping[str, Any]) -> Iterator[XY]:
     yield from _layers(measured["steps"][-1]["layers"], "std")
 
 
-def _gradients(measured: Mapping[str, Any]) -> Iterator[Point]:
+def _gradients(measured: Mapping[str, Any]) -> Iterator[XY]:
     yield from _layers(measured["steps"][0]["layers"], "grad_norm")
 
 
-def _layers(layers: Sequence[Mapping[str, Any]], key: str) -> Iterator[Point]:
+def _layers(layers: list[Mapping[str, Any]], key: str) -> Iterator[XY]:
     """By the depth of a layer as a share of that of the network, so that networks of any depth can be compared."""
     counted = [layer for layer in layers if layer["index"] is not None]
     for layer in counted:
         if layer[key]:
-            yield round(layer["index"] / len(counted), 4), layer[key]
+            yield round(100 * layer["index"] / len(counted), 2), layer[key]
 
 
-def _probes(measured: Mapping[str, Any]) -> Iterator[Point]:
-    for number, stage in enumerate(measured["stages"]):
-        yield round(number / max(len(measured["stages"]) - 1, 1), 4), 100 - stage["linear"]["accuracy"]
+def _probes(measured: Mapping[str, Any]) -> Iterator[XY]:
+    yield from _stages(measured, "linear")
 
 
-def _corruptions(measured: Mapping[str, Any]) -> Iterator[Point]:
+def _neighbors(measured: Mapping[str, Any]) -> Iterator[XY]:
+    yield from _stages(measured, "knn")
+
+
+def _stages(measured: Mapping[str, Any], probe: str) -> Iterator[XY]:
+    stages = measured["stages"]
+    for number, stage in enumerate(stages):
+        yield round(100 * number / max(len(stages) - 1, 1), 2), stage[probe]["accuracy"]
+
+
+def _severities(measured: Mapping[str, Any]) -> Iterator[XY]:
     yield 0, measured["clean"]["top1_error"]
     every = [each["severities"] for each in measured["corruptions"].values()]
     for same in zip(*every, strict=True):
-        yield same[0]["severity"], fmean(each["top1_error"] for each in same)
+        yield same[0]["severity"], sum(each["top1_error"] for each in same) / len(same)
 
 
-def _reliability(measured: Mapping[str, Any]) -> Iterator[Point]:
-    bins = (measured.get("calibration") or {}).get("adaptive_bins", [])
-    for each in bins:
-        if each["images"]:
-            yield round(each["confidence"], 2), each["accuracy"]
+def _corruptions(measured: Mapping[str, Any]) -> Iterator[XY]:
+    yield "none", measured["clean"]["top1_error"]
+    for name, each in measured["corruptions"].items():
+        yield name, each["mean_error"]
 
 
-CURVES = (
-    Curves("signals", "Responses of the layers", "signals", "depth", "standard deviation of responses", _spreads),
-    Curves("gradients", "Gradients before training", "signals", "depth", "norm of the kernel's gradient", _gradients),
-    Curves("probes", "Error of linear probes", "probe", "depth, from the stem to the last stage", "error, %", _probes),
-    Curves("corruptions", "Errors on damaged images", "robustness", "severity of the damage", "error, %", _corruptions),
-    Curves("reliability", "Calibration", "test", "confidence, %", "accuracy, %", _reliability),
-)
+def _reliability(measured: Mapping[str, Any]) -> Iterator[XY]:
+    for each in (measured.get("calibration") or {}).get("bins", []):
+        if each["images"] >= _FEWEST_IMAGES:
+            yield round(50 * (each["low"] + each["high"]), 2), each["accuracy"]
+
+
+_DEPTH = "depth in the network, %"
+CURVES: Mapping[str, Curve] = {
+    "gradients": Curve(
+        "Gradients before training",
+        "signals",
+        _DEPTH,
+        "norm of the kernel's gradient",
+        _gradients,
+        "A line that falls to the left is a gradient that vanishes on its way back to the first layers.",
+        log=True,
+    ),
+    "responses": Curve(
+        "Responses of the layers after training", "signals", _DEPTH, "standard deviation of responses", _spreads
+    ),
+    "probes": Curve(
+        "What a linear classifier makes of the features",
+        "probe",
+        _DEPTH,
+        "accuracy, %",
+        _probes,
+        "From the stem, 0 %, to the last features, 100 %.",
+    ),
+    "nearest": Curve(
+        "What the nearest neighbors say of the class",
+        "probe",
+        _DEPTH,
+        "accuracy, %",
+        _neighbors,
+        "From the stem, 0 %, to the last features, 100 %.",
+    ),
+    "severities": Curve(
+        "Error on corrupted images",
+        "robustness",
+        "severity of the corruption",
+        "test error, %",
+        _severities,
+        "Each point is the mean over the kinds of corruption; 0 is the images as they are.",
+    ),
+    "corruptions": Curve(
+        "Error by kind of corruption",
+        "robustness",
+        "",
+        "test error, mean over severities, %",
+        _corruptions,
+        by_name=True,
+    ),
+    "reliability": Curve(
+        "Is the network right as often as it is confident?",
+        "test",
+        "confidence, %",
+        "accuracy, %",
+        _reliability,
+        f"On the gray line it is. Bins with fewer than {_FEWEST_IMAGES} images are left out.",
+        diagonal=True,
+    ),
+}

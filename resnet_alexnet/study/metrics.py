@@ -9,7 +9,7 @@ from typing import Any
 from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR
 
-TRAIN_ERROR = "train/top1_error"
+TRAIN_ERROR, STEP_SECONDS = "train/top1_error", "seconds/steps"
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,21 @@ class Metric:
     Attributes:
         label: what it is, in words.
         unit: such as "%".
+        sentence: says that it is larger for the arm {a} than for the arm {b}, by {by}, a number with its unit.
         read: the number of a complete run; None if its files do not have it.
         needs: the measurement from which it is read; empty: the run's own metrics.
     """
 
     label: str
     unit: str
+    sentence: str
     read: Callable[[MeasuredRun], float | None]
     needs: str = ""
+
+    @property
+    def difference_unit(self) -> str:
+        """Of a difference of two values: that of two errors in percent is in points."""
+        return "points" if self.unit == "%" else self.unit
 
 
 def _test_error(run: MeasuredRun) -> float | None:
@@ -89,45 +96,80 @@ def _neighbor_error(run: MeasuredRun) -> float | None:
     return None if values is None else 100 - values["stages"][-1]["knn"]["accuracy"]
 
 
+def _training_seconds(run: MeasuredRun) -> float | None:
+    return sum(line.get(STEP_SECONDS) or 0.0 for line in run.state.lines) or None
+
+
 METRICS: Mapping[str, Metric] = {
-    "test_error": Metric("test error", "%", _test_error),
+    "test_error": Metric("test error", "%", "{a} has {by} more test error than {b}", _test_error),
     "train_error": Metric(
-        "training error in evaluation mode", "%", lambda run: _reported(run, "training", "top1_error"), "training"
+        "training error",  # in evaluation mode, after the last step
+        "%",
+        "{a} has {by} more training error than {b}",
+        lambda run: _reported(run, "training", "top1_error"),
+        "training",
     ),
-    "mean_train_error": Metric("mean of the training error over training", "%", mean_train_error),
-    "epochs_to_25": Metric("time to 25 % training error", "epochs", lambda run: epochs_to_train_error(run, 25.0)),
+    "mean_train_error": Metric(
+        "training error, averaged over training",
+        "%",
+        "the training error of {a}, averaged over training, is {by} higher than that of {b}",
+        mean_train_error,
+    ),
+    "epochs_to_25": Metric(
+        "time to 25 % training error",
+        "epochs",
+        "{a} takes {by} longer than {b} to reach a training error of 25 %",
+        lambda run: epochs_to_train_error(run, 25.0),
+    ),
     "calibration_error": Metric(
         "expected calibration error",
         "points",
+        "{a} is worse calibrated than {b}, by {by}",
         lambda run: _reported(run, "test", "calibration", "expected_error"),
         "test",
     ),
     "corrupted_error": Metric(
-        "test error, mean over corruptions", "%", lambda run: _reported(run, "robustness", "mean_error"), "robustness"
+        "test error, mean over corruptions",
+        "%",
+        "on corrupted images {a} has {by} more test error than {b}",
+        lambda run: _reported(run, "robustness", "mean_error"),
+        "robustness",
     ),
     "added_error": Metric(
-        "what corruptions add to the test error",
+        "error that corruptions add",
         "points",
+        "corruptions cost {a} {by} more than {b}",
         _added_error,
         "robustness",
     ),
     "log_gradient_ratio": Metric(
         "gradient of the first convolution over that of the last, before training",
         "powers of ten",
+        "the gradient of the first convolution over that of the last is {by} larger in {a} than in {b}",
         _log_gradient_ratio,
         "signals",
     ),
     "mean_response": Metric(
         "standard deviation of responses, mean over layers",
         "",
+        "the responses of {a} have a standard deviation that is {by} larger than in {b}",
         _mean_response,
         "signals",
     ),
     "neighbor_error": Metric(
         "error of nearest neighbors in the last features",
         "%",
+        "the nearest neighbors are wrong more often in {a} than in {b}, by {by}",
         _neighbor_error,
         "probe",
     ),
-    "images_per_second": Metric("training throughput", "images/s", lambda run: run.state.last("images_per_second")),
+    "training_seconds": Metric(
+        "time of the training steps", "s", "{a} takes {by} longer to train than {b}", _training_seconds
+    ),
+    "images_per_second": Metric(
+        "training throughput",
+        "images/s",
+        "{a} trains {by} faster than {b}",
+        lambda run: run.state.last("images_per_second"),
+    ),
 }

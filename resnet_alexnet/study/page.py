@@ -1,22 +1,20 @@
-"""The report as one HTML file, which loads nothing, and as REPORT.md with pictures and a table of all numbers."""
+"""The report: one HTML file, which loads nothing; REPORT.md with pictures; and a table of all numbers."""
 
 import base64
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError, printable
 from resnet_alexnet.files import atomic_write
-from resnet_alexnet.study import tabulate
+from resnet_alexnet.study import markdown, specs, tabulate, texts
 from resnet_alexnet.study.answers import answer
-from resnet_alexnet.study.charts import Chart, charts
-from resnet_alexnet.study.design import SCALES
+from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.findings import Findings, StudyFinding
-from resnet_alexnet.study.measurements import FOLDER
-from resnet_alexnet.study.tabulate import Table
+from resnet_alexnet.study.pictures import pictures
+from resnet_alexnet.study.specs import Chart
 
 try:
     import jinja2
@@ -24,23 +22,14 @@ try:
 except ImportError as error:
     raise InputError(f"{error.name} is not installed: pip install 'resnet_alexnet[study]'") from None
 
-HTML_FILE, MARKDOWN_FILE, CSV_FILE = "report.html", "REPORT.md", "results.csv"
-TITLE = "AlexNet and ResNet: what the papers claim, and what these runs say"
-METHOD = (
-    "Every comparison, its metric and its margin were fixed in the file of the study before any run. All settings of "
-    "a study had equally many learning rates to choose from, by validation error, in runs with a seed of their own; "
-    "only the runs that count were tested, once, at their end.",
-    "A verdict follows from Welch's 95 % interval for the difference of the two means. Reproduced: the interval "
-    "excludes zero, with the sign of the claim. Differs: it excludes zero with the other sign, or the two are equal "
-    "within the margin by two one-sided tests. Within noise: neither. Indicative: fewer than three seeds. If the "
-    "paper's own difference is below the margin, equality is the claim. Holm's p is over the primary comparisons of "
-    "all studies.",
-    "Intervals are over seeds: they do not contain the sampling error of the test images, which all runs share. A "
-    "paper's value is of its own data and scale, and is shown, not compared, beside values of another scale.",
-)
+HTML_FILE, MARKDOWN_FILE, CSV_FILE, PICTURES = "report.html", "REPORT.md", "results.csv", "pictures"
 TEMPLATES = Path(__file__).parent / "templates"
-_PICTURES = {"kernels": "kernels.png", "neighbors": "neighbors.png"}  # measurements that draw one
-_WIDTH = 640  # pixels of a chart outside of a browser
+_WIDTH = 640  # pixels of a picture
+_WIDE, _NARROW = 860, 420  # of a chart in the page, before it is drawn to fit
+# Colors of the page by name, so that charts change with it; pictures are for white paper
+_PAGE = specs.config("var(--ink)", "var(--soft)", "var(--line)", "system-ui, sans-serif")
+_INK = "#1b1f24"
+_PAPER = {**specs.config(_INK, "#5b636e", "#dfe3e8", "DejaVu Sans"), "background": "white", "padding": 16}
 
 
 def write_report(findings: Findings, output: Path) -> list[Path]:
@@ -50,43 +39,42 @@ def write_report(findings: Findings, output: Path) -> list[Path]:
         InputError: the folder cannot be written.
     """
     try:
-        (output / "pictures").mkdir(parents=True, exist_ok=True)
+        (output / PICTURES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output={output} cannot be written: {error.strerror}") from None
     drawn = {finding.study.name: charts(finding) for finding in findings.studies if finding.is_run}
-    for name, each in drawn.items():
-        for chart in each:
-            with atomic_write(output / "pictures" / f"{name}_{chart.name}.png") as file:
-                file.write_bytes(vl_convert.vegalite_to_png(_fixed(chart), scale=2))
-    texts = {
+    for finding in findings.studies:
+        for chart in drawn.get(finding.study.name, ()):
+            _draw(chart, output / PICTURES / f"{finding.study.name}_{chart.name}")
+        for picture in pictures(finding):
+            with atomic_write(output / PICTURES / picture.name) as file:
+                file.write_bytes(picture.path.read_bytes())
+    lines = markdown.lines(findings, drawn, page=HTML_FILE, folder=PICTURES)
+    written = {
         HTML_FILE: _html(findings, drawn),
-        MARKDOWN_FILE: "\n".join(_markdown(findings, drawn)) + "\n",
+        MARKDOWN_FILE: "\n".join(lines) + "\n",
         CSV_FILE: _csv(tabulate.results(findings)),
     }
-    for name, text in texts.items():
+    for name, text in written.items():
         with atomic_write(output / name) as file:
             file.write_text(text, encoding="utf-8")
-    return [output / name for name in texts]
+    return [output / name for name in written]
 
 
-def lead(findings: Findings) -> str:
-    """What the report is of, in a sentence or two."""
-    runs = len({run.path for finding in findings.studies for arm in finding.arms for run in arm.finished})
-    questions = len(findings.studies)
-    return (
-        f"{questions} question{'s' if questions > 1 else ''} at the scale {findings.scale}: {SCALES[findings.scale]}. "
-        f"Computed from {runs} runs on {date.today().isoformat()}."
-    )
+def _draw(chart: Chart, path: Path) -> None:
+    """Writes a chart as a PNG and an SVG file."""
+    spec = _fixed(chart, _WIDTH, _PAPER)
+    heading = {"color": _INK, "fontSize": 15, "fontWeight": "bold", "offset": 12}
+    spec["title"] = {"text": chart.title, "subtitle": spec.get("title", {}).get("text", ""), **heading}
+    with atomic_write(path.with_suffix(".png")) as file:
+        file.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    with atomic_write(path.with_suffix(".svg")) as file:
+        file.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
 
 
-def _fixed(chart: Chart) -> dict[str, Any]:
-    """The specification for a picture, which has no width of its own place."""
-    return {
-        **chart.spec,
-        "width": _WIDTH,
-        "title": {"text": chart.title, "anchor": "start"},
-        "config": {"background": "white", "view": {"stroke": None}, "font": "DejaVu Sans"},
-    }
+def _fixed(chart: Chart, width: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification with a width of its own and the looks of where it is shown."""
+    return {**chart.spec, "width": width, "config": config, "description": chart.title}
 
 
 def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> str:
@@ -94,112 +82,66 @@ def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    specs = {f"{name}_{chart.name}": chart.spec for name, each in drawn.items() for chart in each}
+    every = {f"{name}_{chart.name}": chart for name, each in drawn.items() for chart in each}
     return environment.get_template("report.html").render(
-        title=TITLE,
-        lead=lead(findings),
-        studies=[_study(finding, drawn.get(finding.study.name, ())) for finding in findings.studies],
+        title=texts.TITLE,
+        lead=texts.lead(findings),
+        signs=texts.VERDICTS,
+        studies=[_study(finding, drawn.get(finding.study.name, ()), findings.scale) for finding in findings.studies],
         problems=[printable(problem) for problem in findings.problems],
-        absent=findings.absent,
-        method=METHOD,
-        environments=list(_environments(findings)),
+        absent=texts.absent(findings) if findings.absent else "",
+        method=texts.METHOD,
+        environments=list(texts.environments(findings)),
         notice=(TEMPLATES / "vega.txt").read_text(encoding="utf-8"),
         bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"),
-        specs=specs,
+        specs={name: {**chart.spec, "description": chart.title} for name, chart in every.items()},
+        config=_PAGE,
     )
 
 
-def _study(finding: StudyFinding, drawn: Sequence[Chart]) -> dict[str, Any]:
+def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str) -> dict[str, Any]:
     study = finding.study
-    tested = tabulate.test_images(finding)
+    shown = [_chart(study.name, chart, _NARROW if number else _WIDE) for number, chart in enumerate(drawn)]
     return {
         "name": study.name,
         "title": study.title,
         "question": study.question,
         "verdict": finding.verdicts[0].difference.verdict,
         "answer": answer(finding),
-        "notes": [*study.notes, *([tested + "."] if tested else [])],
-        "charts": [
-            {
-                "id": f"{study.name}_{chart.name}",
-                "title": chart.title,
-                "description": chart.description,
-                "arms": chart.arms,
-                "svg": vl_convert.vegalite_to_svg(_fixed(chart)),
-            }
-            for chart in drawn
+        "notes": texts.notes(finding),
+        "chart": shown[0] if shown else None,
+        "charts": shown[1:],
+        "claims": tabulate.claims(finding, scale),
+        "settings": tabulate.settings(finding),
+        "pictures": [
+            {"title": each.title, "about": each.about, "source": f"data:image/png;base64,{_base64(each.path)}"}
+            for each in pictures(finding)
         ],
-        "claims": tabulate.claims(finding),
-        "arms": tabulate.settings(finding),
+        "rates": tabulate.rates(finding),
         "runs": tabulate.runs(finding),
-        "pictures": list(_pictures(finding)),
+        "commands": list(tabulate.commands(finding)),
     }
 
 
-def _pictures(finding: StudyFinding) -> Iterator[dict[str, str]]:
-    """The pictures that measurements drew, of the first run of each arm."""
-    for arm in finding.arms:
-        for run in arm.finished[:1]:
-            for name, file in _PICTURES.items():
-                path = run.path / FOLDER / name / file
-                if name in finding.study.measurements and path.is_file():
-                    data = base64.b64encode(path.read_bytes()).decode()
-                    yield {"title": f"{arm.arm.name}: {name}", "source": f"data:image/png;base64,{data}"}
+def _chart(study: str, chart: Chart, width: int) -> dict[str, Any]:
+    return {
+        "id": f"{study}_{chart.name}",
+        "title": chart.title,
+        "description": chart.description,
+        "arms": chart.arms,
+        "zooms": chart.zooms,
+        "svg": vl_convert.vegalite_to_svg(_fixed(chart, width, _PAGE)),
+    }
 
 
-def _environments(findings: Findings) -> Iterator[str]:
-    for values, count in findings.environments:
-        versions = ", ".join(f"{name} {version}" for name, version in values.get("versions", {}).items())
-        devices = ", ".join(map(str, values.get("devices", [])))
-        yield printable(
-            f"{count} runs: {values.get('cpu_count', '?')} CPU cores, devices {devices}; {versions}; commit "
-            f"{values.get('git_commit', 'unknown')}; Python {values.get('python', '?')}, {values.get('platform', '?')}"
-        )
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
-def _markdown(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> Iterator[str]:
-    yield f"# {TITLE}\n\n{lead(findings)} [{HTML_FILE}]({HTML_FILE}) is the same with charts to explore.\n"
-    for finding in findings.studies:
-        yield f"- [{finding.study.question}](#{_anchor(finding.study.title)}) {finding.verdicts[0].difference.verdict}"
-    if findings.problems:
-        yield "\n## Left out\n"
-        yield from (f"- {_escape(printable(problem))}" for problem in findings.problems)
-    for finding in findings.studies:
-        study = finding.study
-        yield f"\n## {study.title}\n\n*{study.question}* {_escape(answer(finding))}\n"
-        yield from (f"{note}\n" for note in study.notes)
-        for chart in drawn.get(study.name, ()):
-            yield f"![{chart.description}](pictures/{study.name}_{chart.name}.png)\n"
-        yield from _markdown_table(tabulate.claims(finding))
-        yield from _markdown_table(tabulate.settings(finding))
-    yield "\n## How to read this\n"
-    yield from (f"{paragraph}\n" for paragraph in METHOD)
-    if findings.absent:
-        yield f"Not at this scale: {'; '.join(f'{each.name} ({each.reason})' for each in findings.absent)}.\n"
-    yield "Hardware and versions:\n"
-    yield from (f"- {_escape(line)}" for line in _environments(findings))
-
-
-def _anchor(title: str) -> str:
-    return "".join(letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter == "-")
-
-
-def _markdown_table(table: Table) -> Iterator[str]:
-    for row in (table.header, ["---"] * len(table.header), *table.rows):
-        yield f"| {' | '.join(_escape(cell) if cell != '---' else cell for cell in row)} |"
-    yield ""
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    for letter in "\\`*_{}[]<>|":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.split())
-
-
-def _csv(table: Table) -> str:
+def _csv(rows: Iterator[Sequence[str]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([table.header, *table.rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -1,63 +1,152 @@
-"""The tables of a report: claims, settings and runs of a study, as text cells."""
+"""The tables of a report, as text cells: claims, settings, learning rates and runs of a study; all numbers."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
-from resnet_alexnet.study.findings import Findings, Seed, StudyFinding, Verdict
+from resnet_alexnet.study import papers
+from resnet_alexnet.study.answers import amount, count_runs, show
+from resnet_alexnet.study.design import Comparison
+from resnet_alexnet.study.findings import ArmFinding, Findings, StudyFinding, Verdict
 from resnet_alexnet.study.metrics import METRICS
-from resnet_alexnet.study.verdicts import WITHIN_NOISE, sampling_error
+from resnet_alexnet.study.seeds import FINISHED, Seed
+from resnet_alexnet.study.verdicts import WITHIN_NOISE, prediction_interval, sampling_error
 
-NOTHING = "-"
+NOTHING = "\N{EN DASH}"
+COSTS = ("training_seconds", "images_per_second")
+OWN_SCALE = "imagenet"  # whose numbers can be compared with a paper's as they are
+
+
+class Cell(NamedTuple):
+    """A cell: its text, and what stands below it in small letters."""
+
+    text: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text."""
+    """A table; the first column is of names."""
 
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    header: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
 
 
-def claims(finding: StudyFinding) -> Table:
+@dataclass(frozen=True)
+class Claim:
+    """A comparison in words and numbers.
+
+    Attributes:
+        text: what is claimed.
+        source: where, and what was compared.
+        verdict: a word.
+        verdict_note: what else to know of it.
+        ours: the means, and their difference.
+        published: the same of the paper.
+    """
+
+    text: str
+    source: str
+    verdict: str
+    verdict_note: str
+    ours: Cell
+    published: Cell
+
+
+def claims(finding: StudyFinding, scale: str) -> list[Claim]:
     """The comparisons of a study and their verdicts."""
-    header = ("claim", "verdict", "difference (95 % interval)", "p", "published")
-    return Table(header, [_claim(verdict) for verdict in finding.verdicts])
+    return [_claim(verdict, scale) for verdict in finding.verdicts]
 
 
-def _claim(verdict: Verdict) -> tuple[str, ...]:
+def _claim(verdict: Verdict, scale: str) -> Claim:
     comparison, difference = verdict.comparison, verdict.difference
     metric = METRICS[comparison.metric]
-    unit = f" {metric.unit}" if metric.unit else ""
-    p = _p(difference.p) + ("" if verdict.adjusted_p is None else f" (Holm {_p(verdict.adjusted_p)})")
-    published = NOTHING
-    if comparison.published is not None:
-        first, second = comparison.published
-        published = f"{first:g} and {second:g}: {first - second:.2f}"
-    value = NOTHING if difference.value is None else f"{difference.value:.3g}{unit}"
-    if difference.interval is not None:
-        value += f" ({' to '.join(f'{end:.3g}' for end in difference.interval)})"
-    said = difference.verdict
-    if said == WITHIN_NOISE and difference.detectable is not None:
-        said += f" (a difference of {difference.detectable:.2g} would have been seen)"
-    about = f"{comparison.source}; {metric.label} of {comparison.larger} minus {comparison.smaller}"
-    return f"{comparison.claim} ({about}; margin {comparison.margin:g})", said, value, p, published
+    about = (
+        f"{comparison.source}. Compared: {metric.label}, {comparison.larger} minus {comparison.smaller}; margin "
+        f"{amount(f'{comparison.margin:g}', metric)}."
+    )
+    notes = [] if difference.p is None else [f"p {_p(difference.p)}"]
+    if verdict.adjusted_p is not None:
+        notes.append(f"with Holm {_p(verdict.adjusted_p)}")
+    if difference.verdict == WITHIN_NOISE and difference.detectable:
+        notes.append(f"{amount(show(difference.detectable)[0], metric)} would have been seen")
+    return Claim(
+        comparison.claim,
+        about,
+        difference.verdict,
+        ", ".join(notes),
+        _ours(verdict),
+        _published(verdict, scale),
+    )
 
 
-def _p(p: float | None) -> str:
-    return NOTHING if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+def _ours(verdict: Verdict) -> Cell:
+    difference = verdict.difference
+    if difference.value is None:
+        return Cell(NOTHING)
+    value, *ends = show(difference.value, *(difference.interval or ()))
+    note = f"{value}, {ends[0]} to {ends[1]}" if ends else value
+    means = _means(verdict.comparison, fmean(verdict.larger), fmean(verdict.smaller))
+    return Cell(means, f"difference {note}; {count_runs(verdict.larger, verdict.smaller)}")
+
+
+def _means(comparison: Comparison, larger: float, smaller: float) -> str:
+    unit = METRICS[comparison.metric].unit
+    first, second = show(larger, smaller)
+    return f"{first} against {second} {unit}".strip()
+
+
+def _published(verdict: Verdict, scale: str) -> Cell:
+    """The paper's two values, of what they are, and at the paper's own scale whether ours agree with them."""
+    comparison = verdict.comparison
+    if comparison.published is None:
+        return Cell(NOTHING)
+    larger, smaller = comparison.published
+    unit = METRICS[comparison.metric].unit
+    notes = [f"difference {larger - smaller:.2f}"]
+    of = [_published_as(value, comparison.source) for value in comparison.published]
+    if of[0] and of[0] == of[1]:
+        notes.append(of[0])
+    if scale == OWN_SCALE:
+        for name, value, ours in (
+            (comparison.larger, larger, verdict.larger),
+            (comparison.smaller, smaller, verdict.smaller),
+        ):
+            if (interval := prediction_interval(ours)) is not None:
+                low, high = interval
+                inside = "inside" if low <= value <= high else "outside"
+                ends = " to ".join(show(low, high))
+                notes.append(f"{name}: {inside} the interval for one more run of ours, {ends}")
+    return Cell(f"{larger:g} against {smaller:g} {unit}".strip(), "; ".join(notes))
+
+
+def _published_as(value: float, source: str) -> str:
+    """On which data and over how many runs a number was published; empty if our tables of the papers do not say."""
+    for number in papers.NUMBERS:
+        place = f"{number.source} {number.where}"
+        if place in source and number.unit == "%" and number.value == value:
+            return ", ".join(part for part in (number.data, number.views, number.show_kind()) if part)
+    return ""
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def settings(finding: StudyFinding) -> Table:
-    """The arms of a study: how each was tuned, and its numbers."""
-    names = metrics_of(finding)
-    header = ["setting", "learning rate", "runs", *(_header(name) for name in names)]
+    """The arms of a study: their numbers, each the mean over the runs, with the lowest and the highest."""
+    names = [name for name in (*metrics_of(finding), *COSTS) if any(arm.values(name) for arm in finding.arms)]
+    header = [Cell("setting"), *map(_header, names), Cell("learning rate"), Cell("runs")]
     rows = []
     for arm in finding.arms:
-        candidates = ", ".join(f"{rate:g}" for rate in arm.arm.learning_rates)
-        rate = candidates or NOTHING if arm.choice.rate is None else f"{arm.choice.rate:g} of {candidates}"
-        runs = f"{len(arm.finished)} of {len(arm.seeds)}"
-        rows.append([arm.arm.name, rate, runs, *(_mean(arm.values(name)) for name in names)])
+        rates = arm.arm.learning_rates
+        rate = arm.choice.rate if len(rates) > 1 else next(iter(rates), None)
+        note = f"of {', '.join(f'{each:g}' for each in rates)}" if len(rates) > 1 else ""
+        runs = Cell(f"{len(arm.finished)} of {len(arm.seeds)}", _failures(arm))
+        cells = (_mean(arm.values(name)) for name in names)
+        rows.append([Cell(arm.arm.name), *cells, Cell(NOTHING if rate is None else f"{rate:g}", note), runs])
     return Table(header, rows)
 
 
@@ -66,37 +155,81 @@ def metrics_of(finding: StudyFinding) -> list[str]:
     return list(dict.fromkeys(["test_error", *(each.metric for each in finding.study.comparisons)]))
 
 
-def _header(name: str) -> str:
-    metric = METRICS[name]
-    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
+def _header(name: str) -> Cell:
+    return Cell(METRICS[name].label, METRICS[name].unit)
 
 
-def _mean(values: Sequence[float]) -> str:
+def _mean(values: Sequence[float]) -> Cell:
     if not values:
-        return NOTHING
-    if len(values) == 1:
-        return f"{values[0]:.4g}"
-    return f"{fmean(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+        return Cell(NOTHING)
+    mean, low, high = show(fmean(values), min(values), max(values))
+    return Cell(mean, f"{low} to {high}" if len(values) > 1 else "")
+
+
+def _failures(arm: ArmFinding) -> str:
+    """What became of the runs that are not finished: "seed 2 diverged, seeds 1 and 3 missing"."""
+    found: dict[str, list[str]] = {}
+    for seed in arm.seeds:
+        if seed.status != FINISHED:
+            found.setdefault(seed.status, []).append(str(seed.seed))
+    return ", ".join(f"seed{'s' if len(s) > 1 else ''} {' and '.join(s)} {status}" for status, s in found.items())
+
+
+def rates(finding: StudyFinding) -> Table | None:
+    """How the learning rates were chosen; None if they were not."""
+    tuned = [arm for arm in finding.arms if arm.choice.errors]
+    if not tuned:
+        return None
+    names = sorted({rate for arm in tuned for rate in arm.choice.errors})
+    header = [Cell("setting"), *(Cell(f"{rate:g}") for rate in names), Cell("chosen")]
+    rows = []
+    for arm in tuned:
+        errors = (arm.choice.errors.get(rate) for rate in names)
+        cells = (Cell(NOTHING if error is None else f"{error:.2f}") for error in errors)
+        rows.append([Cell(arm.arm.name), *cells, Cell(NOTHING if arm.choice.rate is None else f"{arm.choice.rate:g}")])
+    return Table(header, rows)
 
 
 def runs(finding: StudyFinding) -> Table:
     """Each run that counts, where it is, and what became of it."""
-    names = metrics_of(finding)
-    header = ["setting", "seed", "run folder", "status", *(_header(name) for name in names)]
+    names = [name for name in metrics_of(finding) if any(arm.values(name) for arm in finding.arms)]
+    header = [Cell("setting"), Cell("seed"), Cell("status"), *map(_header, names), Cell("run folder")]
     rows = [_run(arm.arm.name, seed, names) for arm in finding.arms for seed in arm.seeds]
     return Table(header, rows)
 
 
-def _run(name: str, seed: Seed, names: Sequence[str]) -> list[str]:
-    values = [seed.value(metric) for metric in names]
-    numbers = [NOTHING if value is None else f"{value:.4g}" for value in values]
-    return [name, str(seed.seed), "" if seed.folder is None else seed.folder.name, seed.status, *numbers]
+def _run(name: str, seed: Seed, names: Sequence[str]) -> list[Cell]:
+    numbers = (seed.numbers.get(metric) for metric in names)
+    cells = (Cell(NOTHING) if number is None else Cell(show(number)[0]) for number in numbers)
+    done = "" if seed.status == FINISHED or seed.steps is None else f"{seed.steps[0]:,} of {seed.steps[1]:,} steps"
+    folder = Cell(NOTHING if seed.folder is None else seed.folder.name)
+    return [Cell(name), Cell(str(seed.seed)), Cell(seed.status, done), *cells, folder]
 
 
-def results(findings: Findings) -> Table:
-    """All numbers of all runs: a row for each metric of a run."""
-    header = ("study", "scale", "setting", "seed", "learning_rate", "status", "metric", "unit", "value", "run_folder")
-    rows = []
+def commands(finding: StudyFinding) -> Iterator[tuple[str, str]]:
+    """For each arm the command that does its first run."""
+    for arm in finding.arms:
+        if arm.command:
+            words = [*arm.command, "--workdir=DIR"]
+            yield arm.arm.name, f"python -m resnet_alexnet.main {shlex.join(words)}"
+
+
+def sampling(finding: StudyFinding) -> str:
+    """The sampling error of the test error, in words; empty if no files say how many images there were."""
+    tested = [(seed.numbers.get("test_error"), seed.test_images) for arm in finding.arms for seed in arm.finished]
+    errors = [sampling_error(error, images) for error, images in tested if images and error is not None]
+    if not errors:
+        return ""
+    images = ", ".join(sorted({f"{images:,}" for _, images in tested if images}))
+    return (
+        f"{images} test images give a test error a standard error of {max(errors):.1f} points, on top of the intervals "
+        "over seeds; it is shared by all settings, which are tested on the same images."
+    )
+
+
+def results(findings: Findings) -> Iterator[Sequence[str]]:
+    """All numbers of all runs, for other programs: a header, then a row for each metric of a run."""
+    yield "study", "scale", "setting", "seed", "learning_rate", "status", "metric", "unit", "value", "run_folder"
     for finding in findings.studies:
         for arm in finding.arms:
             rates = [arm.choice.rate] if arm.choice.rate is not None else list(arm.arm.learning_rates)
@@ -104,19 +237,6 @@ def results(findings: Findings) -> Table:
             for seed in arm.seeds:
                 start = (finding.study.name, findings.scale, arm.arm.name, str(seed.seed), rate, seed.status)
                 folder = "" if seed.folder is None else seed.folder.name
-                for name in metrics_of(finding):
-                    value = seed.value(name)
-                    number = "" if value is None else f"{value:.6g}"
-                    rows.append((*start, name, METRICS[name].unit, number, folder))
-    return Table(header, rows)
-
-
-def test_images(finding: StudyFinding) -> str:
-    """The sampling error of the test error of the best arm, in words; empty if no run was tested by `evaluate`."""
-    for arm in finding.arms:
-        for run in arm.finished:
-            report = run.measured("test")
-            if report is not None:
-                error = sampling_error(report["top1_error"], report["images"])
-                return f"{report['images']:,} test images: a standard error of {error:.2f} points, in every run alike"
-    return ""
+                for name in dict.fromkeys([*metrics_of(finding), *seed.numbers]):
+                    value = seed.numbers.get(name)
+                    yield *start, name, METRICS[name].unit, "" if value is None else f"{value:.6g}", folder

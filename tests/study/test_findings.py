@@ -6,8 +6,12 @@ import shutil
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.study.answers import answer
-from resnet_alexnet.study.findings import read_findings
+from resnet_alexnet.study.answers import answer, describe, show
+from resnet_alexnet.study.design import Arm, Comparison, Study
+from resnet_alexnet.study.findings import ArmFinding, StudyFinding, Verdict, read_findings
+from resnet_alexnet.study.plan import Choice
+from resnet_alexnet.study.seeds import Seed
+from resnet_alexnet.study.verdicts import judge
 from tests.support.studies import TWO_ARMS, error_of, write_run, write_runs, write_study
 
 THREE_SEEDS = TWO_ARMS.replace("seeds=2", "seeds=3")
@@ -42,8 +46,7 @@ def test_the_answer_has_the_numbers_of_the_primary_comparison(study):
     workdir, _ = study
     (finding,) = read_findings(str(workdir)).studies
     assert answer(finding) == (
-        "Yes, as claimed. One is larger. Test error: 32.2 % for narrow, 22.2 % for wide; difference 10, 95 % interval "
-        "9.77 to 10.2 (3 seeds each)."
+        "As claimed, narrow has 10.0 points more test error than wide (3 seeds each, 95 % interval 9.8 to 10.2)."
     )
 
 
@@ -97,6 +100,48 @@ def test_a_metrics_file_that_is_cut_in_a_line_is_unfinished(study):
     assert status(study, 4, 2) == "unfinished"
 
 
+def test_how_far_an_unfinished_run_came_is_told(study):
+    file = runs_of(study, 4, 2) / "metrics.jsonl"
+    file.write_text("".join(line + "\n" for line in file.read_text().splitlines() if '"step": 10' not in line))
+    (finding,) = read_findings(str(study[0])).studies
+    seed = finding.arm("narrow").seeds[1]
+    assert (seed.status, seed.steps, seed.numbers, seed.points, seed.lines) == ("unfinished", (8, 10), {}, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"top1_error": 3', "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"images": "many"}', "what it should have"),
+    ],
+)
+def test_a_damaged_measurement_is_named_and_the_rest_counts(study, text, problem):
+    folder = runs_of(study, 4, 2)
+    (folder / "measured" / "test" / "report.json").write_text(text)
+    findings = read_findings(str(study[0]))
+    assert [line for line in findings.problems if problem in line and str(folder) in line]
+    seed = findings.studies[0].arm("narrow").seeds[1]
+    assert seed.numbers["test_error"] == pytest.approx(32.2)
+    assert seed.test_images is None
+
+
+@pytest.mark.parametrize("text", ['{"steps": []}', '{"steps": [{"layers": 3}]}', '{"steps": null}', "{}"])
+def test_a_measurement_of_another_form_is_named_and_the_rest_counts(study, text):
+    folder = runs_of(study, 4, 2) / "measured" / "signals"
+    folder.mkdir()
+    (folder / "signals.json").write_text(text)
+    findings = read_findings(str(study[0]))
+    assert findings.problems == [f"{folder} lacks what it should have: what it says is left out"]
+    assert len(findings.studies[0].arm("narrow").values("test_error")) == 3
+
+
+def test_a_folder_that_is_matched_twice_is_no_second_run(study):
+    workdir, _ = study
+    assert read_findings(str(workdir.parent / "**")).studies[0].verdicts[0].difference.verdict == "reproduced"
+    assert not [line for line in read_findings(str(workdir.parent / "**")).problems if "same config" in line]
+
+
 def test_a_damaged_metrics_file_is_named(study):
     folder = runs_of(study, 4, 2)
     (folder / "metrics.jsonl").write_text("not JSON\n{}\n")
@@ -118,6 +163,8 @@ def test_an_arm_that_could_not_be_tuned_has_no_runs(tmp_path):
     (finding,) = read_findings(str(tmp_path / "runs")).studies
     assert [seed.status for seed in finding.arm("wide").seeds] == ["missing"] * 3
     assert answer(finding) == "Not answered: no run of wide is finished."
+    assert finding.arm("wide").command == ()
+    assert " ".join(finding.arm("narrow").command).endswith("--config.optim.learning_rate=0.01 --config.seed=1")
 
 
 def test_two_folders_with_the_same_config_and_seed_are_named_and_one_counts(study):
@@ -165,3 +212,76 @@ def test_a_folder_of_something_else_is_named(study, tmp_path):
     (tmp_path / "runs_of_mine").mkdir()
     problems = read_findings(str(tmp_path / "runs*")).problems
     assert problems == [f"{tmp_path / 'runs_of_mine'} is neither a folder of studies nor a run folder: it is left out"]
+
+
+def finding_of(larger, smaller, *, metric="test_error", equality=False):
+    """A study with one comparison of two arms, decided by numbers of their runs."""
+    comparison = Comparison(
+        "One is larger.", metric, larger="A", smaller="B", margin=1.0, source="a test", equality=equality
+    )
+    difference = judge(larger, smaller, margin=1.0, claims_equality=equality)
+    seeds = {"A": larger, "B": smaller}
+    arms = [
+        ArmFinding(Arm(name), Choice({}, None, is_open=False), [Seed(1, "finished") for _ in values])
+        for name, values in seeds.items()
+    ]
+    study = Study("A", "A?", [arm.arm for arm in arms], [comparison], 3)
+    return StudyFinding(study, arms, [Verdict(comparison, larger, smaller, difference)])
+
+
+@pytest.mark.parametrize(
+    ("finding", "said"),
+    [
+        (
+            finding_of([9.0, 9.1, 9.2], [1.0, 1.1, 1.2]),
+            "As claimed, A has 8.00 points more test error than B (3 seeds each, 95 % interval 7.77 to 8.23).",
+        ),
+        (
+            finding_of([1.0, 1.1, 1.2], [9.0, 9.1, 9.2]),
+            "Not as claimed: B has 8.00 points more test error than A (3 seeds each, 95 % interval 7.77 to 8.23).",
+        ),
+        (
+            finding_of([5.0, 5.1, 5.2], [5.0, 5.1, 5.1]),
+            "Not as claimed: the two are equal within 1 point; A has 0.03 points more test error than B (3 seeds each, "
+            "90 % interval \N{MINUS SIGN}0.12 to 0.19).",
+        ),
+        (
+            finding_of([5.0, 5.1, 5.2], [5.0, 5.1, 5.1], equality=True),
+            "As claimed, the two are equal within 1 point; A has 0.03 points more test error than B (3 seeds each, "
+            "90 % interval \N{MINUS SIGN}0.12 to 0.19).",
+        ),
+        (
+            finding_of([10.0, 14.0, 18.0], [12.0, 13.0, 14.0, 13.0]),
+            "Undecided, for the difference is within the noise: A has 1.0 points more test error than B (3 and 4 "
+            "seeds, 95 % interval \N{MINUS SIGN}8.5 to 10.5).",
+        ),
+        (
+            finding_of([200.0], [150.0], metric="training_seconds"),
+            "Too few runs for a verdict; they point to the claim: A takes 50.0 s longer to train than B (1 seed each).",
+        ),
+        (finding_of([], [1.0]), "Not answered: no run of A is finished."),
+    ],
+)
+def test_each_verdict_in_words(finding, said):
+    assert answer(finding) == said
+
+
+def test_a_metric_that_no_run_has_is_named(study):
+    for report in (study[0] / "runs").glob("*/measured/training/report.json"):
+        report.unlink()
+    (finding,) = read_findings(str(study[0])).studies
+    assert describe(finding, finding.verdicts[1]) == "Not answered: no training error was measured for narrow and wide."
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([123.4, 5.0], ["123", "5"]),
+        ([31.24, 2.0], ["31.2", "2.0"]),
+        ([0.5, -3.0], ["0.50", "\N{MINUS SIGN}3.00"]),
+        ([0.0123], ["0.012"]),
+        ([0.0], ["0"]),
+    ],
+)
+def test_numbers_have_the_digits_that_they_need(values, shown):
+    assert show(*values) == shown

@@ -1,0 +1,81 @@
+"""The report as Markdown, with pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from resnet_alexnet.errors import printable
+from resnet_alexnet.study import tabulate, texts
+from resnet_alexnet.study.answers import answer
+from resnet_alexnet.study.findings import Findings, StudyFinding
+from resnet_alexnet.study.pictures import pictures
+from resnet_alexnet.study.specs import Chart
+from resnet_alexnet.study.tabulate import Cell, Table
+
+_SPECIAL = "\\`*_{}[]<>|#"
+
+
+def lines(findings: Findings, drawn: Mapping[str, Sequence[Chart]], *, page: str, folder: str) -> Iterator[str]:
+    """The lines of REPORT.md.
+
+    Args:
+        findings: what the runs say.
+        drawn: the charts of each study, by its name.
+        page: the file of the page with charts to explore.
+        folder: that of the pictures of the charts.
+    """
+    yield f"# {texts.TITLE}\n\n{escape(texts.lead(findings))} [{page}]({page}) is the same with charts to explore.\n"
+    yield from table(_overview(findings))
+    if findings.problems:
+        yield "## Left out\n"
+        yield from (f"- {escape(printable(problem))}" for problem in findings.problems)
+        yield ""
+    for finding in findings.studies:
+        yield from _study(finding, drawn.get(finding.study.name, ()), findings.scale, folder)
+    yield "## How to read this\n"
+    yield from (f"{escape(paragraph)}\n" for paragraph in texts.METHOD)
+    if findings.absent:
+        yield f"{escape(texts.absent(findings))}\n"
+    yield "Hardware and versions:\n"
+    yield from (f"- {escape(line)}" for line in texts.environments(findings))
+
+
+def _overview(findings: Findings) -> Table:
+    rows = [
+        [Cell(each.study.question), Cell(each.verdicts[0].difference.verdict), Cell(answer(each))]
+        for each in findings.studies
+    ]
+    return Table([Cell("question"), Cell("verdict"), Cell("answer")], rows)
+
+
+def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str, folder: str) -> Iterator[str]:
+    study = finding.study
+    yield f"## {escape(study.title)}\n\n*{escape(study.question)}*\n\n**{escape(answer(finding))}**\n"
+    yield from (f"{escape(note)}\n" for note in texts.notes(finding))
+    for chart in drawn:
+        yield f"![{escape(chart.title)}. {escape(chart.description)}]({folder}/{study.name}_{chart.name}.png)\n"
+    for each in pictures(finding):
+        yield f"![{escape(each.title)}. {escape(each.about)}]({folder}/{each.name})\n"
+    header = [Cell("claim"), Cell("verdict"), Cell("these runs"), Cell("published")]
+    claims = [
+        [Cell(each.text, each.source), Cell(each.verdict, each.verdict_note), each.ours, each.published]
+        for each in tabulate.claims(finding, scale)
+    ]
+    yield from table(Table(header, claims))
+    yield from table(tabulate.settings(finding))
+
+
+def table(of: Table) -> Iterator[str]:
+    """The lines of a table."""
+    yield _row(of.header)
+    yield f"|{'---|' * len(of.header)}"
+    yield from map(_row, of.rows)
+    yield ""
+
+
+def _row(cells: Sequence[Cell]) -> str:
+    shown = (escape(cell.text) + (f" ({escape(cell.note)})" if cell.note else "") for cell in cells)
+    return f"| {' | '.join(shown)} |"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return " ".join("".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in text).split())
