@@ -14,84 +14,62 @@ DEPTHS = {"smoke": (8, 14), "cpu": (8, 20, 44), "gpu": (20, 56, 110), "imagenet"
 
 
 def create_study(scale: str) -> Study:
-    depths, margin = DEPTHS[scale], MARGIN[scale]
-    shallow, deep = depths[0], depths[-1]
-    at_imagenet = scale == "imagenet"
+    depths = DEPTHS[scale]
     arms = [resnet(scale, depth, plain=plain) for plain in (True, False) for depth in depths]
-    overfitting = []
+    plain, plain_deep = f"plain-{depths[0]}", f"plain-{depths[-1]}"
+    residual, residual_deep = f"ResNet-{depths[0]}", f"ResNet-{depths[-1]}"
+
+    def compare(
+        claim: str, metric: str, larger: str, smaller: str, source: str, published: tuple[float, float] | None = None
+    ) -> Comparison:
+        return Comparison(
+            claim,
+            metric,
+            larger=larger,
+            smaller=smaller,
+            margin=MARGIN[scale],
+            published=published,
+            source=f"[H15] {source}",
+        )
+
+    deeper = "A deep plain network has a higher {} error than a shallow one."
+    shortcuts = "With shortcuts, the deep network has a lower test error than the shallow one."
+    table_2 = {"plain": (28.54, 27.94), "residual": (27.88, 25.03)} if scale == "imagenet" else {}
+    table_6 = (8.75, 6.61) if scale == "gpu" else None
+    comparisons = [
+        compare(deeper.format("training"), "train_error", plain_deep, plain, "figures 1, 4 and 6"),
+        compare(deeper.format("test"), "test_error", plain_deep, plain, "table 2", table_2.get("plain")),
+        compare(shortcuts, "test_error", residual, residual_deep, "tables 2 and 6", table_2.get("residual", table_6)),
+        compare(
+            "Of two deep networks, the plain one has the higher training error.",
+            "train_error",
+            plain_deep,
+            residual_deep,
+            "figures 4 and 6",
+        ),
+        compare(
+            "Two shallow networks are equally accurate, with and without shortcuts.",
+            "test_error",
+            plain,
+            residual,
+            "table 2, 18 layers",
+            (27.94, 27.88),
+        ),
+        compare(
+            "The shallow residual network converges faster than the plain one.",
+            "mean_train_error",
+            plain,
+            residual,
+            "section 4.1",
+        ),
+    ]
+    notes = []
     if scale == "gpu":
         arms.append(resnet(scale, 1202))
-        overfitting = [
-            Comparison(
-                "With 1,202 layers, a residual network overfits: its test error is above that with 110.",
-                "test_error",
-                larger="ResNet-1202",
-                smaller="ResNet-110",
-                margin=margin,
-                published=(7.93, 6.61),
-                source="[H15] section 4.2, table 6",
-            )
-        ]
-    return Study(
-        title="Degradation",
-        question="Is depth alone enough?",
-        arms=arms,
-        comparisons=[
-            Comparison(
-                "A deep plain network has a higher training error than a shallow one.",
-                "train_error",
-                larger=f"plain-{deep}",
-                smaller=f"plain-{shallow}",
-                margin=margin,
-                source="[H15] figures 1, 4 and 6",
-            ),
-            Comparison(
-                "A deep plain network has a higher test error than a shallow one.",
-                "test_error",
-                larger=f"plain-{deep}",
-                smaller=f"plain-{shallow}",
-                margin=margin,
-                published=(28.54, 27.94) if at_imagenet else None,
-                source="[H15] table 2",
-            ),
-            Comparison(
-                "With shortcuts, the deep network has a lower test error than the shallow one.",
-                "test_error",
-                larger=f"ResNet-{shallow}",
-                smaller=f"ResNet-{deep}",
-                margin=margin,
-                published={"imagenet": (27.88, 25.03), "gpu": (8.75, 6.61)}.get(scale),
-                source="[H15] tables 2 and 6",
-            ),
-            Comparison(
-                "Of two deep networks, the plain one has the higher training error.",
-                "train_error",
-                larger=f"plain-{deep}",
-                smaller=f"ResNet-{deep}",
-                margin=margin,
-                source="[H15] figures 4 and 6",
-            ),
-            Comparison(
-                "Two shallow networks are equally accurate, with and without shortcuts.",
-                "test_error",
-                larger=f"plain-{shallow}",
-                smaller=f"ResNet-{shallow}",
-                margin=margin,
-                published=(27.94, 27.88),
-                source="[H15] table 2, 18 layers",
-            ),
-            Comparison(
-                "The shallow residual network converges faster than the plain one.",
-                "mean_train_error",
-                larger=f"plain-{shallow}",
-                smaller=f"ResNet-{shallow}",
-                margin=margin,
-                source="[H15] section 4.1",
-            ),
-            *overfitting,
-        ],
-        seeds=MANY_SEEDS[scale],
-        notes=["110 against 1,202 layers, whose over-fitting [H15] section 4.2 reports, needs the scale gpu."]
-        if scale in ("smoke", "cpu")
-        else [],
-    )
+        claim = "With 1,202 layers a residual network overfits: its test error is above that with 110."
+        comparisons.append(
+            compare(claim, "test_error", "ResNet-1202", residual_deep, "section 4.2, table 6", (7.93, 6.61))
+        )
+    elif scale != "imagenet":
+        notes.append("110 against 1,202 layers, whose over-fitting [H15] section 4.2 reports, needs the scale gpu.")
+    return Study("Degradation", "Is depth alone enough?", arms, comparisons, MANY_SEEDS[scale], notes=notes)

@@ -164,49 +164,18 @@ def lines(
     dash["legend"] = None
     seen: list[Spec] = [{"filter": f"datum.x >= {max(row['x'] for row in rows)} * {ZOOM}"}] if zooms else []
     encoding = {"x": at_x, "y": at_y, "color": color, "strokeDash": dash}
-    tooltip = [
-        {"field": "arm", "title": "setting"},
-        {"field": "seed", "title": "seed"},
-        {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
-        {"field": "y", "type": "quantitative", "title": y, "format": ".4~g"},
-    ]
     thin = [row for row in rows if sum(r["seed"] != row["seed"] and r["arm"] == row["arm"] for r in rows)]
     thin_mark: Spec = {"type": "line", "strokeWidth": 1, "opacity": 0.45}
     if not joined:
         thin_mark = {"type": "point", "filled": True, "size": 40, "opacity": 0.45}
     dots = {"type": "point", "filled": True, "size": 30} if len(bold) <= 12 * len(arms) else None
     ends = list(_ends(bold, rows, ZOOMS if zooms else ZOOMS[:1], log=log))
-    stop = [{"filter": f"datum.stop == {ZOOM}"}] if zooms else []
-    label = {"x": {"value": {"expr": f"width - {room - 18}"}}, "y": {**at_y, "field": "place"}}
     layers = [
         layer(thin, {**thin_mark, "aria": False}, seen, **encoding, detail=_SEED),
         layer(bold, {"type": "line", "strokeWidth": 2.5}, seen, **encoding),
         *([layer(bold, {**dots, "aria": False}, seen, x=at_x, y=at_y, color=color)] if dots else []),
-        layer(
-            [*thin, *({"seed": "mean", **row} for row in bold)],
-            {"type": "point", "size": 120, "opacity": 0, "filled": True, "aria": False},
-            seen,
-            x=at_x,
-            y=at_y,
-            tooltip=tooltip,
-        ),
-        layer(
-            ends,
-            {"type": "rule", "strokeWidth": 1, "aria": False},
-            stop,
-            x=at_x,
-            y=at_y,
-            x2={"value": {"expr": f"width - {room - 15}"}},
-            y2={"field": "place"},
-            color=color,
-        ),
-        layer(
-            ends,
-            {"type": "text", "align": "left", "fontWeight": 600, "limit": room - 18, "aria": False},
-            stop,
-            **label,
-            text={"field": "arm"},
-        ),
+        *_names(ends, at_x, at_y, color, room=room, zooms=zooms),
+        _tooltips([*thin, *({"seed": "mean", **row} for row in bold)], seen, at_x, at_y, y),  # above all else
     ]
     if diagonal:
         layers.insert(0, _diagonal(rows, at_x, at_y))
@@ -214,6 +183,29 @@ def lines(
     if zooms:
         spec["params"].append({"name": ZOOM, "value": 0})
     return spec
+
+
+def _names(ends: Sequence[Row], x: Spec, y: Spec, color: Spec, *, room: float, zooms: bool) -> Iterator[Spec]:
+    """The name of each line behind its end, and a thin line between the two."""
+    stop = [{"filter": f"datum.stop == {ZOOM}"}] if zooms else []
+    until = {"x2": {"value": {"expr": f"width - {room - 15}"}}, "y2": {"field": "place"}}
+    yield layer(ends, {"type": "rule", "strokeWidth": 1, "aria": False}, stop, x=x, y=y, **until, color=color)
+    mark = {"type": "text", "align": "left", "fontWeight": 600, "limit": room - 18, "aria": False}
+    at = {"x": {"value": {"expr": f"width - {room - 18}"}}, "y": {**y, "field": "place"}}
+    yield layer(ends, mark, stop, **at, text={"field": "arm"})
+
+
+def _tooltips(points: Sequence[Row], seen: Sequence[Spec], x: Spec, y: Spec, label: str) -> Spec:
+    """Invisible points that say what they are when the mouse is on them."""
+    number = {"type": "quantitative", "format": ".4~g"}
+    tooltip = [
+        {"field": "arm", "title": "setting"},
+        {"field": "seed", "title": "seed"},
+        {"field": "x", "title": x["title"], **number},
+        {"field": "y", "title": label, **number},
+    ]
+    mark = {"type": "point", "size": 120, "opacity": 0, "filled": True, "aria": False}
+    return layer(points, mark, seen, x=x, y=y, tooltip=tooltip)
 
 
 def _diagonal(rows: Sequence[Row], x: Spec, y: Spec) -> Spec:
