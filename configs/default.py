@@ -150,7 +150,7 @@ def _augment() -> ConfigDict:
     return ConfigDict(
         {
             # of photographs: "random_crop" ([K12], [H15]) or "random_resized_crop" (Szegedy et al. 2015, torchvision);
-            # "none": images of one size are taken as they are
+            # "center", without randomness, as in tests; "none": images of one size are taken as they are
             "crop": "none",
             # pixels: range of the shorter side before a random_crop; unset: 256/224 to 480/224 of image_size, rounded,
             # which is (256, 480) for 224 ([H15] section 3.4)

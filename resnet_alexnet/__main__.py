@@ -19,6 +19,7 @@ COMMANDS = {
     "robustness": "robustness",
     "recalibrate": "recalibrate",
     "preview": "preview",
+    "cost": "cost",
     "summary": "models.summary",
     "convert": "pretrained.convert",
     "prepare": "data.prepare.__main__",

@@ -6,6 +6,7 @@ from functools import partial
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.cli.output import announce
+from resnet_alexnet.files import write_json
 
 _DESCRIPTION = """Replaces batch normalization's moving averages by exact ones.
 
@@ -21,6 +22,9 @@ def create_parser() -> Parser:
         usage="(--workdir=DIR | --weights=FILE) --output=FILE [OPTIONS]",
     )
     flags.add_output(parser, ".safetensors", text="the weight file to write, such as --output=exact.safetensors")
+    parser.add_argument(
+        "--report", metavar="FILE.json", type=flags.output_file(".json"), help="also write the errors to this file"
+    )
     flags.add_switch(
         parser,
         "--augment",
@@ -87,6 +91,10 @@ def main(arguments: Sequence[str]) -> None:
         [network, exact], splits, batch_size=config.eval.batch_size, precision=config.precision, mesh=mesh
     )
     weights.save(exact, options.output)
+    if options.report is not None:
+        write_json(
+            options.report, {split: dict(zip(("before", "after"), both, strict=True)) for split, both in errors.items()}
+        )
     rows = [
         (f"{split} error", f"{before:.2f} % before, {after:.2f} % after") for split, (before, after) in errors.items()
     ]

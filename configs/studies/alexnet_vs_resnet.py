@@ -56,6 +56,7 @@ def create_study(scale: str) -> Study:
         arms=arms,
         comparisons=comparisons,
         seeds=MANY_SEEDS[scale],
+        metrics=["epochs_to_25", "seconds_to_25"],
         notes=["AlexNet is Krizhevsky's network for CIFAR-10 here, with two convolutional and two local layers."]
         if scale != "imagenet"
         else [],

@@ -72,6 +72,7 @@ def create_study(scale: str) -> Study:
             ),
         ],
         seeds=MANY_SEEDS[scale],
+        metrics=["exact_error"],
         notes=["At this scale the recipe itself has a weight decay of 0.004, for 4,500 images."]
         if scale != "gpu"
         else [],

@@ -19,9 +19,10 @@ def charts(finding: StudyFinding) -> list[Chart]:
     metric = finding.verdicts[0].comparison.metric
     curves = [_learning(finding, TRAIN_ERROR, "training"), _learning(finding, VAL_ERROR, "validation")]
     found = [*curves, dots.arms(finding, metric), dots.differences(finding)]
-    found += [_depths(finding, name) for name in ("train_error", "test_error")]
+    found += [_depths(finding, name) for name in ("train_error", "test_error") if name in finding.metrics]
     measured = {*finding.study.measurements, *(METRICS[each.metric].needs for each in finding.study.comparisons)}
     found += [_measured(finding, name, curve) for name, curve in CURVES.items() if curve.measurement in measured]
+    found += [dots.corrupted(finding)] if "corrupted_error" in finding.metrics else []
     found.append(dots.costs(finding))
     first = _first(metric)
     return sorted((chart for chart in found if chart is not None), key=lambda chart: chart.name != first)

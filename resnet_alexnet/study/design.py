@@ -1,12 +1,14 @@
 """What a study asks and compares, fixed before any of its runs.
 
 A study file defines create_study(scale). It returns a `Study` for a scale, one of `SCALES`, or raises `ScaleError`.
-configs/studies has ours.
+One for photographs of one's own defines create_study(budget, argument), with a `Budget` and what follows a colon in
+--config. configs/studies has ours.
 """
 
+import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,30 @@ SCALES = {
     "gpu": "CIFAR-10 as in [H15] section 4.2",
     "imagenet": "ImageNet 2012, as published",
 }
+PHOTOGRAPHS = "photographs"  # stands in the place of a scale where runs have a budget
 TUNING_SEED = 0  # of the runs that choose a learning rate; those that count have the seeds 1, 2 and so on
 ALL = "all"  # the file that names all of ours, in the order of the report
 
 
 class ScaleError(Exception):
     """A study has no arms at a scale; the message says why."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the runs of a study may take; `budget.plan` makes it from a time.
+
+    Attributes:
+        seconds: for all of them.
+        image_size: pixels, of runs from scratch.
+        num_steps: of each run.
+        seeds: runs of each arm.
+    """
+
+    seconds: int
+    image_size: int
+    num_steps: int
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -92,9 +112,11 @@ class Study:
         arms: in the order of tables.
         comparisons: the first is the primary one.
         seeds: how many runs count, of each arm.
-        measurements: names of `measurements.MEASUREMENTS`, besides those that the metrics of comparisons need.
+        metrics: names of `metrics.METRICS` that tables show, besides those that are compared.
+        measurements: names of `measurements.MEASUREMENTS`, besides those that the metrics need.
         notes: what a reader must know about this scale: what is left out, and why.
         headline: over the curves if the runs point to all claims; empty for none.
+        recommends: whether the report says which arm to use.
     """
 
     title: str
@@ -102,9 +124,11 @@ class Study:
     arms: Sequence[Arm]
     comparisons: Sequence[Comparison]
     seeds: int
+    metrics: Sequence[str] = ()
     measurements: Sequence[str] = ()
     notes: Sequence[str] = ()
     headline: str = ""
+    recommends: bool = False
     name: str = ""  # of its file, set by `read_studies`
 
     def arm(self, name: str) -> Arm:
@@ -130,15 +154,21 @@ def is_ours(name: str) -> bool:
     return find_studies(name)[0].parent == recipes.FOLDER / "studies"
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """The file that --config names, and the argument behind its colon: "your_photographs:resnet18=FILE"."""
+    found = re.fullmatch(r"(\w+|.*\.py):(.*)", name, re.DOTALL)
+    return (found[1], found[2]) if found else (name, "")
+
+
 def find_studies(name: str) -> list[Path]:
     """The files that --config names: one of our studies or all of them, by name or as configs/studies/X.py; or a path.
 
     Raises:
         InputError: there is no such file.
     """
-    file = Path(os.path.expanduser(name))
+    file = Path(os.path.expanduser(split_name(name)[0]))
     ours = recipes.FOLDER / "studies"
-    if re.fullmatch(r"\w+", name) or (str(file.parent) == "configs/studies" and not os.path.exists(file)):
+    if re.fullmatch(r"\w+", str(file)) or (str(file.parent) == "configs/studies" and not os.path.exists(file)):
         file = ours / f"{file.stem}.py"
     if file.stem == ALL and file.resolve().parent == ours.resolve():
         return [ours / f"{each}.py" for each in study_names()]
@@ -151,8 +181,13 @@ def find_studies(name: str) -> list[Path]:
     return [file]
 
 
-def read_studies(name: str, scale: str) -> tuple[list[Study], list[Absent]]:
+def read_studies(name: str, scale: str, budget: Budget | None = None) -> tuple[list[Study], list[Absent]]:
     """The studies that --config names, at a scale, and those that it does not have.
+
+    Args:
+        name: as --config has it.
+        scale: one of `SCALES`, or `PHOTOGRAPHS`.
+        budget: of a study at the scale `PHOTOGRAPHS`.
 
     Raises:
         InputError: a file cannot be read or run, or what it defines is no study.
@@ -160,22 +195,23 @@ def read_studies(name: str, scale: str) -> tuple[list[Study], list[Absent]]:
     studies, absent = [], []
     for file in find_studies(name):
         try:
-            studies.append(_read_study(file.absolute(), scale))
+            studies.append(_read_study(file.absolute(), scale, budget, split_name(name)[1]))
         except ScaleError as reason:
             absent.append(Absent(file.stem, str(reason)))
     return studies, absent
 
 
-def _read_study(file: Path, scale: str) -> Study:
+def _read_study(file: Path, scale: str, budget: Budget | None, argument: str) -> Study:
     where = f"the study {file}"
     try:
         with recipes.importable_as_configs(file.resolve().parent):
             create = getattr(run_file(file, f"study_{file.stem}", where=where), "create_study", None)
-            study = create(scale) if callable(create) else None
+            study = _create(create, scale, budget, argument, where) if callable(create) else None
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror}") from None
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        text = str(error)
+        raise InputError(text if text.startswith(where) else f"{where}: {text}") from None
     except ScaleError:
         raise
     except (Exception, SystemExit) as error:
@@ -184,6 +220,17 @@ def _read_study(file: Path, scale: str) -> Study:
         raise InputError(f"{where} defines no function create_study(scale) that returns a Study")
     _check(study, where)
     return Study(**{**vars(study), "name": file.stem})
+
+
+def _create(create: Callable[..., Any], scale: str, budget: Budget | None, argument: str, where: str) -> Any:
+    takes_budget = next(iter(inspect.signature(create).parameters), "") == "budget"
+    if takes_budget and budget is None:
+        raise InputError(f"{where} is of your own photographs: say how long it may take, such as --budget=30m")
+    if budget is not None and not takes_budget:
+        raise InputError(f"{where} has no budget: leave --budget out, or take --config=your_photographs")
+    if argument and not takes_budget:
+        raise InputError(f"{where} takes no argument: leave out what follows the colon, {argument!r}")
+    return create(budget, argument) if takes_budget else create(scale)
 
 
 def _check(study: Study, where: str) -> None:

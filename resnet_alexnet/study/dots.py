@@ -110,45 +110,58 @@ def _intervals(rows: Sequence[Mapping[str, Any]], x: Spec, y: Spec, color: Spec)
 
 def costs(finding: StudyFinding) -> Chart | None:
     """The test error over the seconds that training steps took."""
-    names = {"x": "training_seconds", "y": "test_error"}
+    about = "The time is that of the training steps, as the runs were done, perhaps beside others."
+    return _scatter(finding, "costs", "Test error and what it costs", about, "training_seconds", "test_error")
+
+
+def corrupted(finding: StudyFinding) -> Chart | None:
+    """The error on corrupted images over that on images as they are."""
+    about = "Networks with the same error on clean images stand above one another: the higher, the less robust."
+    return _scatter(
+        finding, "clean", "Error on corrupted images over clean ones", about, "test_error", "corrupted_error"
+    )
+
+
+def _scatter(finding: StudyFinding, name: str, title: str, about: str, x_name: str, y_name: str) -> Chart | None:
+    """A metric over another one."""
+    names, labels = {"x": x_name, "y": y_name}, {}
+    for axis, metric in (("x", METRICS[x_name]), ("y", METRICS[y_name])):
+        labels[axis] = f"{metric.label}, {metric.unit}"
     rows = [
-        {"arm": arm.arm.name, "seed": seed.seed, **{axis: rounded(seed.numbers[name]) for axis, name in names.items()}}
+        {"arm": arm.arm.name, "seed": seed.seed, **{axis: rounded(seed.numbers[each]) for axis, each in names.items()}}
         for arm in finding.arms
         for seed in arm.finished
-        if all(name in seed.numbers for name in names.values())
+        if all(each in seed.numbers for each in names.values())
     ]
     if not rows:
         return None
     drawn = specs.styles_in(rows, finding.names)
-    middles = [_middle(name, [row for row in rows if row["arm"] == name]) for name in drawn]
-    seconds = [row["x"] for row in rows]
-    is_log = max(seconds) > 8 * min(seconds)
+    middles = [_middle(arm, [row for row in rows if row["arm"] == arm]) for arm in drawn]
+    values = [row["x"] for row in rows]
+    is_log = max(values) > 8 * min(values)
     scale = {"type": "log", "nice": False, "padding": 24} if is_log else {"zero": False, "padding": 24}
-    axis = {"grid": True, **({"values": specs.log_steps(min(seconds), max(seconds))} if is_log else {"tickCount": 6})}
-    x = _value_axis("x", "seconds of training steps", scale=scale, axis=axis)
+    axis = {"grid": True, **({"values": specs.log_steps(min(values), max(values))} if is_log else {"tickCount": 6})}
+    x = _value_axis("x", labels["x"], scale=scale, axis=axis)
     y = {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 6}}
     color = specs.color_of(drawn)
-    tooltip = [_tip("arm", "setting"), _tip("seed", "seed"), _tip("x", "seconds"), _tip("y", "test error, %")]
-    texts = list(_apart(middles, log=is_log))
+    tooltip = [_tip("arm", "setting"), _tip("seed", "seed"), _tip("x", labels["x"]), _tip("y", labels["y"])]
+    mark = {"type": "text", "align": "left", "dx": 9, "fontWeight": 600, "aria": False}
+    place = {"x": x, "y": {**y, "field": "place"}, "text": {"field": "arm"}}
     layers = [
         layer(rows, {"type": "point", "filled": True, "size": 35, "opacity": 0.5}, x=x, y=y, color=color),
         layer(middles, {"type": "point", "filled": True, "size": 110, "opacity": 1}, x=x, y=y, color=color),
-        layer(
-            texts,
-            {"type": "text", "align": "left", "dx": 9, "fontWeight": 600, "aria": False},
-            x=x,
-            y={**y, "field": "place"},
-            text={"field": "arm"},
-        ),
+        layer(list(_apart(middles, log=is_log)), mark, **place),
     ]
     layers[0]["encoding"]["tooltip"] = layers[1]["encoding"]["tooltip"] = tooltip
-    said = ", ".join(f"{row['arm']} {show(row['y'])[0]} % after {show(row['x'])[0]} s" for row in middles)
+    units = [METRICS[each].unit for each in (y_name, x_name)]
+    said = ", ".join(
+        f"{row['arm']} {show(row['y'])[0]} {units[0]} at {show(row['x'])[0]} {units[1]}" for row in middles
+    )
     return Chart(
-        "costs",
-        "Test error and what it costs",
-        "A small dot for each run, a large one for their mean. The time is that of the training steps, as the runs "
-        f"were done, perhaps beside others. Means: {said}.",
-        specs.create(layers, height=LINES_HEIGHT, y="test error, %"),
+        name,
+        title,
+        f"A small dot for each run, a large one for their mean. {about} Means: {said}.",
+        specs.create(layers, height=LINES_HEIGHT, y=labels["y"]),
         drawn,
     )
 

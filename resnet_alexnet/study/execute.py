@@ -9,9 +9,9 @@ from pathlib import Path
 
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
-from resnet_alexnet.study.design import SCALES, Absent, is_ours, read_studies
+from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES, Absent, Budget, is_ours, read_studies
 from resnet_alexnet.study.execution import Execution
-from resnet_alexnet.study.measurements import ENSEMBLES, MeasuredRun, create_ensemble, create_measurement
+from resnet_alexnet.study.measurements import ENSEMBLES, MEASUREMENTS, MeasuredRun, create_ensemble, create_measurement
 from resnet_alexnet.study.plan import StateOf, StudyPlan, create_plan, unique
 from resnet_alexnet.study.points import Point
 from resnet_alexnet.study.pool import Task
@@ -21,6 +21,7 @@ from resnet_alexnet.workdir.lock import NAMES, locked
 
 STUDIES_FILE = "studies.json"  # in the folder of studies: what was planned there
 RUNS = "runs"  # in that folder: the run folders
+PILOT = "pilot"  # in that folder: trial runs, see `pilot`
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Planned:
     """What a folder of studies holds, or is to hold.
 
     Attributes:
-        scale: one of `design.SCALES`.
+        scale: one of `design.SCALES`, or `design.PHOTOGRAPHS`.
         configs: of the studies, as --config names them.
         overrides: words such as "--config.dataset.data_dir=DIR".
         plans: of the studies that the scale has.
         absent: the others.
+        budget: of studies of photographs of one's own.
     """
 
     scale: str
@@ -40,6 +42,7 @@ class Planned:
     overrides: Sequence[str]
     plans: Sequence[StudyPlan]
     absent: Sequence[Absent]
+    budget: Budget | None = None
 
     def tuning(self) -> list[Point]:
         """The runs that choose learning rates."""
@@ -50,7 +53,9 @@ class Planned:
         return unique(point for plan in self.plans for point in plan.counted(state_of))
 
 
-def plan_studies(configs: Sequence[str], scale: str, overrides: Sequence[str] = ()) -> Planned:
+def plan_studies(
+    configs: Sequence[str], scale: str, overrides: Sequence[str] = (), budget: Budget | None = None
+) -> Planned:
     """Reads studies and builds the configs of their runs, so that mistakes show before the first one starts.
 
     Raises:
@@ -58,10 +63,11 @@ def plan_studies(configs: Sequence[str], scale: str, overrides: Sequence[str] = 
     """
     studies, absent = [], []
     for config in configs:
-        there, missing = read_studies(config, scale)
+        there, missing = read_studies(config, scale, budget)
         studies += there
         absent += missing
-    planned = Planned(scale, configs, overrides, [create_plan(study, overrides) for study in studies], absent)
+    plans = [create_plan(study, overrides) for study in studies]
+    planned = Planned(scale, configs, overrides, plans, absent, budget)
     planned.counted(lambda _: RunState())
     return planned
 
@@ -76,11 +82,12 @@ def read_planned(workdir: Path) -> Planned:
     try:
         configs, scale, overrides = values["studies"], values["scale"], values["overrides"]
         strings = all(isinstance(word, str) for word in [scale, *configs, *overrides])
+        budget = Budget(**values["budget"]) if values.get("budget") else None
     except (KeyError, TypeError):
-        strings = False
-    if not strings or scale not in SCALES:
+        strings, budget = False, None
+    if not strings or scale not in (*SCALES, PHOTOGRAPHS) or (budget is None) == (scale == PHOTOGRAPHS):
         raise InputError(f"{workdir / STUDIES_FILE} is damaged: it names no studies, scale and overrides")
-    return plan_studies(configs, scale, overrides)
+    return plan_studies(configs, scale, overrides, budget)
 
 
 def run_studies(planned: Planned, workdir: Path, execution: Execution) -> None:
@@ -100,6 +107,7 @@ def run_studies(planned: Planned, workdir: Path, execution: Execution) -> None:
         raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
     with locked(workdir, mark=STUDIES_FILE):
         values = {"scale": planned.scale, "studies": configs, "overrides": list(planned.overrides)}
+        values |= {} if planned.budget is None else {"budget": vars(planned.budget)}
         write_json(workdir / STUDIES_FILE, values)
         runner = Runner(workdir / RUNS, execution)
         if tuning := planned.tuning():
@@ -141,11 +149,14 @@ def ensembles(plan: StudyPlan, workdir: Path) -> Iterator[tuple[str, list[list[P
 
 def _measurements(planned: Planned, workdir: Path) -> Iterator[Task]:
     """The measurements of the runs that are done."""
+    find_state = partial(state_of, workdir)
     for plan in planned.plans:
-        for point in unique(plan.counted(partial(state_of, workdir))):
-            folder = workdir / RUNS / point.name
-            if MeasuredRun(folder, point.config.num_steps).is_complete:
-                yield from (create_measurement(name, folder) for name in plan.measurements())
+        for arm in plan.arms.values():
+            for number, point in enumerate(arm.counted(arm.choose(find_state))):
+                folder = workdir / RUNS / point.name
+                if MeasuredRun(folder, point.config.num_steps).is_complete:
+                    names = (name for name in plan.measurements() if not (number and MEASUREMENTS[name].once))
+                    yield from (create_measurement(name, folder) for name in names)
 
 
 def _ensembles(planned: Planned, workdir: Path) -> Iterator[Task]:
@@ -171,7 +182,7 @@ def _all_configs(planned: Planned, workdir: Path) -> list[str]:
         raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
     configs = [each if is_ours(each) else os.path.abspath(each) for each in planned.configs]
     if STUDIES_FILE not in names:
-        if names - {*NAMES, RUNS, temporary_path(workdir / STUDIES_FILE).name}:
+        if names - {*NAMES, RUNS, PILOT, temporary_path(workdir / STUDIES_FILE).name}:
             raise InputError(
                 f"--workdir={workdir} is neither the folder of studies nor empty (allowed: either, or a new folder)"
             )

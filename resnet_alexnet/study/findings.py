@@ -88,6 +88,12 @@ class StudyFinding:
         return [arm.arm.name for arm in self.arms]
 
     @property
+    def metrics(self) -> list[str]:
+        """The metrics that it compares or shows, and the test error."""
+        compared = (comparison.metric for comparison in self.study.comparisons)
+        return list(dict.fromkeys(["test_error", *compared, *self.study.metrics]))
+
+    @property
     def is_run(self) -> bool:
         """Whether any run that counts is finished."""
         return any(arm.finished for arm in self.arms)

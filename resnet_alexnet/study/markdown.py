@@ -7,18 +7,27 @@ from resnet_alexnet.study import tabulate, texts
 from resnet_alexnet.study.answers import answer
 from resnet_alexnet.study.findings import Findings, StudyFinding
 from resnet_alexnet.study.pictures import pictures
+from resnet_alexnet.study.recommendation import Recommendation
 from resnet_alexnet.study.specs import Chart
 from resnet_alexnet.study.tabulate import Cell, Table
 
 _SPECIAL = "\\`*_{}[]<>|#"
 
 
-def lines(findings: Findings, drawn: Mapping[str, Sequence[Chart]], *, page: str, folder: str) -> Iterator[str]:
+def lines(
+    findings: Findings,
+    drawn: Mapping[str, Sequence[Chart]],
+    recommended: Mapping[str, Recommendation],
+    *,
+    page: str,
+    folder: str,
+) -> Iterator[str]:
     """The lines of REPORT.md.
 
     Args:
         findings: what the runs say.
         drawn: the charts of each study, by its name.
+        recommended: what studies recommend, by their names.
         page: the file of the page with charts to explore.
         folder: that of the pictures of the charts.
     """
@@ -30,6 +39,8 @@ def lines(findings: Findings, drawn: Mapping[str, Sequence[Chart]], *, page: str
         yield ""
     for finding in findings.studies:
         yield from _study(finding, drawn.get(finding.study.name, ()), findings.scale, folder)
+        if finding.study.name in recommended:
+            yield from _recommendation(recommended[finding.study.name])
     yield "## How to read this\n"
     yield from (f"{escape(paragraph)}\n" for paragraph in texts.METHOD)
     if findings.absent:
@@ -61,6 +72,21 @@ def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str, folder: st
     ]
     yield from table(Table(header, claims))
     yield from table(tabulate.settings(finding))
+
+
+def _recommendation(found: Recommendation) -> Iterator[str]:
+    yield "### Recommendation\n"
+    yield from (f"{escape(sentence)}\n" for sentence in found.sentences)
+    yield f"The command that trains it at full length:\n\n```sh\n{found.command}\n```\n"
+    yield from table(found.networks)
+    if found.confusions.rows:
+        yield "What the recommended network confuses:\n"
+        yield from table(found.confusions)
+    yield f"{found.wrong_count:,} of {found.photographs:,} photographs are wrong in all networks:\n"
+    header = [Cell(text) for text in ("photograph", "filed as", "taken for", "by")]
+    yield from table(
+        Table(header, [[Cell(p.name), Cell(p.label), Cell(p.prediction), Cell(p.votes)] for p in found.wrong])
+    )
 
 
 def table(of: Table) -> Iterator[str]:

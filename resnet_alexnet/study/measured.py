@@ -34,6 +34,18 @@ class Curve:
     by_name: bool = False
 
 
+def _gradients_after(measured: Mapping[str, Any]) -> Iterator[XY]:
+    yield from _layers(measured["steps"][-1]["layers"], "grad_norm")
+
+
+def _ratios(measured: Mapping[str, Any]) -> Iterator[XY]:
+    """The gradient of the first convolution over that of the last one, at each measured step."""
+    for each in measured["steps"]:
+        norms = [layer["grad_norm"] for layer in each["layers"] if layer["index"] is not None]
+        if len(norms) > 1 and norms[0] and norms[-2]:
+            yield each["step"], norms[0] / norms[-2]
+
+
 def _spreads(measured: Mapping[str, Any]) -> Iterator[XY]:
     yield from _layers(measured["steps"][-1]["layers"], "std")
 
@@ -93,6 +105,18 @@ CURVES: Mapping[str, Curve] = {
         _gradients,
         "A line that falls to the left is a gradient that vanishes on its way back to the first layers.",
         log=True,
+    ),
+    "gradient_ratios": Curve(
+        "The gradient of the first convolution over that of the last",
+        "signals",
+        "training step",
+        "ratio of the norms",
+        _ratios,
+        "Below 1, the first layers learn from a weaker gradient than the last.",
+        log=True,
+    ),
+    "gradients_after": Curve(
+        "Gradients after training", "signals", _DEPTH, "norm of the kernel's gradient", _gradients_after, log=True
     ),
     "responses": Curve(
         "Responses of the layers after training", "signals", _DEPTH, "standard deviation of responses", _spreads

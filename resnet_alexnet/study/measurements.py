@@ -25,23 +25,30 @@ class Measurement:
         words: its flags, besides --workdir and --output; {folder} is the folder of the measurement.
         file: what --output names, in the folder of the measurement; empty: that folder, and `report` is in it.
         report: the file whose existence says that it is done.
+        once: whether it is of the first run of an arm alone, since others would say the same.
     """
 
     module: str
     words: Sequence[str] = ()
     file: str = ""
     report: str = REPORT_FILE
+    once: bool = False
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
     # The training error in evaluation mode: with running statistics, without augmentation and dropout
     "training": Measurement("evaluate", ("--split=train",)),
     "test": Measurement("evaluate", ("--split=test",)),
+    "unseen": Measurement("evaluate"),  # on the test split, or if there is none, on that for validation
     "signals": Measurement("signals", (), "signals.json", "signals.json"),
     "probe": Measurement("probe", (), "probe.json", "probe.json"),
     "robustness": Measurement("robustness", (), "robustness.json", "robustness.json"),
-    "kernels": Measurement("kernels", (), "kernels.png", "kernels.png"),
-    "neighbors": Measurement("features", ("--neighbors={folder}/neighbors.png",), "features.npz", "neighbors.png"),
+    "exact": Measurement("recalibrate", ("--report={folder}/report.json",), "exact.safetensors"),
+    "kernels": Measurement("kernels", (), "kernels.png", "kernels.png", once=True),
+    "neighbors": Measurement(
+        "features", ("--neighbors={folder}/neighbors.png",), "features.npz", "neighbors.png", once=True
+    ),
+    "cost": Measurement("cost", (), "cost.json", "cost.json", once=True),
 }
 
 

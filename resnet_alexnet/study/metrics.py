@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
+from functools import partial
+from statistics import fmean, median
 from typing import Any
 
 from resnet_alexnet.study.measurements import MeasuredRun
-from resnet_alexnet.workdir.metrics_log import TEST_ERROR
+from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR
 
-TRAIN_ERROR, STEP_SECONDS = "train/top1_error", "seconds/steps"
+TRAIN_ERROR, STEP_SECONDS, THROUGHPUT = "train/top1_error", "seconds/steps", "images_per_second"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def _test_error(run: MeasuredRun) -> float | None:
     if not run.num_steps:
         return _reported(run, "test", "top1_error")
     return run.state.last(TEST_ERROR)
+
+
+def _unseen_error(run: MeasuredRun) -> float | None:
+    found = run.state.last(TEST_ERROR)
+    return run.state.last(VAL_ERROR) if found is None else found
 
 
 def _reported(run: MeasuredRun, measurement: str, *keys: str) -> float | None:
@@ -100,8 +106,34 @@ def _training_seconds(run: MeasuredRun) -> float | None:
     return sum(line.get(STEP_SECONDS) or 0.0 for line in run.state.lines) or None
 
 
+def seconds_to_validation_error(run: MeasuredRun, error: float) -> float | None:
+    """Seconds of training steps until a validation error is at most `error` percent; None if none ever is."""
+    seconds = 0.0
+    for line in run.state.lines:
+        seconds += line.get(STEP_SECONDS) or 0.0
+        if (now := line.get(VAL_ERROR)) is not None and now <= error:
+            return seconds
+    return None
+
+
+def _throughput(run: MeasuredRun) -> float | None:
+    found = [line[THROUGHPUT] for line in run.state.lines if line.get(THROUGHPUT) is not None]
+    return median(found) if found else None
+
+
+def _cost(run: MeasuredRun, key: str, unit: float) -> float | None:
+    value = _reported(run, "cost", key)
+    return None if value is None else value / unit
+
+
 METRICS: Mapping[str, Metric] = {
     "test_error": Metric("test error", "%", "{a} has {by} more test error than {b}", _test_error),
+    "unseen_error": Metric(
+        "error on photographs that were not trained on",  # those for tests, or if there are none, for validation
+        "%",
+        "{a} has {by} more error than {b}",
+        _unseen_error,
+    ),
     "train_error": Metric(
         "training error",  # in evaluation mode, after the last step
         "%",
@@ -166,10 +198,40 @@ METRICS: Mapping[str, Metric] = {
     "training_seconds": Metric(
         "time of the training steps", "s", "{a} takes {by} longer to train than {b}", _training_seconds
     ),
-    "images_per_second": Metric(
-        "training throughput",
-        "images/s",
-        "{a} trains {by} faster than {b}",
-        lambda run: run.state.last("images_per_second"),
+    "images_per_second": Metric("training throughput", "images/s", "{a} trains {by} faster than {b}", _throughput),
+    "seconds_to_25": Metric(
+        "time to 25 % validation error",
+        "s",
+        "{a} takes {by} longer than {b} to reach a validation error of 25 %",
+        lambda run: seconds_to_validation_error(run, 25.0),
+    ),
+    "exact_error": Metric(
+        "test error with exact statistics of batch normalization",
+        "%",
+        "with exact statistics of batch normalization, {a} has {by} more test error than {b}",
+        lambda run: _reported(run, "exact", "test", "after"),
+        "exact",
+    ),
+    "parameters": Metric(
+        "parameters",
+        "thousand",
+        "{a} has {by} more parameters than {b}",
+        partial(_cost, key="parameters", unit=1e3),
+        "cost",
+    ),
+    "multiply_adds": Metric(
+        "multiply-adds of an image",
+        "million",
+        "{a} takes {by} more multiply-adds than {b}",
+        partial(_cost, key="multiply_adds", unit=1e6),
+        "cost",
+    ),
+    "memory": Metric(
+        "memory of a training step",
+        "MB",
+        "{a} takes {by} more memory than {b}",
+        partial(_cost, key="memory", unit=1e6),
+        "cost",
     ),
 }
+COSTS = ("parameters", "multiply_adds", "memory", "training_seconds", "images_per_second")  # of every setting

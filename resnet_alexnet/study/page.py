@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from resnet_alexnet.study.answers import answer
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.findings import Findings, StudyFinding
 from resnet_alexnet.study.pictures import pictures
+from resnet_alexnet.study.recommendation import Recommendation, recommend
 from resnet_alexnet.study.specs import Chart
 
 try:
@@ -49,9 +51,13 @@ def write_report(findings: Findings, output: Path) -> list[Path]:
         for picture in pictures(finding):
             with atomic_write(output / PICTURES / picture.name) as file:
                 file.write_bytes(picture.path.read_bytes())
-    lines = markdown.lines(findings, drawn, page=HTML_FILE, folder=PICTURES)
+    problems = list(findings.problems)
+    found = {each.study.name: recommend(each, problems) for each in findings.studies}
+    recommended = {name: each for name, each in found.items() if each is not None}
+    findings = dataclasses.replace(findings, problems=problems)
+    lines = markdown.lines(findings, drawn, recommended, page=HTML_FILE, folder=PICTURES)
     written = {
-        HTML_FILE: _html(findings, drawn),
+        HTML_FILE: _html(findings, drawn, recommended),
         MARKDOWN_FILE: "\n".join(lines) + "\n",
         CSV_FILE: _csv(tabulate.results(findings)),
     }
@@ -77,7 +83,7 @@ def _fixed(chart: Chart, width: int, config: Mapping[str, Any]) -> dict[str, Any
     return {**chart.spec, "width": width, "config": config, "description": chart.title}
 
 
-def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> str:
+def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]], recommended: Mapping[str, Recommendation]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -90,7 +96,13 @@ def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]]) -> str:
         title=texts.TITLE,
         lead=texts.lead(findings),
         signs=texts.VERDICTS,
-        studies=[_study(finding, drawn.get(finding.study.name, ()), findings.scale) for finding in findings.studies],
+        studies=[
+            {
+                **_study(finding, drawn.get(finding.study.name, ()), findings.scale),
+                "recommendation": recommended.get(finding.study.name),
+            }
+            for finding in findings.studies
+        ],
         problems=[printable(problem) for problem in findings.problems],
         absent=texts.absent(findings) if findings.absent else "",
         method=texts.METHOD,

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.design import TUNING_SEED, Arm, Study
-from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.metrics import COSTS, METRICS
 from resnet_alexnet.study.points import SEED, Point, config_digest, field_word, load_quietly
 from resnet_alexnet.study.state import RunState
 from resnet_alexnet.workdir.config import to_json
@@ -104,8 +104,9 @@ class StudyPlan:
             yield from arm.counted(arm.choose(state_of))
 
     def measurements(self) -> list[str]:
-        """The measurements that each run that counts needs."""
-        needed = [METRICS[comparison.metric].needs for comparison in self.study.comparisons]
+        """The measurements that the runs that count need."""
+        compared = (comparison.metric for comparison in self.study.comparisons)
+        needed = [METRICS[name].needs for name in (*compared, *self.study.metrics, *COSTS)]
         ensembles = ["test"] if any(arm.members for arm in self.study.arms) else []
         return [name for name in dict.fromkeys([*needed, *ensembles, *self.study.measurements]) if name]
 
@@ -122,9 +123,9 @@ def create_plan(study: Study, overrides: Sequence[str] = ()) -> StudyPlan:
             override sets what the arms set.
     """
     where = f"the study {study.name}"
-    for comparison in study.comparisons:
-        if comparison.metric not in METRICS:
-            raise InputError(f"{where}: no metric is called {comparison.metric!r} (allowed: {', '.join(METRICS)})")
+    for name in (*(comparison.metric for comparison in study.comparisons), *study.metrics):
+        if name not in METRICS:
+            raise InputError(f"{where}: no metric is called {name!r} (allowed: {', '.join(METRICS)})")
     own = {field for arm in study.arms for field in arm.fields} | {SEED, RATE, "eval.test"}
     varied = {field for field in own if len({str(arm.fields.get(field)) for arm in study.arms if not arm.members}) > 1}
     for word in overrides:

@@ -2,6 +2,8 @@
 
 import glob
 import os
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from resnet_alexnet.errors import TrainingError
 from resnet_alexnet.study.execution import add_flags, read_flags
 
 if TYPE_CHECKING:
+    from resnet_alexnet.study.design import Budget
     from resnet_alexnet.study.execute import Planned
 
 REPORT = "report"  # in the folder of studies
@@ -26,15 +29,24 @@ the runs that they have in common."""
 def create_parser() -> Parser:
     """The flags of the command."""
     parser = Parser(
-        "python -m resnet_alexnet.study.run", _DESCRIPTION, usage="--config=NAME --scale=SCALE --workdir=DIR [OPTIONS]"
+        "python -m resnet_alexnet.study.run",
+        _DESCRIPTION,
+        usage="--config=NAME (--scale=SCALE | --budget=TIME) --workdir=DIR [OPTIONS]",
     )
     flags.add_config(parser, "a study, such as degradation, or all; the fields below are those of all runs")
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument(
         "--scale",
         choices=("smoke", "cpu", "gpu", "imagenet"),
-        required=True,
         help="how large: smoke tries the machinery, cpu takes narrow networks on the embedded sample of Fashion-MNIST, "
         "gpu is CIFAR-10 and imagenet ImageNet, as published",
+    )
+    length.add_argument(
+        "--budget",
+        metavar="TIME",
+        type=duration,
+        help="for your_photographs, a study of photographs of your own: how long all its runs may take, such as 30m or "
+        "2h; trial runs say how much fits",
     )
     parser.add_argument(
         "--workdir", metavar="DIR", type=flags.path, required=True, help="the folder of the studies, such as runs/study"
@@ -57,7 +69,15 @@ def main(arguments: Sequence[str]) -> None:
     execution = read_flags(options, jobs=_cores() if options.scale in ("smoke", "cpu") else 1)
     from resnet_alexnet.study.execute import plan_studies, run_studies
 
-    planned = plan_studies([options.config], options.scale, options.overrides)
+    scale, budget = options.scale, None
+    if options.budget is not None:
+        from resnet_alexnet.study.design import PHOTOGRAPHS
+        from resnet_alexnet.study.pilot import find_budget
+
+        scale = PHOTOGRAPHS
+        budget = find_budget(options.config, options.overrides, options.budget, options.workdir, execution)
+        print(describe_budget(budget), flush=True)
+    planned = plan_studies([options.config], scale, options.overrides, budget)
     for absent in planned.absent:
         print(f"{absent.name}: not at the scale {options.scale}: {absent.reason}", flush=True)
     if options.print:
@@ -91,6 +111,22 @@ def describe(planned: "Planned") -> Iterator[str]:
             yield f"  claim: {comparison.claim} ({comparison.source}; margin {comparison.margin:g})"
     most = sum(plan.study.seeds for plan in planned.plans for arm in plan.study.arms if not arm.members)
     yield f"{len(planned.tuning())} runs choose learning rates; at most {most} count"
+
+
+def describe_budget(budget: "Budget") -> str:
+    """What fits into the time, in a sentence."""
+    runs = f"{budget.seeds} run{'s' if budget.seeds > 1 else ''} of each setting"
+    steps = f"{budget.num_steps:,} steps with images of {budget.image_size} pixels"
+    return f"in {budget.seconds / 60:.0f} minutes fit {runs}, of {steps}"
+
+
+def duration(text: str) -> int:
+    """Seconds, from a time such as 90s, 30m, 2h or 1h30m."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    if not (seconds := 3600 * hours + 60 * minutes + rest):
+        raise ArgumentTypeError(f"{text} (allowed: a time, such as 30m, 2h or 1h30m)")
+    return seconds
 
 
 def _cores() -> int:

@@ -10,12 +10,11 @@ from resnet_alexnet.study import papers
 from resnet_alexnet.study.answers import amount, count_runs, show
 from resnet_alexnet.study.design import Comparison
 from resnet_alexnet.study.findings import ArmFinding, Findings, StudyFinding, Verdict
-from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.metrics import COSTS, METRICS
 from resnet_alexnet.study.seeds import FINISHED, Seed
 from resnet_alexnet.study.verdicts import WITHIN_NOISE, prediction_interval, sampling_error
 
 NOTHING = "\N{EN DASH}"
-COSTS = ("training_seconds", "images_per_second")
 OWN_SCALE = "imagenet"  # whose numbers can be compared with a paper's as they are
 
 
@@ -137,7 +136,7 @@ def _p(p: float) -> str:
 
 def settings(finding: StudyFinding) -> Table:
     """The arms of a study: their numbers, each the mean over the runs, with the lowest and the highest."""
-    names = [name for name in (*metrics_of(finding), *COSTS) if any(arm.values(name) for arm in finding.arms)]
+    names = [name for name in (*finding.metrics, *COSTS) if any(arm.values(name) for arm in finding.arms)]
     header = [Cell("setting"), *map(_header, names), Cell("learning rate"), Cell("runs")]
     rows = []
     for arm in finding.arms:
@@ -148,11 +147,6 @@ def settings(finding: StudyFinding) -> Table:
         cells = (_mean(arm.values(name)) for name in names)
         rows.append([Cell(arm.arm.name), *cells, Cell(NOTHING if rate is None else f"{rate:g}", note), runs])
     return Table(header, rows)
-
-
-def metrics_of(finding: StudyFinding) -> list[str]:
-    """The metrics that a study compares, and the test error."""
-    return list(dict.fromkeys(["test_error", *(each.metric for each in finding.study.comparisons)]))
 
 
 def _header(name: str) -> Cell:
@@ -192,7 +186,7 @@ def rates(finding: StudyFinding) -> Table | None:
 
 def runs(finding: StudyFinding) -> Table:
     """Each run that counts, where it is, and what became of it."""
-    names = [name for name in metrics_of(finding) if any(arm.values(name) for arm in finding.arms)]
+    names = [name for name in finding.metrics if any(arm.values(name) for arm in finding.arms)]
     header = [Cell("setting"), Cell("seed"), Cell("status"), *map(_header, names), Cell("run folder")]
     rows = [_run(arm.arm.name, seed, names) for arm in finding.arms for seed in arm.seeds]
     return Table(header, rows)
@@ -237,6 +231,6 @@ def results(findings: Findings) -> Iterator[Sequence[str]]:
             for seed in arm.seeds:
                 start = (finding.study.name, findings.scale, arm.arm.name, str(seed.seed), rate, seed.status)
                 folder = "" if seed.folder is None else seed.folder.name
-                for name in dict.fromkeys([*metrics_of(finding), *seed.numbers]):
+                for name in dict.fromkeys([*finding.metrics, *seed.numbers]):
                     value = seed.numbers.get(name)
                     yield *start, name, METRICS[name].unit, "" if value is None else f"{value:.6g}", folder

@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_alexnet.errors import printable
 from resnet_alexnet.study import tabulate
-from resnet_alexnet.study.design import SCALES
+from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES
 from resnet_alexnet.study.findings import Findings, StudyFinding
 
 TITLE = "AlexNet and ResNet: what the papers claim, and what these runs say"
@@ -37,8 +37,13 @@ def lead(findings: Findings) -> str:
     seeds = (seed for finding in findings.studies for arm in finding.arms for seed in arm.finished)
     runs = len({seed.folder for seed in seeds if seed.steps is not None})
     questions = len(findings.studies)
+    scale = (
+        "on your photographs"
+        if findings.scale == PHOTOGRAPHS
+        else f"at the scale {findings.scale}: {SCALES[findings.scale]}"
+    )
     return (
-        f"{questions} question{'s' if questions > 1 else ''} at the scale {findings.scale}: {SCALES[findings.scale]}. "
+        f"{questions} question{'s' if questions > 1 else ''} {scale}. "
         f"Computed from the files of {runs} run{'' if runs == 1 else 's'} on {date.today().isoformat()}."
     )
 

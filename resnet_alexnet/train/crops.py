@@ -12,7 +12,7 @@ from resnet_alexnet.data.sources import Crops
 from resnet_alexnet.errors import InputError, check_name
 from resnet_alexnet.pretrained.preprocessing import Preprocessing
 
-CROPS = ("none", "random_crop", "random_resized_crop")
+CROPS = ("none", "center", "random_crop", "random_resized_crop")
 # Pixels. The sizes of photographs that are not set keep these proportions ([K12] section 2, [H15] section 3.4).
 _IMAGE_SIZE, _SHORTER_SIDE, _SCALE = 224, 256, (256, 480)
 _MOST_APART = 2.0  # how many times the area in a training crop the area in a test crop may be, or the other way round
@@ -83,6 +83,8 @@ def create_crops(preprocess: Group, augment: Group) -> Crops | None:
             f"(allowed: 1 to {shorter_side})"
         )
     test = partial(geometry.resize_center_crop, size=size, shorter_side=shorter_side, interpolation=interpolation)
+    if crop == "center":
+        return Crops(size, test, test)
     if crop == "random_crop":
         scale = tuple(augment["scale"])
         if len(scale) != 2 or not size <= scale[0] <= scale[1]:
@@ -124,11 +126,12 @@ def describe_crops(preprocess: Group, augment: Group, *, prepared_side: int | No
     lines = [f"test view: shorter side {shorter_side}, center {size}"]
     test = (size / shorter_side) ** 2  # of a square photograph
     largest = shorter_side
+    field, least, most = "", test, test  # of "center", whose training crops are those of tests
     if augment["crop"] == "random_crop":
         field, (lower, upper) = "scale", augment["scale"]
         least, most = (size / upper) ** 2, (size / lower) ** 2
         largest = max(upper, shorter_side)
-    else:
+    elif augment["crop"] == "random_resized_crop":
         field, least = "area", sum(augment["area"]) / 2  # the mean
         most = least
     if not least / _MOST_APART <= test <= most * _MOST_APART:

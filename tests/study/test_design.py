@@ -25,7 +25,7 @@ def test_the_studies_answer_the_questions_of_the_two_papers():
         *("degradation", "shortcuts", "signals", "alexnet_vs_resnet", "ingredients", "activation", "losses"),
         *("recipe", "ensembles", "features", "robustness"),
     ]
-    beside = {"all", "scales", "first_look"}  # the list, what studies share, and a part of one of them
+    beside = {"all", "scales", "first_look", "your_photographs"}  # the list, what is shared, a part, of other data
     assert {path.stem for path in find_studies("all")[0].parent.glob("*.py")} - beside == set(study_names())
 
 

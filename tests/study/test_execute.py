@@ -67,6 +67,18 @@ def test_every_run_that_counts_has_its_numbers(done):
         assert report["images"] == 180  # each image of the training part once, without those held out
 
 
+def test_what_is_the_same_for_all_seeds_is_measured_once(planned, tmp_path, monkeypatch):
+    finish_all(planned, tmp_path / "runs")
+    done = []
+    monkeypatch.setattr(execute.Runner, "test", lambda self, tasks: done.extend(task.name for task in tasks))
+    run_studies(planned, tmp_path / "runs", Execution())
+    assert len([name for name in done if name.endswith(": training")]) == 4  # two arms, two seeds
+    assert sorted(name for name in done if name.endswith(": cost")) == sorted(
+        name.replace("training", "cost") for name in done if "-seed=1-" in name and name.endswith(": training")
+    )
+    assert len(set(done)) == len(done)
+
+
 def test_ensembles_average_the_members_of_a_seed(done):
     workdir, _, _ = done
     (plan,) = read_planned(workdir).plans

@@ -71,7 +71,7 @@ def test_the_names_of_run_folders_say_what_they_are(plan):
 
 
 def test_what_the_metrics_and_ensembles_need_is_measured(plan):
-    assert plan.measurements() == ["training", "test"]
+    assert plan.measurements() == ["training", "cost", "test"]
 
 
 def test_an_override_holds_for_all_runs_but_cannot_set_what_arms_set(tmp_path):

@@ -1,6 +1,7 @@
 """Exact statistics of batch normalization against slow loops."""
 
 import dataclasses
+import json
 import re
 import sys
 from functools import partial
@@ -150,13 +151,16 @@ def folder(tmp_path_factory):
 
 
 def test_the_command_writes_the_network_and_shows_the_errors_before_and_after(folder, tmp_path, capsys):
-    output = tmp_path / "exact.safetensors"
-    recalibrate.main([f"--workdir={folder}", f"--output={output}", "--batch_size=64", "--augment=false"])
+    output, report = tmp_path / "exact.safetensors", tmp_path / "errors.json"
+    flags = [f"--output={output}", f"--report={report}", "--batch_size=64", "--augment=false"]
+    recalibrate.main([f"--workdir={folder}", *flags])
     printed = capsys.readouterr().out
+    errors = json.loads(report.read_text())
     assert "cifar_resnet8, exact statistics of 180 images" in printed
     for split in ("validation", "test"):
-        assert re.search(rf"{split} error +\d+\.\d\d % before, \d+\.\d\d % after\n", printed)
-    assert [path.name for path in tmp_path.iterdir()] == ["exact.safetensors"]
+        before, after = errors[split]["before"], errors[split]["after"]
+        assert re.search(rf"{split} error +{before:.2f} % before, {after:.2f} % after\n", printed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["errors.json", "exact.safetensors"]
 
 
 def test_the_errors_are_those_of_a_slow_loop(folder):

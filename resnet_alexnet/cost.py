@@ -1,0 +1,70 @@
+"""What training a network costs: python -m resnet_alexnet.cost --workdir=runs/quickstart."""
+
+from collections.abc import Sequence
+
+from resnet_alexnet.cli import flags, measurement
+from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
+
+_DESCRIPTION = """Counts what training a network costs, without doing it.
+
+Parameters and multiply-adds are those of the network. The memory is what the
+compiled training step takes on a device: parameters, state, batch and
+intermediate results. No data is read."""
+
+
+def create_parser() -> Parser:
+    """The flags of the command."""
+    parser = Parser("python -m resnet_alexnet.cost", _DESCRIPTION, usage="(--workdir=DIR | --config=FILE) [OPTIONS]")
+    parser.add_argument("--workdir", metavar="DIR", type=flags.run_folder, help="a run folder")
+    parser.add_argument(
+        "--output", metavar="FILE.json", type=flags.output_file(".json"), help="also write every number to this file"
+    )
+    flags.add_config(parser, "a recipe; of a run, its own")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command.
+
+    Raises:
+        InputError: something is wrong with the flags or the config.
+    """
+    options = create_parser().parse(arguments)
+    announce()
+    import jax
+
+    from resnet_alexnet.models.trace import layer_calls
+    from resnet_alexnet.train.dry_run import compile_step, create_dry_experiment
+    from resnet_alexnet.workdir.config import run_title
+
+    config = flags.load_config(options, missing="a recipe, or --workdir, a run folder")
+    config.mesh.towers = 1  # the same network on one device
+    experiment = create_dry_experiment(config, jax.devices()[:1])
+    spec = experiment.model.spec
+    size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
+    calls = layer_calls(
+        spec.abstract(scan=False) if "scan" in spec.options else spec.abstract(), (size, size, channels)
+    )
+    step = compile_step(config, experiment)
+    resident = step.arguments.get("data", 0)  # the training set, where it is kept on the device
+    result = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(spec.shapes()["params"])),
+        "multiply_adds": sum(call.layer.multiply_adds(call.output_shape) for call in calls),
+        "memory": step.total - resident,
+        "batch_size": config.batch_size,
+        "device": jax.devices()[0].device_kind,
+    }
+    rows = [
+        ("parameters", f"{result['parameters']:,}"),
+        ("multiply-adds", f"{result['multiply_adds']:,}, forward, one image"),
+        (
+            "memory",
+            f"{result['memory'] / 1e6:,.0f} MB, a step of {config.batch_size:,} images on one {result['device']}",
+        ),
+    ]
+    measurement.report(options, result, run_title(config), rows)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,269 @@
+"""Which network to use on one's own photographs, how sure that is, and which photographs all networks get wrong."""
+
+import base64
+import io
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from resnet_alexnet.errors import InputError, printable
+from resnet_alexnet.evaluate.report import compare
+from resnet_alexnet.evaluate.scores import Scores, load_scores
+from resnet_alexnet.files import read_json
+from resnet_alexnet.study import budget
+from resnet_alexnet.study.answers import show
+from resnet_alexnet.study.findings import ArmFinding, StudyFinding
+from resnet_alexnet.study.measurements import FOLDER, REPORT_FILE, SCORES_FILE
+from resnet_alexnet.study.tabulate import NOTHING, Cell, Table
+from resnet_alexnet.study.verdicts import holm
+from resnet_alexnet.workdir.config import CONFIG_FILE, read_config
+from resnet_alexnet.workdir.metrics_log import VAL_ERROR
+
+_MEASUREMENT = "unseen"
+_ALPHA = 0.05
+_MOST_CONFUSIONS, _MOST_PHOTOGRAPHS, _PIXELS = 8, 24, 128
+_OF_THE_STUDY = ("num_steps", "preprocess.image_size", "eval.every_steps", "log.every_steps", "seed")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph that all networks get wrong.
+
+    Attributes:
+        name: below the folder of photographs.
+        label: the class that it is filed under.
+        prediction: the class that most networks take it for.
+        votes: how many of them, of how many.
+        picture: a small JPEG of it in base64; empty if it cannot be read.
+    """
+
+    name: str
+    label: str
+    prediction: str
+    votes: str
+    picture: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What a report recommends.
+
+    Attributes:
+        sentences: which network, how sure that is, and what it costs.
+        command: trains it at full length.
+        networks: each compared with the recommended one on the same photographs.
+        confusions: of the recommended network, the most frequent.
+        wrong: photographs that all networks get wrong, those of which they are surest first.
+        wrong_count: how many there are.
+        photographs: how many all networks were tested on.
+    """
+
+    sentences: Sequence[str]
+    command: str
+    networks: Table
+    confusions: Table
+    wrong: Sequence[Photograph]
+    wrong_count: int
+    photographs: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An arm with a finished run that was tested, and that run's files."""
+
+    arm: ArmFinding
+    folder: Path
+    scores: Scores
+    report: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.arm.arm.name
+
+    @cached_property
+    def validation_error(self) -> float:
+        """The mean over its runs of the last one: networks are chosen by it."""
+        lines = (
+            [line[VAL_ERROR] for line in seed.lines if line.get(VAL_ERROR) is not None] for seed in self.arm.finished
+        )
+        return fmean([errors[-1] for errors in lines if errors] or [100.0])
+
+    @cached_property
+    def config(self) -> Any:
+        return read_config(self.folder / CONFIG_FILE)
+
+    @cached_property
+    def hours(self) -> float:
+        """An estimate for a full training, as `budget` has it; time goes with the number of pixels."""
+        size, full = self.config["preprocess"]["image_size"] or budget.FULL_SIZE, budget.FULL_SIZE
+        images = self.steps_per_epoch * self.config["batch_size"] * budget.FULL_EPOCHS
+        return images / fmean(self.arm.values("images_per_second")) * (full / size) ** 2 / 3600
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        last = next(line for line in reversed(self.arm.finished[0].lines) if line.get("epoch"))
+        return max(round(last["step"] / last["epoch"]), 1)
+
+
+def recommend(finding: StudyFinding, problems: list[str]) -> Recommendation | None:
+    """The recommendation of a study; None if it makes none, or no arm was tested.
+
+    Args:
+        finding: of the study.
+        problems: takes a line for each file that is damaged.
+    """
+    candidates = list(_candidates(finding, problems)) if finding.study.recommends else []
+    candidates.sort(key=lambda each: each.validation_error)
+    if not candidates:
+        return None
+    best, *others = candidates
+    compared = [compare(other.scores, best.scores) for other in others]
+    adjusted = holm([each["p_value"] for each in compared])
+    doubtful = [other for other, p in zip(others, adjusted, strict=True) if p > _ALPHA]
+    wrong = _wrong_everywhere(candidates)
+    return Recommendation(
+        list(_sentences(best, others, doubtful)),
+        _command(best),
+        _networks(best, others, compared, adjusted),
+        _confusions(best),
+        [_photograph(candidates, index) for index in wrong[:_MOST_PHOTOGRAPHS]],
+        len(wrong),
+        len(best.scores.labels),
+    )
+
+
+def _candidates(finding: StudyFinding, problems: list[str]) -> Iterator[_Candidate]:
+    for arm in finding.arms:
+        for seed in arm.finished[:1]:
+            assert seed.folder is not None  # of a finished run
+            folder = seed.folder / FOLDER / _MEASUREMENT
+            try:
+                yield _Candidate(arm, seed.folder, load_scores(folder / SCORES_FILE), read_json(folder / REPORT_FILE))
+            except InputError as error:
+                problems.append(f"{error}: {arm.arm.name} is not among those that can be recommended")
+
+
+def _sentences(best: _Candidate, others: Sequence[_Candidate], doubtful: Sequence[_Candidate]) -> Iterator[str]:
+    low, high = best.report["top1_interval"]
+    split = best.scores.settings.get("split", "test")
+    error, *ends = show(best.report["top1_error"], low, high)
+    yield (
+        f"Use {best.name}: of {len(others) + 1} settings it has the lowest validation error, "
+        f"{show(best.validation_error)[0]} %. On the {len(best.scores.labels):,} photographs of the {split} split it "
+        f"gets {error} % wrong (95 % interval {ends[0]} to {ends[1]})."
+    )
+    if not others:
+        return
+    if doubtful:
+        faster = [each for each in doubtful if each.hours < 0.8 * best.hours]
+        names = ", ".join(each.name for each in doubtful)
+        yield (
+            f"So many photographs do not tell it apart from {names} (McNemar's test, p above {_ALPHA:g} after Holm)."
+            + (f" Of these, {', '.join(each.name for each in faster)} would train faster." if faster else "")
+        )
+    else:
+        yield f"It is better than all others by McNemar's test (p below {_ALPHA:g} after Holm)."
+    yield (
+        f"A full training, {budget.FULL_EPOCHS} epochs with images of {budget.FULL_SIZE} pixels, would take about "
+        f"{_hours(best.hours)} on this machine: an estimate from the speed of these runs, by the number of pixels. "
+        "Networks that are trained for longer, on larger images, may come in another order."
+    )
+
+
+def _hours(hours: float) -> str:
+    return (
+        f"{show(60 * hours)[0]} minutes"
+        if hours < 1
+        else f"{show(hours)[0]} hours"
+        if hours < 48
+        else f"{show(hours / 24)[0]} days"
+    )
+
+
+def _networks(
+    best: _Candidate, others: Sequence[_Candidate], compared: Sequence[Mapping[str, Any]], adjusted: Sequence[float]
+) -> Table:
+    header = [
+        Cell("setting"),
+        Cell("validation error", "%"),
+        Cell("error", "%, 95 % interval"),
+        Cell(f"minus {best.name}", "points, 95 % interval"),
+        Cell("p", "McNemar, after Holm"),
+        Cell("full training", "estimate"),
+    ]
+
+    def start(each: _Candidate) -> list[Cell]:
+        error, low, high = show(each.report["top1_error"], *each.report["top1_interval"])
+        return [Cell(each.name), Cell(show(each.validation_error)[0]), Cell(error, f"{low} to {high}")]
+
+    rows = [[*start(best), Cell(NOTHING), Cell(NOTHING), Cell(_hours(best.hours))]]
+    for other, found, p in zip(others, compared, adjusted, strict=True):
+        value, low, high = show(found["difference"], *found["difference_interval"])
+        shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        rows.append([*start(other), Cell(value, f"{low} to {high}"), Cell(shown), Cell(_hours(other.hours))])
+    return Table(header, rows)
+
+
+def _confusions(best: _Candidate) -> Table:
+    header = [Cell("photographs of"), Cell("taken for"), Cell("how many")]
+    found = best.report["confusions"][:_MOST_CONFUSIONS]
+    return Table(
+        header, [[Cell(printable(label)), Cell(printable(other)), Cell(str(count))] for label, other, count in found]
+    )
+
+
+def _command(best: _Candidate) -> str:
+    """The command that trains the recommended network at full length."""
+    start = tuple(f"--config.{name}=" for name in _OF_THE_STUDY)
+    words = [word for word in best.arm.command if not word.startswith(start)]
+    if not best.config["finetune"]["weights"]:
+        words.append(f"--config.preprocess.image_size={budget.FULL_SIZE}")
+    words += [f"--config.num_steps={best.steps_per_epoch * budget.FULL_EPOCHS}", "--workdir=runs/photographs"]
+    return f"python -m resnet_alexnet.main {shlex.join(words)}"
+
+
+def _wrong_everywhere(candidates: Sequence[_Candidate]) -> list[int]:
+    """The photographs that every network gets wrong, those of which they are surest first."""
+    labels = candidates[0].scores.labels
+    wrong = np.all([each.scores.scores.argmax(axis=1) != labels for each in candidates], axis=0)
+    sure = np.mean([each.scores.scores.max(axis=1) for each in candidates], axis=0)
+    return sorted(np.flatnonzero(wrong).tolist(), key=lambda index: -sure[index])
+
+
+def _photograph(candidates: Sequence[_Candidate], index: int) -> Photograph:
+    scores, classes = candidates[0].scores, candidates[0].scores.classes
+    votes = Counter(int(each.scores.scores[index].argmax()) for each in candidates)
+    (prediction, count), *_ = votes.most_common(1)
+    name = scores.names[index]
+    return Photograph(
+        printable(name),
+        printable(classes[scores.labels[index]]),
+        printable(classes[prediction]),
+        f"{count} of {len(candidates)}",
+        _picture(Path(candidates[0].config["dataset"]["data_dir"]), name.partition("/")[2]),
+    )
+
+
+def _picture(folder: Path, name: str) -> str:
+    """A small JPEG of a photograph in a folder of them, or in one of its splits; empty if it cannot be read."""
+    places = [folder / name, *(part / name for part in sorted(folder.glob("*")) if part.is_dir())]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return ""
+    try:
+        with Image.open(path) as photograph:
+            small = ImageOps.exif_transpose(photograph).convert("RGB")
+            small.thumbnail((_PIXELS, _PIXELS))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=80)
+    return base64.b64encode(file.getvalue()).decode()
