@@ -35,17 +35,19 @@ def main(arguments: Sequence[str]) -> None:
     import jax
 
     from resnet_alexnet.models.trace import layer_calls
+    from resnet_alexnet.pretrained import load_network
     from resnet_alexnet.train.dry_run import compile_step, create_dry_experiment
     from resnet_alexnet.workdir.config import run_title
 
     config = flags.load_config(options, missing="a recipe, or --workdir, a run folder")
     config.mesh.towers = 1  # the same network on one device
+    if options.workdir is not None and config.dataset.name == "image_folder":  # not known without reading the folder
+        classes = load_network(options.workdir).spec.preprocessing.classes
+        config.dataset.update(num_classes=len(classes), num_examples=2 * config.batch_size)
     experiment = create_dry_experiment(config, jax.devices()[:1])
     spec = experiment.model.spec
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
-    calls = layer_calls(
-        spec.abstract(scan=False) if "scan" in spec.options else spec.abstract(), (size, size, channels)
-    )
+    calls = layer_calls(spec.abstract(), (size, size, channels))
     step = compile_step(config, experiment)
     resident = step.arguments.get("data", 0)  # the training set, where it is kept on the device
     result = {

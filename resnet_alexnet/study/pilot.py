@@ -1,5 +1,6 @@
 """Trial runs of a few steps, which say how much a study can do in a given time."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,12 @@ from resnet_alexnet.workdir.config import LOG_FILE
 
 _STEPS = 8  # of a trial run
 _LOG_EVERY = 2  # the first of them compile
-_OWN = ("log.every_steps", "eval.every_steps", "eval.test")
+_OWN = {  # fields of trial runs, as words
+    "log.every_steps": str(_LOG_EVERY),
+    "eval.every_steps": str(_STEPS),
+    "eval.test": "never",
+    "checkpoint.every_steps": "0",
+}
 
 
 def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Path, execution: Execution) -> Budget:
@@ -40,8 +46,8 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
             raise InputError(f"--workdir={workdir} has studies with {was} (give the same, or use another folder)")
         return there
     trial = Budget(seconds, SIZES[0], _STEPS, 1)
-    short = [f"--config.{name}={value}" for name, value in zip(_OWN, (_LOG_EVERY, _STEPS, "'never'"), strict=True)]
-    points = plan_studies([config], PHOTOGRAPHS, [*overrides, *short], trial).counted(lambda _: RunState())
+    planned = plan_studies([config], PHOTOGRAPHS, overrides, trial).counted(lambda _: RunState())
+    points = [dataclasses.replace(point, words=_shortened(point.words)) for point in planned]
     print(f"trial runs of {_STEPS} steps: {len(points)}", flush=True)
     runner = Runner(workdir / PILOT, Execution(jobs=1, gpus=execution.gpus[:1], retries=0))
     costs = []
@@ -50,6 +56,12 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
         costs.append(_read_cost(point, workdir / PILOT / point.name))
     batch_size = points[0].config.batch_size
     return plan(seconds, costs, batch_size=batch_size)
+
+
+def _shortened(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a run with the fields of trial runs in place of its own."""
+    kept = (word for word in words if word.partition("=")[0] not in {f"--config.{name}" for name in _OWN})
+    return (*kept, *(f"--config.{name}={value}" for name, value in _OWN.items()))
 
 
 def _read_cost(point: Point, folder: Path) -> ArmCost:
@@ -77,4 +89,5 @@ def _read_cost(point: Point, folder: Path) -> ArmCost:
 def _last_line(log: Path) -> str:
     """The last line that a run printed: its error."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it has not started")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it has not started")
+    return last.removeprefix("error: ")

@@ -1,0 +1,197 @@
+"""The recommendation for one's own photographs: from files of scores, and from the command on real JPEG files."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+
+from resnet_alexnet.data import sources
+from resnet_alexnet.evaluate.report import report
+from resnet_alexnet.evaluate.scores import Scores
+from resnet_alexnet.study.design import Budget
+from resnet_alexnet.study.execute import plan_studies
+from resnet_alexnet.study.findings import read_findings
+from resnet_alexnet.study.page import write_report
+from resnet_alexnet.study.recommendation import recommend
+from tests.support import processes, sweeps
+from tests.support.studies import write_run
+
+CLASSES = ("cat", "dog")
+IMAGES = 200
+STUDY = """
+from resnet_alexnet.study.design import Arm, Comparison, Study
+
+
+def create_study(budget, argument=""):
+    shared = {{"num_steps": budget.num_steps, "preprocess.image_size": budget.image_size, "batch_size": 16,
+              "augment.crop": "random_crop", "dataset.name": "image_folder", "eval.every_steps": 5,
+              "log.every_steps": 2, "schedule.name": "constant", "model.width": 4, "checkpoint.every_steps": 0}}
+    arms = [Arm(name, "default", {{**shared, "model.name": name}}, (rate,)) for name, rate in {rates}]
+    names = {{"larger": arms[0].name, "smaller": arms[1].name}}
+    pair = Comparison("One is better.", "unseen_error", **names, margin=1.0, source="-")
+    return Study("Photographs", "Which one?", arms, [pair], budget.seeds, measurements=["unseen"], recommends=True)
+"""
+RATES = '(("cifar_plain8", 0.1), ("cifar_resnet8", 0.1), ("cifar_resnet14", 0.1))'
+
+
+def write_scores(folder, wrong):
+    """The files of an evaluation in which the images of these numbers are wrong, with a probability of 0.9."""
+    labels = np.arange(IMAGES, dtype=np.int32) % 2
+    right = np.where(np.isin(np.arange(IMAGES), list(wrong)), 0.1, 0.9).astype(np.float32)
+    both = np.stack([np.where(labels == 0, right, 1 - right), np.where(labels == 1, right, 1 - right)], axis=1)
+    names = tuple(f"test/{CLASSES[label]}/{number}.jpg" for number, label in enumerate(labels))
+    scores = Scores(both, labels, names, CLASSES, {"split": "test"})
+    folder.mkdir(parents=True)
+    scores.save(folder / "scores.npz")
+    (folder / "report.json").write_text(json.dumps(report(scores)))
+
+
+@pytest.fixture
+def done(tmp_path):
+    """The folder of a study with three networks, which get 20, 22 and 60 of 200 photographs wrong; 5 are common."""
+    file, workdir = tmp_path / "photos.py", tmp_path / "runs"
+    file.write_text(STUDY.format(rates=RATES))
+    photographs = tmp_path / "photographs"
+    (photographs / "test" / "cat").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(photographs / "test" / "cat" / "4.jpg")
+    budget, words = Budget(600, 32, 40, 1), [f"--config.dataset.data_dir={photographs}"]
+    planned = plan_studies([str(file)], "photographs", words, budget)
+    workdir.mkdir()
+    values = {"scale": "photographs", "studies": [str(file)], "overrides": words, "budget": vars(budget)}
+    (workdir / "studies.json").write_text(json.dumps(values))
+    wrong = {"cifar_resnet8": range(20), "cifar_resnet14": range(15, 37), "cifar_plain8": range(15, 75)}
+    for point in planned.counted(lambda point: None):
+        name = point.config.model.name
+        folder = write_run(workdir, point, {"cifar_resnet8": 10.0, "cifar_resnet14": 11.0, "cifar_plain8": 30.0}[name])
+        write_scores(folder / "measured" / "unseen", wrong[name])
+    return workdir
+
+
+def test_the_network_with_the_lowest_validation_error_is_recommended_and_how_sure_that_is(done):
+    (finding,) = read_findings(str(done)).studies
+    found = recommend(finding, [])
+    assert found.sentences[0].startswith("Use cifar_resnet8: of 3 settings it has the lowest validation error")
+    assert "On the 200 photographs of the test split it gets 10.0 % wrong" in found.sentences[0]
+    # 15 photographs are wrong in resnet8 alone, 17 in resnet14 alone: no difference; plain8 has 55 of its own
+    assert "do not tell it apart from cifar_resnet14 (" in found.sentences[1]
+    rows = {row[0].text: [cell.text for cell in row] for row in found.networks.rows}
+    assert list(rows) == ["cifar_resnet8", "cifar_resnet14", "cifar_plain8"]
+    assert rows["cifar_resnet14"][3] == "1.00"
+    assert rows["cifar_resnet14"][4] == f"{binomtest(17, 32).pvalue:.3f}"
+    assert rows["cifar_plain8"][4] == "< 0.001"
+    assert binomtest(55, 70).pvalue * 2 < 0.001  # Holm doubles the smaller of two
+
+
+def test_photographs_that_all_get_wrong_are_named_and_shown(done):
+    (finding,) = read_findings(str(done)).studies
+    found = recommend(finding, [])
+    assert (found.wrong_count, found.photographs) == (5, 200)
+    assert {each.name for each in found.wrong} == {f"test/{CLASSES[n % 2]}/{n}.jpg" for n in range(15, 20)}
+    for each in found.wrong:
+        assert (each.label, each.prediction) in {("cat", "dog"), ("dog", "cat")}
+        assert each.label == each.name.split("/")[1]
+        assert each.votes == "3 of 3"
+        assert not each.picture  # there is no such file
+
+
+def test_the_command_trains_at_full_length_and_size(done):
+    (finding,) = read_findings(str(done)).studies
+    command = recommend(finding, []).command
+    assert "--config.model.name=cifar_resnet8" in command
+    assert command.count("num_steps") == command.count("image_size") == 1
+    assert "--config.preprocess.image_size=224" in command
+    assert re.search(r"--config\.num_steps=900\b", command)  # 90 epochs of 10 steps
+    assert "--config.seed" not in command
+
+
+def test_the_report_has_it_in_every_form(done, tmp_path):
+    write_report(read_findings(str(done)), tmp_path / "out")
+    page, text = (tmp_path / "out" / "report.html").read_text(), (tmp_path / "out" / "REPORT.md").read_text()
+    for told in ("Use cifar", "test/cat/16.jpg", "cifar"):
+        assert told in page
+        assert told in text.replace("\\", "")
+    assert "1 question on your photographs" in page
+
+
+def test_damaged_scores_are_named_and_the_rest_is_compared(done, tmp_path):
+    (scores,) = done.glob("runs/cifar_resnet14*/measured/unseen/scores.npz")
+    scores.write_bytes(b"no scores")
+    (finding,) = read_findings(str(done)).studies
+    problems = []
+    found = recommend(finding, problems)
+    assert len(found.networks.rows) == 2
+    assert len(problems) == 1
+    assert "cifar_resnet14 is not among those that can be recommended" in problems[0]
+    write_report(read_findings(str(done)), tmp_path / "out")
+    assert "not among those that can be recommended" in (tmp_path / "out" / "report.html").read_text()
+
+
+def write_photographs(folder, *, train=40, test=10, classes=("Trouser", "Bag", "Sandal")):
+    """JPEG files of real products, from the embedded sample of Fashion-MNIST."""
+    splits = sources.create_splits("fashion_mnist")
+    for name, source, count in (("train", splits.train, train), ("test", splits.test, test)):
+        for label in classes:
+            place = folder / name / label
+            place.mkdir(parents=True)
+            rows = np.flatnonzero(source.labels == source.classes.index(label))[:count]
+            for row in rows:
+                Image.fromarray(source.images[row, ..., 0]).resize((48, 40)).save(place / f"{row}.jpg", quality=90)
+    return folder
+
+
+def command(file, photographs, workdir, *words):
+    study = [sys.executable, "-m", "resnet_alexnet.study.run", f"--config={file}", f"--workdir={workdir}"]
+    return subprocess.run(
+        [*study, f"--config.dataset.data_dir={photographs}", *words],
+        env={**os.environ, "PYTHONPATH": str(processes.CHECKOUT), **sweeps.one_device()},
+        capture_output=True,
+        text=True,
+        timeout=sweeps.SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_command_compares_networks_on_photographs_and_continues(tmp_path):
+    file, photographs = tmp_path / "photos.py", write_photographs(tmp_path / "photographs")
+    body = STUDY.format(rates='(("cifar_plain8", 0.1), ("cifar_resnet8", 0.1))')
+    for field, value in {"num_steps": 12, "image_size": 24, "seeds": 1}.items():  # less than there is time for
+        body = body.replace(f"budget.{field}", str(value))
+    file.write_text(body)
+    result = command(file, photographs, tmp_path / "runs", "--budget=20m")
+    assert result.returncode == 0, result.stderr
+    assert "trial runs of 8 steps: 2" in result.stdout
+    said = r"in 20 minutes fit \d runs? of each setting, of [\d,]+ steps with images of \d+ pixels"
+    assert re.search(said, result.stdout)
+    page = (tmp_path / "runs" / "report" / "report.html").read_text()
+    assert "Use cifar_" in page
+    assert "The command that trains it at full length" in page
+    again = command(file, photographs, tmp_path / "runs", "--budget=20m")
+    assert again.returncode == 0, again.stderr
+    assert "trial runs" not in again.stdout
+    other = command(file, photographs, tmp_path / "runs", "--budget=10m")
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+    assert "has studies with --budget=20m (give the same, or use another folder)" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("photographs", "message"),
+    [
+        ({"classes": ("Bag",)}, "one class|1 class"),
+        ({"train": 2, "test": 1}, "^error: validation_fraction=0.1 holds out no image of image_folder train"),
+    ],
+)
+def test_photographs_that_are_too_few_are_named(tmp_path, photographs, message):
+    file = tmp_path / "photos.py"
+    file.write_text(STUDY.format(rates='(("cifar_plain8", 0.1), ("cifar_resnet8", 0.1))'))
+    folder = write_photographs(tmp_path / "photographs", **photographs)
+    result = command(file, folder, tmp_path / "runs", "--budget=20m")
+    assert result.returncode == 2, result.stdout
+    assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
