@@ -1,16 +1,19 @@
 """What training a network costs: python -m resnet_alexnet.cost --workdir=runs/quickstart."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from resnet_alexnet.cli import flags, measurement
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.cli.output import announce
 
-_DESCRIPTION = """Counts what training a network costs, without doing it.
+_WINDOWS, _SECONDS = 3, 1.5  # that the step is timed
+_DESCRIPTION = """Says what training a network costs: size, memory and speed.
 
 Parameters and multiply-adds are those of the network. The memory is what the
 compiled training step takes on a device: parameters, state, batch and
-intermediate results. No data is read."""
+intermediate results. The speed is that of the step on random images, as on
+resident data: without reading, evaluating and saving. No data is read."""
 
 
 def create_parser() -> Parser:
@@ -34,11 +37,15 @@ def main(arguments: Sequence[str]) -> None:
     announce()
     import jax
 
+    from resnet_alexnet.cli import memory
     from resnet_alexnet.models.trace import layer_calls
     from resnet_alexnet.pretrained import load_network
+    from resnet_alexnet.speed.steps import TrainingStep, random_batch
+    from resnet_alexnet.speed.windows import time_windows
     from resnet_alexnet.train.dry_run import compile_step, create_dry_experiment
     from resnet_alexnet.workdir.config import run_title
 
+    memory.keep_freed()
     config = flags.load_config(options, missing="a recipe, or --workdir, a run folder")
     config.mesh.towers = 1  # the same network on one device
     if options.workdir is not None and config.dataset.name == "image_folder":  # not known without reading the folder
@@ -48,22 +55,24 @@ def main(arguments: Sequence[str]) -> None:
     spec = experiment.model.spec
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
     calls = layer_calls(spec.abstract(), (size, size, channels))
-    step = compile_step(config, experiment)
-    resident = step.arguments.get("data", 0)  # the training set, where it is kept on the device
+    compiled = compile_step(config, experiment)
+    resident = compiled.arguments.get("data", 0)  # the training set, where it is kept on the device
+    step = TrainingStep(experiment, random_batch(experiment, config.batch_size))
+    windows = time_windows(step.run, images_per_step=step.images_per_call, windows=_WINDOWS, seconds=_SECONDS)
     result = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(spec.shapes()["params"])),
         "multiply_adds": sum(call.layer.multiply_adds(call.output_shape) for call in calls),
-        "memory": step.total - resident,
+        "memory": compiled.total - resident,
+        "images_per_second": median(window.throughput for window in windows),
         "batch_size": config.batch_size,
         "device": jax.devices()[0].device_kind,
     }
+    size = f"{result['memory'] / 1e6:,.0f} MB, a step of {config.batch_size:,} images on one {result['device']}"
     rows = [
         ("parameters", f"{result['parameters']:,}"),
         ("multiply-adds", f"{result['multiply_adds']:,}, forward, one image"),
-        (
-            "memory",
-            f"{result['memory'] / 1e6:,.0f} MB, a step of {config.batch_size:,} images on one {result['device']}",
-        ),
+        ("memory", size),
+        ("speed", f"{result['images_per_second']:,.0f} images/s, median of {_WINDOWS} windows"),
     ]
     measurement.report(options, result, run_title(config), rows)
 

@@ -32,6 +32,7 @@ def test_the_numbers_are_those_of_the_network(workdir, tmp_path, capsys):
     # Parameters and momentum, at least; without the training set, which is on the device too
     assert 2 * 4 * parameters < found["memory"] < 100e6
     assert found["batch_size"] == tiny.config().batch_size
+    assert found["images_per_second"] > 0
     assert f"{parameters:,}" in printed
 
 

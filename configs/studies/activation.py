@@ -8,6 +8,7 @@ Source     [K12] section 3.1, figure 1: six times faster; learning rates chosen 
 """
 
 from configs.studies.scales import ONE_SEED, alexnet, only_at
+from resnet_alexnet.study import papers
 from resnet_alexnet.study.design import Arm, Comparison, Study
 
 _FIELDS = {
@@ -33,6 +34,7 @@ def create_study(scale: str) -> Study:
                 larger="tanh",
                 smaller="ReLU",
                 margin=0.2,
+                published=papers.find(where="figure 1", model="alexnet_cifar"),
                 source="[K12] figure 1: about 6 times fewer",
             ),
             Comparison(

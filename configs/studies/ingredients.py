@@ -9,10 +9,12 @@ Source     [K12] sections 3.2 to 3.4, 4.1, 4.2 and 7. Points of top-1 error on I
 """
 
 from configs.studies.scales import MARGIN, ONE_SEED, alexnet
+from resnet_alexnet.study import papers
 from resnet_alexnet.study.design import Comparison, Study
+from resnet_alexnet.study.published import Published
 
 FULL = "AlexNet"
-# Each arm leaves out or exchanges one ingredient: its fields, the claim, and whether the change makes it worse
+# Each arm leaves out or exchanges one ingredient: its fields, the claim, and the place in the paper
 SHARED = {
     "without LRN": ({"model.lrn": False}, "Local response normalization lowers the error.", "section 3.3"),
     "LRN before ReLU": (
@@ -57,7 +59,15 @@ def create_study(scale: str) -> Study:
         del changes["without augmentation"]  # photographs have many sizes: without crops, none of them fits
     arms = [alexnet(scale, name=FULL), *(alexnet(scale, each[0], name=name) for name, each in changes.items())]
     comparisons = [
-        Comparison(claim, "test_error", larger=name, smaller=FULL, margin=MARGIN[scale], source=f"[K12] {section}")
+        Comparison(
+            claim,
+            "test_error",
+            larger=name,
+            smaller=FULL,
+            margin=MARGIN[scale],
+            published=_published(section, scale),
+            source=f"[K12] {section}",
+        )
         for name, (_, claim, section) in changes.items()
     ]
     if scale in ("smoke", "cpu"):  # Krizhevsky's network for CIFAR-10 has no dropout as published
@@ -71,6 +81,7 @@ def create_study(scale: str) -> Study:
                 larger=DROPOUT,
                 smaller=FULL,
                 margin=MARGIN[scale],
+                published=papers.find(where="section 4.2", model="alexnet", unit=""),
                 source="[K12] section 4.2: it roughly doubles the iterations",
             )
         )
@@ -94,3 +105,10 @@ def create_study(scale: str) -> Study:
         if scale in ("smoke", "cpu")
         else [],
     )
+
+
+def _published(section: str, scale: str) -> list[Published]:
+    """What the paper says that an ingredient buys: on CIFAR-10 for normalization, else on ImageNet, in words."""
+    if section == "section 3.3" and scale != "imagenet":
+        return papers.find(source="[K12]", where=section, model="alexnet_cifar")  # without, then with
+    return papers.find(source="[K12]", where=section, quantity="reduction of the top-1 error")

@@ -12,7 +12,9 @@ imagenet  as published
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from resnet_alexnet.study import papers
 from resnet_alexnet.study.design import Arm, ScaleError
+from resnet_alexnet.study.published import Published
 
 Fields = Mapping[str, object]
 
@@ -53,6 +55,17 @@ def alexnet(scale: str, fields: Fields = MappingProxyType({}), *, name: str = "A
     if scale == "gpu":
         return Arm(name, "cifar_alexnet", fields, _ALEXNET_RATES[scale])
     return Arm(name, "quickstart_alexnet", {**(_SHORT if scale == "smoke" else _CPU), **fields}, _ALEXNET_RATES[scale])
+
+
+def top1(where: str, model: str, *, source: str = "[H15]", options: str = "", kind: str = "one run") -> Published:
+    """The top-1 error on ImageNet that a paper gives for a network."""
+    fields = {"source": source, "where": where, "model": model, "options": options, "kind": kind}
+    return papers.one(quantity="top-1 error", split="validation", **fields)
+
+
+def on_cifar(model: str, kind: str = "one run") -> Published:
+    """The test error on CIFAR-10 in [H15] table 6."""
+    return papers.one(source="[H15]", where="table 6", quantity="test error", model=model, kind=kind)
 
 
 def only_at(scale: str, scales: Sequence[str], reason: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from resnet_alexnet.errors import InputError, nearest
 from resnet_alexnet.files import error_line, run_file
+from resnet_alexnet.study.published import Published
 from resnet_alexnet.workdir import recipes
 
 SCALES = {
@@ -80,8 +81,8 @@ class Comparison:
         larger: the arm with the larger value, if the claim is right.
         smaller: the other arm.
         margin: the difference, in the unit of the metric, below which the two count as equal.
-        published: the paper's values for `larger` and `smaller`, if it gives them. If they differ by less than
-            `margin`, the claim is that the two are equal.
+        published: the paper's values for `larger` and `smaller`, or one for their difference or ratio; none if it gives
+            none. If the two values differ by less than `margin`, the claim is that the two are equal.
         source: paper, and table, figure or section.
         equality: the claim is that the two are equal, whatever was published.
     """
@@ -92,13 +93,14 @@ class Comparison:
     smaller: str
     margin: float
     source: str
-    published: tuple[float, float] | None = None
+    published: Sequence[Published] = ()
     equality: bool = False
 
     @property
     def claims_equality(self) -> bool:
         """Whether the claim is that the two are equal, because it says so or the paper's values are."""
-        near = self.published is not None and abs(self.published[0] - self.published[1]) < self.margin
+        values = [number.value for number in self.published]
+        near = len(values) > 1 and abs(values[0] - values[1]) < self.margin
         return self.equality or near
 
 

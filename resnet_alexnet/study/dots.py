@@ -110,7 +110,7 @@ def _intervals(rows: Sequence[Mapping[str, Any]], x: Spec, y: Spec, color: Spec)
 
 def costs(finding: StudyFinding) -> Chart | None:
     """The test error over the seconds that training steps took."""
-    about = "The time is that of the training steps, as the runs were done, perhaps beside others."
+    about = "The time is that of all training steps, at the speed that was measured after the run."
     return _scatter(finding, "costs", "Test error and what it costs", about, "training_seconds", "test_error")
 
 
@@ -127,12 +127,14 @@ def _scatter(finding: StudyFinding, name: str, title: str, about: str, x_name: s
     names, labels = {"x": x_name, "y": y_name}, {}
     for axis, metric in (("x", METRICS[x_name]), ("y", METRICS[y_name])):
         labels[axis] = f"{metric.label}, {metric.unit}"
-    rows = [
-        {"arm": arm.arm.name, "seed": seed.seed, **{axis: rounded(seed.numbers[each]) for axis, each in names.items()}}
-        for arm in finding.arms
-        for seed in arm.finished
-        if all(each in seed.numbers for each in names.values())
-    ]
+    rows = []
+    for arm in finding.arms:
+        means = {each: fmean(values) for each in names.values() if (values := arm.values(each))}
+        for seed in arm.finished:
+            known = {**means, **seed.numbers}  # some are measured once for all seeds
+            if all(each in known for each in names.values()):
+                both = {axis: rounded(known[each]) for axis, each in names.items()}
+                rows.append({"arm": arm.arm.name, "seed": seed.seed, **both})
     if not rows:
         return None
     drawn = specs.styles_in(rows, finding.names)

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR
 
-TRAIN_ERROR, STEP_SECONDS, THROUGHPUT = "train/top1_error", "seconds/steps", "images_per_second"
+TRAIN_ERROR, STEP_SECONDS = "train/top1_error", "seconds/steps"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _neighbor_error(run: MeasuredRun) -> float | None:
 
 
 def _training_seconds(run: MeasuredRun) -> float | None:
-    return sum(line.get(STEP_SECONDS) or 0.0 for line in run.state.lines) or None
+    speed, batch_size = (_reported(run, "cost", key) for key in ("images_per_second", "batch_size"))
+    return None if not speed or not batch_size else run.num_steps * batch_size / speed
 
 
 def seconds_to_validation_error(run: MeasuredRun, error: float) -> float | None:
@@ -114,11 +115,6 @@ def seconds_to_validation_error(run: MeasuredRun, error: float) -> float | None:
         if (now := line.get(VAL_ERROR)) is not None and now <= error:
             return seconds
     return None
-
-
-def _throughput(run: MeasuredRun) -> float | None:
-    found = [line[THROUGHPUT] for line in run.state.lines if line.get(THROUGHPUT) is not None]
-    return median(found) if found else None
 
 
 def _cost(run: MeasuredRun, key: str, unit: float) -> float | None:
@@ -196,9 +192,15 @@ METRICS: Mapping[str, Metric] = {
         "probe",
     ),
     "training_seconds": Metric(
-        "time of the training steps", "s", "{a} takes {by} longer to train than {b}", _training_seconds
+        "time of the training steps", "s", "{a} takes {by} longer to train than {b}", _training_seconds, "cost"
     ),
-    "images_per_second": Metric("training throughput", "images/s", "{a} trains {by} faster than {b}", _throughput),
+    "images_per_second": Metric(
+        "speed of training",
+        "images/s",
+        "{a} trains {by} faster than {b}",
+        partial(_cost, key="images_per_second", unit=1),
+        "cost",
+    ),
     "seconds_to_25": Metric(
         "time to 25 % validation error",
         "s",

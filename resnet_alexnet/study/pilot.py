@@ -10,7 +10,6 @@ from resnet_alexnet.study.budget import SIZES, ArmCost, plan
 from resnet_alexnet.study.design import PHOTOGRAPHS, Budget
 from resnet_alexnet.study.execute import PILOT, STUDIES_FILE, plan_studies, read_planned
 from resnet_alexnet.study.execution import Execution
-from resnet_alexnet.study.metrics import THROUGHPUT
 from resnet_alexnet.study.points import Point
 from resnet_alexnet.study.runner import Runner
 from resnet_alexnet.study.state import RunState, read_state
@@ -71,7 +70,7 @@ def _read_cost(point: Point, folder: Path) -> ArmCost:
         InputError: it did not come to its end.
     """
     state = read_state(folder)
-    rates = [line[THROUGHPUT] for line in state.lines if line.get(THROUGHPUT)]
+    rates = [line["images_per_second"] for line in state.lines if line.get("images_per_second")]
     if not rates or not state.reached(point.config.num_steps):
         raise InputError(f"{_last_line(folder / LOG_FILE)} (the trial run {folder})")
     last = next(line for line in reversed(state.lines) if line.get("epoch"))

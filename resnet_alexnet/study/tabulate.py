@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from resnet_alexnet.study import papers
 from resnet_alexnet.study.answers import amount, count_runs, show
 from resnet_alexnet.study.design import Comparison
 from resnet_alexnet.study.findings import ArmFinding, Findings, StudyFinding, Verdict
 from resnet_alexnet.study.metrics import COSTS, METRICS
+from resnet_alexnet.study.published import Published
 from resnet_alexnet.study.seeds import FINISHED, Seed
 from resnet_alexnet.study.verdicts import WITHIN_NOISE, prediction_interval, sampling_error
 
@@ -66,6 +66,8 @@ def _claim(verdict: Verdict, scale: str) -> Claim:
         f"{comparison.source}. Compared: {metric.label}, {comparison.larger} minus {comparison.smaller}; margin "
         f"{amount(f'{comparison.margin:g}', metric)}."
     )
+    if comparison.claims_equality and not comparison.equality:
+        about += " The paper's own difference is below the margin: the claim counts as one of equality."
     notes = [] if difference.p is None else [f"p {_p(difference.p)}"]
     if verdict.adjusted_p is not None:
         notes.append(f"with Holm {_p(verdict.adjusted_p)}")
@@ -100,14 +102,14 @@ def _means(comparison: Comparison, larger: float, smaller: float) -> str:
 def _published(verdict: Verdict, scale: str) -> Cell:
     """The paper's two values, of what they are, and at the paper's own scale whether ours agree with them."""
     comparison = verdict.comparison
-    if comparison.published is None:
+    if not comparison.published:
         return Cell(NOTHING)
-    larger, smaller = comparison.published
-    unit = METRICS[comparison.metric].unit
-    notes = [f"difference {larger - smaller:.2f}"]
-    of = [_published_as(value, comparison.source) for value in comparison.published]
-    if of[0] and of[0] == of[1]:
-        notes.append(of[0])
+    if len(comparison.published) == 1:
+        (number,) = comparison.published
+        return Cell(f"{number.show()}", f"{number.quantity}; {_published_as(number)}".removesuffix("; "))
+    larger, smaller = (number.value for number in comparison.published)
+    of = [_published_as(number) for number in comparison.published]
+    notes = [f"difference {larger - smaller:.2f}", of[0] if of[0] == of[1] else f"{of[0]} against {of[1]}"]
     if scale == OWN_SCALE:
         for name, value, ours in (
             (comparison.larger, larger, verdict.larger),
@@ -118,16 +120,13 @@ def _published(verdict: Verdict, scale: str) -> Cell:
                 inside = "inside" if low <= value <= high else "outside"
                 ends = " to ".join(show(low, high))
                 notes.append(f"{name}: {inside} the interval for one more run of ours, {ends}")
-    return Cell(f"{larger:g} against {smaller:g} {unit}".strip(), "; ".join(notes))
+    printed = " against ".join(number.printed for number in comparison.published)
+    return Cell(f"{printed} {comparison.published[0].unit}".strip(), "; ".join(notes))
 
 
-def _published_as(value: float, source: str) -> str:
-    """On which data and over how many runs a number was published; empty if our tables of the papers do not say."""
-    for number in papers.NUMBERS:
-        place = f"{number.source} {number.where}"
-        if place in source and number.unit == "%" and number.value == value:
-            return ", ".join(part for part in (number.data, number.views, number.show_kind()) if part)
-    return ""
+def _published_as(number: Published) -> str:
+    """Of what a number was published, and how it came about."""
+    return ", ".join(part for part in (number.model, number.data, number.views, number.show_kind()) if part)
 
 
 def _p(p: float) -> str:

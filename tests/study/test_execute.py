@@ -59,7 +59,7 @@ def test_every_run_that_counts_has_its_numbers(done):
     for point in points:
         run = MeasuredRun(workdir / "runs" / point.name, point.config.num_steps)
         assert run.is_complete
-        for metric in ("test_error", "train_error", "mean_train_error", "images_per_second"):
+        for metric in ("test_error", "train_error", "mean_train_error", "images_per_second", "memory"):
             value = METRICS[metric].read(run)
             assert value is not None, metric
             assert value >= 0

@@ -14,6 +14,7 @@ from PIL import Image
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.findings import read_findings
+from resnet_alexnet.study.metrics import COSTS
 from resnet_alexnet.study.page import write_report
 from resnet_alexnet.study.report import main
 from tests.support.studies import TWO_ARMS, error_of, write_runs, write_study
@@ -196,10 +197,12 @@ def rows_of(folder) -> dict[tuple[str, str, str], dict[str, str]]:
 def test_the_table_has_every_number_of_every_run(folder):
     rows = rows_of(folder / "report")
     assert {metric for _, _, metric in rows} == {
-        *("test_error", "train_error", "mean_train_error", "epochs_to_25", "training_seconds", "images_per_second")
+        *("test_error", "unseen_error", "train_error", "mean_train_error", "epochs_to_25", "seconds_to_25"),
+        *COSTS,
     }
     assert rows["wide", "2", "test_error"]["value"] == "22.2"
-    assert rows["wide", "2", "training_seconds"]["value"] == "7.5"
+    assert rows["wide", "1", "training_seconds"]["value"] == "0.8"  # 10 steps of 16 images
+    assert rows["wide", "2", "images_per_second"]["value"] == ""
     assert {row["status"] for row in rows.values()} == {"finished"}
     assert {row["learning_rate"] for row in rows.values() if row["setting"] == "wide"} == {"0.01"}
 
