@@ -36,7 +36,7 @@ def create_study(scale: str) -> Study:
             for name, fields in ((TWO_LOGITS, {}), (ONE_LOGIT, one))
         ]
 
-    def compare(claim: str, metric: str, larger: str, smaller: str, equal: bool = False) -> Comparison:
+    def compare(claim: str, metric: str, larger: str, smaller: str, equal: bool | None = None) -> Comparison:
         return Comparison(
             claim,
             metric,

@@ -33,7 +33,7 @@ def create_study(scale: str) -> Study:
         "ghost batch norm of 16": {"model.bn_group": 16},
     }
 
-    def compare(claim: str, larger: str, smaller: str, source: str, equality: bool = False) -> Comparison:
+    def compare(claim: str, larger: str, smaller: str, source: str, equality: bool | None = None) -> Comparison:
         return Comparison(
             claim, "test_error", larger=larger, smaller=smaller, margin=margin, source=source, equality=equality
         )

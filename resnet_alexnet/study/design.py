@@ -84,7 +84,7 @@ class Comparison:
         published: the paper's values for `larger` and `smaller`, or one for their difference or ratio; none if it gives
             none. If the two values differ by less than `margin`, the claim is that the two are equal.
         source: paper, and table, figure or section.
-        equality: the claim is that the two are equal, whatever was published.
+        equality: whether the claim is that the two are equal; None: if the published values say so.
     """
 
     claim: str
@@ -94,14 +94,14 @@ class Comparison:
     margin: float
     source: str
     published: Sequence[Published] = ()
-    equality: bool = False
+    equality: bool | None = None
 
     @property
     def claims_equality(self) -> bool:
         """Whether the claim is that the two are equal, because it says so or the paper's values are."""
         values = [number.value for number in self.published]
         near = len(values) > 1 and abs(values[0] - values[1]) < self.margin
-        return self.equality or near
+        return near if self.equality is None else self.equality
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _claim(verdict: Verdict, scale: str) -> Claim:
         f"{comparison.source}. Compared: {metric.label}, {comparison.larger} minus {comparison.smaller}; margin "
         f"{amount(f'{comparison.margin:g}', metric)}."
     )
-    if comparison.claims_equality and not comparison.equality:
+    if comparison.claims_equality and comparison.equality is None:
         about += " The paper's own difference is below the margin: the claim counts as one of equality."
     notes = [] if difference.p is None else [f"p {_p(difference.p)}"]
     if verdict.adjusted_p is not None:

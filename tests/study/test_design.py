@@ -101,3 +101,4 @@ def test_a_claim_is_one_of_equality_where_the_papers_difference_is_below_the_mar
     assert not Comparison("c", "test_error", "a", "b", 0.05, "[H15]", published=PAIR).claims_equality
     assert not Comparison("c", "test_error", "a", "b", 0.5, "[H15]").claims_equality
     assert Comparison("c", "test_error", "a", "b", 0.5, "[H15]", equality=True).claims_equality
+    assert not Comparison("c", "test_error", "a", "b", 0.5, "[H15]", published=PAIR, equality=False).claims_equality
