@@ -1,6 +1,7 @@
 """Writes the report of studies: python -m resnet_alexnet.study.report --workdirs=runs/study --output=runs/report."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
@@ -30,6 +31,13 @@ def create_parser() -> Parser:
         required=True,
         help="the folder to write, such as --output=runs/report",
     )
+    parser.add_argument(
+        "--records",
+        metavar="DIR",
+        type=flags.path,
+        help="also copy what the report is made from to this folder, without checkpoints and scores: a few MB from "
+        "which it can be made again; --workdirs is one folder of studies then",
+    )
     flags.add_choice(
         parser,
         "--scale",
@@ -48,12 +56,16 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     from resnet_alexnet.study.findings import read_findings
     from resnet_alexnet.study.page import write_report
+    from resnet_alexnet.study.records import copy_records
 
     findings = read_findings(options.workdirs, scale=options.scale)
     paths = write_report(findings, options.output)
     for problem in findings.problems:
         print(f"note: {problem}")
     print(f"written: {', '.join(map(str, paths))}")
+    if options.records is not None:
+        count = copy_records(Path(options.workdirs), options.records)
+        print(f"copied: {count:,} files to {options.records}")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def test_the_table_has_every_number_of_every_run(folder):
     }
     assert rows["wide", "2", "test_error"]["value"] == "22.2"
     assert rows["wide", "1", "training_seconds"]["value"] == "0.8"  # 10 steps of 16 images
-    assert rows["wide", "2", "images_per_second"]["value"] == ""
+    assert ("wide", "2", "images_per_second") not in rows  # it is measured once
     assert {row["status"] for row in rows.values()} == {"finished"}
     assert {row["learning_rate"] for row in rows.values() if row["setting"] == "wide"} == {"0.01"}
 
@@ -281,3 +281,33 @@ def test_without_the_extra_the_commands_say_what_to_install(folder, tmp_path, mo
     monkeypatch.delitem(sys.modules, "resnet_alexnet.study.page")
     with pytest.raises(InputError, match=r"vl_convert is not installed: pip install 'resnet_alexnet\[study\]'"):
         main([f"--workdirs={folder / 'runs'}", f"--output={tmp_path / 'out'}"])
+
+
+def test_a_report_can_be_made_again_from_its_records(folder, tmp_path, capsys):
+    records, words = tmp_path / "records", f"--workdirs={folder / 'runs'}"
+    run = next((folder / "runs" / "runs").glob("*seed=1*"))
+    (run / "log.txt").write_text("not a record")
+    for _ in range(2):  # the second time over the first
+        main([words, f"--output={tmp_path / 'first'}", f"--records={records}"])
+    assert f"files to {records}" in capsys.readouterr().out
+    main([f"--workdirs={records}", f"--output={tmp_path / 'again'}"])
+    for name in ("REPORT.md", "results.csv", "report.html", "pictures/widths_arms.png"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    kept = {path.name for path in records.rglob("*") if path.is_file()}
+    assert kept == {"studies.json", "config.json", "environment.json", "metrics.jsonl", "report.json", "cost.json"}
+
+
+@pytest.mark.parametrize(
+    ("workdirs", "records", "message"),
+    [
+        ("{folder}/runs/runs/*", "{tmp}/records", "is not a folder of studies: it has no studies.json"),
+        ("{folder}/runs", "{folder}/runs", "is the folder of the studies itself"),
+        ("{folder}/runs", "{tmp}", "holds something else .allowed: a new folder, or records from before"),
+    ],
+)
+def test_records_are_copied_only_where_they_may_be(folder, tmp_path, workdirs, records, message):
+    (tmp_path / "mine.txt").touch()
+    words = [f"--workdirs={workdirs}", f"--output={tmp_path / 'out'}", f"--records={records}"]
+    with pytest.raises(InputError, match=message):
+        main([word.format(folder=folder, tmp=tmp_path) for word in words])
+    assert (tmp_path / "mine.txt").exists()
