@@ -25,6 +25,7 @@ from resnet_alexnet.models.layers import (
     window_output,
 )
 from resnet_alexnet.models.normalization import LocalResponseNorm
+from resnet_alexnet.models.trace import naming_layers
 
 POOLING = {"overlapping": (3, 2), "plain": (2, 2)}  # window and stride, [K12] section 3.4
 LRN_ORDER = ("after_activation", "before_activation")
@@ -228,18 +229,19 @@ class AlexNet(nnx.Module):
         check_image(image, self.channels, self.smallest)
         act = ACTIVATIONS[self.activation]
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout6.rate > 0 else None
-        x = self.pool1(self._activate(self.conv1(image), self.norm1))
-        x = self.pool2(self._activate(self.conv2(x), self.norm2))
-        x = self._both(x, to="conv3")
-        x = act(self.conv3(x))
-        x = x if self.conv4 is None else act(self.conv4(x))
-        x = self.pool5(act(self.conv5(x)))
-        x = self._both(x, to="fc6")
-        x = act(self.fc6(x))
-        x = self.dropout6(self._both(x, to="fc7"), keys=keys)
-        x = act(self.fc7(x))
-        x = self.dropout7(self._both(x, to="fc8"), keys=keys)
-        return jnp.mean(self.fc8(x), axis=(1, 2))
+        with naming_layers(self):
+            x = self.pool1(self._activate(self.conv1(image), self.norm1))
+            x = self.pool2(self._activate(self.conv2(x), self.norm2))
+            x = self._both(x, to="conv3")
+            x = act(self.conv3(x))
+            x = x if self.conv4 is None else act(self.conv4(x))
+            x = self.pool5(act(self.conv5(x)))
+            x = self._both(x, to="fc6")
+            x = act(self.fc6(x))
+            x = self.dropout6(self._both(x, to="fc7"), keys=keys)
+            x = act(self.fc7(x))
+            x = self.dropout7(self._both(x, to="fc8"), keys=keys)
+            return jnp.mean(self.fc8(x), axis=(1, 2))
 
     def split_towers(self, mesh_axis: str) -> None:
         """Makes each device of a mesh axis of two compute one tower, with the parameters split as in `tower_axes`.

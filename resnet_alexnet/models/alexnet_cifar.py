@@ -20,6 +20,7 @@ from resnet_alexnet.models.layers import (
     image_keys,
 )
 from resnet_alexnet.models.normalization import LocalResponseNorm
+from resnet_alexnet.models.trace import naming_layers
 
 
 class AlexNetCifar(nnx.Module):
@@ -116,15 +117,16 @@ class AlexNetCifar(nnx.Module):
         act = ACTIVATIONS[self.activation]
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout4 is not None else None
         before = self.lrn_order == "before_activation"
-        x = self.conv1(image)
-        x = self.pool1(act(_normalize(self.norm1, x) if before else x))
-        x = self.conv2(x if before else _normalize(self.norm1, x))
-        x = act(_normalize(self.norm2, x)) if before else _normalize(self.norm2, act(x))
-        x = self.pool2(x)
-        x = x if self.local3 is None else act(self.local3(x))
-        x = act(self.local4(x))
-        x = x if self.dropout4 is None else self.dropout4(x, keys=keys)
-        return self.fc(x.reshape(x.shape[0], -1))
+        with naming_layers(self):
+            x = self.conv1(image)
+            x = self.pool1(act(_normalize(self.norm1, x) if before else x))
+            x = self.conv2(x if before else _normalize(self.norm1, x))
+            x = act(_normalize(self.norm2, x)) if before else _normalize(self.norm2, act(x))
+            x = self.pool2(x)
+            x = x if self.local3 is None else act(self.local3(x))
+            x = act(self.local4(x))
+            x = x if self.dropout4 is None else self.dropout4(x, keys=keys)
+            return self.fc(x.reshape(x.shape[0], -1))
 
 
 def _normalize(norm: LocalResponseNorm | None, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

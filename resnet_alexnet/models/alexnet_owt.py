@@ -21,6 +21,7 @@ from resnet_alexnet.models.layers import (
     image_keys,
     smallest_image,
 )
+from resnet_alexnet.models.trace import naming_layers
 
 LAST_MAP = ("averaged", "whole")
 
@@ -99,15 +100,16 @@ class AlexNetOwt(nnx.Module):
         check_image(image, self.channels, self.smallest)
         act = ACTIVATIONS[self.activation]
         keys = image_keys(rngs, image.shape[0]) if train and self.dropout6.rate > 0 else None
-        x = self.pool1(act(self.conv1(image)))
-        x = self.pool2(act(self.conv2(x)))
-        x = act(self.conv3(x))
-        x = act(self.conv4(x))
-        x = self.pool5(act(self.conv5(x)))
-        x = adaptive_average_pool(x, 6) if self.last_map == "averaged" else x
-        x = act(self.fc6(self.dropout5(x, keys=keys)))
-        x = act(self.fc7(self.dropout6(x, keys=keys)))
-        return jnp.mean(self.fc8(x), axis=(1, 2))
+        with naming_layers(self):
+            x = self.pool1(act(self.conv1(image)))
+            x = self.pool2(act(self.conv2(x)))
+            x = act(self.conv3(x))
+            x = act(self.conv4(x))
+            x = self.pool5(act(self.conv5(x)))
+            x = adaptive_average_pool(x, 6) if self.last_map == "averaged" else x
+            x = act(self.fc6(self.dropout5(x, keys=keys)))
+            x = act(self.fc7(self.dropout6(x, keys=keys)))
+            return jnp.mean(self.fc8(x), axis=(1, 2))
 
 
 def adaptive_average_pool(

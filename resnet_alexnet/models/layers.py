@@ -10,7 +10,8 @@ import contextvars
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ Observer = Callable[["Layer", Any, Any], None]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 _observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar("observer", default=None)
+_paths: contextvars.ContextVar[Mapping[int, str]] = contextvars.ContextVar("paths", default=MappingProxyType({}))
 
 
 @contextlib.contextmanager
@@ -40,14 +42,28 @@ def observe(observer: Observer) -> Iterator[None]:
         _observer.reset(token)
 
 
+@contextlib.contextmanager
+def name_scopes(paths: Mapping[int, str]) -> Iterator[None]:
+    """Names the operations of layers inside the `with` block by their paths, which are given by the layers' `id`."""
+    token = _paths.set(paths)
+    try:
+        yield
+    finally:
+        _paths.reset(token)
+
+
 class Layer(nnx.Module):
     """A layer with a row in the table of its paper; subclasses define `forward`."""
 
     frozen = False  # whether it behaves in training as in testing, see `trace.freeze`
 
     def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
-        """Applies the layer and shows the result to the observer, if there is one."""
-        y = self.forward(x, *args, **kwargs)
+        """Applies the layer and shows the result to the observer, if there is one.
+
+        Its operations have its path in the compiled program and in profiles, or else the name of its class.
+        """
+        with jax.named_scope(_paths.get().get(id(self), type(self).__name__)):
+            y = self.forward(x, *args, **kwargs)
         if (observer := _observer.get()) is not None:
             observer(self, x, y)
         return y

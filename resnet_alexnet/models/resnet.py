@@ -191,10 +191,10 @@ class ResNet(nnx.Module):
             x = self.stem(image, train=train)
             for blocks in self.stages:
                 x = run_blocks(blocks, x, train=train, remat=train and self.remat == "blocks")
-        # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
-        # result is NaN.
-        x = lax.optimization_barrier(x)
-        return self.head(jnp.mean(x, axis=(1, 2)))
+            # Without it the CPU backend of jax 0.12 fuses the mean with convolutions; in bfloat16 with few layers the
+            # result is NaN.
+            x = lax.optimization_barrier(x)
+            return self.head(jnp.mean(x, axis=(1, 2)))
 
 
 def _block_options(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.models.layers import Layer, LayerError, Linear, observe
+from resnet_alexnet.models.layers import Layer, LayerError, Linear, name_scopes, observe
 from resnet_alexnet.paths import is_within
 
 
@@ -39,11 +39,13 @@ def layer_paths(model: nnx.Module) -> dict[int, str]:
 
 @contextlib.contextmanager
 def naming_layers(model: nnx.Module) -> Iterator[None]:
-    """Puts the path of the layer before the message of a `LayerError` that is raised inside the `with` block."""
+    """Names layers by their paths inside the `with` block: in messages of a `LayerError`, and in compiled programs."""
+    paths = layer_paths(model)
     try:
-        yield
+        with name_scopes(paths):
+            yield
     except LayerError as error:
-        raise InputError(f"{layer_paths(model).get(id(error.layer), 'a layer')}: {error}") from None
+        raise InputError(f"{paths.get(id(error.layer), 'a layer')}: {error}") from None
 
 
 def layer_calls(model: nnx.Module, image_shape: Sequence[int]) -> list[LayerCall]:
