@@ -19,8 +19,9 @@ _RUNS = "runs/*"
 
 def create_parser() -> Parser:
     """The flags of the command."""
-    parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="[RUN...] [--readme=FILE]")
-    parser.add_argument("folders", metavar="RUN", nargs="*", type=flags.path_text, help=f"run folders; default {_RUNS}")
+    parser = Parser("python -m resnet_alexnet.results", _DESCRIPTION, usage="[RUN...] [--readme=FILE] [--csv=FILE]")
+    text = f"run folders, and for --csv folders of studies; default {_RUNS}"
+    parser.add_argument("folders", metavar="RUN", nargs="*", type=flags.path_text, help=text)
     parser.add_argument(
         "--runs", metavar="PATTERN", type=flags.path_text, help="run folders by a pattern, such as 'docs/results/*'"
     )
@@ -29,6 +30,12 @@ def create_parser() -> Parser:
         metavar="FILE",
         type=flags.path,
         help="write the table to this file, between <!-- results --> and <!-- /results -->; all runs must be finished",
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="FILE.csv",
+        type=flags.output_file(".csv"),
+        help="write every number of these runs and studies to this file, for other programs",
     )
     return parser
 
@@ -52,6 +59,11 @@ def main(arguments: Sequence[str]) -> None:
         if not options.readme.is_file():
             raise InputError(f"--readme={options.readme}: no such file")
         write_document(options.readme, update(options.readme, folders))
+        return
+    if options.csv is not None:
+        from resnet_alexnet.study.numbers import write_numbers
+
+        write_numbers(folders, options.csv)
         return
     results = {}
     for folder in folders:

@@ -4,7 +4,7 @@ import base64
 import csv
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def write_report(findings: Findings, output: Path) -> list[Path]:
     written = {
         HTML_FILE: _html(findings, drawn, recommended),
         MARKDOWN_FILE: "\n".join(lines) + "\n",
-        CSV_FILE: _csv(tabulate.results(findings)),
+        CSV_FILE: _csv([tabulate.RESULTS_HEADER, *tabulate.results(findings)]),
     }
     for name, text in written.items():
         with atomic_write(output / name) as file:
@@ -153,7 +153,7 @@ def _base64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def _csv(rows: Iterator[Sequence[str]]) -> str:
+def _csv(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

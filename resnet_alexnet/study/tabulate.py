@@ -14,6 +14,9 @@ from resnet_alexnet.study.published import Published
 from resnet_alexnet.study.seeds import FINISHED, Seed
 from resnet_alexnet.study.verdicts import WITHIN_NOISE, prediction_interval, sampling_error
 
+RESULTS_HEADER = (
+    *("study", "scale", "setting", "seed", "learning_rate", "status", "metric", "unit", "value", "run_folder"),
+)
 NOTHING = "\N{EN DASH}"
 OWN_SCALE = "imagenet"  # whose numbers can be compared with a paper's as they are
 
@@ -221,8 +224,7 @@ def sampling(finding: StudyFinding) -> str:
 
 
 def results(findings: Findings) -> Iterator[Sequence[str]]:
-    """All numbers of all runs, for other programs: a header, then a row for each metric of a run."""
-    yield "study", "scale", "setting", "seed", "learning_rate", "status", "metric", "unit", "value", "run_folder"
+    """All numbers of all runs, for other programs: a row below RESULTS_HEADER for each metric of a run."""
     for finding in findings.studies:
         for arm in finding.arms:
             rates = [arm.choice.rate] if arm.choice.rate is not None else list(arm.arm.learning_rates)

@@ -1,12 +1,12 @@
 """What a report says in both of its forms, besides answers and tables."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 from resnet_alexnet.errors import printable
 from resnet_alexnet.study import tabulate
-from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES
+from resnet_alexnet.study.design import SCALES
 from resnet_alexnet.study.findings import Findings, StudyFinding
 
 TITLE = "AlexNet and ResNet: what the papers claim, and what these runs say"
@@ -34,17 +34,19 @@ VERDICTS = {
 
 def lead(findings: Findings) -> str:
     """What the report is of, in a sentence or two."""
-    seeds = (seed for finding in findings.studies for arm in finding.arms for seed in arm.finished)
+    seeds = [seed for finding in findings.studies for arm in finding.arms for seed in arm.finished]
     runs = len({seed.folder for seed in seeds if seed.steps is not None})
     questions = len(findings.studies)
     scale = (
-        "on your photographs"
-        if findings.scale == PHOTOGRAPHS
-        else f"at the scale {findings.scale}: {SCALES[findings.scale]}"
+        f"at the scale {findings.scale}: {SCALES[findings.scale]}"
+        if findings.scale in SCALES
+        else "on your photographs"
     )
+    times = [line["time"] for seed in seeds for line in seed.lines if line.get("time")]
+    last = f", the last of {datetime.fromtimestamp(max(times), UTC).date().isoformat()}" if times else ""
     return (
-        f"{questions} question{'s' if questions > 1 else ''} {scale}. "
-        f"Computed from the files of {runs} run{'' if runs == 1 else 's'} on {date.today().isoformat()}."
+        f"{questions} question{'s' if questions > 1 else ''} {scale}. Computed from the files of {runs} "
+        f"run{'' if runs == 1 else 's'}{last}."
     )
 
 

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.results import main
 from resnet_alexnet.study.results import HEADER, Result, read_result, update
+from tests.support.studies import TWO_ARMS, error_of, write_runs, write_study
 from tests.support.terminal import run_on_a_terminal, screen
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +18,8 @@ MARKS = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
 def write_record(folder: Path, *, model: str = "cifar_resnet20", lines: int = 4, **environment: object) -> Path:
     """A run of 2 epochs of 450 images, 100 images/s but for a slow first log; `lines` cuts its log short."""
     folder.mkdir(parents=True)
-    config = {"batch_size": 45, "model": {"name": model}, "dataset": {"name": "cifar10"}}
+    config = {"batch_size": 45, "model": {"name": model}, "dataset": {"name": "cifar10"}, "seed": 3}
+    config |= {"optim": {"learning_rate": 0.1}}
     (folder / "config.json").write_text(json.dumps(config))
     machine = {"backend": "cpu", "cpu_count": 2, "devices": ["cpu"]} | environment
     (folder / "environment.json").write_text(json.dumps(machine))
@@ -122,3 +125,34 @@ def test_the_table_of_the_readme_is_what_the_records_say():
     folders = sorted(path for path in (ROOT / "docs" / "results").iterdir() if path.is_dir())
     assert folders
     assert update(ROOT / "README.md", folders) == (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_all_numbers_of_runs_and_studies_are_one_table(tmp_path):
+    run = write_record(tmp_path / "run")
+    write_runs(tmp_path / "study", write_study(tmp_path / "widths.py", TWO_ARMS), error=error_of)
+    main([str(run), str(tmp_path / "study"), f"--csv={tmp_path / 'all.csv'}"])
+    with (tmp_path / "all.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    first = [row for row in rows if row["run_folder"] == "run"]
+    assert [(row["metric"], row["unit"], row["value"]) for row in first] == [
+        ("test_error", "%", "8.5"),
+        ("epochs", "", "2"),
+        ("training_seconds", "s", "9"),
+    ]
+    assert {(row["seed"], row["learning_rate"]) for row in first} == {("3", "0.1")}
+    of_study = [row for row in rows if row["study"] == "widths" and row["metric"] == "test_error"]
+    assert {(row["setting"], row["seed"]): row["value"] for row in of_study}["wide", "2"] == "22.2"
+    assert {row["scale"] for row in of_study} == {"cpu"}
+
+
+def test_an_unfinished_run_is_named_and_no_table_is_written(tmp_path):
+    run = write_record(tmp_path / "run", lines=2)
+    with pytest.raises(InputError, match="has no result"):
+        main([str(run), f"--csv={tmp_path / 'all.csv'}"])
+    assert not (tmp_path / "all.csv").exists()
+
+
+def test_the_committed_table_is_what_the_records_say(tmp_path):
+    runs = sorted(path for path in (ROOT / "docs" / "results").iterdir() if path.is_dir())
+    main([*map(str, runs), str(ROOT / "docs" / "report" / "records"), f"--csv={tmp_path / 'results.csv'}"])
+    assert (tmp_path / "results.csv").read_text() == (ROOT / "docs" / "results.csv").read_text()
