@@ -43,14 +43,16 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.speed.steps import TrainingStep, random_batch
     from resnet_alexnet.speed.windows import time_windows
     from resnet_alexnet.train.dry_run import compile_step, create_dry_experiment
+    from resnet_alexnet.train.stand_in import is_known
     from resnet_alexnet.workdir.config import run_title
 
     memory.keep_freed()
     config = flags.load_config(options, missing="a recipe, or --workdir, a run folder")
     config.mesh.towers = 1  # the same network on one device
-    if options.workdir is not None and config.dataset.name == "image_folder":  # not known without reading the folder
-        classes = load_network(options.workdir).spec.preprocessing.classes
-        config.dataset.update(num_classes=len(classes), num_examples=2 * config.batch_size)
+    if options.workdir is not None and not is_known(config.dataset):  # what a run has read, its network knows
+        seen = load_network(options.workdir).spec.preprocessing
+        config.dataset.update(num_classes=len(seen.classes), channels=seen.channels, num_examples=2 * config.batch_size)
+        config.preprocess.image_size = seen.image_size
     experiment = create_dry_experiment(config, jax.devices()[:1])
     spec = experiment.model.spec
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels

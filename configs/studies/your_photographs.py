@@ -10,6 +10,8 @@ Weights    a file for each network that should also start from trained weights, 
 Source     neither paper; the recipe is configs/finetune.py, with ten times its learning rate from scratch
 """
 
+from collections.abc import Iterator
+
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.design import Arm, Budget, Comparison, Study
 
@@ -60,12 +62,18 @@ def create_study(budget: Budget, argument: str = "") -> Study:
         comparisons=comparisons,
         seeds=budget.seeds,
         measurements=["unseen"],
-        notes=[
-            f"From scratch on crops of {budget.image_size} pixels, for {budget.num_steps:,} steps of {BATCH_SIZE}; "
-            "learning rates are those of the recipe, for all networks alike, not tuned.",
-        ],
+        notes=list(_notes(budget, bool(weights))),
         recommends=True,
     )
+
+
+def _notes(budget: Budget, has_weights: bool) -> Iterator[str]:
+    yield (
+        f"From scratch, images have {budget.image_size} pixels. Every run has {budget.num_steps:,} steps. Learning "
+        "rates are not tuned: from weights they are those of configs/finetune.py, from scratch ten times as large."
+    )
+    if has_weights:
+        yield "Networks from weights see images of the size of their weights: what they gain is of both."
 
 
 def _trained(model: str) -> str:

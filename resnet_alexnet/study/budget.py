@@ -63,7 +63,7 @@ def plan(seconds: int, arms: Sequence[ArmCost], *, batch_size: int) -> Budget:
     if not fits(LEAST_EPOCHS, seeds, size):
         needed = math.ceil(total(arms, LEAST_EPOCHS, 1, size) / _SHARE / 60)
         raise InputError(
-            f"--budget={seconds // 60}m is too short on this machine: {len(arms)} runs of {LEAST_EPOCHS} epochs of "
+            f"--budget={show_time(seconds)} is too short on this machine: {len(arms)} runs of {LEAST_EPOCHS} epochs of "
             f"{arms[0].image_count:,} images need about {needed} minutes"
         )
     epochs = _last(epochs for epochs in range(LEAST_EPOCHS, GOOD_EPOCHS + 1) if fits(epochs, seeds, size))
@@ -72,6 +72,12 @@ def plan(seconds: int, arms: Sequence[ArmCost], *, batch_size: int) -> Budget:
     epochs = _last(epochs for epochs in range(epochs, MOST_EPOCHS + 1) if fits(epochs, seeds, size))
     steps = max(arms[0].image_count // batch_size, 1) * epochs
     return Budget(seconds, size, steps, seeds)
+
+
+def show_time(seconds: int) -> str:
+    """A time as --budget takes it, such as 1h30m."""
+    parts = zip((seconds // 3600, seconds // 60 % 60, seconds % 60), "hms", strict=True)
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 def total(arms: Iterable[ArmCost], epochs: int, seeds: int, image_size: int) -> float:

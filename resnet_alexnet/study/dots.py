@@ -77,8 +77,8 @@ def differences(finding: StudyFinding) -> Chart | None:
     return Chart(
         "differences",
         "Differences between settings",
-        "By each claim the difference is above zero. The line is its 95 % interval; within the gray band the two count "
-        f"as equal. {said}.",
+        "By each claim the difference is above zero, or none. The line is its 95 % interval; within the gray band the "
+        f"two count as equal. {said}.",
         specs.create(layers, height=ROW_HEIGHT * len(rows)),
         {},
     )
@@ -140,7 +140,7 @@ def _scatter(finding: StudyFinding, name: str, title: str, about: str, x_name: s
     drawn = specs.styles_in(rows, finding.names)
     middles = [_middle(arm, [row for row in rows if row["arm"] == arm]) for arm in drawn]
     values = [row["x"] for row in rows]
-    is_log = max(values) > 8 * min(values)
+    is_log = max(values) > 8 * min(values) > 0
     scale = {"type": "log", "nice": False, "padding": 24} if is_log else {"zero": False, "padding": 24}
     axis = {"grid": True, **({"values": specs.log_steps(min(values), max(values))} if is_log else {"tickCount": 6})}
     x = _value_axis("x", labels["x"], scale=scale, axis=axis)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
-from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES, Absent, Budget, is_ours, read_studies
+from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES, Absent, Budget, Study, is_ours, read_studies, study_names
 from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.measurements import ENSEMBLES, MEASUREMENTS, MeasuredRun, create_ensemble, create_measurement
 from resnet_alexnet.study.plan import StateOf, StudyPlan, create_plan, unique
@@ -61,13 +61,20 @@ def plan_studies(
     Raises:
         InputError: see `design.read_studies` and `plan.create_plan`.
     """
-    studies, absent = [], []
+    studies: dict[str, Study] = {}
+    absent: dict[str, Absent] = {}
     for config in configs:
         there, missing = read_studies(config, scale, budget)
-        studies += there
-        absent += missing
-    plans = [create_plan(study, overrides) for study in studies]
-    planned = Planned(scale, configs, overrides, plans, absent, budget)
+        absent |= {each.name: each for each in missing}
+        for study in there:
+            if studies.setdefault(study.name, study) != study:
+                raise InputError(
+                    f"--config={config}: another study {study.name} was there before it (use another folder)"
+                )
+    order = {name: number for number, name in enumerate(study_names())}
+    named = sorted(studies, key=lambda name: order.get(name, len(order)))
+    plans = [create_plan(studies[name], overrides) for name in named]
+    planned = Planned(scale, configs, overrides, plans, list(absent.values()), budget)
     planned.counted(lambda _: RunState())
     return planned
 
@@ -152,11 +159,11 @@ def _measurements(planned: Planned, workdir: Path) -> Iterator[Task]:
     find_state = partial(state_of, workdir)
     for plan in planned.plans:
         for arm in plan.arms.values():
-            for number, point in enumerate(arm.counted(arm.choose(find_state))):
-                folder = workdir / RUNS / point.name
-                if MeasuredRun(folder, point.config.num_steps).is_complete:
-                    names = (name for name in plan.measurements() if not (number and MEASUREMENTS[name].once))
-                    yield from (create_measurement(name, folder) for name in names)
+            points = arm.counted(arm.choose(find_state))
+            runs = [MeasuredRun(workdir / RUNS / point.name, point.config.num_steps) for point in points]
+            for number, run in enumerate(run for run in runs if run.is_complete):
+                names = (name for name in plan.measurements() if not (number and MEASUREMENTS[name].once))
+                yield from (create_measurement(name, run.path) for name in names)
 
 
 def _ensembles(planned: Planned, workdir: Path) -> Iterator[Task]:
@@ -170,22 +177,31 @@ def _ensembles(planned: Planned, workdir: Path) -> Iterator[Task]:
                     yield create_ensemble(folders, ensemble_folder(workdir, members))
 
 
+def check_folder(workdir: Path) -> bool:
+    """Whether a folder is one of studies already.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
+    if STUDIES_FILE not in names and names - {*NAMES, RUNS, PILOT, temporary_path(workdir / STUDIES_FILE).name}:
+        raise InputError(
+            f"--workdir={workdir} is neither the folder of studies nor empty (allowed: either, or a new folder)"
+        )
+    return STUDIES_FILE in names
+
+
 def _all_configs(planned: Planned, workdir: Path) -> list[str]:
     """The studies of the folder, those that were there before first.
 
     Raises:
         InputError: the folder holds something else, or studies at another scale or with other overrides.
     """
-    try:
-        names = set(os.listdir(workdir)) if os.path.exists(workdir) else set()
-    except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be used as a folder: {error.strerror}") from None
     configs = [each if is_ours(each) else os.path.abspath(each) for each in planned.configs]
-    if STUDIES_FILE not in names:
-        if names - {*NAMES, RUNS, PILOT, temporary_path(workdir / STUDIES_FILE).name}:
-            raise InputError(
-                f"--workdir={workdir} is neither the folder of studies nor empty (allowed: either, or a new folder)"
-            )
+    if not check_folder(workdir):
         return configs
     there = read_json(workdir / STUDIES_FILE)
     for name, given in (("scale", planned.scale), ("overrides", list(planned.overrides))):
@@ -193,4 +209,6 @@ def _all_configs(planned: Planned, workdir: Path) -> list[str]:
             raise InputError(
                 f"--workdir={workdir} has studies with {name}={there.get(name)!r}, not {given!r} (use another one)"
             )
-    return list(dict.fromkeys([*there["studies"], *configs]))
+    every = list(dict.fromkeys([*there["studies"], *configs]))
+    plan_studies(every, planned.scale, planned.overrides, planned.budget)
+    return every

@@ -165,14 +165,14 @@ class _Reader:
                 continue
             if found is None:
                 found = planned
-            elif (planned.scale, planned.overrides) != (found.scale, found.overrides):
+            elif _setting(planned) != _setting(found):
                 self._homes.remove(home)
                 self._problems.append(
                     f"{home} has studies at {_setting(planned)}, not at {_setting(found)}: its runs are left out"
                 )
             else:
                 configs = list(dict.fromkeys([*found.configs, *planned.configs]))
-                found = plan_studies(configs, found.scale, found.overrides)
+                found = plan_studies(configs, found.scale, found.overrides, found.budget)
         return found or plan_studies([ALL], scale or "cpu")
 
     def _add(self, folder: Path) -> None:
@@ -270,7 +270,8 @@ class _Reader:
 
 
 def _setting(planned: Planned) -> str:
-    return f"the scale {planned.scale} with {' '.join(planned.overrides) or 'no other flags'}"
+    flags = [*planned.overrides, *([] if planned.budget is None else [str(planned.budget)])]
+    return f"the scale {planned.scale} with {' '.join(flags) or 'no other flags'}"
 
 
 def _with_adjusted_p(studies: Sequence[StudyFinding]) -> list[StudyFinding]:

@@ -32,13 +32,18 @@ def lines(
         folder: that of the pictures of the charts.
     """
     yield f"# {texts.TITLE}\n\n{escape(texts.lead(findings))} [{page}]({page}) is the same with charts to explore.\n"
-    yield from table(_overview(findings))
+    answers = {
+        each.study.name: recommended[each.study.name].sentences[0] if each.study.name in recommended else answer(each)
+        for each in findings.studies
+    }
+    yield from table(_overview(findings, answers))
     if findings.problems:
         yield "## Left out\n"
         yield from (f"- {escape(printable(problem))}" for problem in findings.problems)
         yield ""
     for finding in findings.studies:
-        yield from _study(finding, drawn.get(finding.study.name, ()), findings.scale, folder)
+        said = answers[finding.study.name]
+        yield from _study(finding, said, drawn.get(finding.study.name, ()), findings.scale, folder)
         if finding.study.name in recommended:
             yield from _recommendation(recommended[finding.study.name])
     yield "## How to read this\n"
@@ -49,17 +54,17 @@ def lines(
     yield from (f"- {escape(line)}" for line in texts.environments(findings))
 
 
-def _overview(findings: Findings) -> Table:
+def _overview(findings: Findings, answers: Mapping[str, str]) -> Table:
     rows = [
-        [Cell(each.study.question), Cell(each.verdicts[0].difference.verdict), Cell(answer(each))]
+        [Cell(each.study.question), Cell(each.verdicts[0].difference.verdict), Cell(answers[each.study.name])]
         for each in findings.studies
     ]
     return Table([Cell("question"), Cell("verdict"), Cell("answer")], rows)
 
 
-def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str, folder: str) -> Iterator[str]:
+def _study(finding: StudyFinding, said: str, drawn: Sequence[Chart], scale: str, folder: str) -> Iterator[str]:
     study = finding.study
-    yield f"## {escape(study.title)}\n\n*{escape(study.question)}*\n\n**{escape(answer(finding))}**\n"
+    yield f"## {escape(study.title)}\n\n*{escape(study.question)}*\n\n**{escape(said)}**\n"
     yield from (f"{escape(note)}\n" for note in texts.notes(finding))
     for chart in drawn:
         yield f"![{escape(chart.title)}. {escape(chart.description)}]({folder}/{study.name}_{chart.name}.png)\n"

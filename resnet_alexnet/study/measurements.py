@@ -25,7 +25,7 @@ class Measurement:
         words: its flags, besides --workdir and --output; {folder} is the folder of the measurement.
         file: what --output names, in the folder of the measurement; empty: that folder, and `report` is in it.
         report: the file whose existence says that it is done.
-        once: whether it is of the first run of an arm alone, since others would say the same.
+        once: whether it is of the first complete run of an arm alone, since others would say the same.
     """
 
     module: str

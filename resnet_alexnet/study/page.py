@@ -97,10 +97,7 @@ def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]], recommended:
         lead=texts.lead(findings),
         signs=texts.VERDICTS,
         studies=[
-            {
-                **_study(finding, drawn.get(finding.study.name, ()), findings.scale),
-                "recommendation": recommended.get(finding.study.name),
-            }
+            _study(finding, drawn.get(finding.study.name, ()), findings.scale, recommended.get(finding.study.name))
             for finding in findings.studies
         ],
         problems=[printable(problem) for problem in findings.problems],
@@ -114,15 +111,18 @@ def _html(findings: Findings, drawn: Mapping[str, Sequence[Chart]], recommended:
     )
 
 
-def _study(finding: StudyFinding, drawn: Sequence[Chart], scale: str) -> dict[str, Any]:
+def _study(
+    finding: StudyFinding, drawn: Sequence[Chart], scale: str, recommendation: Recommendation | None
+) -> dict[str, Any]:
     study = finding.study
     shown = [_chart(study.name, chart, _NARROW if number else _WIDE) for number, chart in enumerate(drawn)]
     return {
         "name": study.name,
         "title": study.title,
         "question": study.question,
-        "verdict": finding.verdicts[0].difference.verdict,
-        "answer": answer(finding),
+        "verdict": "" if recommendation else finding.verdicts[0].difference.verdict,
+        "answer": recommendation.sentences[0] if recommendation else answer(finding),
+        "recommendation": recommendation,
         "notes": texts.notes(finding),
         "chart": shown[0] if shown else None,
         "charts": shown[1:],

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import median
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.study.budget import SIZES, ArmCost, plan
+from resnet_alexnet.study.budget import SIZES, ArmCost, plan, show_time
 from resnet_alexnet.study.design import PHOTOGRAPHS, Budget
-from resnet_alexnet.study.execute import PILOT, STUDIES_FILE, plan_studies, read_planned
+from resnet_alexnet.study.execute import PILOT, check_folder, plan_studies, read_planned
 from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.points import Point
 from resnet_alexnet.study.runner import Runner
@@ -17,6 +17,7 @@ from resnet_alexnet.workdir.config import LOG_FILE
 
 _STEPS = 8  # of a trial run
 _LOG_EVERY = 2  # the first of them compile
+_OF_THE_BUDGET = ("num_steps", "preprocess.image_size")
 _OWN = {  # fields of trial runs, as words
     "log.every_steps": str(_LOG_EVERY),
     "eval.every_steps": str(_STEPS),
@@ -38,12 +39,15 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
     Raises:
         InputError: the folder has another budget, a trial run failed, or the time is too short.
     """
-    if (workdir / STUDIES_FILE).exists():
+    if check_folder(workdir):
         there = read_planned(workdir).budget
         if there is None or there.seconds != seconds:
-            was = "no budget" if there is None else f"--budget={there.seconds // 60}m"
+            was = "no budget" if there is None else f"--budget={show_time(there.seconds)}"
             raise InputError(f"--workdir={workdir} has studies with {was} (give the same, or use another folder)")
         return there
+    for field in _OF_THE_BUDGET:
+        if given := next((word for word in overrides if word.startswith(f"--config.{field}=")), None):
+            raise InputError(f"{given}: with --budget, {field} is what fits into the time (leave one of the two out)")
     trial = Budget(seconds, SIZES[0], _STEPS, 1)
     planned = plan_studies([config], PHOTOGRAPHS, overrides, trial).counted(lambda _: RunState())
     points = [dataclasses.replace(point, words=_shortened(point.words)) for point in planned]

@@ -2,13 +2,14 @@
 
 import base64
 import io
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from resnet_alexnet.workdir.metrics_log import VAL_ERROR
 _MEASUREMENT = "unseen"
 _ALPHA = 0.05
 _MOST_CONFUSIONS, _MOST_PHOTOGRAPHS, _PIXELS = 8, 24, 128
+_FOLDERS = {"test": ("test",), "validation": ("val", "valid", "validation")}
 _OF_THE_STUDY = ("num_steps", "preprocess.image_size", "eval.every_steps", "log.every_steps", "seed")
 
 
@@ -38,7 +40,7 @@ class Photograph:
     """A photograph that all networks get wrong.
 
     Attributes:
-        name: below the folder of photographs.
+        name: its split and its path there.
         label: the class that it is filed under.
         prediction: the class that most networks take it for.
         votes: how many of them, of how many.
@@ -90,22 +92,33 @@ class _Candidate:
 
     @cached_property
     def validation_error(self) -> float:
-        """The mean over its runs of the last one: networks are chosen by it."""
-        lines = (
+        """The mean over its runs of the last one: networks are chosen by it. NaN if there was no validation."""
+        every = [
             [line[VAL_ERROR] for line in seed.lines if line.get(VAL_ERROR) is not None] for seed in self.arm.finished
-        )
-        return fmean([errors[-1] for errors in lines if errors] or [100.0])
+        ]
+        last = [errors[-1] for errors in every if errors]
+        return fmean(last) if last else math.nan
 
     @cached_property
     def config(self) -> Any:
         return read_config(self.folder / CONFIG_FILE)
 
     @cached_property
-    def hours(self) -> float:
-        """An estimate for a full training, as `budget` has it; time goes with the number of pixels."""
-        size, full = self.config["preprocess"]["image_size"] or budget.FULL_SIZE, budget.FULL_SIZE
+    def full_size(self) -> int:
+        """Pixels of the images of a full training: trained weights have their own."""
+        is_fixed = bool(self.config["finetune"]["weights"])
+        return (self.config["preprocess"]["image_size"] or budget.FULL_SIZE) if is_fixed else budget.FULL_SIZE
+
+    @cached_property
+    def hours(self) -> float | None:
+        """An estimate for a full training, from the speed of its runs, by the number of pixels; None if unknown."""
+        lines = self.arm.finished[0].lines
+        speeds = [line["images_per_second"] for line in lines if line.get("images_per_second")]
+        if not speeds:
+            return None
+        pixels = (self.full_size / (self.config["preprocess"]["image_size"] or budget.FULL_SIZE)) ** 2
         images = self.steps_per_epoch * self.config["batch_size"] * budget.FULL_EPOCHS
-        return images / fmean(self.arm.values("images_per_second")) * (full / size) ** 2 / 3600
+        return images / median(speeds) * pixels / 3600
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -127,10 +140,9 @@ def recommend(finding: StudyFinding, problems: list[str]) -> Recommendation | No
     best, *others = candidates
     compared = [compare(other.scores, best.scores) for other in others]
     adjusted = holm([each["p_value"] for each in compared])
-    doubtful = [other for other, p in zip(others, adjusted, strict=True) if p > _ALPHA]
     wrong = _wrong_everywhere(candidates)
     return Recommendation(
-        list(_sentences(best, others, doubtful)),
+        [*_choice(best, others), *_certainty(best, others, compared, adjusted), *_length(best)],
         _command(best),
         _networks(best, others, compared, adjusted),
         _confusions(best),
@@ -145,13 +157,19 @@ def _candidates(finding: StudyFinding, problems: list[str]) -> Iterator[_Candida
         for seed in arm.finished[:1]:
             assert seed.folder is not None  # of a finished run
             folder = seed.folder / FOLDER / _MEASUREMENT
+            left_out = f"{arm.arm.name} is not among those that can be recommended"
             try:
-                yield _Candidate(arm, seed.folder, load_scores(folder / SCORES_FILE), read_json(folder / REPORT_FILE))
+                found = _Candidate(arm, seed.folder, load_scores(folder / SCORES_FILE), read_json(folder / REPORT_FILE))
             except InputError as error:
-                problems.append(f"{error}: {arm.arm.name} is not among those that can be recommended")
+                problems.append(f"{error}: {left_out}")
+                continue
+            if math.isnan(found.validation_error):
+                problems.append(f"{seed.folder} has no validation error: {left_out}")
+            else:
+                yield found
 
 
-def _sentences(best: _Candidate, others: Sequence[_Candidate], doubtful: Sequence[_Candidate]) -> Iterator[str]:
+def _choice(best: _Candidate, others: Sequence[_Candidate]) -> Iterator[str]:
     low, high = best.report["top1_interval"]
     split = best.scores.settings.get("split", "test")
     error, *ends = show(best.report["top1_error"], low, high)
@@ -160,32 +178,48 @@ def _sentences(best: _Candidate, others: Sequence[_Candidate], doubtful: Sequenc
         f"{show(best.validation_error)[0]} %. On the {len(best.scores.labels):,} photographs of the {split} split it "
         f"gets {error} % wrong (95 % interval {ends[0]} to {ends[1]})."
     )
-    if not others:
-        return
+    if split == "validation":
+        yield "There are no test photographs. Those for validation chose the network: its error is a little too low."
+
+
+def _certainty(
+    best: _Candidate, others: Sequence[_Candidate], compared: Sequence[Mapping[str, Any]], adjusted: Sequence[float]
+) -> Iterator[str]:
+    """From which networks the photographs tell the recommended one apart."""
+    test = f"McNemar's test, p {{}} {_ALPHA:g} after Holm"
+    found = list(zip(others, compared, adjusted, strict=True))
+    doubtful = [other for other, _, p in found if p > _ALPHA]
+    worse = [other for other, each, p in found if p <= _ALPHA and each["difference"] > 0]
+    better = [other for other, each, p in found if p <= _ALPHA and each["difference"] < 0]
+    if better:
+        yield f"Mind that {_names(better)} had fewer errors on these photographs ({test.format('at most')})."
+    if worse:
+        yield f"It had fewer errors than {_names(worse)} ({test.format('at most')})."
     if doubtful:
-        faster = [each for each in doubtful if each.hours < 0.8 * best.hours]
-        names = ", ".join(each.name for each in doubtful)
+        faster = [each for each in doubtful if each.hours and best.hours and each.hours < 0.8 * best.hours]
+        also = f" Of these, {_names(faster)} would train faster." if faster else ""
+        yield f"So many photographs do not tell it apart from {_names(doubtful)} ({test.format('above')}).{also}"
+
+
+def _length(best: _Candidate) -> Iterator[str]:
+    if best.hours is not None:
         yield (
-            f"So many photographs do not tell it apart from {names} (McNemar's test, p above {_ALPHA:g} after Holm)."
-            + (f" Of these, {', '.join(each.name for each in faster)} would train faster." if faster else "")
+            f"A full training, {budget.FULL_EPOCHS} epochs with images of {best.full_size} pixels, would take about "
+            f"{_hours(best.hours)} on this machine: an estimate from the speed of these runs, by the number of pixels. "
+            "Networks that are trained for longer, on larger images, may come in another order."
         )
-    else:
-        yield f"It is better than all others by McNemar's test (p below {_ALPHA:g} after Holm)."
-    yield (
-        f"A full training, {budget.FULL_EPOCHS} epochs with images of {budget.FULL_SIZE} pixels, would take about "
-        f"{_hours(best.hours)} on this machine: an estimate from the speed of these runs, by the number of pixels. "
-        "Networks that are trained for longer, on larger images, may come in another order."
-    )
 
 
-def _hours(hours: float) -> str:
-    return (
-        f"{show(60 * hours)[0]} minutes"
-        if hours < 1
-        else f"{show(hours)[0]} hours"
-        if hours < 48
-        else f"{show(hours / 24)[0]} days"
-    )
+def _names(candidates: Sequence[_Candidate]) -> str:
+    *first, last = [each.name for each in candidates]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return NOTHING
+    number, unit = (60 * hours, "minutes") if hours < 1 else (hours, "hours") if hours < 48 else (hours / 24, "days")
+    return f"{show(number)[0]} {unit}"
 
 
 def _networks(
@@ -225,7 +259,7 @@ def _command(best: _Candidate) -> str:
     start = tuple(f"--config.{name}=" for name in _OF_THE_STUDY)
     words = [word for word in best.arm.command if not word.startswith(start)]
     if not best.config["finetune"]["weights"]:
-        words.append(f"--config.preprocess.image_size={budget.FULL_SIZE}")
+        words.append(f"--config.preprocess.image_size={best.full_size}")
     words += [f"--config.num_steps={best.steps_per_epoch * budget.FULL_EPOCHS}", "--workdir=runs/photographs"]
     return f"python -m resnet_alexnet.main {shlex.join(words)}"
 
@@ -248,14 +282,20 @@ def _photograph(candidates: Sequence[_Candidate], index: int) -> Photograph:
         printable(classes[scores.labels[index]]),
         printable(classes[prediction]),
         f"{count} of {len(candidates)}",
-        _picture(Path(candidates[0].config["dataset"]["data_dir"]), name.partition("/")[2]),
+        _picture(Path(candidates[0].config["dataset"]["data_dir"]), *name.split("/", 1)),
     )
 
 
-def _picture(folder: Path, name: str) -> str:
-    """A small JPEG of a photograph in a folder of them, or in one of its splits; empty if it cannot be read."""
-    places = [folder / name, *(part / name for part in sorted(folder.glob("*")) if part.is_dir())]
-    path = next((place for place in places if place.is_file()), None)
+def _picture(folder: Path, split: str, name: str) -> str:
+    """A small JPEG of a photograph; empty if it cannot be found or read.
+
+    Args:
+        folder: of the photographs.
+        split: "test" or "validation"; held-out photographs lie in the folder of those for training.
+        name: the path below the folder of the split.
+    """
+    parts = [part for part in _FOLDERS.get(split, ()) if (folder / part).is_dir()] or ["train", "."]
+    path = next((folder / part / name for part in parts if (folder / part / name).is_file()), None)
     if path is None:
         return ""
     try:

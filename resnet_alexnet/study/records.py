@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.execute import RUNS, STUDIES_FILE
-from resnet_alexnet.study.measurements import ENSEMBLES, FOLDER, MEASUREMENTS, REPORT_FILE
+from resnet_alexnet.study.measurements import ENSEMBLES, FOLDER, MEASUREMENTS, REPORT_FILE, SCORES_FILE
 from resnet_alexnet.workdir.config import CONFIG_FILE
 from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE
@@ -15,6 +15,7 @@ from resnet_alexnet.workdir.metrics_log import METRICS_FILE
 _OF_A_RUN = (
     *(CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE),
     *(f"{FOLDER}/{name}/{measurement.report}" for name, measurement in MEASUREMENTS.items()),
+    f"{FOLDER}/unseen/{SCORES_FILE}",  # from which networks are recommended
 )
 
 
@@ -35,6 +36,7 @@ def copy_records(workdir: Path, output: Path) -> int:
     try:
         if set(os.listdir(output) if output.exists() else ()) - {STUDIES_FILE, RUNS, ENSEMBLES}:
             raise InputError(f"--records={output} holds something else (allowed: a new folder, or records from before)")
+        _check_runs(output)
         for name in (RUNS, ENSEMBLES):
             shutil.rmtree(output / name, ignore_errors=True)
         count = 0
@@ -45,6 +47,16 @@ def copy_records(workdir: Path, output: Path) -> int:
     except OSError as error:
         raise InputError(f"--records={output} cannot be written: {error.strerror}") from None
     return count
+
+
+def _check_runs(output: Path) -> None:
+    """Raises InputError if the folder has runs, not records of runs: these would be lost."""
+    for run in (output / RUNS).glob("*"):
+        for file in run.rglob("*"):
+            if file.is_file() and str(file.relative_to(run)) not in _OF_A_RUN:
+                raise InputError(
+                    f"--records={output} has runs, not records: {file} would be lost (choose another folder)"
+                )
 
 
 def _records(workdir: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.errors import TrainingError
+from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.study.execution import add_flags, read_flags
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = create_parser().parse(arguments)
     execution = read_flags(options, jobs=_cores() if options.scale in ("smoke", "cpu") else 1)
-    from resnet_alexnet.study.execute import plan_studies, run_studies
+    from resnet_alexnet.study.execute import check_folder, plan_studies, run_studies
 
     scale, budget = options.scale, None
     if options.budget is not None:
@@ -75,6 +75,10 @@ def main(arguments: Sequence[str]) -> None:
         from resnet_alexnet.study.pilot import find_budget
 
         scale = PHOTOGRAPHS
+        if options.print and not check_folder(options.workdir):
+            raise InputError(
+                "--print with --budget: only trial runs can say what fits (start the study without --print)"
+            )
         budget = find_budget(options.config, options.overrides, options.budget, options.workdir, execution)
         print(describe_budget(budget), flush=True)
     planned = plan_studies([options.config], scale, options.overrides, budget)
@@ -115,9 +119,11 @@ def describe(planned: "Planned") -> Iterator[str]:
 
 def describe_budget(budget: "Budget") -> str:
     """What fits into the time, in a sentence."""
+    from resnet_alexnet.study.budget import show_time
+
     runs = f"{budget.seeds} run{'s' if budget.seeds > 1 else ''} of each setting"
     steps = f"{budget.num_steps:,} steps with images of {budget.image_size} pixels"
-    return f"in {budget.seconds / 60:.0f} minutes fit {runs}, of {steps}"
+    return f"in {show_time(budget.seconds)} fit {runs}, of {steps}"
 
 
 def duration(text: str) -> int:

@@ -158,7 +158,8 @@ def lines(
     x_axis = {"tickCount": 6} if joined else {"values": sorted({row["x"] for row in rows})}
     at_x = {"field": "x", "type": "quantitative", "title": x, "scale": x_scale, "axis": x_axis}
     ys = [row["y"] for row in rows]
-    y_axis = {"values": log_steps(min(ys), max(ys))} if log else {"tickCount": 6}
+    steps = log_steps(min(ys), max(ys)) if log else []
+    y_axis = {"values": steps} if len(steps) > 1 else {"tickCount": 6}
     at_y = {"field": "y", "type": "quantitative", "title": None, "scale": y_scale, "axis": y_axis}
     color, dash = color_of(arms), {"field": "arm", "scale": _domain(arms, [s.dash for s in arms.values()])}
     dash["legend"] = None

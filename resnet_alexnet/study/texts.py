@@ -17,9 +17,9 @@ METHOD = (
     "step, in evaluation mode, without augmentation and dropout; those of curves are measured while training.",
     "A verdict follows from Welch's 95 % interval for the difference of the two means. Reproduced: the interval "
     "excludes zero, with the sign of the claim. Differs: it excludes zero with the other sign, or the two are equal "
-    "within the margin by two one-sided tests. Within noise: neither. Indicative: fewer than three seeds. If the "
-    "paper's own difference is below the margin, equality is the claim, and reproduced means equal within the margin. "
-    "Holm's p is over the primary comparisons of all studies; the primary one is the first.",
+    "within the margin by two one-sided tests. Within noise: neither. Indicative: fewer than three seeds. If a "
+    "claim is one of equality, or the paper's own difference on such data is below the margin, reproduced means equal "
+    "within the margin. Holm's p is over the primary comparisons of all studies; the primary one is the first.",
     "Intervals are over seeds: they do not contain the sampling error of the test images, which all runs share. A "
     "paper's value is of its own data and scale, and is shown, not compared, beside values of another scale.",
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.study.design import TUNING_SEED
+from resnet_alexnet.study.design import TUNING_SEED, study_names
 from resnet_alexnet.study.execute import plan_studies
 from resnet_alexnet.study.plan import create_plan
 from resnet_alexnet.study.state import RunState, read_state
@@ -120,3 +120,11 @@ def test_without_candidates_the_recipes_learning_rate_counts(tmp_path):
     points = list(plan.counted(lambda _: RunState()))
     assert [point.config.optim.learning_rate for point in points] == [0.1, 0.1]
     assert create_plan(plan.study).study is plan.study
+
+
+def test_a_study_is_planned_once_whatever_it_is_called_and_in_the_order_of_the_list(tmp_path):
+    planned = plan_studies(["shortcuts", "configs/studies/degradation.py", "all"], "cpu")
+    assert [plan.study.name for plan in planned.plans] == study_names()
+    other = write_study(tmp_path / "shortcuts.py", TWO_ARMS)
+    with pytest.raises(InputError, match="another study shortcuts was there before it"):
+        plan_studies(["shortcuts", str(other)], "cpu")

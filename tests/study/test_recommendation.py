@@ -1,8 +1,11 @@
 """The recommendation for one's own photographs: from files of scores, and from the command on real JPEG files."""
 
+import base64
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -18,7 +21,7 @@ from resnet_alexnet.study.design import Budget
 from resnet_alexnet.study.execute import plan_studies
 from resnet_alexnet.study.findings import read_findings
 from resnet_alexnet.study.page import write_report
-from resnet_alexnet.study.recommendation import recommend
+from resnet_alexnet.study.recommendation import _picture, recommend
 from tests.support import processes, sweeps
 from tests.support.studies import write_run
 
@@ -79,7 +82,9 @@ def test_the_network_with_the_lowest_validation_error_is_recommended_and_how_sur
     assert found.sentences[0].startswith("Use cifar_resnet8: of 3 settings it has the lowest validation error")
     assert "On the 200 photographs of the test split it gets 10.0 % wrong" in found.sentences[0]
     # 15 photographs are wrong in resnet8 alone, 17 in resnet14 alone: no difference; plain8 has 55 of its own
-    assert "do not tell it apart from cifar_resnet14 (" in found.sentences[1]
+    assert found.sentences[1].startswith("It had fewer errors than cifar_plain8 (McNemar's test, p at most 0.05 after")
+    assert "do not tell it apart from cifar_resnet14 (" in found.sentences[2]
+    assert found.sentences[3].startswith("A full training, 90 epochs with images of 224 pixels, would take about ")
     rows = {row[0].text: [cell.text for cell in row] for row in found.networks.rows}
     assert list(rows) == ["cifar_resnet8", "cifar_resnet14", "cifar_plain8"]
     assert rows["cifar_resnet14"][3] == "1.00"
@@ -132,6 +137,60 @@ def test_damaged_scores_are_named_and_the_rest_is_compared(done, tmp_path):
     assert "not among those that can be recommended" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_network_that_was_better_on_the_test_is_named(done):
+    for point, wrong in (("cifar_resnet8", range(60)), ("cifar_resnet14", range(5))):
+        (folder,) = done.glob(f"runs/{point}*/measured/unseen")
+        shutil.rmtree(folder)
+        write_scores(folder, wrong)
+    (finding,) = read_findings(str(done)).studies
+    found = recommend(finding, [])
+    assert found.sentences[0].startswith("Use cifar_resnet8")  # by its validation error
+    assert found.sentences[1].startswith("Mind that cifar_resnet14 had fewer errors on these photographs")
+
+
+def test_an_arm_without_validation_or_cost_does_not_stop_the_report(done, tmp_path):
+    (metrics,) = done.glob("runs/cifar_resnet8*/metrics.jsonl")
+    lines = [line for line in metrics.read_text().splitlines() if "val/top1_error" not in line]
+    metrics.write_text("".join(f"{line.replace('images_per_second', 'other')}\n" for line in lines))
+    (other,) = done.glob("runs/cifar_resnet14*/metrics.jsonl")
+    other.write_text(other.read_text().replace("images_per_second", "other"))
+    (finding,) = read_findings(str(done)).studies
+    problems = []
+    found = recommend(finding, problems)
+    assert found.sentences[0].startswith("Use cifar_resnet14: of 2 settings")
+    assert not any("A full training" in sentence for sentence in found.sentences)
+    assert len(problems) == 1
+    assert "has no validation error: cifar_resnet8 is not among those" in problems[0]
+    write_report(read_findings(str(done)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("split", "place", "elsewhere"),
+    [("test", "test", "train"), ("validation", "val", "train"), ("validation", "train", "test")],
+)
+def test_the_picture_of_a_photograph_is_that_of_its_split(tmp_path, split, place, elsewhere):
+    for part, color in ((place, "red"), (elsewhere, "blue")):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        Image.new("RGB", (300, 200), color).save(tmp_path / part / "cat" / "1.jpg")
+    picture = _picture(tmp_path, split, "cat/1.jpg")
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        assert image.size == (128, 85)
+        red, _, blue = image.getpixel((5, 5))
+    assert red > 200 > 50 > blue
+    assert not _picture(tmp_path, split, "cat/2.jpg")
+
+
+def test_folders_with_other_budgets_are_named_and_left_out(done):
+    other = done.with_name("runs2")
+    shutil.copytree(done, other)
+    values = json.loads((other / "studies.json").read_text())
+    values["budget"]["num_steps"] = 80
+    (other / "studies.json").write_text(json.dumps(values))
+    findings = read_findings(str(done.parent / "runs*"))
+    assert any("runs2 has studies at the scale photographs" in problem for problem in findings.problems)
+    assert findings.studies[0].is_run
+
+
 def write_photographs(folder, *, train=40, test=10, classes=("Trouser", "Bag", "Sandal")):
     """JPEG files of real products, from the embedded sample of Fashion-MNIST."""
     splits = sources.create_splits("fashion_mnist")
@@ -175,6 +234,19 @@ def test_the_command_compares_networks_on_photographs_and_continues(tmp_path):
     again = command(file, photographs, tmp_path / "runs", "--budget=20m")
     assert again.returncode == 0, again.stderr
     assert "trial runs" not in again.stdout
+    for workdir, words, message in (
+        (photographs, ["--budget=5m"], "is neither the folder of studies nor empty"),
+        (tmp_path / "new", ["--budget=5m", "--print"], "--print with --budget: only trial runs can say what fits"),
+        (
+            tmp_path / "new",
+            ["--budget=5m", "--config.num_steps=9"],
+            "--config.num_steps=9: with --budget, num_steps is",
+        ),
+    ):
+        refused = command(file, photographs, workdir, *words)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert message in refused.stderr
+        assert not (workdir / "pilot").exists()
     other = command(file, photographs, tmp_path / "runs", "--budget=10m")
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
     assert "has studies with --budget=20m (give the same, or use another folder)" in other.stderr

@@ -13,10 +13,12 @@ from PIL import Image
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.charts import charts
+from resnet_alexnet.study.dots import _scatter
 from resnet_alexnet.study.findings import read_findings
 from resnet_alexnet.study.metrics import COSTS
 from resnet_alexnet.study.page import write_report
 from resnet_alexnet.study.report import main
+from resnet_alexnet.study.specs import lines, styles
 from tests.support.studies import TWO_ARMS, error_of, write_runs, write_study
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -297,6 +299,16 @@ def test_a_report_can_be_made_again_from_its_records(folder, tmp_path, capsys):
     assert kept == {"studies.json", "config.json", "environment.json", "metrics.jsonl", "report.json", "cost.json"}
 
 
+def test_runs_are_not_lost_for_records(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "other")
+    checkpoint = next((tmp_path / "other" / "runs").glob("*")) / "checkpoints" / "10"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    with pytest.raises(InputError, match=r"has runs, not records: .* would be lost"):
+        main([f"--workdirs={folder / 'runs'}", f"--output={tmp_path / 'out'}", f"--records={tmp_path / 'other'}"])
+    assert checkpoint.exists()
+
+
 @pytest.mark.parametrize(
     ("workdirs", "records", "message"),
     [
@@ -311,3 +323,20 @@ def test_records_are_copied_only_where_they_may_be(folder, tmp_path, workdirs, r
     with pytest.raises(InputError, match=message):
         main([word.format(folder=folder, tmp=tmp_path) for word in words])
     assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.55, 0.93), (0.3, 40.0)])
+def test_a_logarithmic_axis_always_has_numbers(low, high):
+    rows = [{"arm": "a", "seed": 1, "x": x, "y": y} for x, y in ((0, low), (1, high))]
+    spec = lines(rows, styles(["a"]), x="step", y="ratio", log=True)
+    axis = spec["layer"][0]["encoding"]["y"]["axis"]
+    assert len(axis.get("values", [1, 2])) > 1
+
+
+def test_an_error_of_none_is_drawn(tmp_path):
+    write_runs(
+        tmp_path / "runs", write_study(tmp_path / "widths.py", TWO_ARMS), error=lambda config: -2.0
+    )  # 0 % in tests
+    (finding,) = read_findings(str(tmp_path / "runs")).studies
+    chart = _scatter(finding, "x", "Title", "About.", "test_error", "train_error")
+    assert chart.spec["layer"][0]["data"]["values"][0]["x"] == 0.0
