@@ -35,7 +35,20 @@ def create_study(scale: str) -> Study:
         )
     elif scale != "imagenet":
         notes.append("110 against 1,202 layers, whose over-fitting [H15] section 4.2 reports, needs the scale gpu.")
-    return Study("Degradation", "Is depth alone enough?", arms, comparisons, MANY_SEEDS[scale], notes=notes)
+    return Study(
+        title="Degradation",
+        question="Is depth alone enough?",
+        headline="Deeper is worse, until there are shortcuts",
+        headline_claims=(
+            0,
+            2,
+            3,
+        ),  # deep plain networks are worse; deep residual ones are better, and better than plain
+        arms=arms,
+        comparisons=comparisons,
+        seeds=MANY_SEEDS[scale],
+        notes=notes,
+    )
 
 
 def _comparisons(scale: str, shallow: int, deep: int) -> Iterator[Comparison]:

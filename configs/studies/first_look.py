@@ -32,7 +32,7 @@ def create_study(scale: str) -> Study:
     return Study(
         title="A first look at degradation",
         question="Is depth alone enough?",
-        headline="Deeper is worse, until there are shortcuts",
+        headline="Deeper is worse, and shortcuts help",
         arms=arms,
         comparisons=[
             Comparison(

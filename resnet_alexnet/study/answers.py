@@ -37,9 +37,16 @@ def describe(finding: StudyFinding, verdict: Verdict) -> str:
 
 
 def holds(finding: StudyFinding) -> bool:
-    """Whether the runs point to every claim of a study, be it for a verdict or for lack of seeds."""
-    differences = [(verdict.comparison, verdict.difference.value) for verdict in finding.verdicts]
+    """Whether the runs point to every claim that the headline of a study rests on."""
+    chosen = finding.study.headline_claims or range(len(finding.verdicts))
+    differences = [(finding.verdicts[n].comparison, finding.verdicts[n].difference.value) for n in chosen]
     return all(value is not None and _agrees(value, comparison) for comparison, value in differences)
+
+
+def titled(finding: StudyFinding, title: str) -> str:
+    """The title of a chart behind the headline of its study, if that holds."""
+    headline = finding.study.headline
+    return f"{headline}: {title[0].lower()}{title[1:]}" if headline and holds(finding) else title
 
 
 def show(*values: float) -> list[str]:

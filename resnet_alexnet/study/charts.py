@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnet_alexnet.study import dots, specs
-from resnet_alexnet.study.answers import holds, show
+from resnet_alexnet.study.answers import show, titled
 from resnet_alexnet.study.findings import StudyFinding
 from resnet_alexnet.study.measured import CURVES, Curve
 from resnet_alexnet.study.metrics import METRICS, TRAIN_ERROR
@@ -47,12 +47,10 @@ def _learning(finding: StudyFinding, key: str, what: str) -> Chart | None:
     ]
     if not rows:
         return None
-    title = f"{finding.study.headline}: " if finding.study.headline and holds(finding) else ""
-    title += f"{what} error while the networks learn"
     arms = specs.styles_in(rows, finding.names)
     return Chart(
         f"{what}_curves",
-        title[0].upper() + title[1:],
+        titled(finding, f"{what.capitalize()} error while the networks learn"),
         f"The {what} error in percent over epochs. {_thin(rows)}{_ends(rows, '%')}",
         specs.lines(rows, arms, x="epochs", y=f"{what} error, %", zooms=True),
         arms,
@@ -101,7 +99,7 @@ def _depths(finding: StudyFinding, metric: str) -> Chart | None:
     said = "".join(f" {row['arm']}-{row['x']} {show(row['y'])[0]} %." for row in found)
     return Chart(
         f"{metric}_over_depth",
-        f"{label.capitalize()} over depth",
+        titled(finding, f"{label.capitalize()} over depth"),
         f"The {label} of networks over their number of layers: dots for runs, lines through their means.{said}",
         specs.lines(rows, arms, x="layers", y=f"{label}, %", joined=False),
         arms,

@@ -117,7 +117,8 @@ class Study:
         metrics: names of `metrics.METRICS` that tables show, besides those that are compared.
         measurements: names of `measurements.MEASUREMENTS`, besides those that the metrics need.
         notes: what a reader must know about this scale: what is left out, and why.
-        headline: over the curves if the runs point to all claims; empty for none.
+        headline: a sentence over the first charts, if the runs point to the claims that it rests on; empty for none.
+        headline_claims: which of the comparisons these are, from 0; empty: all.
         recommends: whether the report says which arm to use.
     """
 
@@ -130,6 +131,7 @@ class Study:
     measurements: Sequence[str] = ()
     notes: Sequence[str] = ()
     headline: str = ""
+    headline_claims: Sequence[int] = ()
     recommends: bool = False
     name: str = ""  # of its file, set by `read_studies`
 

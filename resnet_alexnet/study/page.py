@@ -4,6 +4,7 @@ import base64
 import csv
 import dataclasses
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ except ImportError as error:
 
 HTML_FILE, MARKDOWN_FILE, CSV_FILE, PICTURES = "report.html", "REPORT.md", "results.csv", "pictures"
 TEMPLATES = Path(__file__).parent / "templates"
-_WIDTH = 640  # pixels of a picture
+_WIDTH, _TITLE_WIDTH = 640, 64  # pixels of a picture, letters of a line of its title
 _WIDE, _NARROW = 860, 420  # of a chart in the page, before it is drawn to fit
 # Colors of the page by name, so that charts change with it; pictures are for white paper
 _PAGE = specs.config("var(--ink)", "var(--soft)", "var(--line)", "system-ui, sans-serif")
@@ -71,7 +72,11 @@ def _draw(chart: Chart, path: Path) -> None:
     """Writes a chart as a PNG and an SVG file."""
     spec = _fixed(chart, _WIDTH, _PAPER)
     heading = {"color": _INK, "fontSize": 15, "fontWeight": "bold", "offset": 12}
-    spec["title"] = {"text": chart.title, "subtitle": spec.get("title", {}).get("text", ""), **heading}
+    spec["title"] = {
+        "text": textwrap.wrap(chart.title, _TITLE_WIDTH),
+        "subtitle": spec.get("title", {}).get("text", ""),
+        **heading,
+    }
     with atomic_write(path.with_suffix(".png")) as file:
         file.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
     with atomic_write(path.with_suffix(".svg")) as file:

@@ -340,3 +340,15 @@ def test_an_error_of_none_is_drawn(tmp_path):
     (finding,) = read_findings(str(tmp_path / "runs")).studies
     chart = _scatter(finding, "x", "Title", "About.", "test_error", "train_error")
     assert chart.spec["layer"][0]["data"]["values"][0]["x"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("claims", "wide", "shown"), [("()", 20, True), ("()", 40, False), ("(0,)", 40, False), ("(1,)", 20, True)]
+)
+def test_the_headline_stands_over_the_curves_if_its_claims_hold(tmp_path, claims, wide, shown):
+    body = TWO_ARMS.replace("seeds=2", f"seeds=1, headline='Wide is better', headline_claims={claims}")
+    study = write_study(tmp_path / "widths.py", body)
+    write_runs(tmp_path / "runs", study, error=lambda config: 30.0 if config.model.width == 4 else float(wide))
+    (finding,) = read_findings(str(tmp_path / "runs")).studies
+    title = next(chart.title for chart in charts(finding) if chart.name == "training_curves")
+    assert title == ("Wide is better: training" if shown else "Training") + " error while the networks learn"
