@@ -137,7 +137,7 @@ def test_failed_measurements_are_named_and_the_rest_is_done(planned, tmp_path, m
     workdir = tmp_path / "runs"
     finish_all(planned, workdir)
     monkeypatch.setattr(measurements, "python_command", lambda module, words: ["/bin/sh", "-c", "exit 1"])
-    with pytest.raises(TrainingError, match=r"8 runs or measurements failed: .*: test, .*: training"):
+    with pytest.raises(TrainingError, match=r"10 runs or measurements failed: .*: cost, .*: test, .*: training"):
         run_studies(planned, workdir, Execution(retries=0))
 
 

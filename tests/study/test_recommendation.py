@@ -226,7 +226,7 @@ def test_the_command_compares_networks_on_photographs_and_continues(tmp_path):
     result = command(file, photographs, tmp_path / "runs", "--budget=20m")
     assert result.returncode == 0, result.stderr
     assert "trial runs of 8 steps: 2" in result.stdout
-    said = r"in 20 minutes fit \d runs? of each setting, of [\d,]+ steps with images of \d+ pixels"
+    said = r"in 20m fit \d runs? of each setting, of [\d,]+ steps with images of \d+ pixels"
     assert re.search(said, result.stdout)
     page = (tmp_path / "runs" / "report" / "report.html").read_text()
     assert "Use cifar_" in page
