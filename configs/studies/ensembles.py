@@ -18,7 +18,8 @@ def create_study(scale: str) -> Study:
     resnets = [resnet(scale, depth) for depth in DEPTHS[scale]]
     names = [arm.name for arm in resnets]
     other = alexnet(scale)
-    depths, mixed = Arm("ResNets of all depths", members=names), Arm("and AlexNet", members=[*names, other.name])
+    depths = Arm("ResNets of all depths", members=names)
+    mixed = Arm("ResNets and AlexNet", members=[*names, other.name])
     return Study(
         title="Ensembles",
         question="Is an ensemble of networks of different depth better than its deepest member?",

@@ -204,16 +204,27 @@ def write_photographs(folder, *, train=40, test=10, classes=("Trouser", "Bag", "
     return folder
 
 
-def command(file, photographs, workdir, *words):
+def command(file, photographs, workdir, *words, seconds=sweeps.SECONDS):
     study = [sys.executable, "-m", "resnet_alexnet.study.run", f"--config={file}", f"--workdir={workdir}"]
     return subprocess.run(
         [*study, f"--config.dataset.data_dir={photographs}", *words],
         env={**os.environ, "PYTHONPATH": str(processes.CHECKOUT), **sweeps.one_device()},
         capture_output=True,
         text=True,
-        timeout=sweeps.SECONDS,
+        timeout=seconds,
         check=False,
     )
+
+
+@pytest.mark.nightly
+def test_our_study_of_photographs_keeps_to_its_time_and_recommends_a_network(tmp_path):
+    photographs = write_photographs(tmp_path / "photographs", train=30, test=20, classes=("Trouser", "Bag"))
+    result = command("your_photographs", photographs, tmp_path / "runs", "--budget=15m", seconds=3000)
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "runs" / "report" / "REPORT.md").read_text()
+    assert re.search(r"\*\*Use (AlexNet|ResNet-\d\d)", text)
+    for name in ("AlexNet", "ResNet-18", "ResNet-34", "ResNet-50", "ResNet-18, not augmented"):
+        assert f"| {name} |" in text
 
 
 @pytest.mark.slow
