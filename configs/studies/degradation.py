@@ -19,7 +19,10 @@ def create_study(scale: str) -> Study:
     depths = DEPTHS[scale]
     arms = [resnet(scale, depth, plain=plain) for plain in (True, False) for depth in depths]
     comparisons = list(_comparisons(scale, depths[0], depths[-1]))
-    notes = []
+    notes = [
+        "A plain network is a stack of layers. In a residual network, shortcuts add the input of every two layers to "
+        "their output: these layers only learn a difference, and can be passed by. They have no parameters here."
+    ]
     if scale == "gpu":
         arms.append(resnet(scale, 1202))
         comparisons.append(

@@ -51,4 +51,8 @@ def create_study(scale: str) -> Study:
             compare("Even shortcuts without parameters (A) are better than none.", "none", "A"),
         ],
         seeds=MANY_SEEDS[scale],
+        notes=[
+            "Where a shortcut passes a layer that halves the map and doubles the channels, A fills up with zeros and B "
+            "projects with a 1x1 convolution; C projects in all shortcuts."
+        ],
     )
