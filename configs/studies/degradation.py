@@ -42,11 +42,8 @@ def create_study(scale: str) -> Study:
         title="Degradation",
         question="Is depth alone enough?",
         headline="Deeper is worse, until there are shortcuts",
-        headline_claims=(
-            0,
-            2,
-            3,
-        ),  # deep plain networks are worse; deep residual ones are better, and better than plain
+        # Deep plain networks are worse; deep residual ones are better than shallow ones, and than plain ones
+        headline_claims=(0, 2, 3),
         arms=arms,
         comparisons=comparisons,
         seeds=MANY_SEEDS[scale],

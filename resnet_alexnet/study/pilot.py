@@ -34,7 +34,7 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
         overrides: words such as "--config.dataset.data_dir=DIR".
         seconds: for all runs.
         workdir: the folder.
-        execution: on which devices.
+        execution: where runs are done: those of a cluster are tried there.
 
     Raises:
         InputError: the folder has another budget, a trial run failed, or the time is too short.
@@ -52,7 +52,7 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
     planned = plan_studies([config], PHOTOGRAPHS, overrides, trial).counted(lambda _: RunState())
     points = [dataclasses.replace(point, words=_shortened(point.words)) for point in planned]
     print(f"trial runs of {_STEPS} steps: {len(points)}", flush=True)
-    runner = Runner(workdir / PILOT, Execution(jobs=1, gpus=execution.gpus[:1], retries=0))
+    runner = Runner(workdir / PILOT, dataclasses.replace(execution, jobs=1, gpus=execution.gpus[:1], retries=0))
     costs = []
     for point in points:
         runner.run([point])

@@ -32,7 +32,10 @@ _MEASUREMENT = "unseen"
 _ALPHA = 0.05
 _MOST_CONFUSIONS, _MOST_PHOTOGRAPHS, _PIXELS = 8, 24, 128
 _FOLDERS = {"test": ("test",), "validation": ("val", "valid", "validation")}
-_OF_THE_STUDY = ("num_steps", "preprocess.image_size", "eval.every_steps", "log.every_steps", "seed")
+_OF_THE_STUDY = (
+    *("num_steps", "preprocess.image_size", "seed"),
+    *("eval.every_steps", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The small files of a folder of studies, from which its report can be made again: no checkpoints, scores or logs."""
+"""The small files of a folder of studies, from which its report can be made again: no checkpoints and no logs."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def copy_records(workdir: Path, output: Path) -> int:
         output: a folder that is new, empty, or has such a copy, whose files are replaced.
 
     Raises:
-        InputError: `workdir` is no folder of studies, or `output` holds something else or cannot be written.
+        InputError: `workdir` is not a folder of studies, or `output` holds something else or cannot be written.
     """
     if not (workdir / STUDIES_FILE).is_file():
         raise InputError(f"{workdir} is not a folder of studies: it has no {STUDIES_FILE}")

@@ -113,6 +113,7 @@ def test_the_command_trains_at_full_length_and_size(done):
     assert "--config.preprocess.image_size=224" in command
     assert re.search(r"--config\.num_steps=900\b", command)  # 90 epochs of 10 steps
     assert "--config.seed" not in command
+    assert "checkpoint" not in command  # a long run saves as its recipe does
 
 
 def test_the_report_has_it_in_every_form(done, tmp_path):
