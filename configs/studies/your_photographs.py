@@ -61,7 +61,6 @@ def create_study(budget: Budget, argument: str = "") -> Study:
         arms=arms,
         comparisons=comparisons,
         seeds=budget.seeds,
-        measurements=["unseen"],
         notes=list(_notes(budget, bool(weights))),
         recommends=True,
     )

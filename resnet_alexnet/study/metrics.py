@@ -43,11 +43,6 @@ def _test_error(run: MeasuredRun) -> float | None:
     return run.state.last(TEST_ERROR)
 
 
-def _unseen_error(run: MeasuredRun) -> float | None:
-    found = run.state.last(TEST_ERROR)
-    return run.state.last(VAL_ERROR) if found is None else found
-
-
 def _reported(run: MeasuredRun, measurement: str, *keys: str) -> float | None:
     value: Any = run.measured(measurement)
     for key in keys:
@@ -128,7 +123,8 @@ METRICS: Mapping[str, Metric] = {
         "error on photographs that were not trained on",  # those for tests, or if there are none, for validation
         "%",
         "{a} has {by} more error than {b}",
-        _unseen_error,
+        lambda run: _reported(run, "unseen", "top1_error"),
+        "unseen",
     ),
     "train_error": Metric(
         "training error",  # in evaluation mode, after the last step

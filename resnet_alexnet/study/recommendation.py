@@ -23,7 +23,7 @@ from resnet_alexnet.study import budget
 from resnet_alexnet.study.answers import show
 from resnet_alexnet.study.findings import ArmFinding, StudyFinding
 from resnet_alexnet.study.measurements import FOLDER, REPORT_FILE, SCORES_FILE
-from resnet_alexnet.study.tabulate import NOTHING, Cell, Table
+from resnet_alexnet.study.tabulate import NOTHING, Cell, Table, show_p
 from resnet_alexnet.study.verdicts import holm
 from resnet_alexnet.workdir.config import CONFIG_FILE, read_config
 from resnet_alexnet.workdir.metrics_log import VAL_ERROR
@@ -244,8 +244,7 @@ def _networks(
     rows = [[*start(best), Cell(NOTHING), Cell(NOTHING), Cell(_hours(best.hours))]]
     for other, found, p in zip(others, compared, adjusted, strict=True):
         value, low, high = show(found["difference"], *found["difference_interval"])
-        shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
-        rows.append([*start(other), Cell(value, f"{low} to {high}"), Cell(shown), Cell(_hours(other.hours))])
+        rows.append([*start(other), Cell(value, f"{low} to {high}"), Cell(show_p(p)), Cell(_hours(other.hours))])
     return Table(header, rows)
 
 

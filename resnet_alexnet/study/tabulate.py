@@ -71,9 +71,9 @@ def _claim(verdict: Verdict, scale: str) -> Claim:
     )
     if comparison.claims_equality and comparison.equality is None:
         about += " The paper's own difference is below the margin: the claim counts as one of equality."
-    notes = [] if difference.p is None else [f"p {_p(difference.p)}"]
+    notes = [] if difference.p is None else [f"p {show_p(difference.p)}"]
     if verdict.adjusted_p is not None:
-        notes.append(f"with Holm {_p(verdict.adjusted_p)}")
+        notes.append(f"with Holm {show_p(verdict.adjusted_p)}")
     if difference.verdict == WITHIN_NOISE and difference.detectable:
         notes.append(f"{amount(show(difference.detectable)[0], metric)} would have been seen")
     return Claim(
@@ -132,7 +132,8 @@ def _published_as(number: Published) -> str:
     return ", ".join(part for part in (number.model, number.data, number.views, number.show_kind()) if part)
 
 
-def _p(p: float) -> str:
+def show_p(p: float) -> str:
+    """A p value in three digits."""
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 

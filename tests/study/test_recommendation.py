@@ -38,7 +38,7 @@ def create_study(budget, argument=""):
     arms = [Arm(name, "default", {{**shared, "model.name": name}}, (rate,)) for name, rate in {rates}]
     names = {{"larger": arms[0].name, "smaller": arms[1].name}}
     pair = Comparison("One is better.", "unseen_error", **names, margin=1.0, source="-")
-    return Study("Photographs", "Which one?", arms, [pair], budget.seeds, measurements=["unseen"], recommends=True)
+    return Study("Photographs", "Which one?", arms, [pair], budget.seeds, recommends=True)
 """
 RATES = '(("cifar_plain8", 0.1), ("cifar_resnet8", 0.1), ("cifar_resnet14", 0.1))'
 

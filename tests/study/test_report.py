@@ -199,7 +199,7 @@ def rows_of(folder) -> dict[tuple[str, str, str], dict[str, str]]:
 def test_the_table_has_every_number_of_every_run(folder):
     rows = rows_of(folder / "report")
     assert {metric for _, _, metric in rows} == {
-        *("test_error", "unseen_error", "train_error", "mean_train_error", "epochs_to_25", "seconds_to_25"),
+        *("test_error", "train_error", "mean_train_error", "epochs_to_25", "seconds_to_25"),
         *COSTS,
     }
     assert rows["wide", "2", "test_error"]["value"] == "22.2"
