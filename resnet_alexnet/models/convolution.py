@@ -3,7 +3,9 @@
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +30,16 @@ def convolve(
     """Convolution in NHWC with an HWIO kernel and equal strides.
 
     A 1x1 kernel is computed as a product of two matrices on the strided pixels, which is several times faster in XLA's
-    CPU backend; a product with an array of more axes is not. In a loop, where no block has strides, gradients are
-    those of `_loop_convolution`.
+    CPU backend; a product with an array of more axes is not. A kernel with more pixels than the maps is computed as a
+    product too, see `_convolve_patches`. In a loop, where no block has strides, gradients are those of
+    `_loop_convolution`.
     """
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1) and padding == (0, 0):
         x = x[:, ::strides, ::strides]
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+    if _is_larger_than_maps(kernel, x, strides, padding):
+        return checkpoint_name(_convolve_patches(x, kernel, strides=strides, padding=padding), IN_LOOP)
     if _in_loop.get() and strides == 1:
         return checkpoint_name(_loop_convolution(padding)(*_varying_alike(x, kernel)), IN_LOOP)
     return _convolve(x, kernel, strides=strides, padding=padding)
@@ -42,6 +47,33 @@ def convolve(
 
 def _convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: Padding) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, (strides, strides), [padding, padding], dimension_numbers=_LAYOUT)
+
+
+def _is_larger_than_maps(kernel: jax.Array, x: jax.Array, strides: int, padding: Padding) -> bool:
+    """Whether a kernel has more pixels than its input or its output."""
+    window, size = kernel.shape[:2], x.shape[1:3]
+    return math.prod(window) > min(math.prod(size), math.prod(_output_size(size, window, strides, padding)))
+
+
+def _output_size(size: Sequence[int], window: Sequence[int], strides: int, padding: Padding) -> tuple[int, ...]:
+    return tuple((pixels + sum(padding) - own) // strides + 1 for pixels, own in zip(size, window, strict=True))
+
+
+def _convolve_patches(x: jax.Array, kernel: jax.Array, *, strides: int, padding: Padding) -> jax.Array:
+    """A convolution as one product of two matrices: the patches under the kernel, and the kernel.
+
+    For small maps, of which the patches take little memory. Where a kernel has more pixels than its input, XLA lets
+    them change places, and its CPU backend has no fast convolution for the result: a 3x3 on maps of 2x2 pixels, as in
+    the last stage of a ResNet for images of 64, took 70 times as long, and so did the gradients.
+    """
+    rows, columns = _output_size(x.shape[1:3], kernel.shape[:2], strides, padding)
+    padded = jnp.pad(x, [(0, 0), padding, padding, (0, 0)])
+    windows = [
+        padded[:, i : i + strides * (rows - 1) + 1 : strides, j : j + strides * (columns - 1) + 1 : strides]
+        for i, j in itertools.product(*map(range, kernel.shape[:2]))
+    ]
+    patches = jnp.concatenate(windows, axis=-1).reshape(x.shape[0] * rows * columns, -1)
+    return (patches @ kernel.reshape(-1, kernel.shape[-1])).reshape(x.shape[0], rows, columns, -1)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from resnet_alexnet.study.design import Budget
 SIZES = (64, 96, 128, 160, 192, 224)  # pixels
 LEAST_EPOCHS, GOOD_EPOCHS, MOST_EPOCHS, MOST_SEEDS = 10, 20, 90, 3
 FULL_EPOCHS, FULL_SIZE = 90, 224  # of a full training: about the epochs of [K12] section 5, and pixels of both papers
-_EVALUATIONS = 3  # epochs that evaluating a run and measuring it take as long as, at most
+_EVALUATIONS = 3  # epochs that evaluating a run takes as long as, at most
+_PROCESSES, _PROCESS_SECONDS = 3, 6  # the run, its errors, its cost: each starts jax, and compiles
 _SHARE = 0.85  # of the time is planned: a machine is not always as fast as it was
 
 
@@ -23,7 +24,7 @@ class ArmCost:
         seconds_per_image: of a training step, by the image.
         image_size: pixels of the trial.
         is_fixed: whether the size of the images cannot be chosen, since trained weights have theirs.
-        start_seconds: until the first step is compiled and done.
+        start_seconds: of the trial, for reading data and compiling.
         image_count: how many the training set has.
     """
 
@@ -37,11 +38,12 @@ class ArmCost:
     def seconds(self, epochs: float, image_size: int) -> float:
         """An estimate for a run from its start to its measurements. A step takes as long as images have pixels."""
         size = self.image_size if self.is_fixed else image_size
-        pixels = (size / self.image_size) ** 2
-        return 2 * self.start_seconds + (epochs + _EVALUATIONS) * self.image_count * self.seconds_per_image * pixels
+        images = (epochs + _EVALUATIONS) * self.image_count
+        steps = images * self.seconds_per_image * (size / self.image_size) ** 2
+        return _PROCESSES * (_PROCESS_SECONDS + self.start_seconds) + steps
 
 
-def plan(seconds: int, arms: Sequence[ArmCost], *, batch_size: int) -> Budget:
+def plan(seconds: int, arms: Sequence[ArmCost], *, batch_size: int, spent: float = 0.0) -> Budget:
     """The largest study that fits.
 
     First every run has 10 epochs of images of 64 pixels, then up to 20; then up to three seeds, larger images, and up
@@ -51,17 +53,18 @@ def plan(seconds: int, arms: Sequence[ArmCost], *, batch_size: int) -> Budget:
         seconds: for all runs, one after the other.
         arms: what each takes.
         batch_size: of the runs.
+        spent: seconds that the trial runs have taken of these.
 
     Raises:
         InputError: not even 10 epochs of the smallest images fit.
     """
 
     def fits(epochs: int, seeds: int, size: int) -> bool:
-        return total(arms, epochs, seeds, size) <= _SHARE * seconds
+        return total(arms, epochs, seeds, size) <= _SHARE * (seconds - spent)
 
     size, seeds = SIZES[0], 1
     if not fits(LEAST_EPOCHS, seeds, size):
-        needed = math.ceil(total(arms, LEAST_EPOCHS, 1, size) / _SHARE / 60)
+        needed = math.ceil((spent + total(arms, LEAST_EPOCHS, 1, size) / _SHARE) / 60)
         raise InputError(
             f"--budget={show_time(seconds)} is too short on this machine: {len(arms)} runs of {LEAST_EPOCHS} epochs of "
             f"{arms[0].image_count:,} images need about {needed} minutes"

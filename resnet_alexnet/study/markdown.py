@@ -87,7 +87,7 @@ def _recommendation(found: Recommendation) -> Iterator[str]:
     if found.confusions.rows:
         yield "What the recommended network confuses:\n"
         yield from table(found.confusions)
-    yield f"{found.wrong_count:,} of {found.photographs:,} photographs are wrong in all networks:\n"
+    yield f"{found.wrong_shown}\n"
     header = [Cell(text) for text in ("photograph", "filed as", "taken for", "by")]
     yield from table(
         Table(header, [[Cell(p.name), Cell(p.label), Cell(p.prediction), Cell(p.votes)] for p in found.wrong])

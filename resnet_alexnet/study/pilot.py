@@ -1,6 +1,7 @@
 """Trial runs of a few steps, which say how much a study can do in a given time."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -53,12 +54,12 @@ def find_budget(config: str, overrides: Sequence[str], seconds: int, workdir: Pa
     points = [dataclasses.replace(point, words=_shortened(point.words)) for point in planned]
     print(f"trial runs of {_STEPS} steps: {len(points)}", flush=True)
     runner = Runner(workdir / PILOT, dataclasses.replace(execution, jobs=1, gpus=execution.gpus[:1], retries=0))
-    costs = []
+    costs, started = [], time.monotonic()
     for point in points:
         runner.run([point])
         costs.append(_read_cost(point, workdir / PILOT / point.name))
     batch_size = points[0].config.batch_size
-    return plan(seconds, costs, batch_size=batch_size)
+    return plan(seconds, costs, batch_size=batch_size, spent=time.monotonic() - started)
 
 
 def _shortened(words: Sequence[str]) -> tuple[str, ...]:

@@ -79,6 +79,16 @@ class Recommendation:
     wrong_count: int
     photographs: int
 
+    @property
+    def wrong_shown(self) -> str:
+        """A sentence: how many photographs all networks get wrong, and which of them `wrong` has."""
+        count = f"All networks get {self.wrong_count:,} of {self.photographs:,} photographs wrong."
+        if not self.wrong:
+            return count
+        are_all = len(self.wrong) == self.wrong_count
+        which = "First come those" if are_all else f"The {len(self.wrong)} shown are those"
+        return f"{count} {which} of which the networks are surest: look whether their labels are right."
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -201,7 +211,8 @@ def _certainty(
     if doubtful:
         faster = [each for each in doubtful if each.hours and best.hours and each.hours < 0.8 * best.hours]
         also = f" Of these, {_names(faster)} would train faster." if faster else ""
-        yield f"So many photographs do not tell it apart from {_names(doubtful)} ({test.format('above')}).{also}"
+        count = f"{len(best.scores.labels):,} photographs"
+        yield f"{count} are too few to tell it apart from {_names(doubtful)} ({test.format('above')}).{also}"
 
 
 def _length(best: _Candidate) -> Iterator[str]:
@@ -257,13 +268,13 @@ def _confusions(best: _Candidate) -> Table:
 
 
 def _command(best: _Candidate) -> str:
-    """The command that trains the recommended network at full length."""
+    """The command that trains the recommended network at full length, a flag on a line."""
     start = tuple(f"--config.{name}=" for name in _OF_THE_STUDY)
     words = [word for word in best.arm.command if not word.startswith(start)]
     if not best.config["finetune"]["weights"]:
         words.append(f"--config.preprocess.image_size={best.full_size}")
     words += [f"--config.num_steps={best.steps_per_epoch * budget.FULL_EPOCHS}", "--workdir=runs/photographs"]
-    return f"python -m resnet_alexnet.main {shlex.join(words)}"
+    return " \\\n    ".join(["python -m resnet_alexnet.main", *map(shlex.quote, words)])
 
 
 def _wrong_everywhere(candidates: Sequence[_Candidate]) -> list[int]:

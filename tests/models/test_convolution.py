@@ -1,4 +1,4 @@
-"""Convolutions in a loop: the values and gradients of autodiff, in the layout that XLA's CPU backend runs fast."""
+"""Convolutions in a loop and of small maps: the values and gradients of autodiff, in a form that CPUs compute fast."""
 
 import re
 
@@ -55,6 +55,38 @@ def test_gradients_are_those_of_autodiff_for_any_shape(size, window, padding):
     arguments = (padding, x, kernel, dy)
     for ours, expected in zip(gradients(*arguments, in_loop=True), gradients(*arguments, in_loop=False), strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+@settings(max_examples=20)
+@given(
+    st.tuples(*[st.integers(1, 6)] * 2),
+    st.tuples(*[st.integers(1, 5)] * 2),
+    st.integers(1, 3),
+    st.tuples(*[st.integers(0, 3)] * 2),
+)
+def test_a_kernel_of_any_size_has_the_value_and_the_gradients_of_the_convolution(size, window, strides, padding):
+    rests = [pixels + sum(padding) - n for pixels, n in zip(size, window, strict=True)]
+    assume(min(rests) >= 0)
+    rng = np.random.default_rng(0)
+    x, kernel = whole_numbers(rng, 2, *size, 3), whole_numbers(rng, *window, 3, 4)
+    dy = whole_numbers(rng, 2, *(rest // strides + 1 for rest in rests), 4)
+
+    def plain(x, kernel):
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, (strides,) * 2, [padding] * 2, dimension_numbers=dimensions)
+
+    value, backward = jax.vjp(lambda x, kernel: convolve(x, kernel, strides=strides, padding=padding), x, kernel)
+    expected, expected_backward = jax.vjp(plain, x, kernel)
+    for ours, one in zip((value, *backward(dy)), (expected, *expected_backward(dy)), strict=True):
+        np.testing.assert_array_equal(ours, one)
+
+
+@pytest.mark.parametrize(("pixels", "strides", "is_product"), [(2, 1, True), (4, 2, True), (3, 1, False)])
+def test_a_kernel_with_more_pixels_than_its_maps_is_computed_as_a_product(pixels, strides, is_product):
+    x, kernel = jnp.ones((4, pixels, pixels, 8)), jnp.ones((3, 3, 8, 8))
+    gradient = jax.grad(lambda x, kernel: (convolve(x, kernel, strides=strides, padding=(1, 1)) ** 2).sum(), (0, 1))
+    program = jax.jit(gradient).lower(x, kernel).compile().as_text()
+    assert ("convolution(" not in program) == is_product
 
 
 def test_gradients_in_bfloat16():

@@ -51,7 +51,7 @@ def test_what_is_planned_fits_and_the_next_step_up_does_not(seconds, rates, imag
 
 def test_more_time_buys_epochs_then_seeds_then_larger_images_then_epochs():
     arms = [FAST, SLOW]
-    found = [plan(seconds, arms, batch_size=BATCH_SIZE) for seconds in (200, 300, 1000, 4000, 100_000)]
+    found = [plan(seconds, arms, batch_size=BATCH_SIZE) for seconds in (250, 380, 1500, 4000, 100_000)]
     sizes, seeds = [each.image_size for each in found], [each.seeds for each in found]
     assert (sizes, seeds) == ([64, 64, 64, 128, 224], [1, 1, 3, 3, 3])
     steps = [each.num_steps for each in found]
@@ -63,12 +63,22 @@ def test_more_time_buys_epochs_then_seeds_then_larger_images_then_epochs():
 
 def test_networks_with_trained_weights_take_their_own_size():
     assert FIXED.seconds(10, 64) == FIXED.seconds(10, 224)
-    assert FAST.seconds(10, 128) > 2 * FAST.seconds(10, 64)
+    assert SLOW.seconds(10, 128) > 2 * SLOW.seconds(10, 64)
+
+
+def test_the_time_of_the_trial_runs_is_not_spent_twice():
+    later, whole = (
+        plan(1000, [FAST, SLOW], batch_size=BATCH_SIZE, spent=300),
+        plan(700, [FAST, SLOW], batch_size=BATCH_SIZE),
+    )
+    assert later == dataclasses.replace(whole, seconds=1000)
+    with pytest.raises(InputError, match="need about 10 minutes"):
+        plan(400, [FAST, SLOW], batch_size=BATCH_SIZE, spent=300)
 
 
 def test_a_time_that_is_too_short_names_the_one_that_is_needed():
     with pytest.raises(
-        InputError, match=r"--budget=2m is too short .* 2 runs of 10 epochs of 1,000 images need about 4"
+        InputError, match=r"--budget=2m is too short .* 2 runs of 10 epochs of 1,000 images need about 5 minutes"
     ):
         plan(120, [FAST, SLOW], batch_size=BATCH_SIZE)
 
