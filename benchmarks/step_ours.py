@@ -10,7 +10,7 @@ import numpy as np
 from serve import Run, forget_peak, serve
 from step_nets import NETS, config_of, to_ours
 
-from resnet_alexnet.cli.memory import keep_freed
+from resnet_alexnet.cli.memory import keep_freed, use_huge_pages
 from resnet_alexnet.speed.steps import InferenceStep, TrainingStep, device_megabytes
 from resnet_alexnet.train.experiment import Experiment, create_experiment
 from resnet_alexnet.train.stand_in import create_stand_in
@@ -93,4 +93,5 @@ def read_start(model: str, folder: Path, experiment: Experiment) -> dict[str, np
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as the commands do
     serve(create)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
 
+from resnet_alexnet.cli import memory
 from resnet_alexnet.cli.early import EXIT_CODES as SIGNAL_CODES
 from resnet_alexnet.cli.early import interrupted
 from resnet_alexnet.cli.interrupt import ends_promptly, ignore_signals
@@ -217,7 +218,8 @@ def _version() -> str:
 
 
 def run(main: Callable[[Sequence[str]], object]) -> NoReturn:
-    """Runs a command with the words of this process's command line; see `exit_with`."""
+    """Runs a command with the words of this process's command line; see `exit_with` and `memory.use_huge_pages`."""
+    memory.use_huge_pages()
     try:
         exit_with(lambda: main(sys.argv[1:]))
     finally:

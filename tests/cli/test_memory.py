@@ -1,8 +1,11 @@
+import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from resnet_alexnet.cli import memory
 from tests.support.processes import CHECKOUT
 
 # Allocates and frees 300 MB as jax does, and prints how much of it this process still has, in MB.
@@ -35,3 +38,69 @@ def test_freed_memory_is_kept_for_the_next_step(call, least, most):
     program = FREE.format(call=call)
     result = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert least < float(result.stdout) < most
+
+
+# Starts itself again, takes 300 MB, gives it back, and prints what it sees of itself.
+RESTART = """
+import ctypes, json, os, sys
+from pathlib import Path
+from resnet_alexnet.cli.memory import keep_freed, use_huge_pages
+
+print("started")
+sys.stdout.flush()
+use_huge_pages()
+keep_freed()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+
+def megabytes(key):
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1e3
+
+before = megabytes("Rss")
+buffer = library.malloc(3 * 10**8)
+ctypes.memset(buffer, 1, 3 * 10**8)
+huge = megabytes("AnonHugePages")
+library.free(buffer)
+print(json.dumps([os.getpid(), sys.argv, huge, megabytes("Rss") - before, os.environ.get("GLIBC_TUNABLES")]))
+"""
+
+
+def restart(*words, **environment):
+    """Runs the program; how often it started, its number, and what it has printed."""
+    command = [sys.executable, "-c", RESTART, *words]
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    *starts, last = output.splitlines()
+    return len(starts), process.pid, *json.loads(last)
+
+
+needs_huge_pages = pytest.mark.skipif("[madvise]" not in memory._setting(), reason="huge pages are not on request here")
+
+
+@needs_huge_pages
+def test_a_process_starts_itself_again_once_to_have_huge_pages():
+    starts, number, own, words, huge, kept, left = restart("a b", "--flag=c")
+    assert (starts, own, words) == (2, number, ["-c", "a b", "--flag=c"])
+    assert huge > 250
+    assert kept < 30  # large buffers are given back
+    assert left is None  # what it starts does not have the option
+
+
+@needs_huge_pages
+@pytest.mark.parametrize(
+    ("given", "starts"), [("glibc.malloc.hugetlb=0", 1), ("glibc.malloc.tcache_count=4", 2), ("", 2)]
+)
+def test_options_of_the_user_stay(given, starts):
+    result = restart(GLIBC_TUNABLES=given)
+    assert (result[0], result[-1]) == (starts, given or None)
+
+
+@pytest.mark.parametrize("setting", ["[always] madvise never", "always madvise [never]", ""])
+def test_where_there_are_no_huge_pages_on_request_nothing_is_started(setting, monkeypatch, tmp_path):
+    (tmp_path / "enabled").write_text(setting)
+    monkeypatch.setattr(memory, "_SETTING", tmp_path / "enabled")
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("started again"))
+    memory.use_huge_pages()
