@@ -316,6 +316,7 @@ def test_the_hosts_time_of_a_step_beside_nnx(capsys):
     assert results["n"] == 2
     assert results["ours"] == results["milliseconds"]["ours"]["median"] > 0
     assert results["met"] == (results["ratio"] <= 0.1)
+    assert results["floor_ratios"]["median"] > 0
 
 
 def test_only_the_time_to_dispatch_counts_not_that_to_compute(monkeypatch):
