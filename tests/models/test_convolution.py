@@ -49,6 +49,8 @@ def gradients(padding, x, kernel, dy, *, in_loop):
     st.tuples(*[st.integers(0, 3)] * 2),
 )
 def test_gradients_are_those_of_autodiff_for_any_shape(size, window, padding):
+    # As in networks, less than the kernel: of more, XLA's gradient has negative padding, and at times wrong numbers.
+    padding = tuple(min(pixels, min(window) - 1) for pixels in padding)
     rests = [pixels + sum(padding) - n for pixels, n in zip(size, window, strict=True)]
     assume(min(rests) >= 0)
     rng = np.random.default_rng(0)
