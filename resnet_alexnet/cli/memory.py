@@ -1,5 +1,6 @@
 """How memory is kept: what a training step frees is for the next one, in huge pages where there are any."""
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -38,7 +39,8 @@ def use_huge_pages() -> None:
         and _HUGE_PAGES.partition("=")[0] not in (before := os.environ.get(_TUNABLES, ""))
     ):
         own = {_STARTED_AGAIN: before, _TUNABLES: f"{before}:{_HUGE_PAGES}".lstrip(":")}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | own)
+        with contextlib.suppress(OSError):  # without a Python to start, it goes on as it is
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | own)
 
 
 def _setting() -> str:

@@ -5,7 +5,7 @@ import contextvars
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,11 @@ Padding = tuple[int, int]  # pixels before and after, the same for both directio
 IN_LOOP = "convolution in a loop"  # the name of its result, for policies of `jax.checkpoint`
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _in_loop: contextvars.ContextVar[bool] = contextvars.ContextVar("in_loop", default=False)
+
+
+def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
+    """Output size of a window of `window` pixels on `size` pixels; below 1 if the window does not fit."""
+    return (size + sum(padding) - window) // stride + 1
 
 
 def convolve(
@@ -52,11 +57,8 @@ def _convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: Pad
 def _is_larger_than_maps(kernel: jax.Array, x: jax.Array, strides: int, padding: Padding) -> bool:
     """Whether a kernel has more pixels than its input or its output."""
     window, size = kernel.shape[:2], x.shape[1:3]
-    return math.prod(window) > min(math.prod(size), math.prod(_output_size(size, window, strides, padding)))
-
-
-def _output_size(size: Sequence[int], window: Sequence[int], strides: int, padding: Padding) -> tuple[int, ...]:
-    return tuple((pixels + sum(padding) - own) // strides + 1 for pixels, own in zip(size, window, strict=True))
+    output = [window_output(*each, strides, padding) for each in zip(size, window, strict=True)]
+    return math.prod(window) > min(math.prod(size), math.prod(output))
 
 
 def _convolve_patches(x: jax.Array, kernel: jax.Array, *, strides: int, padding: Padding) -> jax.Array:
@@ -66,7 +68,7 @@ def _convolve_patches(x: jax.Array, kernel: jax.Array, *, strides: int, padding:
     them change places, and its CPU backend has no fast convolution for the result: a 3x3 on maps of 2x2 pixels, as in
     the last stage of a ResNet for images of 64, took 70 times as long, and so did the gradients.
     """
-    rows, columns = _output_size(x.shape[1:3], kernel.shape[:2], strides, padding)
+    rows, columns = (window_output(x.shape[1 + axis], kernel.shape[axis], strides, padding) for axis in (0, 1))
     padded = jnp.pad(x, [(0, 0), padding, padding, (0, 0)])
     windows = [
         padded[:, i : i + strides * (rows - 1) + 1 : strides, j : j + strides * (columns - 1) + 1 : strides]

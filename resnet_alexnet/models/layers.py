@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from resnet_alexnet.errors import InputError, check_name
-from resnet_alexnet.models.convolution import Padding, convolve
+from resnet_alexnet.models.convolution import Padding, convolve, window_output
 from resnet_alexnet.models.initializers import Initializer, draw
 
 Observer = Callable[["Layer", Any, Any], None]
@@ -87,11 +87,6 @@ class LayerError(InputError):
     def __init__(self, layer: Layer, message: str):
         super().__init__(message)
         self.layer = layer
-
-
-def window_output(size: int, window: int, stride: int, padding: Padding) -> int:
-    """Output size of a window of `window` pixels on `size` pixels; below 1 if the window does not fit."""
-    return (size + sum(padding) - window) // stride + 1
 
 
 def ceil_padding(size: int, window: int, stride: int) -> Padding:

@@ -88,6 +88,8 @@ def _recommendation(found: Recommendation) -> Iterator[str]:
         yield "What the recommended network confuses:\n"
         yield from table(found.confusions)
     yield f"{found.wrong_shown}\n"
+    if not found.wrong:
+        return
     header = [Cell(text) for text in ("photograph", "filed as", "taken for", "by")]
     yield from table(
         Table(header, [[Cell(p.name), Cell(p.label), Cell(p.prediction), Cell(p.votes)] for p in found.wrong])

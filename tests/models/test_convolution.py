@@ -62,7 +62,7 @@ def test_gradients_are_those_of_autodiff_for_any_shape(size, window, padding):
 
 
 def windows(x, window, strides, padding):
-    """A slow loop: (rows, columns, batch, height, width, in), each window a view of the padded images."""
+    """The padded images, and for each row and column of the output the view of them that the kernel sees there."""
     padded = np.pad(x, [(0, 0), padding, padding, (0, 0)])
     height, width = window
     rows, columns = ((n - own) // strides + 1 for n, own in zip(padded.shape[1:3], window, strict=True))
