@@ -21,10 +21,10 @@ from resnet_alexnet.speed.windows import format_spread, spread
 
 DESCRIPTION = """Measures the host's time to dispatch a training step.
 
-Ours, the same network's in a plain function under nnx.jit, and that of a program
-which takes and returns the arrays of our step and computes nothing: no step that
-keeps each array by itself is dispatched faster. The last line of the output is a
-JSON object."""
+Ours, the same network's in a plain function under nnx.jit, and that of a
+program which takes and returns the arrays of our step and computes nothing: no
+step that keeps each array by itself is dispatched faster. The last line of the
+output is a JSON object."""
 FLOOR = "the same arrays, no step"
 Dispatch = Callable[[], Any]  # dispatches a step; returns what to wait for
 
