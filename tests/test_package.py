@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from resnet_alexnet.workdir.metrics_log import read_metrics
+from tests.support import sweeps
 
 ROOT = Path(__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -30,8 +31,7 @@ def run_away(wheel, tmp_path_factory):
     site, away = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("away")
     subprocess.run([*PIP, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
     (site / "tensorflow.py").write_text("import os; os._exit(99)  # nobody may import it, not even to try\n")
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment["PYTHONPATH"] = str(site)
+    environment = {**os.environ, **sweeps.one_device(), "PYTHONPATH": str(site)}
 
     def run(*arguments: str) -> str:
         called = [sys.executable, *arguments]

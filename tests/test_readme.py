@@ -20,7 +20,7 @@ from resnet_alexnet import main
 from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.study.design import ALL
 from resnet_alexnet.workdir.config import load_config, override
-from tests.support import torch_peers
+from tests.support import sweeps, torch_peers
 from tests.support.archives import write_archives
 from tests.support.documents import blocks, commands, read
 from tests.support.photo_sets import write_folder
@@ -97,8 +97,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_archives(tmp_path)
     write_folder(tmp_path / "photographs")  # 36 of three classes
-    # The machine's own devices instead of conftest's eight.
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = {**os.environ, **sweeps.one_device()}
     num_steps = 4
     for module, *arguments in package_commands():
         if module == "resnet_alexnet.main" and not {"--show", "--fields=optim", "--dry_run=64"} & set(arguments):

@@ -1,6 +1,7 @@
 """Checks of a run under way: whether its loss is finite, and whether it has begun to fall."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,12 +36,17 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
     """
     if (done := int(state.nonfinite_step)) != NEVER:  # steps before the bad one
         what = f"the loss is not finite at step {done + 1}"
-    elif not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+    elif not _are_finite(state.params):
         done = int(state.step) - 1
         what = f"parameters are not finite by step {done + 1}"  # in which step they ceased to be is not known
     else:
         return
     raise FailedCheckError(f"{what} (learning rate {learning_rate(done):g}); {CAUSES}", DIVERGED)
+
+
+@jax.jit  # one program, which is compiled sooner than one for each shape
+def _are_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:

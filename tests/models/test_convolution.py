@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,13 @@ def whole_numbers(rng, *shape):
     return jnp.asarray(rng.integers(-3, 4, shape), jnp.float32)
 
 
+@partial(jax.jit, static_argnums=0)
+def value_and_gradients(function, x, kernel, dy):
+    """Of a function of x and kernel, as one program."""
+    value, backward = jax.vjp(function, x, kernel)
+    return value, *backward(dy)
+
+
 def gradients(padding, x, kernel, dy, *, in_loop):
     """(value, gradients) of the convolution of one stack of images, in the body of a loop or not."""
 
@@ -38,8 +46,7 @@ def gradients(padding, x, kernel, dy, *, in_loop):
         dimensions = ("NHWC", "HWIO", "NHWC")
         return lax.conv_general_dilated(x, kernel, (1, 1), [padding, padding], dimension_numbers=dimensions)
 
-    value, backward = jax.vjp(looped if in_loop else plain, x, kernel)
-    return value, *backward(dy)
+    return value_and_gradients(looped if in_loop else plain, x, kernel, dy)
 
 
 @settings(max_examples=8)
@@ -87,7 +94,7 @@ def test_a_kernel_larger_than_its_maps_has_the_value_and_the_gradients_of_a_slow
     rng = np.random.default_rng(0)
     x, kernel = whole_numbers(rng, 2, *size, 3), whole_numbers(rng, *window, 3, 4)
     dy = whole_numbers(rng, 2, rows, columns, 4)
-    value, backward = jax.vjp(lambda x, kernel: convolve(x, kernel, strides=strides, padding=padding), x, kernel)
+    found = value_and_gradients(partial(convolve, strides=strides, padding=padding), x, kernel, dy)
 
     _, patches = windows(np.asarray(x), window, strides, padding)
     padded_dx, into = windows(np.zeros_like(x), window, strides, padding)
@@ -97,7 +104,7 @@ def test_a_kernel_larger_than_its_maps_has_the_value_and_the_gradients_of_a_slow
         expected_dkernel += np.einsum("bhwi,bo->hwio", patches[i][j], dy[:, i, j])
         into[i][j][...] += np.einsum("hwio,bo->bhwi", kernel, dy[:, i, j])
     expected_dx = padded_dx[:, padding[0] : padding[0] + size[0], padding[0] : padding[0] + size[1]]
-    for ours, one in zip((value, *backward(dy)), (expected, expected_dx, expected_dkernel), strict=True):
+    for ours, one in zip(found, (expected, expected_dx, expected_dkernel), strict=True):
         np.testing.assert_array_equal(ours, one)
 
 
