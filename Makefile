@@ -23,7 +23,9 @@ degradation: .venv/study.stamp
 	$(BIN)/python -m resnet_alexnet.study.run --config=first_look --scale=cpu --workdir=runs/degradation
 	@echo "the picture: runs/degradation/report/pictures/first_look_training_curves.png"
 
+# The tests start hundreds of processes. Without bytecode, each compiles the package anew.
 test: .venv/all.stamp
+	$(BIN)/python -m compileall -q resnet_alexnet configs
 	$(PYTEST) -q -x --dist=worksteal $(CONTRACT)
 	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
 
