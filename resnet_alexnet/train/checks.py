@@ -36,7 +36,7 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
     """
     if (done := int(state.nonfinite_step)) != NEVER:  # steps before the bad one
         what = f"the loss is not finite at step {done + 1}"
-    elif not _are_finite(state.params):
+    elif not _all_finite(state.params):
         done = int(state.step) - 1
         what = f"parameters are not finite by step {done + 1}"  # in which step they ceased to be is not known
     else:
@@ -45,8 +45,8 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
 
 
 @jax.jit  # one program, which is compiled sooner than one for each shape
-def _are_finite(tree: Any) -> jax.Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:

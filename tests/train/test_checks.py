@@ -30,6 +30,10 @@ def test_parameters_may_have_ceased_to_be_finite_before_the_last_step():
     check_finite(state_of(2.0), lambda done: 0.0)
 
 
+def test_a_network_that_learns_nothing_is_finite():
+    check_finite(create_state({}, {}, (), {}), lambda done: 0.0)
+
+
 def test_a_loss_at_the_constant_predictions_has_not_begun_to_fall():
     with pytest.raises(
         FailedCheckError, match=r"^after 4 steps the loss is 2\.3000, no better than a constant"
