@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -75,14 +74,18 @@ def sharded(function: Callable[..., Any], mesh: Mesh, specs: Specs, *arguments: 
 def shard(tree: Any, mesh: Mesh, specs: Specs) -> Any:
     """Puts a tree on the devices of the mesh as `specs` says. Each process passes the whole tree.
 
-    Host arrays are copied first: on a CPU a device array may share memory with a host array, and steps donate their
-    arguments.
+    Host arrays are copied first, to one device: on a CPU a device array may share memory with a host array, even with
+    `may_alias=False`, and steps donate their arguments. `jnp.array` would compile a program for each shape.
     """
     shardings = _shardings(mesh, specs)
     if jax.process_count() > 1:  # device_put would compare the values of all processes, leaf by leaf
         return jax.tree.map(lambda sharding, part: jax.tree.map(partial(_place, sharding), part), shardings, tree)
-    tree = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(leaf), tree)
-    return jax.device_put(tree, shardings)
+    first = mesh.devices.flat[0]
+
+    def copied(leaf: Any) -> jax.Array:
+        return leaf if isinstance(leaf, jax.Array) else jax.device_put(np.array(leaf), first)
+
+    return jax.device_put(jax.tree.map(copied, tree), shardings)
 
 
 def _place(sharding: NamedSharding, leaf: Any) -> jax.Array:

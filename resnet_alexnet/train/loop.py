@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from resnet_alexnet import parallel
@@ -131,6 +131,8 @@ class Run:
             in_flight=STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT,
             report=self._finished,
         )
+        schedule = experiment.optimizer.schedule  # jitted: one program is compiled sooner than one for each operation
+        self._jitted_rate = jax.jit(lambda opt_state, step: current_learning_rate(opt_state, schedule(step)))
         clock.watch_steps(lambda: self.meter.busy_seconds, resident=experiment.steps.resident)
         self.stop = team.stop(self._answer, lambda: stopping.left(last_checkpoint(workdir)), records.progress.output)
         self._evaluates = self._dispatches = False  # what is under way
@@ -212,7 +214,7 @@ class Run:
             with self._failing(state, step):
                 check_falling(values["train/loss"], self.experiment.chance_loss, step)
         self.records.write(step, values)
-        zeros = jax.tree.map(jnp.zeros_like, state.sums)
+        zeros = jax.tree.map(lambda total: np.zeros(total.shape, total.dtype), state.sums)
         return state.replace(sums=parallel.replicate(zeros, self.experiment.mesh))
 
     @contextlib.contextmanager
@@ -278,7 +280,7 @@ class Run:
         except OutOfMemoryError:
             self._save(before, step)
             raise
-        self.records.draw_curves()
+        (self.records.draw_curves if step == self.config.num_steps else self.records.update_curves)()
         return state
 
     def _measure(self, state: TrainState, source: Source, name: str) -> dict[str, float]:
@@ -309,7 +311,7 @@ class Run:
 
     def _learning_rate(self, state: TrainState, step: int) -> float:
         """The learning rate of the update that follows `step` updates."""
-        return float(jnp.asarray(current_learning_rate(state.opt_state, self.experiment.optimizer.schedule(step))))
+        return float(self._jitted_rate(state.opt_state, step))
 
     def _finished(self, step: int) -> None:
         """Tells that `step` steps are finished; from the thread that waits for them."""

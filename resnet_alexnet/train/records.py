@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from resnet_alexnet.train.team import Team
 from resnet_alexnet.train.throughput import Throughput
 from resnet_alexnet.workdir.config import run_title, to_json
 from resnet_alexnet.workdir.metrics_log import MetricsLog, validation_errors
+
+_SECONDS_BETWEEN_DRAWINGS = 10.0  # one takes half a second
 
 
 @contextlib.contextmanager
@@ -80,6 +83,7 @@ class Records:
         self.progress = progress
         self._metrics_log, self._clock, self._curves_file, self._title = metrics_log, clock, curves_file, title
         self._batch_size, self._images, self._classes = batch_size, images, classes
+        self._drawn = time.monotonic()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -99,8 +103,14 @@ class Records:
         """Marks the run as finished."""
         self._metrics_log.finish(step)
 
+    def update_curves(self) -> None:
+        """Draws the curves, unless they have been drawn, or the run has begun, less than 10 seconds ago."""
+        if time.monotonic() - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
+            self.draw_curves()
+
     def draw_curves(self) -> None:
         """Draws the curves of all lines."""
+        self._drawn = time.monotonic()
         from resnet_alexnet.plots import curves  # here, because matplotlib takes long to import
 
         if self._curves_file is None or not curves.has_curves(self.lines):  # somebody has deleted the metrics

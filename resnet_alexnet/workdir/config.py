@@ -6,6 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +164,18 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     """
     for word in sorted(arguments, key=lambda word: not word.startswith("--config.model.name=")):
         field = word.removeprefix("--config.").partition("=")[0]
-        group, _, option = field.partition(".")
-        if group == "model" and option.isidentifier() and is_guest(config.model.name) and option not in config.model:
+        first, _, option = field.partition(".")
+        if first == "model" and option.isidentifier() and is_guest(config.model.name) and option not in config.model:
             with config.unlocked():
                 config.model[option] = placeholder(object)
         kind = _field_type(config, field)
         values = flags.FlagValues()
+        *groups, name = field.split(".")
+        group = reduce(getitem, groups, config)  # alone: a flag writes out all of its default, as YAML
+        short = f"--config.{name}{word.removeprefix(f'--config.{field}')}"
         try:
-            config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=[word])
-            values(["main", word])
+            config_flags.DEFINE_config_dict("config", group, flag_values=values, sys_argv=[short])
+            values(["main", short])
         except (flags.Error, TypeError, ValueError):
             raise InputError(f"{word} (allowed: {_KINDS.get(kind, kind.__name__)})") from None
 
