@@ -46,7 +46,8 @@ def check_finite(state: TrainState, learning_rate: Callable[[int], float]) -> No
 
 @jax.jit  # one program, which is compiled sooner than one for each shape
 def _all_finite(tree: Any) -> jax.Array:
-    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+    """Zero times a number is NaN if that is not finite; `isfinite(leaf).all()` takes three times as long to compile."""
+    return jnp.isfinite(jnp.array([(0 * leaf).sum() for leaf in jax.tree.leaves(tree)])).all()
 
 
 def check_falling(loss: float, chance: float, step: int) -> None:

@@ -1,10 +1,11 @@
 """The checks of a run under way."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from resnet_alexnet.errors import OutOfMemoryError, TrainingError, memory_needed
-from resnet_alexnet.train.checks import FailedCheckError, check_falling, check_finite
+from resnet_alexnet.train.checks import FailedCheckError, _all_finite, check_falling, check_finite
 from resnet_alexnet.train.state import create_state
 
 
@@ -28,6 +29,15 @@ def test_parameters_may_have_ceased_to_be_finite_before_the_last_step():
         check_finite(state_of(jnp.nan), lambda done: {6: 0.25}[done])
     assert found.value.end == "diverged"
     check_finite(state_of(2.0), lambda done: 0.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_is_found(value):
+    largest = np.full((3, 4), np.finfo(np.float32).max, np.float32)
+    params = {"a": jnp.array(largest), "b": {"c": jnp.array(largest).at[2, 1].set(-1e-45)}}
+    assert _all_finite(params)
+    params["b"]["c"] = params["b"]["c"].at[1, 2].set(value)
+    assert not _all_finite(params)
 
 
 def test_a_network_that_learns_nothing_is_finite():
