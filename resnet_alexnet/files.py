@@ -201,18 +201,19 @@ def _import_from_folder(path: Path) -> None:
 
 
 def run_file(path: Path, name: str, *, where: str) -> ModuleType:
-    """Runs a .py file as the module `name`.
+    """Runs a .py file as the module `name`, from its source.
+
+    An import might take the bytecode of a version that is as long and was written in the same second.
 
     Raises:
         InputError: the code raised an error. The message starts with `where` and has the line number.
     """
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # true for every .py file
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:  # a file that exits is no reason to exit
         del sys.modules[name]
         if isinstance(error, InputError):

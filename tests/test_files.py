@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from resnet_alexnet.errors import InputError
-from resnet_alexnet.files import absolute_guest, atomic_write, is_guest, load_guest, read_json, write_json
+from resnet_alexnet.files import absolute_guest, atomic_write, is_guest, load_guest, read_json, run_file, write_json
 
 
 def test_the_file_is_replaced_when_all_is_written(tmp_path):
@@ -110,7 +110,7 @@ def test_guests_of_one_file_name_in_two_folders_are_two(tmp_path, monkeypatch):
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
         file = tmp_path / str(number) / "twice.py"
-        file.write_text(f"NUMBER = {number}\n")
+        file.write_text(f"value = {number}\n")
         assert load_guest(f"{file}:NUMBER", field="model.name") == number
 
 
@@ -136,6 +136,17 @@ def test_a_guest_that_cannot_be_loaded_is_reported_in_one_line(tmp_path, monkeyp
     with pytest.raises(InputError, match=message) as raised:
         load_guest(f"{tmp_path}/bad.py:{name}", field="model.name")
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_as_long_and_as_old_as_before_runs_as_it_is_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "own.py"
+    for number in (1, 2):
+        file.write_text(f"value = {number}\n")
+        os.utime(file, (10**9, 10**9))
+        module = run_file(file, "own_file", where="own")
+        assert module.value == number
+    assert [path.name for path in tmp_path.iterdir()] == ["own.py"]
 
 
 def test_json_round_trip(tmp_path):

@@ -17,7 +17,7 @@ from resnet_alexnet.study.findings import read_findings
 from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.study.metrics import METRICS
 from tests.support import processes, sweeps
-from tests.support.processes import wait_until
+from tests.support.processes import wait_for
 from tests.support.studies import TWO_ARMS, write_metrics, write_study
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def done(tmp_path_factory):
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen([*command, f"--workdir={workdir}"], **options) as process:
         try:
-            wait_until(lambda: len(list(workdir.glob("runs/*/metrics.jsonl"))) >= 2, lambda: "two runs", sweeps.SECONDS)
+            wait_for(process, lambda: len(list(workdir.glob("runs/*/metrics.jsonl"))) >= 2, sweeps.SECONDS)
             process.send_signal(signal.SIGTERM)
             stopped, _ = process.communicate(timeout=sweeps.SECONDS)
         finally:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
+from resnet_alexnet.cli.command import exit_code
 from resnet_alexnet.data import sources
 from resnet_alexnet.evaluate.report import report
 from resnet_alexnet.evaluate.scores import Scores
@@ -22,6 +23,7 @@ from resnet_alexnet.study.execute import plan_studies
 from resnet_alexnet.study.findings import read_findings
 from resnet_alexnet.study.page import write_report
 from resnet_alexnet.study.recommendation import _picture, recommend
+from resnet_alexnet.study.run import main
 from tests.support import processes, sweeps
 from tests.support.studies import write_run
 
@@ -217,6 +219,16 @@ def command(file, photographs, workdir, *words, seconds=sweeps.SECONDS):
     )
 
 
+def assert_refused(capsys, file, photographs, workdir, words, message):
+    """The command, run in this process, which takes less time, ends with code 2 and one line that has `message`."""
+    capsys.readouterr()
+    study = [f"--config={file}", f"--workdir={workdir}", f"--config.dataset.data_dir={photographs}", *words]
+    assert exit_code(lambda: main(study)) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert message in errors
+
+
 @pytest.mark.nightly
 def test_our_study_of_photographs_keeps_to_its_time_and_recommends_a_network(tmp_path):
     photographs = write_photographs(tmp_path / "photographs", train=30, test=20, classes=("Trouser", "Bag"))
@@ -229,7 +241,7 @@ def test_our_study_of_photographs_keeps_to_its_time_and_recommends_a_network(tmp
 
 
 @pytest.mark.slow
-def test_the_command_compares_networks_on_photographs_and_continues(tmp_path):
+def test_the_command_compares_networks_on_photographs_and_continues(tmp_path, capsys):
     file, photographs = tmp_path / "photos.py", write_photographs(tmp_path / "photographs")
     body = STUDY.format(rates='(("cifar_plain8", 0.1), ("cifar_resnet8", 0.1))')
     for field, value in {"num_steps": 12, "image_size": 24, "seeds": 1}.items():  # less than there is time for
@@ -255,13 +267,10 @@ def test_the_command_compares_networks_on_photographs_and_continues(tmp_path):
             "--config.num_steps=9: with --budget, num_steps is",
         ),
     ):
-        refused = command(file, photographs, workdir, *words)
-        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-        assert message in refused.stderr
+        assert_refused(capsys, file, photographs, workdir, words, message)
         assert not (workdir / "pilot").exists()
-    other = command(file, photographs, tmp_path / "runs", "--budget=10m")
-    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
-    assert "has studies with --budget=20m (give the same, or use another folder)" in other.stderr
+    said = "has studies with --budget=20m (give the same, or use another folder)"
+    assert_refused(capsys, file, photographs, tmp_path / "runs", ["--budget=10m"], said)
 
 
 @pytest.mark.slow

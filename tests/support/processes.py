@@ -103,14 +103,14 @@ def wait_until(
         time.sleep(every)
 
 
-def wait_for(process: subprocess.Popen, until: Callable[[], bool]) -> None:
+def wait_for(process: subprocess.Popen, until: Callable[[], bool], seconds: float = SECONDS) -> None:
     """Waits until something holds, while a process runs; if that ends, fails with what it wrote."""
 
     def holds() -> bool:
         assert process.poll() is None, f"ended before what was waited for: {process.communicate()}"
         return until()
 
-    wait_until(holds, lambda: f"process {process.pid}")
+    wait_until(holds, lambda: f"process {process.pid}", seconds)
 
 
 def run(arguments: list[str], cache: Path, *, until: Callable[[], bool] | None = None, number: int = signal.SIGKILL):
