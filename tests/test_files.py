@@ -110,7 +110,7 @@ def test_guests_of_one_file_name_in_two_folders_are_two(tmp_path, monkeypatch):
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
         file = tmp_path / str(number) / "twice.py"
-        file.write_text(f"value = {number}\n")
+        file.write_text(f"NUMBER = {number}\n")
         assert load_guest(f"{file}:NUMBER", field="model.name") == number
 
 
