@@ -24,13 +24,18 @@ def test_rows_go_to_devices_in_order():
     assert rows == {device: [2 * device, 2 * device + 1] for device in range(8)}
 
 
-def test_replicate_puts_all_of_it_everywhere_and_shares_no_memory_with_the_host():
+@pytest.mark.parametrize("count", [4, 1000, 100_000])
+def test_replicate_puts_all_of_it_everywhere_and_shares_no_memory_with_the_host(count):
     mesh = parallel.create_mesh()
-    host = np.ones(1000, np.float32)
+    memory = np.empty(4 * count + 64, np.uint8)
+    start = -memory.ctypes.data % 64  # jax shares memory that begins at a multiple of 64
+    host = memory[start : start + 4 * count].view(np.float32)
+    host[:] = 1
     array = parallel.replicate({"a": host}, mesh)["a"]
     host[:] = 2
     assert len(array.addressable_shards) == 8
-    assert all(np.asarray(shard.data).sum() == 1000 for shard in array.addressable_shards)
+    assert all((np.asarray(shard.data) == 1).all() for shard in array.addressable_shards)
+    assert len({shard.data.unsafe_buffer_pointer() for shard in array.addressable_shards}) == 8
 
 
 def test_one_process_loads_all_rows():
