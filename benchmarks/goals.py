@@ -316,9 +316,10 @@ def _started(name: str, until: str) -> Callable[[Results], Spread | None]:
     return seconds
 
 
-def format_value(value: Spread, unit: str) -> str:
-    """A measured number, with its least and greatest if there are several."""
+def format_value(value: Spread, goal: Goal) -> str:
+    """A measured number, with its least and greatest if there are several; three digits if it just misses its goal."""
     if value["min"] == value["max"]:
-        return f"{value['median']:,.4g}{unit}"
-    median, _, rest = format_spread(dict(value)).partition(" ")
-    return f"{median}{unit} {rest}"
+        return f"{value['median']:,.4g}{goal.unit}"
+    just_missed = round(value["median"], 2) == goal.bound and not goal.is_met(value["median"])
+    median, _, rest = format_spread(dict(value), digits=3 if just_missed else None).partition(" ")
+    return f"{median}{goal.unit} {rest}"

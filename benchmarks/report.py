@@ -74,7 +74,7 @@ def _goal_row(goal: Goal, results: dict[str, Any] | None) -> tuple[str, ...]:
     if value is None or results is None:
         lacking = "not measured: needs a GPU" if goal.needs_gpu else "not measured yet"
         return (*head, lacking, "", "", "", f"`{goal.command}`")
-    measured = "not done in time" if value["median"] == float("inf") else format_value(value, goal.unit)
+    measured = "not done in time" if value["median"] == float("inf") else format_value(value, goal)
     reached = "reached" if goal.is_met(value["median"]) else "missed"
     return (
         *head,

@@ -67,7 +67,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def format_spread(values: dict[str, float]) -> str:
-    """Formats the values of `spread`, such as "1,234 (1,200 to 1,250)"."""
-    digits = 0 if values["median"] >= 10 else 2
+def format_spread(values: dict[str, float], *, digits: int | None = None) -> str:
+    """Formats the values of `spread`, such as "1,234 (1,200 to 1,250)"; by default with two digits below 10."""
+    if digits is None:
+        digits = 0 if values["median"] >= 10 else 2
     return "{median:,.{d}f} ({min:,.{d}f} to {max:,.{d}f})".format(**values, d=digits)
