@@ -20,7 +20,7 @@ FLAGS = ("--xla_force_host_platform_device_count=8", "--xla_cpu_multi_thread_eig
 UNOPTIMIZED = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
-gc.set_threshold(20_000)  # as in cli.command.run, so that tests take less time
+gc.set_threshold(20_000)  # tests make many objects that stay, as a start does: see cli.command.run
 
 # A folder for each worker: jax writes an entry in place, so a second worker could read half of one.
 _cache = tempfile.mkdtemp(prefix="compiled-")

@@ -280,7 +280,7 @@ class Run:
         except OutOfMemoryError:
             self._save(before, step)
             raise
-        (self.records.draw_curves if step == self.config.num_steps else self.records.update_curves)()
+        self.records.update_curves(last=step == self.config.num_steps)
         return state
 
     def _measure(self, state: TrainState, source: Source, name: str) -> dict[str, float]:

@@ -103,9 +103,9 @@ class Records:
         """Marks the run as finished."""
         self._metrics_log.finish(step)
 
-    def update_curves(self) -> None:
-        """Draws the curves, unless they have been drawn, or the run has begun, less than 10 seconds ago."""
-        if time.monotonic() - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
+    def update_curves(self, *, last: bool) -> None:
+        """Draws the curves after an evaluation: after the last one always, else at most every 10 seconds of the run."""
+        if last or time.monotonic() - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
             self.draw_curves()
 
     def draw_curves(self) -> None:

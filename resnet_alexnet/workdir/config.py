@@ -164,13 +164,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     """
     for word in sorted(arguments, key=lambda word: not word.startswith("--config.model.name=")):
         field = word.removeprefix("--config.").partition("=")[0]
-        first, _, option = field.partition(".")
-        if first == "model" and option.isidentifier() and is_guest(config.model.name) and option not in config.model:
+        *groups, name = field.split(".")
+        if groups == ["model"] and name.isidentifier() and is_guest(config.model.name) and name not in config.model:
             with config.unlocked():
-                config.model[option] = placeholder(object)
+                config.model[name] = placeholder(object)
         kind = _field_type(config, field)
         values = flags.FlagValues()
-        *groups, name = field.split(".")
         group = reduce(getitem, groups, config)  # alone: a flag writes out all of its default, as YAML
         short = f"--config.{name}{word.removeprefix(f'--config.{field}')}"
         try:
