@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ _TUNABLES, _HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 _STARTED_AGAIN = "RESNET_ALEXNET_STARTED_AGAIN"  # has what _TUNABLES was before
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _SINCE = (2, 35)  # the version of glibc that has the option
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # jax's event: a program was compiled
+_LEAST_SECONDS = 0.5  # of a compilation that leaves much memory
 
 _has_huge_pages = False
 
@@ -59,6 +63,7 @@ def _is_new_glibc() -> bool:
         return False
 
 
+@functools.cache
 def keep_freed() -> None:
     """From here on glibc keeps freed memory for this process, up to 2 GiB, instead of giving it back to the system.
 
@@ -68,8 +73,18 @@ def keep_freed() -> None:
     With huge pages, pages are taken again quickly, so buffers of 32 MiB and more are given back. If they are kept, the
     largest buffer of a step often does not fit where that of the last step was, since glibc needs a few bytes more to
     align it: the process of ResNet-50 took up to three times as much memory.
+
+    What the compiler has freed is given back when it is done: it lies in small pieces, into which no buffer fits.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        import jax
+
         large = {_MMAP_THRESHOLD: _LARGE} if _has_huge_pages or "[always]" in _setting() else {_MMAP_MAX: 0}
         for option, value in (_KEPT | large).items():
             library.mallopt(option, value)
+
+        def give_back(event: str, seconds: float, **_: object) -> None:
+            if event == _COMPILED and seconds >= _LEAST_SECONDS:
+                library.malloc_trim(0)
+
+        jax.monitoring.register_event_duration_secs_listener(give_back)

@@ -40,6 +40,47 @@ def test_freed_memory_is_kept_for_the_next_step(call, least, most):
     assert least < float(result.stdout) < most
 
 
+# Frees 270 MB in small pieces, as the compiler does, and prints how much of it this process has before and after one.
+COMPILE = """
+import ctypes
+from pathlib import Path
+import jax
+from resnet_alexnet.cli import memory
+
+memory._LEAST_SECONDS = {least}
+memory.keep_freed()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+
+def megabytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+start = jax.numpy.zeros(3)
+before = megabytes()
+pieces = [library.malloc(10**6) for _ in range(300)]
+for piece in pieces:
+    ctypes.memset(piece, 1, 10**6)
+for number, piece in enumerate(pieces):
+    if number % 10:
+        library.free(piece)
+freed = megabytes()
+jax.jit(lambda x: x + 1)(start)
+print(freed - before, megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+@pytest.mark.parametrize(("least", "most_left"), [(0, 80), (1000, 400)])
+def test_what_the_compiler_has_freed_is_given_back(least, most_left):
+    program = COMPILE.format(least=least)
+    result = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    freed, left = map(float, result.stdout.split())
+    assert freed > 290
+    assert (left > 290) == (least > 0), "a short compilation leaves little"
+    assert left < most_left
+
+
 # Starts itself again, takes 300 MB, gives it back, and prints what it sees of itself.
 RESTART = """
 import ctypes, json, os, sys
