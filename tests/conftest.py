@@ -1,8 +1,9 @@
 """How all tests and the processes that they start run; set before jax starts.
 
-Eight fake CPU devices and one thread per worker. Programs are compiled once, and without LLVM's optimizations, which
-take much of the time and change no collective, no type and no random number. The nightly tests have the optimizations:
-over many layers the rounding differs. XLA_FLAGS from outside come last and override these flags.
+Eight fake CPU devices and one thread per worker. Programs are compiled once, without LLVM's optimizations and without
+XLA's new emitters of kernels. Both take much of the time and change no collective, no type and no random number, but
+rounding: tests of exact bits have the kernels that users have, see support/kernels.py, and the nightly tests have both.
+XLA_FLAGS from outside come last and override these flags.
 """
 
 import atexit
@@ -17,7 +18,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 FLAGS = ("--xla_force_host_platform_device_count=8", "--xla_cpu_multi_thread_eigen=false")
-UNOPTIMIZED = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
+UNOPTIMIZED = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
 gc.set_threshold(20_000)  # tests make many objects that stay, as a start does: see cli.command.run

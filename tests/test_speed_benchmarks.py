@@ -21,7 +21,8 @@ BENCHMARKS = ROOT / "benchmarks"
 # The machine's own devices instead of conftest's eight, and programs that compile fast.
 ENVIRONMENT = {
     **os.environ,
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
 }
 
 

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 
 from resnet_alexnet import parallel
 from resnet_alexnet.models.convolution import convolve, inside_loop
+from tests.support import kernels
 
 FAST = "b01f_01io->b01f"  # NHWC and HWIO, as HLO writes it
 
@@ -112,7 +113,7 @@ def test_a_kernel_larger_than_its_maps_has_the_value_and_the_gradients_of_a_slow
 def test_a_kernel_with_more_pixels_than_its_maps_is_computed_as_a_product(pixels, strides, is_product):
     x, kernel = jnp.ones((4, pixels, pixels, 8)), jnp.ones((3, 3, 8, 8))
     gradient = jax.grad(lambda x, kernel: (convolve(x, kernel, strides=strides, padding=(1, 1)) ** 2).sum(), (0, 1))
-    program = jax.jit(gradient).lower(x, kernel).compile().as_text()
+    program = jax.jit(gradient).lower(x, kernel).compile(kernels.FUSED).as_text()
     assert ("convolution(" not in program) == is_product
 
 
@@ -134,7 +135,7 @@ def layouts(step):
         return lax.scan(lambda x, kernel: (step(x, kernel), None), x, kernels)[0].sum()
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    program = gradient.lower(jnp.ones((2, 3, 3, 8, 8)), jnp.ones((2, 6, 6, 8))).compile().as_text()
+    program = gradient.lower(jnp.ones((2, 3, 3, 8, 8)), jnp.ones((2, 6, 6, 8))).compile(kernels.FUSED).as_text()
     return set(re.findall(r"dim_labels=(\S+?)[,\s]", program)), program
 
 

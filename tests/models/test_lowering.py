@@ -11,10 +11,11 @@ from flax import nnx
 from resnet_alexnet import models
 from resnet_alexnet.models.convolution import convolve
 from resnet_alexnet.models.recomputation import materialize
+from tests.support import kernels
 
 
 def compiled(function, *arguments):
-    return jax.jit(function).lower(*arguments).compile().as_text() or ""
+    return jax.jit(function, compiler_options=kernels.FUSED).lower(*arguments).compile().as_text() or ""
 
 
 def repeated(program):

@@ -15,6 +15,7 @@ from resnet_alexnet.models import stacked
 from resnet_alexnet.models.blocks import BasicBlock
 from resnet_alexnet.models.recomputation import recomputed
 from resnet_alexnet.models.resnet import CifarStem, ResNet
+from tests.support import kernels
 from tests.support.networks import random_weights
 from tests.support.trees import assert_trees_close
 
@@ -35,7 +36,7 @@ def compiled(scan, remat):
         return jnp.sum(jnp.square(network(image, train=True))), nnx.to_pure_dict(nnx.state(network, nnx.BatchStat))
 
     weights = stacked.stack(stacked.unstack(weights), nnx.to_pure_dict(nnx.state(model)))
-    program = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(weights, IMAGE).compile()
+    program = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(weights, IMAGE).compile(kernels.FUSED)
     return program, weights
 
 

@@ -19,6 +19,7 @@ from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment
 from resnet_alexnet.workdir.config import load_overridden
 from resnet_alexnet.workdir.metrics_log import read_metrics
+from tests.support import kernels
 
 FOLDER = Path(__file__).parent / "golden"
 FILE = FOLDER / f"{jax.__version__}.json"
@@ -61,7 +62,8 @@ def losses(recipe: str, workdir: Path, monkeypatch) -> list[str]:
     monkeypatch.setattr(
         loop, "create_experiment", lambda config, *_, **__: create_experiment(config, jax.devices()[:1])
     )
-    loop.train_and_evaluate(config, workdir)
+    with kernels.fused():
+        loop.train_and_evaluate(config, workdir)
     lines = read_metrics(workdir / "metrics.jsonl")
     values = [line[name] for name in ("train/loss", "val/loss") for line in lines if name in line]
     assert len(values) == STEPS + 1

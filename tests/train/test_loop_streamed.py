@@ -10,7 +10,7 @@ from resnet_alexnet.errors import InputError
 from resnet_alexnet.train import loop
 from resnet_alexnet.train.experiment import create_experiment
 from resnet_alexnet.workdir.metrics_log import read_metrics
-from tests.support import processes, tiny
+from tests.support import kernels, processes, tiny
 from tests.support.photo_sets import damage, write_folder
 from tests.support.processes import MAIN, assert_same_run, lines_written, run, words
 
@@ -28,6 +28,12 @@ def folder_config(folder, **fields):
         schedule__warmup_until_error=60.0,
         **fields,
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def exact():
+    with kernels.fused():
+        yield
 
 
 @pytest.fixture(scope="module")

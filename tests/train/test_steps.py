@@ -19,7 +19,7 @@ from resnet_alexnet.pretrained.preprocessing import Preprocessing
 from resnet_alexnet.train import augment, steps
 from resnet_alexnet.train.experiment import create_experiment, resident_data
 from resnet_alexnet.train.state import NEVER, create_state
-from tests.support import tiny
+from tests.support import kernels, tiny
 from tests.support.toy_nets import DropoutNet
 from tests.support.trees import assert_trees_close, assert_trees_equal
 
@@ -98,7 +98,8 @@ def test_eight_devices_give_the_state_of_one(net, batches):
 def grouped():
     """The tiny run with BatchNorm in groups of two images, on one device and on eight."""
     config = tiny.config(model__bn_group=2)
-    experiments = {n: create_experiment(config, jax.devices()[:n]) for n in (ONE, EIGHT)}
+    with kernels.fused():
+        experiments = {n: create_experiment(config, jax.devices()[:n]) for n in (ONE, EIGHT)}
     return config, experiments
 
 
