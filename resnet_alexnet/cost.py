@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.pretrained import load_network
     from resnet_alexnet.speed.steps import TrainingStep, random_batch
     from resnet_alexnet.speed.windows import time_windows
-    from resnet_alexnet.train.dry_run import compile_step, create_dry_experiment
+    from resnet_alexnet.train.dry_run import create_dry_experiment
     from resnet_alexnet.train.stand_in import is_known
     from resnet_alexnet.workdir.config import run_title
 
@@ -57,14 +57,12 @@ def main(arguments: Sequence[str]) -> None:
     spec = experiment.model.spec
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
     calls = layer_calls(spec.abstract(), (size, size, channels))
-    compiled = compile_step(config, experiment)
-    resident = compiled.arguments.get("data", 0)  # the training set, where it is kept on the device
     step = TrainingStep(experiment, random_batch(experiment, config.batch_size))
     windows = time_windows(step.run, images_per_step=step.images_per_call, windows=_WINDOWS, seconds=_SECONDS)
     result = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(spec.shapes()["params"])),
         "multiply_adds": sum(call.layer.multiply_adds(call.output_shape) for call in calls),
-        "memory": compiled.total - resident,
+        "memory": step.compilation.memory - step.resident_bytes,
         "images_per_second": median(window.throughput for window in windows),
         "batch_size": config.batch_size,
         "device": jax.devices()[0].device_kind,

@@ -30,12 +30,14 @@ class Compilation:
         compile_seconds: from there to the program.
         flops: XLA's own count for the program, over all devices; None if it has none.
         bytes: likewise, the bytes that its kernels read and write.
+        memory: the bytes that its arguments, intermediate results and results take on each device at once.
     """
 
     trace_seconds: float
     compile_seconds: float
     flops: float | None
     bytes: float | None
+    memory: int
 
 
 def device_megabytes() -> float | None:
@@ -59,6 +61,7 @@ class TrainingStep:
         steps_per_call: steps of a dispatch.
         init_seconds: what it took to compile and compute the first state.
         compilation: of the step.
+        resident_bytes: of the training set, where it is kept on each device.
     """
 
     def __init__(self, experiment: Experiment, batch: Batch, *, start: Mapping[str, np.ndarray] | None = None):
@@ -80,6 +83,7 @@ class TrainingStep:
         self._mesh, self._data, self._chunk = mesh, {}, _repeat(batch, self.steps_per_call)
         if steps.resident:
             self._data, self._chunk = _resident(experiment, self.steps_per_call, len(batch["label"]))
+        self.resident_bytes = sum(array.nbytes for array in self._data.values())
         started = time.perf_counter()
         lowered = steps.train_chunk.lower(self._state, self._data, self._place())
         traced = time.perf_counter()
@@ -177,4 +181,8 @@ def _resident(
 def _compilation(compiled: Any, mesh: parallel.Mesh, trace_seconds: float, compile_seconds: float) -> Compilation:
     counted = compiled.cost_analysis() or {}  # of one device
     flops, size = (counted.get(name) for name in ("flops", "bytes accessed"))
-    return Compilation(trace_seconds, compile_seconds, flops and flops * mesh.size, size and size * mesh.size)
+    held = compiled.memory_analysis()
+    memory = (
+        held.argument_size_in_bytes + held.temp_size_in_bytes + held.output_size_in_bytes - held.alias_size_in_bytes
+    )
+    return Compilation(trace_seconds, compile_seconds, flops and flops * mesh.size, size and size * mesh.size, memory)

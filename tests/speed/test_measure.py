@@ -26,7 +26,7 @@ def test_a_step_is_summed_up_beside_the_limit():
     line = summarize(
         [Window(80, 4.0, 6.0), Window(80, 8.0, 8.0), Window(80, 5.0, 8.0)],
         kernels,
-        Compilation(1.234, 5.678, 16e9, None),
+        Compilation(1.234, 5.678, 16e9, None, 10**6),
         Roofline(bytes_per_second=1e9, flops_per_second=1e11),
         devices=2,
         batch_size=4,
