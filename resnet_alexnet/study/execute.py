@@ -11,7 +11,7 @@ from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES, Absent, Budget, Study, is_ours, read_studies, study_names
 from resnet_alexnet.study.execution import Execution
-from resnet_alexnet.study.measurements import ENSEMBLES, MEASUREMENTS, MeasuredRun, create_ensemble, create_measurement
+from resnet_alexnet.study.measurements import ENSEMBLES, MEASUREMENTS, MeasuredRun, create_ensemble, create_measurements
 from resnet_alexnet.study.plan import StateOf, StudyPlan, create_plan, unique
 from resnet_alexnet.study.points import Point
 from resnet_alexnet.study.pool import Task
@@ -123,9 +123,9 @@ def run_studies(planned: Planned, workdir: Path, execution: Execution) -> None:
         counted = planned.counted(partial(state_of, workdir))
         print(f"runs that count: {len(counted)}", flush=True)
         runner.run(counted)
-        tasks = list({task.report: task for task in _measurements(planned, workdir)}.values())
-        print(f"measurements: {len(tasks)}", flush=True)
-        runner.test(tasks)
+        wanted = _measurements(planned, workdir)
+        print(f"measurements: {sum(map(len, wanted.values()))}, of {len(wanted)} runs", flush=True)
+        runner.test([create_measurements(list(names), run) for run, names in wanted.items()])
         runner.test(list(_ensembles(planned, workdir)))
     if failed := sorted(runner.failed_runs | runner.failed_tests):
         raise TrainingError(
@@ -154,16 +154,18 @@ def ensembles(plan: StudyPlan, workdir: Path) -> Iterator[tuple[str, list[list[P
             yield arm.name, [list(seed) for seed in zip(*runs, strict=False)]
 
 
-def _measurements(planned: Planned, workdir: Path) -> Iterator[Task]:
-    """The measurements of the runs that are done."""
+def _measurements(planned: Planned, workdir: Path) -> dict[Path, dict[str, None]]:
+    """The runs that are done, and what is measured of each; studies may share runs."""
     find_state = partial(state_of, workdir)
+    wanted: dict[Path, dict[str, None]] = {}
     for plan in planned.plans:
         for arm in plan.arms.values():
             points = arm.counted(arm.choose(find_state))
             runs = [MeasuredRun(workdir / RUNS / point.name, point.config.num_steps) for point in points]
             for number, run in enumerate(run for run in runs if run.is_complete):
                 names = (name for name in plan.measurements() if not (number and MEASUREMENTS[name].once))
-                yield from (create_measurement(name, run.path) for name in names)
+                wanted.setdefault(run.path, {}).update(dict.fromkeys(names))
+    return wanted
 
 
 def _ensembles(planned: Planned, workdir: Path) -> Iterator[Task]:

@@ -52,20 +52,35 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 }
 
 
-def create_measurement(name: str, run: Path) -> Task:
-    """The task that measures a run."""
-    what = MEASUREMENTS[name]
-    folder = run / FOLDER / name
+def measurement_folder(name: str, run: Path) -> Path:
+    """Where a measurement of a run writes."""
+    return run / FOLDER / name
+
+
+def measurement_report(name: str, run: Path) -> Path:
+    """The file that says that a measurement of a run is done."""
+    return measurement_folder(name, run) / MEASUREMENTS[name].report
+
+
+def measurement_words(name: str, run: Path) -> list[str]:
+    """The flags of the command that does a measurement of a run."""
+    what, folder = MEASUREMENTS[name], measurement_folder(name, run)
     own = [word.replace("{folder}", str(folder)) for word in what.words]
-    words = [f"--workdir={run}", *own, f"--output={folder / what.file}"]
-    return Task(f"{run.name}: {name}", folder, tuple(python_command(what.module, words)), 1, folder / what.report)
+    return [f"--workdir={run}", *own, f"--output={folder / what.file}"]
+
+
+def create_measurements(names: Sequence[str], run: Path) -> Task:
+    """The task that measures a run, in one process: to start one takes longer than most measurements of small runs."""
+    command = python_command("study.measure", [f"--workdir={run}", f"--measurements={','.join(names)}"])
+    reports = tuple(measurement_report(name, run) for name in names)
+    return Task(f"{run.name}: {', '.join(names)}", run / FOLDER, tuple(command), 1, reports)
 
 
 def create_ensemble(members: Sequence[Path], folder: Path) -> Task:
     """The task that averages the probabilities of runs on the test split; each has the measurement "test"."""
     scores = ",".join(str(run / FOLDER / "test" / SCORES_FILE) for run in members)
     words = [f"--from={scores}", f"--output={folder}"]
-    return Task(folder.name, folder, tuple(python_command("evaluate", words)), 1, folder / REPORT_FILE)
+    return Task(folder.name, folder, tuple(python_command("evaluate", words)), 1, (folder / REPORT_FILE,))
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,5 @@ class MeasuredRun:
         Raises:
             InputError: the file is damaged.
         """
-        folder = self.path / FOLDER / name if self.num_steps else self.path
-        file = folder / (MEASUREMENTS[name].report if self.num_steps else REPORT_FILE)
+        file = measurement_report(name, self.path) if self.num_steps else self.path / REPORT_FILE
         return read_json(file) if file.exists() else None

@@ -41,32 +41,32 @@ os.execv(command[0], command)
 
 @dataclass(frozen=True)
 class Task:
-    """A run to do, or the test of one.
+    """A run to do, or tests of one.
 
     Attributes:
         name: of the point.
-        folder: the run folder; of a test, the one that it writes to.
+        folder: the run folder; of tests, the one that has their log.
         command: the words that run it; the first is a path.
         num_steps: how many steps it does.
-        report: of a test, the file that it writes.
+        reports: of tests, the files that they write.
     """
 
     name: str
     folder: Path
     command: tuple[str, ...]
     num_steps: int
-    report: Path | None = None
+    reports: tuple[Path, ...] = ()
 
     def is_done(self) -> bool:
         """Whether there is nothing left to do: a run that diverged, or was stuck, would do so again."""
-        if self.report is not None:
-            return self.report.exists()
+        if self.reports:
+            return all(report.exists() for report in self.reports)
         state = read_state(self.folder)
         return state.failed_check or state.reached(self.num_steps)
 
     def describe(self) -> str:
         """What has come of it."""
-        if self.report is not None:
+        if self.reports:
             return "tested"
         state = read_state(self.folder)
         return f"{state.end} at step {state.step}" if state.failed_check else describe_error(state.error())

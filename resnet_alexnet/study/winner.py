@@ -43,7 +43,7 @@ def test_winner(sweep: Sweep, workdir: Path, run: Callable[[Sequence[Task]], Non
         write_json(file, {"runs": names})
     tests = [_create_test(workdir, name) for name in names]
     run(tests)
-    tested = {test.name: read_json(test.report)["top1_error"] for test in tests if test.report and test.is_done()}
+    tested = {test.name: read_json(*test.reports)["top1_error"] for test in tests if test.is_done()}
     write_json(file, {"runs": names, "test_errors": tested})
     yield f"best setting by validation error: {'; '.join(names)}"
     if tested:
@@ -54,4 +54,4 @@ def test_winner(sweep: Sweep, workdir: Path, run: Callable[[Sequence[Task]], Non
 def _create_test(workdir: Path, name: str) -> Task:
     folder = workdir / TESTS_FOLDER / name
     words = [f"--workdir={workdir / name}", "--split=test", f"--output={folder}"]
-    return Task(name, folder, tuple(python_command("evaluate", words)), 1, folder / _REPORT_FILE)
+    return Task(name, folder, tuple(python_command("evaluate", words)), 1, (folder / _REPORT_FILE,))

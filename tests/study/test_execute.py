@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from resnet_alexnet.cli.command import exit_code
 from resnet_alexnet.errors import InputError, TrainingError
-from resnet_alexnet.study import execute, measurements
+from resnet_alexnet.study import execute, measure, measurements
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.execute import ensembles, plan_studies, read_planned, run_studies
 from resnet_alexnet.study.execution import Execution
@@ -72,11 +74,28 @@ def test_what_is_the_same_for_all_seeds_is_measured_once(planned, tmp_path, monk
     done = []
     monkeypatch.setattr(execute.Runner, "test", lambda self, tasks: done.extend(task.name for task in tasks))
     run_studies(planned, tmp_path / "runs", Execution())
-    assert len([name for name in done if name.endswith(": training")]) == 4  # two arms, two seeds
-    assert sorted(name for name in done if name.endswith(": cost")) == sorted(
-        name.replace("training", "cost") for name in done if "-seed=1-" in name and name.endswith(": training")
-    )
-    assert len(set(done)) == len(done)
+    assert len(done) == len(set(done)) == 4  # two arms, two seeds
+    names = {run: measured.split(", ") for run, measured in (name.split(": ") for name in done)}
+    for run, measured in names.items():
+        assert sorted(measured) == (["cost", "test", "training"] if "-seed=1-" in run else ["test", "training"])
+
+
+def test_measurements_of_a_run_are_done_once_in_one_process_and_failures_stop_no_other(done, tmp_path, capsys):
+    workdir, _, _ = done
+    source = next(path.parent.parent for path in workdir.glob("runs/*/measured/training"))
+    run = shutil.copytree(source, tmp_path / "run")
+    before = (run / "measured" / "training" / "report.json").read_bytes()
+    shutil.rmtree(run / "measured" / "test")
+    (run / "measured" / "test").touch()  # a file where the folder is to be
+    capsys.readouterr()
+    words = [f"--workdir={run}", "--measurements=training,test,kernels"]
+    assert exit_code(lambda: measure.main(words)) == 2
+    output, errors = capsys.readouterr()
+    assert "measuring training" not in output
+    assert (run / "measured" / "training" / "report.json").read_bytes() == before
+    assert (run / "measured" / "kernels" / "kernels.png").exists()
+    assert errors.splitlines()[-1] == "error: 1 of 3 measurements failed: test"
+    assert str(run / "measured" / "test") in errors.splitlines()[0]
 
 
 def test_ensembles_average_the_members_of_a_seed(done):
@@ -137,7 +156,9 @@ def test_failed_measurements_are_named_and_the_rest_is_done(planned, tmp_path, m
     workdir = tmp_path / "runs"
     finish_all(planned, workdir)
     monkeypatch.setattr(measurements, "python_command", lambda module, words: ["/bin/sh", "-c", "exit 1"])
-    with pytest.raises(TrainingError, match=r"10 runs or measurements failed: .*: cost, .*: test, .*: training"):
+    with pytest.raises(
+        TrainingError, match=r"4 runs or measurements failed: .*: training, cost, test, .*: training, test, "
+    ):
         run_studies(planned, workdir, Execution(retries=0))
 
 

@@ -129,7 +129,7 @@ def finishing(folder, name: str) -> Task:
 def test_a_test_that_fails_in_the_array_has_failed_although_its_run_has_not(fake, tmp_path):
     finishing_report = "touch " + str(tmp_path / "a" / "report.json")
     tests = [
-        Task(name, tmp_path / name, ("/bin/bash", "-c", command), 1, tmp_path / name / "report.json")
+        Task(name, tmp_path / name, ("/bin/bash", "-c", command), 1, (tmp_path / name / "report.json",))
         for name, command in (("a", finishing_report), ("b", "exit 1"))
     ]
     assert fake.run(tests) == ["b"]
