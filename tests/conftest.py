@@ -25,7 +25,7 @@ UNOPTIMIZED = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
-gc.set_threshold(20_000)  # tests make many objects that stay, as a start does: see cli.command.run
+gc.set_threshold(20_000)  # tests make many objects that stay, as a start does: see cli.memory
 
 # A folder for each worker: jax writes an entry in place, so a second worker could read half of one.
 _cache = tempfile.mkdtemp(prefix="compiled-")

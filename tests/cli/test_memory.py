@@ -145,3 +145,26 @@ def test_where_there_are_no_huge_pages_on_request_nothing_is_started(setting, mo
     monkeypatch.setattr(memory, "_SETTING", tmp_path / "enabled")
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("started again"))
     memory.use_huge_pages()
+
+
+# Prints whether the result of a product of 100 ms is there at once.
+DISPATCH = """
+import jax
+from resnet_alexnet.cli.memory import keep_freed
+
+{call}
+x = jax.numpy.ones((3000, 3000))
+product = jax.jit(lambda x: x @ x)
+product(x).block_until_ready()
+print(product(x).is_ready())
+"""
+
+
+@pytest.mark.parametrize("call", ["keep_freed()", ""])
+def test_a_step_on_a_cpu_begins_when_the_one_before_has_given_up_its_memory(call):
+    program = DISPATCH.format(call=call)
+    environment = os.environ | {"XLA_FLAGS": ""}  # one device
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == str(bool(call))
