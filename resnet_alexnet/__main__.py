@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": "sweep",
     "compare": "compare",
     "study": "study.run",
+    "measure": "study.measure",
     "report": "study.report",
     "papers": "papers",
     "benchmark": "benchmark",

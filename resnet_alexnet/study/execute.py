@@ -11,12 +11,19 @@ from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.files import read_json, temporary_path, write_json
 from resnet_alexnet.study.design import PHOTOGRAPHS, SCALES, Absent, Budget, Study, is_ours, read_studies, study_names
 from resnet_alexnet.study.execution import Execution
-from resnet_alexnet.study.measurements import ENSEMBLES, MEASUREMENTS, MeasuredRun, create_ensemble, create_measurements
+from resnet_alexnet.study.measurements import (
+    ENSEMBLES,
+    FOLDER,
+    MEASUREMENTS,
+    REPORT_FILE,
+    SCORES_FILE,
+    measurement_report,
+)
 from resnet_alexnet.study.plan import StateOf, StudyPlan, create_plan, unique
-from resnet_alexnet.study.points import Point
+from resnet_alexnet.study.points import Point, python_command
 from resnet_alexnet.study.pool import Task
 from resnet_alexnet.study.runner import Runner
-from resnet_alexnet.study.state import RunState, read_state
+from resnet_alexnet.study.state import MeasuredRun, RunState, read_state
 from resnet_alexnet.workdir.lock import NAMES, locked
 
 STUDIES_FILE = "studies.json"  # in the folder of studies: what was planned there
@@ -152,6 +159,20 @@ def ensembles(plan: StudyPlan, workdir: Path) -> Iterator[tuple[str, list[list[P
             members = [plan.arms[name] for name in arm.members]
             runs = [each.counted(each.choose(partial(state_of, workdir))) for each in members]
             yield arm.name, [list(seed) for seed in zip(*runs, strict=False)]
+
+
+def create_measurements(names: Sequence[str], run: Path) -> Task:
+    """The task that measures a run, in one process: to start one takes longer than most measurements of small runs."""
+    command = python_command("study.measure", [f"--workdir={run}", f"--measurements={','.join(names)}"])
+    reports = tuple(measurement_report(name, run) for name in names)
+    return Task(f"{run.name}: {', '.join(names)}", run / FOLDER, tuple(command), 1, reports)
+
+
+def create_ensemble(members: Sequence[Path], folder: Path) -> Task:
+    """The task that averages the probabilities of runs on the test split; each has the measurement "test"."""
+    scores = ",".join(str(run / FOLDER / "test" / SCORES_FILE) for run in members)
+    words = [f"--from={scores}", f"--output={folder}"]
+    return Task(folder.name, folder, tuple(python_command("evaluate", words)), 1, (folder / REPORT_FILE,))
 
 
 def _measurements(planned: Planned, workdir: Path) -> dict[Path, dict[str, None]]:

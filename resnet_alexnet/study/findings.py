@@ -15,11 +15,10 @@ from resnet_alexnet.files import read_json
 from resnet_alexnet.study import verdicts
 from resnet_alexnet.study.design import ALL, Absent, Arm, Comparison, Study
 from resnet_alexnet.study.execute import RUNS, STUDIES_FILE, Planned, ensemble_folder, plan_studies, read_planned
-from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.study.plan import ArmPlan, Choice, StudyPlan
 from resnet_alexnet.study.points import Point, config_digest
 from resnet_alexnet.study.seeds import FINISHED, MISSING, Seed, read_ensemble, read_run
-from resnet_alexnet.study.state import RunState
+from resnet_alexnet.study.state import MeasuredRun, RunState
 from resnet_alexnet.workdir.config import CONFIG_FILE, flatten, read_config
 from resnet_alexnet.workdir.folder import ENVIRONMENT_FILE
 

@@ -9,13 +9,13 @@ from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, exit_code, run
 from resnet_alexnet.errors import InputError, TrainingError
 from resnet_alexnet.study.measurements import MEASUREMENTS, measurement_folder, measurement_report, measurement_words
-from resnet_alexnet.study.pool import BAD_INPUT
 
-_DESCRIPTION = """Measures a run as studies do, and writes to the folder `measured` in it.
+_DESCRIPTION = """Measures a run as studies do, and writes to its folder.
 
-What is measured already is left as it is. A measurement that fails does not
-stop the others."""
-_FAILED = 1
+Each measurement writes to a folder of its own in the folder `measured` of the
+run. What is measured already is left as it is. A measurement that fails does
+not stop the others."""
+_FAILED, _BAD_INPUT = 1, 2  # exit codes
 
 
 def create_parser() -> Parser:
@@ -24,7 +24,7 @@ def create_parser() -> Parser:
         "python -m resnet_alexnet.study.measure", _DESCRIPTION, usage="--workdir=DIR --measurements=NAME,..."
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=flags.path, required=True, help="the run folder, such as runs/first"
+        "--workdir", metavar="DIR", type=flags.run_folder, required=True, help="the run folder, such as runs/first"
     )
     parser.add_argument(
         "--measurements",
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         if not measurement_report(name, options.workdir).exists():
             codes[name] = measure(name, options.workdir)
     if failed := [name for name, code in codes.items() if code]:
-        error = InputError if all(codes[name] == BAD_INPUT for name in failed) else TrainingError
+        error = InputError if all(codes[name] == _BAD_INPUT for name in failed) else TrainingError
         raise error(f"{len(failed)} of {len(options.measurements)} measurements failed: {', '.join(failed)}")
 
 
@@ -78,7 +78,7 @@ def measure(name: str, workdir: Path) -> int:
     except Exception:  # of one measurement, which is not to keep the others from being done
         traceback.print_exc()
         return _FAILED
-    if code not in (0, _FAILED, BAD_INPUT):
+    if code not in (0, _FAILED, _BAD_INPUT):
         raise SystemExit(code)
     return code
 

@@ -7,7 +7,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from resnet_alexnet.study.measurements import MeasuredRun
+from resnet_alexnet.study.state import MeasuredRun
 from resnet_alexnet.workdir.metrics_log import TEST_ERROR, VAL_ERROR
 
 TRAIN_ERROR, STEP_SECONDS = "train/top1_error", "seconds/steps"

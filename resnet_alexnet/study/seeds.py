@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.study.measured import CURVES, XY, Curve
-from resnet_alexnet.study.measurements import FOLDER, MeasuredRun
+from resnet_alexnet.study.measurements import FOLDER
 from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.state import MeasuredRun
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE
 
 MISSING, UNFINISHED, UNREADABLE, FINISHED = "missing", "unfinished", "unreadable", "finished"

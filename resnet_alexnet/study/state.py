@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.files import read_json
+from resnet_alexnet.study.measurements import REPORT_FILE, measurement_report
 from resnet_alexnet.workdir.goodput import ENDS, FAILED_CHECKS, FINISHED, NUM_STEPS, START
 from resnet_alexnet.workdir.metrics_log import METRICS_FILE, VAL_ERROR, read_metrics
 
@@ -67,11 +69,10 @@ def read_state(folder: Path) -> RunState:
     Raises:
         InputError: its metrics.jsonl is damaged.
     """
-    path = folder / METRICS_FILE
     try:
-        lines = read_metrics(path)
-    except InputError:
-        if path.exists():
+        lines = read_metrics(folder / METRICS_FILE)
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):  # the file may be there by now
             raise
         lines = []
     return RunState(lines)
@@ -85,3 +86,35 @@ def read_test_errors(workdir: Path) -> Mapping[str, float]:
     """
     file = workdir / WINNER_FILE
     return read_json(file).get("test_errors", {}) if file.exists() else {}
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run folder, or the folder of an ensemble, as a source of numbers. All are read from its files.
+
+    Attributes:
+        path: the folder.
+        num_steps: of a run, how many steps it was to do; 0: an ensemble.
+    """
+
+    path: Path
+    num_steps: int = 0
+
+    @cached_property
+    def state(self) -> RunState:
+        """How far it is; of an ensemble nothing."""
+        return read_state(self.path)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a run has done all its steps, or an ensemble was evaluated."""
+        return self.state.reached(self.num_steps) if self.num_steps else (self.path / REPORT_FILE).exists()
+
+    def measured(self, name: str) -> dict[str, Any] | None:
+        """The JSON that a measurement wrote; None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        file = measurement_report(name, self.path) if self.num_steps else self.path / REPORT_FILE
+        return read_json(file) if file.exists() else None

@@ -11,13 +11,13 @@ import pytest
 
 from resnet_alexnet.cli.command import exit_code
 from resnet_alexnet.errors import InputError, TrainingError
-from resnet_alexnet.study import execute, measure, measurements
+from resnet_alexnet.study import execute, measure
 from resnet_alexnet.study.charts import charts
 from resnet_alexnet.study.execute import ensembles, plan_studies, read_planned, run_studies
 from resnet_alexnet.study.execution import Execution
 from resnet_alexnet.study.findings import read_findings
-from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.state import MeasuredRun
 from tests.support import processes, sweeps
 from tests.support.processes import wait_for
 from tests.support.studies import TWO_ARMS, write_metrics, write_study
@@ -135,7 +135,7 @@ def finish_all(planned, workdir) -> None:
 
 def test_another_scale_or_other_overrides_are_refused(planned, tmp_path, monkeypatch):
     workdir = tmp_path / "runs"
-    monkeypatch.setattr(measurements, "python_command", lambda *_: ["/bin/true"])
+    monkeypatch.setattr(execute, "python_command", lambda *_: ["/bin/true"])
     finish_all(planned, workdir)
     run_studies(planned, workdir, Execution())
     changes = (("gpu", [], "scale='cpu', not 'gpu'"), ("cpu", ["--config.num_steps=5"], "overrides="))
@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_is_refused(planned, tmp_path):
 def test_failed_measurements_are_named_and_the_rest_is_done(planned, tmp_path, monkeypatch):
     workdir = tmp_path / "runs"
     finish_all(planned, workdir)
-    monkeypatch.setattr(measurements, "python_command", lambda module, words: ["/bin/sh", "-c", "exit 1"])
+    monkeypatch.setattr(execute, "python_command", lambda module, words: ["/bin/sh", "-c", "exit 1"])
     with pytest.raises(
         TrainingError, match=r"4 runs or measurements failed: .*: training, cost, test, .*: training, test, "
     ):

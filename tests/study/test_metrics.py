@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from resnet_alexnet.study.measurements import MeasuredRun
 from resnet_alexnet.study.metrics import METRICS
+from resnet_alexnet.study.state import MeasuredRun
 
 LINES = [
     {"step": 0, "start": 1},
