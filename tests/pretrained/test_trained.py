@@ -40,11 +40,7 @@ def run(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "create_experiment", lambda config, *_, **__: create_experiment(config, jax.devices()[:1]))
-        jax.config.update("jax_disable_most_optimizations", True)  # half the time to compile
-        try:
-            loop.train_and_evaluate(CONFIG, workdir)
-        finally:
-            jax.config.update("jax_disable_most_optimizations", False)
+        loop.train_and_evaluate(CONFIG, workdir)
     return workdir
 
 

@@ -22,13 +22,6 @@ from tests.support.trees import assert_trees_close
 WHERE = "weights.safetensors"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
     """A run of ten classes."""

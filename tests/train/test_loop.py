@@ -53,13 +53,10 @@ def start_in_process(config, workdir) -> int:
 
 
 @pytest.fixture
-def compiled_quickly(monkeypatch):
-    """Runs in this process take one of its devices and slower programs, in half the time to compile."""
+def on_one_device(monkeypatch):
+    """Runs in this process take one of its devices."""
     create = create_experiment
     monkeypatch.setattr(loop, "create_experiment", lambda config, *_, **__: create(config, jax.devices()[:1]))
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.slow
@@ -266,7 +263,7 @@ def test_a_run_with_another_config_is_refused_by_name_and_left_alone(undisturbed
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(compiled_quickly, tmp_path, capsys):
+def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(on_one_device, tmp_path, capsys):
     config = tiny.config(
         schedule__name="constant", optim__learning_rate=1e30, log__every_steps=1, checkpoint__every_steps=1
     )
@@ -287,7 +284,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_reaches_no_checkpoint(compi
 
 
 @pytest.mark.slow
-def test_a_run_whose_loss_is_not_finite_at_its_first_check_shows_what_it_has(compiled_quickly, tmp_path, capsys):
+def test_a_run_whose_loss_is_not_finite_at_its_first_check_shows_what_it_has(on_one_device, tmp_path, capsys):
     config = tiny.config(schedule__name="constant", optim__learning_rate=1e30, log__every_steps=8)
     assert start_in_process(config, tmp_path / "run") == 1
     assert capsys.readouterr().err.endswith("bfloat16 overflow; no checkpoint was saved\n")
@@ -298,7 +295,7 @@ def test_a_run_whose_loss_is_not_finite_at_its_first_check_shows_what_it_has(com
 
 
 @pytest.mark.slow
-def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(compiled_quickly, tmp_path, capsys):
+def test_a_loss_that_does_not_fall_stops_the_run_where_asked_to_look(on_one_device, tmp_path, capsys):
     config = tiny.config(
         num_steps=6,
         model__name="alexnet_cifar",

@@ -98,15 +98,6 @@ def test_a_finished_run_whose_record_is_gone_is_finished_again(tmp_path):
     assert log_lines(tmp_path / "run") == [line for line in before if "train/loss" not in line]
 
 
-@pytest.fixture
-def compiled_quickly():
-    """Slower programs, in half the time to compile."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("compiled_quickly")
 def test_a_run_with_averages_and_mixing_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     fields = {
         "schedule__name": "constant",

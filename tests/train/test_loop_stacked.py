@@ -34,13 +34,6 @@ BLOCKS = list(itertools.product(range(3), range(3)))  # (stage, block)
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def config_of(form, **fields):
     """Three blocks a stage, of which two are equal, or one is named apart; all that treats arrays by name is on."""
     settings = {

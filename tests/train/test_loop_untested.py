@@ -14,13 +14,9 @@ from tests.support.processes import log_lines
 
 
 @pytest.fixture(autouse=True)
-def compiled_quickly(monkeypatch):
-    """On one device, slower programs, in half the time to compile."""
+def on_one_device(monkeypatch):
     create = create_experiment
     monkeypatch.setattr(loop, "create_experiment", lambda config, *_, **__: create(config, jax.devices()[:1]))
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def test_a_test_split_that_cannot_be_read_is_noticed_only_by_a_run_that_tests(tmp_path, capsys):
