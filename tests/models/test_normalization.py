@@ -222,3 +222,13 @@ def in_training(layer, x):
         return nnx.merge(graphdef, state, copy=True)(x, train=True)
 
     return jax.eval_shape(jax.shard_map(apply, mesh=mesh, in_specs=rows, out_specs=rows), x)
+
+
+def test_layers_with_inputs_of_one_shape_are_traced_once():
+    def apply(x):
+        return BatchNorm(4)(BatchNorm(4)(x, train=True), train=True)
+
+    equations = jax.make_jaxpr(apply)(jnp.ones((2, 3, 3, 4))).eqns
+    inner = [equation.params["jaxpr"] for equation in equations if equation.params.get("name") == "_normalize_groups"]
+    assert len(inner) == 2
+    assert inner[0] is inner[1]
