@@ -1,11 +1,13 @@
 """The local pool, with real processes that take no time; those of the package are in test_sweep."""
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tests.support import processes
 from tests.support.processes import wait_until
 
 # What stands for a run: it says that it is there, and saves when it is told to.
-LIVING = 'trap "echo saving; exit 75" TERM; echo $$ > alive; while :; do sleep 0.05; done'
+LIVING = 'trap "echo saving; exit 75" TERM; echo $$ > new; mv new alive; while :; do sleep 0.05; done'
 
 
 def task(folder: Path, script: str, name: str = "a") -> Task:
@@ -123,8 +125,9 @@ def test_as_many_runs_at_once_as_there_are_jobs_and_no_more(tmp_path):
     assert max(board.counts) == 2
 
 
-def start_pool(folder: Path) -> subprocess.Popen[str]:
-    """A process with a pool of two runs that go on for ever, and a third that waits."""
+@contextlib.contextmanager
+def started_pool(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process with a pool of two runs that go on for ever, and a third that waits; killed if it still runs."""
     code = f"""
     from pathlib import Path, PosixPath
     from resnet_alexnet.cli.board import Board
@@ -133,16 +136,19 @@ def start_pool(folder: Path) -> subprocess.Popen[str]:
     tasks = {[task(folder, LIVING, name) for name in "abc"]}
     exit_with(lambda: run_pool(tasks, jobs=2, gpus=(), retries=0, board=Board(3)))
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=processes.CHECKOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
-    wait_until(lambda: all((folder / name / "alive").exists() for name in "ab"), lambda: "two runs")
-    return process
+    ) as process:
+        try:
+            processes.wait_for(process, lambda: all((folder / name / "alive").exists() for name in "ab"))
+            yield process
+        finally:
+            process.kill()  # which ends its runs
 
 
 def is_alive(folder: Path, name: str) -> bool:
@@ -151,9 +157,9 @@ def is_alive(folder: Path, name: str) -> bool:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGHUP, 75)])
 def test_a_signal_stops_the_runs_which_save_and_starts_no_others(tmp_path, number, code):
-    process = start_pool(tmp_path)
-    os.killpg(process.pid, number)  # as a terminal does: the runs are in groups of their own
-    output, _ = process.communicate(timeout=processes.SECONDS)
+    with started_pool(tmp_path) as process:
+        os.killpg(process.pid, number)  # as a terminal does: the runs are in groups of their own
+        output, _ = process.communicate(timeout=processes.SECONDS)
     assert process.returncode == code, output
     assert output.splitlines()[-1] == (f"{number.name}: 0 of 3 runs are done; run the same command again to continue")
     for name in "ab":
@@ -163,17 +169,17 @@ def test_a_signal_stops_the_runs_which_save_and_starts_no_others(tmp_path, numbe
 
 
 def test_runs_end_with_a_pool_that_is_killed(tmp_path):
-    process = start_pool(tmp_path)
-    process.kill()
-    process.communicate(timeout=processes.SECONDS)
+    with started_pool(tmp_path) as process:
+        process.kill()
+        process.communicate(timeout=processes.SECONDS)
     wait_until(lambda: not any(is_alive(tmp_path, name) for name in "ab"), lambda: "the end of the runs")
     assert "\nsaving\n" in (tmp_path / "a" / "log.txt").read_text()
 
 
 def test_runs_are_stopped_if_the_output_of_the_sweep_is_gone(tmp_path):
-    process = start_pool(tmp_path)
-    assert process.stdout is not None
-    process.stdout.close()
-    os.kill(int((tmp_path / "a" / "alive").read_text()), signal.SIGKILL)  # which the pool would report
-    assert process.wait(timeout=processes.SECONDS) == 141
+    with started_pool(tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        os.kill(int((tmp_path / "a" / "alive").read_text()), signal.SIGKILL)  # which the pool would report
+        assert process.wait(timeout=processes.SECONDS) == 141
     assert not is_alive(tmp_path, "b")
