@@ -9,6 +9,7 @@ from typing import Any
 
 from goals import Goal, all_goals, format_value
 from rich.console import Console
+from shares import KINDS
 from table import Rows, print_tables, write_markdown
 
 from resnet_alexnet.cli import command, flags
@@ -21,7 +22,8 @@ Without a file to write, prints them."""
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONS = ("jax", "torch")  # that the table of steps has
-GOALS_MARK, STEPS_MARK, KERNELS_MARK = "goals", "speed", "kernels"  # of docs/speed.md; README.md has the second
+# The marks of docs/speed.md; README.md has the second.
+GOALS_MARK, STEPS_MARK, KERNELS_MARK, SHARES_MARK = "goals", "speed", "kernels", "shares"
 
 
 def create_parser() -> command.Parser:
@@ -47,10 +49,11 @@ def main(arguments: Sequence[str]) -> None:
         write_markdown(given.speed, [goal_rows(found)], mark=GOALS_MARK)
         write_markdown(given.speed, [step_rows(found)], mark=STEPS_MARK)
         write_markdown(given.speed, [kernel_rows(found)], mark=KERNELS_MARK)
+        write_markdown(given.speed, [share_rows(found)], mark=SHARES_MARK)
     if given.readme is not None:
         write_markdown(given.readme, [step_rows(found, short=True)], mark=STEPS_MARK)
     if given.speed is None and given.readme is None:
-        print_tables(Console(), step_rows(found), kernel_rows(found), goal_rows(found))
+        print_tables(Console(), step_rows(found), kernel_rows(found), share_rows(found), goal_rows(found))
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -147,6 +150,28 @@ def kernel_rows(found: dict[str, dict[str, Any]]) -> Rows:
         ratio = f"{whole[1] / results['ours']:.2f}"
         rows.append((settings["model"], f"{batch:,}", *(f"{time:,.0f}" for time in times), ratio))
     return rows
+
+
+def share_rows(found: dict[str, dict[str, Any]]) -> Rows:
+    """The table of what the time of a training step goes to, in percent of it."""
+    table: Rows = [("step", "batch", "ms", *(f"{kind}, %" for kind in KINDS), "n", "on")]
+    for results in found.values():
+        if results["benchmark"] != "shares":
+            continue
+        settings, ms = results["settings"], {part["kind"]: part["ms"]["median"] for part in results["parts"]}
+        shares = (f"{100 * ms[kind] / results['ours']:.1f}" for kind in KINDS)
+        on = f"{_hardware(results)}, {results['date']}"
+        table.append(
+            (
+                settings["model"],
+                f"{settings['batch_size']:,}",
+                f"{results['ours']:,.0f}",
+                *shares,
+                str(results["n"]),
+                on,
+            )
+        )
+    return table
 
 
 def _hardware(results: dict[str, Any]) -> str:

@@ -48,9 +48,10 @@ def create(
         if start and has_to_differ:
             without = create_with(model, **common, dropout=False)
             about["losses"] = first_losses(TrainingStep(without, batch, start=start))
+            start = {}  # the step that is measured draws its weights, as torch's has
         forget_peak()
         step = TrainingStep(experiment, batch, start=start)
-        if start and not has_to_differ:
+        if start:
             about["losses"] = first_losses(step)
     else:
         state = experiment.steps.create_state(start or {})

@@ -1,7 +1,6 @@
 """Measures the speed of a recipe's steps: python -m resnet_alexnet.benchmark --config=quickstart."""
 
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 
 from resnet_alexnet.cli import flags
@@ -22,7 +21,7 @@ def create_parser() -> Parser:
         "--windows", metavar="N", type=flags.whole_number(), default=5, help="measurements of a step, in a row"
     )
     parser.add_argument(
-        "--seconds", metavar="SECONDS", type=_seconds, default=2.0, help="least length of a measurement"
+        "--seconds", metavar="SECONDS", type=flags.seconds, default=2.0, help="least length of a measurement"
     )
     flags.add_switch(parser, "--inference", default=True, text="also measure the inference step")
     flags.add_switch(parser, "--quick", text="a trial on small arrays, whose percentages of the roofline mean nothing")
@@ -30,16 +29,6 @@ def create_parser() -> Parser:
         "--output", metavar="FILE.json", type=flags.output_file(".json"), help="also write the JSON object to this file"
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 3600:
-        raise ArgumentTypeError(f"{text} (allowed: seconds from 0 to 3,600)")
-    return value
 
 
 def main(arguments: Sequence[str]) -> None:

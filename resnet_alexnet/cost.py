@@ -7,7 +7,7 @@ from resnet_alexnet.cli import flags, measurement
 from resnet_alexnet.cli.command import Parser, run
 from resnet_alexnet.cli.output import announce
 
-_WINDOWS, _SECONDS = 3, 1.5  # that the step is timed
+_WINDOWS = 3  # in which the step is timed
 _DESCRIPTION = """Says what training a network costs: size, memory and speed.
 
 Parameters and multiply-adds are those of the network. The memory is what the
@@ -22,6 +22,9 @@ def create_parser() -> Parser:
     parser.add_argument("--workdir", metavar="DIR", type=flags.run_folder, help="a run folder")
     parser.add_argument(
         "--output", metavar="FILE.json", type=flags.output_file(".json"), help="also write every number to this file"
+    )
+    parser.add_argument(
+        "--seconds", metavar="SECONDS", type=flags.seconds, default=1.0, help="least length of a measurement"
     )
     flags.add_config(parser, "a recipe; of a run, its own")
     return parser
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     size, channels = spec.preprocessing.image_size, spec.preprocessing.channels
     calls = layer_calls(spec.abstract(), (size, size, channels))
     step = TrainingStep(experiment, random_batch(experiment, config.batch_size))
-    windows = time_windows(step.run, images_per_step=step.images_per_call, windows=_WINDOWS, seconds=_SECONDS)
+    windows = time_windows(step.run, images_per_step=step.images_per_call, windows=_WINDOWS, seconds=options.seconds)
     result = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(spec.shapes()["params"])),
         "multiply_adds": sum(call.layer.multiply_adds(call.output_shape) for call in calls),

@@ -18,7 +18,7 @@ def workdir(tmp_path_factory):
 
 
 def test_the_numbers_are_those_of_the_network(workdir, tmp_path, capsys):
-    cost.main([f"--workdir={workdir}", f"--output={tmp_path / 'cost.json'}"])
+    cost.main([f"--workdir={workdir}", f"--output={tmp_path / 'cost.json'}", "--seconds=0"])
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "cost.json").read_text())
     weights = pretrained.load_network(workdir).params
@@ -40,7 +40,7 @@ def test_more_images_take_more_memory_and_nothing_else(workdir, tmp_path):
     found = []
     for size in (16, 32):
         output = tmp_path / f"{size}.json"
-        cost.main([f"--workdir={workdir}", f"--output={output}", f"--config.batch_size={size}"])
+        cost.main([f"--workdir={workdir}", f"--output={output}", f"--config.batch_size={size}", "--seconds=0"])
         found.append(json.loads(output.read_text()))
     assert found[0]["parameters"] == found[1]["parameters"]
     assert found[0]["multiply_adds"] == found[1]["multiply_adds"]
@@ -48,7 +48,7 @@ def test_more_images_take_more_memory_and_nothing_else(workdir, tmp_path):
 
 
 def test_a_recipe_is_enough(workdir, tmp_path, capsys):
-    cost.main([*words(tiny.config()), f"--output={tmp_path / 'cost.json'}"])
+    cost.main([*words(tiny.config()), f"--output={tmp_path / 'cost.json'}", "--seconds=0"])
     assert "multiply-adds" in capsys.readouterr().out
 
 

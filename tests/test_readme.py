@@ -113,6 +113,10 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
         if module == "resnet_alexnet.sweep":
             arguments = [word for word in arguments if not word.startswith("--jobs")]
             arguments.append("--print")  # tests/study/test_sweep.py runs one
+        if module == "resnet_alexnet.study.run":
+            arguments.append("--print")  # tests/study/test_execute.py runs one, and all of ours at night
+        if module == "resnet_alexnet.cost":
+            arguments.append("--seconds=0")
         if module == "resnet_alexnet.benchmark":
             arguments += ["--quick", "--windows=1", "--seconds=0"]
         if module == "resnet_alexnet.data.prepare":

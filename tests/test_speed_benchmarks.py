@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
@@ -230,7 +231,19 @@ def test_bad_input_is_one_line(words, message):
 
 @pytest.mark.parametrize(
     "script",
-    ["step", "roofline", "kernels", "compile", "dispatch", "loop", "startup", "flags", "collectives", "report"],
+    [
+        "step",
+        "roofline",
+        "kernels",
+        "shares",
+        "compile",
+        "dispatch",
+        "loop",
+        "startup",
+        "flags",
+        "collectives",
+        "report",
+    ],
 )
 def test_help(script):
     result = run(f"{script}.py", "--help")
@@ -377,6 +390,28 @@ def test_layers_alone_beside_torchs(tmp_path):
     assert sum(row["count"] for row in results["layers"]) == 8
     assert all(row["ours"] >= 0 and row["torch"] >= 0 for row in results["layers"])
     assert results["ratio"] == pytest.approx(results["peer"] / results["ours"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_time_of_a_step_is_that_of_its_kernels(tmp_path):
+    output = tmp_path / "shares.json"
+    words = ["--model=cifar_resnet8", "--batch_size=2", "--rounds=2", f"--output={output}"]
+    results = results_of(run("shares.py", *words), output)
+    assert results["ours"] == pytest.approx(sum(part["ms"]["median"] for part in results["parts"]), rel=0.3, abs=0.1)
+    counts = Counter(row["kind"] for row in results["kernels"])
+    # Seven convolutions and a linear layer; the images have no gradient.
+    assert counts["convolutions and linear layers, forward"] == 8
+    assert counts["gradients of their kernels"] == 8
+    assert counts["gradients of their inputs"] == 7
+
+
+def test_kernels_that_run_at_one_moment_share_it():
+    from shares import BETWEEN, Interval, divide_time
+
+    intervals = [Interval("a", 10, 30), Interval("b", 20, 30), Interval("a", 20, 30), Interval("b", 36, 40)]
+    times = divide_time(intervals)
+    assert times == {"a": 10 + 10 * 2 / 3, "b": pytest.approx(10 / 3 + 4), BETWEEN: 6}
+    assert sum(times.values()) == pytest.approx(40 - 10)
 
 
 @pytest.mark.slow

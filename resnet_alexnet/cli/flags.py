@@ -262,6 +262,17 @@ def whole_number(least: int = 1, most: int = 2**31 - 1) -> Callable[[str], int]:
     return parse
 
 
+def seconds(text: str) -> float:
+    """The type of a number of seconds, up to an hour."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:
+        raise ArgumentTypeError(f"{text} (allowed: seconds from 0 to 3,600)")
+    return value
+
+
 def list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     """The type of several values with commas between."""
     return lambda text: tuple(kind(part) for part in text.split(","))

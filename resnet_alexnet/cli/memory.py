@@ -39,7 +39,8 @@ def use_huge_pages() -> None:
         else:
             os.environ.pop(_TUNABLES, None)
     elif (
-        "[madvise]" in _setting()
+        not _has_huge_pages
+        and "[madvise]" in _setting()
         and _is_new_glibc()
         and _HUGE_PAGES.partition("=")[0] not in (before := os.environ.get(_TUNABLES, ""))
     ):

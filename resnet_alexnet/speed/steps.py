@@ -60,7 +60,8 @@ class TrainingStep:
         images_per_call: images of a dispatch, which may have several steps.
         steps_per_call: steps of a dispatch.
         init_seconds: what it took to compile and compute the first state.
-        compilation: of the step.
+        program: the compiled step.
+        compilation: of it.
         resident_bytes: of the training set, where it is kept on each device.
     """
 
@@ -87,8 +88,8 @@ class TrainingStep:
         started = time.perf_counter()
         lowered = steps.train_chunk.lower(self._state, self._data, self._place())
         traced = time.perf_counter()
-        self._call = lowered.compile()
-        self.compilation = _compilation(self._call, mesh, traced - started, time.perf_counter() - traced)
+        self.program = lowered.compile()
+        self.compilation = _compilation(self.program, mesh, traced - started, time.perf_counter() - traced)
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self._in_flight = STEPS_IN_FLIGHT_ON_CPU if on_cpu else STEPS_IN_FLIGHT
 
@@ -98,7 +99,7 @@ class TrainingStep:
         for _ in range(calls):
             if len(waiting) == self._in_flight:
                 waiting.popleft().block_until_ready()
-            self._state, done = self._call(self._state, self._data, self._place())
+            self._state, done = self.program(self._state, self._data, self._place())
             waiting.append(done)
         if waiting:
             waiting[-1].block_until_ready()

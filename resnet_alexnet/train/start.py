@@ -30,7 +30,7 @@ def start_run(
         InputError: the data is not the data of the checkpoint.
     """
     mesh, specs = experiment.mesh, experiment.steps.state_specs
-    restored = checkpointer.restore(jax.eval_shape(experiment.steps.create_state))
+    restored = checkpointer.restore(lambda: jax.eval_shape(experiment.steps.create_state))
     if restored is None:
         state = parallel.sharded(experiment.steps.create_state, mesh, specs, experiment.model.start)
         resumed, saved = [], {}

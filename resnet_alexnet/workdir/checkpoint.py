@@ -1,6 +1,7 @@
 """Checkpoints, written by Orbax: the state, its metadata, and a digest that detects damage."""
 
 import contextlib
+import functools
 import itertools
 import logging
 import sys
@@ -248,29 +249,30 @@ class Checkpointer:
         if not saved:
             raise RuntimeError(f"the checkpoint of step {step} in {self._directory} was not saved")
 
-    def restore(self, like: Tree) -> Restored | None:
+    def restore(self, like: Callable[[], Tree]) -> Restored | None:
         """Restores the newest checkpoint that is not damaged; None if there is no checkpoint.
 
         Newer, damaged checkpoints are moved to a folder next to this one.
 
         Args:
-            like: a state with the expected structure, shapes and dtypes.
+            like: returns a state with the expected structure, shapes and dtypes; called if there is a checkpoint.
 
         Raises:
             DamagedCheckpointError: all checkpoints are damaged. None has been moved.
         """
         damaged: dict[int, DamagedCheckpointError] = {}
+        state = functools.cache(like)  # for a new run it would take time for nothing
         with _reader(self._directory) as manager:
             newest, found = _NONE, None
             for step in sorted(manager.all_steps(), reverse=True):
                 try:
-                    newest, found = step, self._restore_step(manager, step, like)
+                    newest, found = step, self._restore_step(manager, step, state())
                     break
                 except DamagedCheckpointError as error:
                     damaged[step] = error
             agreed = self._lowest(newest)
             if agreed != newest and agreed != _NONE:  # another process cannot read the newer ones
-                found = self._restore_step(manager, agreed, like)
+                found = self._restore_step(manager, agreed, state())
             for step in manager.all_steps():
                 if step > agreed and step not in damaged:
                     damaged[step] = DamagedCheckpointError("another process cannot read it")

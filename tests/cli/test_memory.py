@@ -131,6 +131,13 @@ def test_a_process_starts_itself_again_once_to_have_huge_pages():
 
 
 @needs_huge_pages
+def test_who_asks_twice_starts_once():
+    twice = "from resnet_alexnet.cli import memory; print(1, flush=True); " + "memory.use_huge_pages(); " * 2
+    result = subprocess.run([sys.executable, "-c", twice], capture_output=True, text=True, cwd=CHECKOUT, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "1\n1\n")
+
+
+@needs_huge_pages
 @pytest.mark.parametrize(
     ("given", "starts"), [("glibc.malloc.hugetlb=0", 1), ("glibc.malloc.tcache_count=4", 2), ("", 2)]
 )

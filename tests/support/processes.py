@@ -152,9 +152,9 @@ def steps_saved(workdir: Path) -> list[int]:
 
 def saved_leaves(workdir: Path, config: ConfigDict) -> dict[str, np.ndarray]:
     """The newest checkpoint's arrays by name."""
-    like = jax.eval_shape(create_experiment(config, jax.devices()[:1]).steps.create_state)
+    create = create_experiment(config, jax.devices()[:1]).steps.create_state
     with Checkpointer(workdir / "checkpoints", keep=9) as checkpointer:
-        restored = checkpointer.restore(like)
+        restored = checkpointer.restore(lambda: jax.eval_shape(create))
     assert restored is not None
     assert not restored.warnings
     return to_leaves(restored.state)
