@@ -4,6 +4,7 @@ The last line of the output is one JSON object. See benchmarks/README.md.
 """
 
 import json
+import math
 import re
 import statistics
 import tempfile
@@ -213,7 +214,11 @@ def find_kinds(program: str, weights: Iterable[tuple[int, ...]]) -> dict[str, st
         program: the text of the compiled program.
         weights: the shapes of the parameters of the network.
     """
-    sizes = {_dimensions(shape) for shape in weights if len(shape) > 1}
+    # Of two towers, each has a kernel; a kernel over a whole map is one of a linear layer.
+    own = [part for shape in weights if len(shape) > 1 for part in (shape, shape[1:])]
+    sizes = {
+        _dimensions(each) for shape in own for each in (shape, (math.prod(shape[:-1]), shape[-1])) if len(each) > 1
+    }
     bodies = {found["name"]: found["body"] for found in _COMPUTATION.finditer(program)}
     kinds = {}
     for found in _INSTRUCTION.finditer(program):
