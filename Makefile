@@ -4,7 +4,10 @@ BIN := .venv/bin
 # pytest workers, of one thread each.
 WORKERS ?= 2
 # A worker that a test ends by mistake ends the run: pytest-xdist may wait forever for one that it started again.
-PYTEST = $(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --max-worker-restart=0
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --max-worker-restart=0
+BY_FILE := --dist=loadfile --no-loadscope-reorder
+# The tests start hundreds of processes. Without bytecode, each compiles the package anew.
+COMPILE = $(BIN)/python -m compileall -q resnet_alexnet configs
 # The rules of the code, the recipes and the models: what tells most comes first.
 CONTRACT := tests/test_layering.py tests/test_docstrings.py tests/test_files.py tests/test_paths.py tests/test_configs.py \
 	tests/models/test_contract.py
@@ -14,7 +17,7 @@ LONGEST := tests/test_readme.py tests/launch/test_slurm.py tests/train/test_host
 	tests/models/test_torch.py tests/train/test_loop_inside.py tests/train/test_steps.py tests/test_speed_benchmarks.py
 OTHERS := $(filter-out $(CONTRACT) $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py tests/*/*/test_*.py))
 
-.PHONY: quickstart degradation test lint
+.PHONY: quickstart degradation test slow nightly lint
 
 quickstart: .venv/base.stamp
 	$(BIN)/python -m resnet_alexnet.main --config=configs/quickstart.py --workdir=runs/quickstart
@@ -23,11 +26,18 @@ degradation: .venv/study.stamp
 	$(BIN)/python -m resnet_alexnet.study.run --config=first_look --scale=cpu --workdir=runs/degradation
 	@echo "the picture: runs/degradation/report/pictures/first_look_training_curves.png"
 
-# The tests start hundreds of processes. Without bytecode, each compiles the package anew.
 test: .venv/all.stamp
-	$(BIN)/python -m compileall -q resnet_alexnet configs
-	$(PYTEST) -q -x --dist=worksteal $(CONTRACT)
-	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(LONGEST) $(OTHERS)
+	$(COMPILE)
+	$(PYTEST) -m "not slow and not nightly" -q -x --dist=worksteal $(CONTRACT)
+	$(PYTEST) -m "not slow and not nightly" $(BY_FILE) $(LONGEST) $(OTHERS)
+
+slow: .venv/all.stamp
+	$(COMPILE)
+	$(PYTEST) -m "slow and not nightly" $(BY_FILE) $(LONGEST) $(OTHERS) $(CONTRACT)
+
+nightly: .venv/all.stamp
+	$(COMPILE)
+	$(PYTEST) -m nightly $(BY_FILE) $(LONGEST) $(OTHERS) $(CONTRACT)
 
 lint: .venv/all.stamp
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/pyright

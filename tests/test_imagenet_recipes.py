@@ -63,8 +63,8 @@ def train(recipe, data, workdir, *fields):
     ("recipe", "fields"),
     [
         ("resnet18.py", THIN),
-        pytest.param("alexnet.py", ["--config.preprocess.image_size=64"], marks=pytest.mark.nightly),
-        pytest.param("resnet18.py:torchvision", THIN, marks=pytest.mark.nightly),
+        ("alexnet.py", ["--config.preprocess.image_size=64"]),
+        ("resnet18.py:torchvision", THIN),
     ],
 )
 def test_from_archives_to_a_trained_network(data, tmp_path, recipe, fields):

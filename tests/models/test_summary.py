@@ -137,7 +137,7 @@ def test_a_bottleneck_strides_where_it_is_told(stride_in, first_map):
     assert shapes["stages.1.0.conv2.conv"] == (28, 28, 128)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_resnet1202_is_known_without_compiling_it():
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))

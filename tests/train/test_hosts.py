@@ -81,7 +81,6 @@ def test_process_0_alone_prints_and_says_which_it_is(two):
     assert first.errors == second.errors == ""
 
 
-@pytest.mark.nightly
 def test_four_processes_of_two_devices_train_as_one_of_eight(cache, tmp_path):
     for name, count, devices in (("four", 4, 2), ("one", 1, 8)):
         ended = teams.run(tmp_path / name, CONFIG, cache, count=count, devices=devices)
