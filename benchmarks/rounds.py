@@ -35,7 +35,7 @@ class Line:
         name: name in the table.
         script: file of the process, in this folder.
         python: Python interpreter that runs it.
-        options: arguments of the script's `create`.
+        options: arguments of the script's `create`, and `settle`, see `serve.serve`.
         cores: cores that the process may use.
         about: description for the table.
         busy: whether the CPU limits it. If not, its CPU time is not reported.
@@ -183,7 +183,8 @@ class Side:
         answer = self._read()
         self._signal(signal.SIGSTOP)
         cpu_seconds = answer["cpu_seconds"] + self.children_seconds() - before
-        return Turn(images / answer["seconds"], images / cpu_seconds, machine.busy_without(cpu_seconds))
+        others = machine.busy_without(cpu_seconds + answer["settling_cpu_seconds"])
+        return Turn(images / answer["seconds"], images / cpu_seconds, others)
 
     def megabytes(self) -> tuple[float, float]:
         """Returns the PSS of the process with all its children, and of its largest child, in MB."""

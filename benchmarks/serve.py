@@ -30,11 +30,12 @@ def serve(create: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
 
     Args:
         create: called with the options of the command line, one JSON object, except for `warm_up`, the number of
-            images to run before the first reply. Returns the function to run, and values to report, such as versions.
-            The first reply has these values and `first_seconds`, the time of the warm-up.
+            images to run before the first reply, and `settle`, those to run before the time of each further one
+            begins. Returns the function to run, and values to report, such as versions. The first reply has these
+            values and `first_seconds`, the time of the warm-up.
     """
     options = json.loads(sys.argv[1])
-    warm_up = options.pop("warm_up")
+    warm_up, settle = options.pop("warm_up"), options.pop("settle", 0)
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keeps what libraries print out of the replies
     run, about = create(**options)
@@ -42,9 +43,13 @@ def serve(create: Callable[..., tuple[Run, dict[str, Any]]]) -> None:
     run(warm_up)
     _reply(replies, {**about, "first_seconds": time.perf_counter() - started})
     for line in sys.stdin:
+        continued = time.process_time()
+        if settle:
+            run(settle)
         started, started_cpu = time.perf_counter(), time.process_time()
         seconds = run(int(line)) or time.perf_counter() - started
-        _reply(replies, {"seconds": seconds, "cpu_seconds": time.process_time() - started_cpu})
+        times = {"cpu_seconds": time.process_time() - started_cpu, "settling_cpu_seconds": started_cpu - continued}
+        _reply(replies, {"seconds": seconds, **times})
 
 
 def _reply(replies: Any, values: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import goals
@@ -83,7 +83,8 @@ def lines(setting: Setting, part: str) -> list[Line]:
         options = {**common, "num_classes": own_sizes["num_classes"], "example": setting.flax_example}
         name, about = f"flax example, {part}", "Flax's imagenet example, jax"
         found.append(Line(name, "step_flax.py", sys.executable, options, setting.cores, about, environment=jax))
-    return found
+    # While a process waits, the system takes the memory that it has given back: its next step gets that anew.
+    return [replace(line, options={**line.options, "settle": setting.images}) for line in found]
 
 
 def _torch_lines(setting: Setting, part: str, common: Mapping[str, Any]) -> list[Line]:

@@ -575,6 +575,38 @@ class Side:
         self.asked.append((f"end {self.name}", 0))
 
 
+LINE = """
+import sys
+
+sys.path.insert(0, {folder!r})
+from serve import serve
+
+ran = open({ran!r}, "w", buffering=1)
+
+
+def run(images):
+    print(images, file=ran)
+    return images / 20
+
+
+serve(lambda: (run, {{}}))
+"""
+
+
+@pytest.mark.parametrize(("settle", "ran"), [(0, "1 2"), (3, "1 3 2")])
+def test_what_a_line_does_to_settle_is_not_in_its_turn(tmp_path, monkeypatch, settle, ran):
+    import rounds
+
+    (tmp_path / "line.py").write_text(LINE.format(folder=str(BENCHMARKS), ran=str(tmp_path / "ran")))
+    monkeypatch.setattr(rounds, "__file__", str(tmp_path / "rounds.py"))  # beside which scripts are looked for
+    line = rounds.Line("line", "line.py", sys.executable, {"settle": settle}, tuple(os.sched_getaffinity(0)))
+    with rounds.Side(line, 1) as side:
+        side.wait()
+        turn = side.run(2)
+    assert (tmp_path / "ran").read_text().split() == ran.split()
+    assert turn.throughput == 20
+
+
 def test_turns_are_as_long_as_the_fastest_line_needs_and_begin_once_all_are_checked(monkeypatch):
     import rounds
 
