@@ -62,7 +62,7 @@ def test_few_steps_are_in_flight_at_once_as_in_the_loop(streamed):
         most.append(len(waiting))
         return None, done
 
-    step._call = call
+    step.program = call
     step.run(5)
     assert most == [1, 2, 2, 2, 2]  # on a CPU
     assert len(waiting) == 1  # the last one ends after all others
