@@ -21,6 +21,8 @@ from resnet_alexnet.workdir.config import load_overridden
 from resnet_alexnet.workdir.metrics_log import read_metrics
 from tests.support import kernels
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "golden"
 FILE = FOLDER / f"{jax.__version__}.json"
 STEPS = 20
