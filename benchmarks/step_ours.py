@@ -48,7 +48,7 @@ def create(
         if start and has_to_differ:
             without = create_with(model, **common, dropout=False)
             about["losses"] = first_losses(TrainingStep(without, batch, start=start))
-            start = {}  # the step that is measured draws its weights, as torch's has
+            start = {}  # only for the comparison: kept, they would be in memory twice
         forget_peak()
         step = TrainingStep(experiment, batch, start=start)
         if start:
