@@ -43,9 +43,10 @@ _WARM_UP = 2  # steps
 _LONGEST, _PRINTED = 300, 10  # kernels that are written, and printed
 _COMPUTATION = re.compile(r"^%?(?P<name>[\w.-]+) \(.*?\{\n(?P<body>.*?)^\}", re.MULTILINE | re.DOTALL)
 _INSTRUCTION = re.compile(
-    r"^\s*(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\([^=]*?\)|\S+) (?P<operation>[\w-]+)\((?P<rest>.*)$", re.MULTILINE
+    r"^\s*(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<operation>[\w-]+)\((?P<rest>.*)$", re.MULTILINE
 )
-_AROUND = ("while", "call", "conditional")  # operations whose kernels are in the trace themselves
+_MOVES = {"parameter", "bitcast", "reshape", "copy", "transpose"}  # operations that compute nothing
+_AROUND = ("while", "call", "conditional")
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,14 @@ def main(arguments: Sequence[str]) -> None:
     hardware = machine.describe()
     keep_freed()  # as the commands do
     times, kinds = trace(given.model, batch_size, given.rounds)
+    kinds |= {BETWEEN: BETWEEN}
     kernels = [
         {"kernel": name, "kind": kinds.get(name, OTHER), "ms": round(statistics.median(each), 3)}
         for name, each in times.items()
     ]
     parts = {kind: [0.0] * given.rounds for kind in KINDS}
     for name, each in times.items():
-        kind = BETWEEN if name == BETWEEN else kinds.get(name, OTHER)
+        kind = kinds.get(name, OTHER)
         parts[kind] = [sum(pair) for pair in zip(parts[kind], each, strict=True)]
     step = statistics.median(sum(column) for column in zip(*parts.values(), strict=True))
     results = {
@@ -154,7 +156,7 @@ def trace(model: str, batch_size: int, steps: int) -> tuple[dict[str, list[float
         kernels = read_steps(file)
     text, weights = step.program.as_text(), experiment.model.spec.shapes()["params"]
     kinds = find_kinds(text, [leaf.shape for leaf in jax.tree.leaves(weights)])
-    around = {each["name"] for each in _INSTRUCTION.finditer(text) if each["operation"] in _AROUND}
+    around = find_around(text)
     found = [divide_time(each for each in intervals if each.name not in around) for intervals in kernels]
     names = {name for each in found for name in each}
     return {name: [each[name] / 1e6 for each in found] for name in sorted(names)}, kinds
@@ -225,16 +227,27 @@ def find_kinds(program: str, weights: Iterable[tuple[int, ...]]) -> dict[str, st
         name, rest = found["name"], found["rest"]
         called = re.search(r"\bcalls=%?([\w.-]+)", rest) if found["operation"] == "fusion" else None
         inside = list(_INSTRUCTION.finditer(bodies.get(called[1], ""))) if called else [found]
-        products = [each for each in inside if each["operation"] in ("convolution", "dot")]
+        operations = {each["operation"] for each in inside}
+        products = [each for each in inside if _is_product(each)]
         if products:
             shape = _dimensions(map(int, re.findall(r"\d+", products[0]["type"].partition("[")[2].partition("]")[0])))
             backward = "transpose(jvp" in rest or "op_name" not in rest
             kinds[name] = (KERNEL_GRADIENT if shape in sizes else INPUT_GRADIENT) if backward else FORWARD
-        elif any(each["operation"] == "reduce" for each in inside):
+        elif "reduce" in operations:
             kinds[name] = SUM
-        elif name.startswith(("transpose_copy", "copy", "transpose")):
+        elif operations & {"copy", "transpose"} and operations <= _MOVES:
             kinds[name] = COPY
     return kinds
+
+
+def find_around(program: str) -> set[str]:
+    """The names of the operations of a compiled program whose kernels are in a trace themselves: loops and calls."""
+    return {each["name"] for each in _INSTRUCTION.finditer(program) if each["operation"] in _AROUND}
+
+
+def _is_product(instruction: re.Match[str]) -> bool:
+    """Whether an instruction is a convolution or a product of matrices, of XLA's own or of oneDNN."""
+    return instruction["operation"] in ("convolution", "dot") or '"__onednn$' in instruction["rest"]
 
 
 def _dimensions(shape: Iterable[int]) -> tuple[int, ...]:

@@ -397,12 +397,64 @@ def test_the_time_of_a_step_is_that_of_its_kernels(tmp_path):
     output = tmp_path / "shares.json"
     words = ["--model=cifar_resnet8", "--batch_size=2", "--rounds=2", f"--output={output}"]
     results = results_of(run("shares.py", *words), output)
-    assert results["ours"] == pytest.approx(sum(part["ms"]["median"] for part in results["parts"]), rel=0.3, abs=0.1)
+    for part in results["parts"]:  # of two steps, the median is the mean
+        own = sum(row["ms"] for row in results["kernels"] if row["kind"] == part["kind"])
+        assert own == pytest.approx(part["ms"]["median"], abs=0.2)
     counts = Counter(row["kind"] for row in results["kernels"])
     # Seven convolutions and a linear layer; the images have no gradient.
     assert counts["convolutions and linear layers, forward"] == 8
     assert counts["gradients of their kernels"] == 8
     assert counts["gradients of their inputs"] == 7
+
+
+PROGRAM = """HloModule jit_step, is_scheduled=true
+
+%inside.1 (a: f32[4,8], b: f32[8,6]) -> f32[4,6] {
+  %a = f32[4,8]{1,0} parameter(0)
+  %b = f32[8,6]{1,0} parameter(1)
+  ROOT %dot.9 = f32[4,6]{1,0} dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%inside.2 (a: f32[4,8]) -> f32[8,4] {
+  %a.1 = f32[4,8]{1,0} parameter(0)
+  ROOT %transpose.9 = f32[8,4]{1,0} transpose(%a.1), dimensions={1,0}
+}
+
+%inside.3 (a: f32[4,8]) -> f32[8,4] {
+  %a.2 = f32[4,8]{1,0} parameter(0)
+  %sqrt.9 = f32[4,8]{1,0} sqrt(%a.2)
+  ROOT %transpose.8 = f32[8,4]{1,0} transpose(%sqrt.9), dimensions={1,0}
+}
+
+ENTRY %main (x: f32[4,8]) -> f32[4,6] {
+  %linear = f32[4,6]{1,0} fusion(%x, %w), kind=kCustom, calls=%inside.1, metadata={op_name="jit(step)/jvp(fc)/dot"}
+  %into_x = f32[4,8]{1,0} fusion(%y, %w), kind=kCustom, calls=%inside.1, metadata={op_name="transpose(jvp(fc))/dot"}
+  %of_tower = f32[8,3,3,16]{3,2,1,0} convolution(%x, %y), window={size=3x3}, dim_labels=b01f_01io->b01f
+  %of_map = f32[288,32]{1,0} dot(%x, %y), metadata={op_name="jit(step)/transpose(jvp(fc6))/dot_general"}
+  %by_onednn = (f32[4,9,9,5]{3,2,1,0}, u8[8]{0}) custom-call(%x, %y), custom_call_target="__onednn$convolution", \
+metadata={op_name="jit(step)/jvp(conv1)/conv"}
+  %turned = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%inside.2
+  %copy_sqrt_fusion = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%inside.3
+  %total = f32[] reduce(%x, %zero), dimensions={0,1}, to_apply=%add
+  %while.1 = (s32[], f32[2], f32[2], f32[2], f32[2], /*index=5*/f32[2]) while(%tuple), condition=%c, body=%b
+}
+""".replace("\\\n", "")
+
+
+def test_a_kernel_is_of_the_kind_of_what_it_computes():
+    from shares import COPY, FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, SUM, find_around, find_kinds
+
+    kinds = find_kinds(PROGRAM, [(2, 3, 3, 8, 16), (6, 6, 8, 32), (8, 6), (16,)])
+    assert {name: kinds.get(name) for name in ("linear", "into_x", "of_tower", "of_map", "by_onednn")} == {
+        "linear": FORWARD,
+        "into_x": INPUT_GRADIENT,
+        "of_tower": KERNEL_GRADIENT,
+        "of_map": KERNEL_GRADIENT,
+        "by_onednn": FORWARD,
+    }
+    assert (kinds["turned"], kinds["total"]) == (COPY, SUM)
+    assert "copy_sqrt_fusion" not in kinds  # it computes
+    assert find_around(PROGRAM) == {"while.1"}
 
 
 def test_kernels_that_run_at_one_moment_share_it():
