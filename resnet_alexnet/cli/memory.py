@@ -10,8 +10,10 @@ from pathlib import Path
 
 # glibc's options by number, from malloc.h, and values.
 _ARENA_MAX, _MMAP_MAX, _MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -3, -2, -1
-_KEPT = {_ARENA_MAX: 1, _TOP_PAD: 2**28, _TRIM_THRESHOLD: 2**31 - 1}
+_ALWAYS = {_ARENA_MAX: 1, _TRIM_THRESHOLD: 2**31 - 1}
+_LARGE_KEPT = {_TOP_PAD: 2**28, _MMAP_MAX: 0}
 _LARGE = 2**25  # bytes, the most that glibc takes for _MMAP_THRESHOLD
+_LARGE_GIVEN_BACK = {_TOP_PAD: 2**24, _MMAP_THRESHOLD: _LARGE}  # no large buffer fits in what is taken in advance
 
 _TUNABLES, _HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 _STARTED_AGAIN = "RESNET_ALEXNET_STARTED_AGAIN"  # has what _TUNABLES was before
@@ -82,7 +84,8 @@ def keep_freed() -> None:
 
     With huge pages, pages are taken again quickly, so buffers of 32 MiB and more are given back. If they are kept, the
     largest buffer of a step often does not fit where that of the last step was, since glibc needs a few bytes more to
-    align it: the process of ResNet-50 took up to three times as much memory.
+    align it: the process of ResNet-50 took up to three times as much memory. For the same reason glibc takes little
+    memory in advance then: the largest buffer of ResNet-20, 233 MB, lay there until a step for which it did not fit.
 
     What the compiler has freed is given back when it is done: it lies in small pieces, into which no buffer fits. And a
     step on a CPU begins when the one before has ended, not while that still has its memory. Call it before jax has
@@ -92,8 +95,8 @@ def keep_freed() -> None:
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        large = {_MMAP_THRESHOLD: _LARGE} if _has_huge_pages or "[always]" in _setting() else {_MMAP_MAX: 0}
-        for option, value in (_KEPT | large).items():
+        has_huge_pages = _has_huge_pages or "[always]" in _setting()
+        for option, value in (_ALWAYS | (_LARGE_GIVEN_BACK if has_huge_pages else _LARGE_KEPT)).items():
             library.mallopt(option, value)
 
         def give_back(event: str, duration_secs: float, **kwargs: object) -> None:

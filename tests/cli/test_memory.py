@@ -81,7 +81,7 @@ def test_what_the_compiler_has_freed_is_given_back(least, most_left):
     assert left < most_left
 
 
-# Starts itself again, takes 300 MB, gives it back, and prints what it sees of itself.
+# Starts itself again, takes 20 and 200 MB, gives the 200 back, and prints what it sees of itself.
 RESTART = """
 import ctypes, json, os, sys
 from pathlib import Path
@@ -99,9 +99,10 @@ def megabytes(key):
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1e3
 
+ctypes.memset(library.malloc(2 * 10**7), 1, 2 * 10**7)
 before = megabytes("Rss")
-buffer = library.malloc(3 * 10**8)
-ctypes.memset(buffer, 1, 3 * 10**8)
+buffer = library.malloc(2 * 10**8)
+ctypes.memset(buffer, 1, 2 * 10**8)
 huge = megabytes("AnonHugePages")
 library.free(buffer)
 print(json.dumps([os.getpid(), sys.argv, huge, megabytes("Rss") - before, os.environ.get("GLIBC_TUNABLES")]))
@@ -125,7 +126,7 @@ needs_huge_pages = pytest.mark.skipif("[madvise]" not in memory._setting(), reas
 def test_a_process_starts_itself_again_once_to_have_huge_pages():
     starts, number, own, words, huge, kept, left = restart("a b", "--flag=c")
     assert (starts, own, words) == (2, number, ["-c", "a b", "--flag=c"])
-    assert huge > 250
+    assert huge > 150
     assert kept < 30  # large buffers are given back
     assert left is None  # what it starts does not have the option
 
