@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from serve import Run, serve
 
+from resnet_alexnet.cli.memory import keep_freed, use_huge_pages
 from resnet_alexnet.errors import InputError
 from resnet_alexnet.speed.steps import TrainingStep, random_batch
 from resnet_alexnet.train.experiment import create_experiment
@@ -22,6 +23,7 @@ from resnet_alexnet.workdir.metrics_log import read_metrics
 
 def create(kind: str, config: str, fields: Sequence[str], steps: int) -> tuple[Run, dict[str, Any]]:
     """Creates the line `kind`, "loop" or "step", of the recipe `config`, for turns of `steps` steps."""
+    keep_freed()  # as the commands do
     recipe = load_overridden(config, [f"--config.{field}" for field in fields])
     about = {"versions": {name: version(name) for name in ("jax", "jaxlib", "flax")}}
     if kind == "loop":
@@ -62,6 +64,7 @@ def whole_loop(recipe: Any, steps: int) -> Run:
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as the commands do
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # each turn compiles the same again
     with tempfile.TemporaryDirectory() as cache:
         jax.config.update("jax_compilation_cache_dir", cache)

@@ -11,8 +11,10 @@ import step_nets
 from rounds import Comparison, Line, Measured
 
 IN_FLAX = ("resnet18", "resnet50", "resnet152")  # in Flax's imagenet example
-# With these, glibc keeps the memory that a step frees, instead of giving it back to the system and taking it again.
+# With these, glibc keeps the memory that a step frees, instead of giving it back to the system and taking it again, and
+# takes it in huge pages, as ours does.
 ALLOCATOR = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",

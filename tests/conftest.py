@@ -27,10 +27,6 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = "1"
 gc.set_threshold(20_000)  # tests make many objects that stay, as a start does: see cli.memory
 
-# A folder for each worker: jax writes an entry in place, so a second worker could read half of one.
-_cache = tempfile.mkdtemp(prefix="compiled-")
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # In continuous integration the examples are the same every time: a failure there is the change's own.
@@ -45,10 +41,16 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise, behind nohup
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets XLA's flags, by what is to be run."""
+    """Sets XLA's flags, by what is to be run, and the folder of compiled programs, which all workers share.
+
+    A program that one worker reads while another writes it is compiled, which pyproject.toml takes for no error.
+    """
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist has both from the process that started it
+        return
     flags = FLAGS if config.option.markexpr == "nightly" else FLAGS + UNOPTIMIZED
-    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has them from the process that started it
-        os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
