@@ -54,7 +54,7 @@ class Goal:
         bound: the number to reach.
         most: whether `bound` is the most that the number may be, not the least.
         unit: what follows the number, "x" for a ratio.
-        file: the file of results.
+        file: the file of results, or a pattern such as "step_resnet50_cpu*.json" for those of several machines.
         read: results -> median, minimum and maximum of the number; None if the file does not have it.
         command: what measures it: a file of benchmarks/ and its flags, without --output.
         needs_gpu: whether that needs a GPU.
@@ -217,7 +217,7 @@ CPU_NETS = ("resnet50", "resnet18", "cifar_resnet20", "cifar_resnet56", "cifar_r
 def _cpu_goals() -> list[Goal]:
     found = []
     for model in CPU_NETS:
-        kind, file, command = family(model), f"step_{model}_cpu.json", f"step.py --model={model}"
+        kind, file, command = family(model), f"step_{model}_cpu*.json", f"step.py --model={model}"  # of all processors
         beside = {"plain": "torch, the faster layout", "allocator": "torch that keeps freed memory"}
         for which, bounds in (("plain", PLAIN), ("allocator", ALLOCATOR)):
             if kind in bounds:

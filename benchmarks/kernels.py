@@ -1,8 +1,8 @@
 """Times the convolutions and linear layers of a training step alone, ours and torch's, beside the whole step.
 
-Each distinct layer is a program of its own: forward, and the gradients of its input and its kernel. Their sum is the
-least that a step can take with these kernels; a step of ours cannot be faster than torch's if the sum is not. The last
-line of the output is one JSON object. See benchmarks/README.md.
+Each distinct layer is a program of its own: forward, and the gradients of its input and its kernel. Their sum estimates
+what a step takes for them: alone, a layer reads its arrays from memory, which a step may still have in the cache. The
+last line of the output is one JSON object. See benchmarks/README.md.
 """
 
 import json

@@ -4,12 +4,13 @@ No number in them is typed by hand; a test compares the documents with what this
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from goals import Goal, all_goals, format_value
+from goals import ALLOCATOR, PLAIN, Goal, all_goals, family, format_value
 from rich.console import Console
-from shares import KINDS
+from shares import KINDS, PRODUCTS
 from table import Rows, print_tables, write_markdown
 
 from resnet_alexnet.cli import command, flags
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONS = ("jax", "torch")  # that the table of steps has
 # The marks of docs/speed.md; README.md has the second.
-GOALS_MARK, STEPS_MARK, KERNELS_MARK, SHARES_MARK = "goals", "speed", "kernels", "shares"
+GOALS_MARK, STEPS_MARK, KERNELS_MARK, SHARES_MARK, FLOORS_MARK = "goals", "speed", "kernels", "shares", "floors"
 
 
 def create_parser() -> command.Parser:
@@ -50,10 +51,12 @@ def main(arguments: Sequence[str]) -> None:
         write_markdown(given.speed, [step_rows(found)], mark=STEPS_MARK)
         write_markdown(given.speed, [kernel_rows(found)], mark=KERNELS_MARK)
         write_markdown(given.speed, [share_rows(found)], mark=SHARES_MARK)
+        write_markdown(given.speed, [floor_rows(found)], mark=FLOORS_MARK)
     if given.readme is not None:
         write_markdown(given.readme, [step_rows(found, short=True)], mark=STEPS_MARK)
     if given.speed is None and given.readme is None:
-        print_tables(Console(), step_rows(found), kernel_rows(found), share_rows(found), goal_rows(found))
+        tables = (step_rows(found), kernel_rows(found), share_rows(found), floor_rows(found), goal_rows(found))
+        print_tables(Console(), *tables)
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -68,7 +71,12 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 def goal_rows(found: dict[str, dict[str, Any]]) -> Rows:
     """The table of goals."""
     header = ("", "what", "compared with", "goal", "measured, median (min to max)", "", "n", "on", "command")
-    return [header, *(_goal_row(goal, found.get(goal.file)) for goal in all_goals())]
+    rows = [
+        _goal_row(goal, results)
+        for goal in all_goals()
+        for results in [found[name] for name in found if fnmatch(name, goal.file)] or [None]
+    ]
+    return [header, *rows]
 
 
 def _goal_row(goal: Goal, results: dict[str, Any] | None) -> tuple[str, ...]:
@@ -171,6 +179,29 @@ def share_rows(found: dict[str, dict[str, Any]]) -> Rows:
                 on,
             )
         )
+    return table
+
+
+def floor_rows(found: dict[str, dict[str, Any]]) -> Rows:
+    """The table of what the goals for a training step on a CPU leave for all that is not one of its products."""
+    times = ("ours", "torch's", "goal", "products", "all else", "left for all else")
+    table: Rows = [("step", "compared with", *(f"{time}, ms" for time in times), "on")]
+    goals = {"plain": ("torch", PLAIN), "allocator": ("torch that keeps freed memory", ALLOCATOR)}
+    for name, shares in found.items():
+        if shares["benchmark"] != "shares" or (step := found.get(name.replace("shares", "step", 1))) is None:
+            continue
+        model, batch = shares["settings"]["model"], shares["settings"]["batch_size"]
+        products = sum(part["ms"]["median"] for part in shares["parts"] if part["kind"] in PRODUCTS)
+        by_name = {row["name"]: row for row in step["comparisons"]}
+        for which, (peer, bounds) in goals.items():
+            row, bound = by_name.get(f"training, {which}"), bounds.get(family(model))
+            if row is None or bound is None:
+                continue
+            ours, theirs = (1e3 * batch / row[side] for side in ("ours", "peer"))
+            goal = theirs / bound
+            values = (ours, theirs, goal, products, shares["ours"] - products, goal - products)
+            on = f"{_hardware(step)}, {step['date']}"
+            table.append((model, peer, *(f"{value:,.0f}" for value in values), on))
     return table
 
 

@@ -192,9 +192,9 @@ def memory_ratios(setting: Setting, measured: Mapping[str, Measured]) -> dict[st
                 "ours": round(mine),
                 "peer": round(theirs),
                 "ratio": round(mine / theirs, 2),
-                "goal": goals.MEMORY,
-                "met": mine <= goals.MEMORY * theirs,
             }
+            if part == "training":
+                found[part] |= {"goal": goals.MEMORY, "met": mine <= goals.MEMORY * theirs}
     return found
 
 

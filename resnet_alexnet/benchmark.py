@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
+from resnet_alexnet.cli.output import announce
 
 _DESCRIPTION = """Measures the speed of a recipe's training and inference step.
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags or the config.
     """
     options = create_parser().parse(arguments)
+    announce()
     config = flags.load_config(options, missing="a recipe, such as --config=quickstart")
     import json
 

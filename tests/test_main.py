@@ -30,6 +30,8 @@ def test_help_tells_the_flags_an_example_and_the_exit_codes():
         ("-m", "resnet_alexnet.robustness", "--weights=LICENSE"),
         ("-m", "resnet_alexnet.recalibrate", "--weights=LICENSE", "--output=never.safetensors"),
         ("-m", "resnet_alexnet.preview", "--config=configs/quickstart.py"),
+        ("-m", "resnet_alexnet.cost", "--config=configs/quickstart.py"),
+        ("-m", "resnet_alexnet.benchmark", "--config=configs/quickstart.py"),
     ],
     ids=lambda words: words[1],
 )
@@ -85,6 +87,8 @@ def test_a_terminal_shows_one_bar_the_evaluations_above_it_and_a_table_below(tmp
         ("probe", ["--weights={tmp}/jax.py"], "starting: importing jax"),
         ("robustness", ["--weights={tmp}/jax.py"], "starting: importing jax"),
         ("preview", ["--config=quickstart", "--output={tmp}/preview.png"], "starting: importing jax"),
+        ("cost", ["--config=quickstart"], "starting: importing jax"),
+        ("benchmark", ["--config=quickstart"], "starting: importing jax"),
         ("pretrained.convert", ["--input={tmp}/jax.py", "--output={tmp}/ours.safetensors"], "starting: importing jax"),
     ],
 )

@@ -578,6 +578,36 @@ def test_a_goal_is_reached_missed_or_not_measured():
     assert gpu == ("at least 1.5x", "not measured: needs a GPU", "", "", "", "`gpu.sh resnet50`")
 
 
+def test_a_goal_has_a_row_for_each_processor_that_was_measured():
+    from report import goal_rows
+
+    comparisons = [{"name": "training, plain", "ratio": dict.fromkeys(("median", "min", "max"), 1.2)}]
+    files = {f"step_resnet50_{name}.json": measured(comparisons=comparisons, memory={}) for name in ("cpu", "cpu_b")}
+    files["step_resnet50_one_cpu.json"] = measured(comparisons=comparisons, memory={})  # of another batch
+    rows = [row for row in goal_rows(files) if row[1] == "resnet50, training step, float32, CPU"]
+    assert [row[5] for row in rows] == ["reached", "reached", ""]  # the last is that of an allocator, not measured
+
+
+def test_what_a_goal_leaves_for_all_but_the_products():
+    from report import floor_rows
+    from shares import FORWARD, KERNEL_GRADIENT, OTHER
+
+    parts = [{"kind": kind, "ms": {"median": ms}} for kind, ms in ((FORWARD, 300), (KERNEL_GRADIENT, 400), (OTHER, 250))]
+    settings = {"model": "resnet18", "batch_size": 11}
+    row = {"ours": 10.0, "peer": 11.0}  # images/s
+    comparisons = [{"name": f"training, {name}", **row} for name in ("plain", "allocator", "timm")]
+    found = {
+        "shares_resnet18_cpu.json": measured(benchmark="shares", settings=settings, ours=1000, parts=parts),
+        "step_resnet18_cpu.json": measured(benchmark="step", settings=settings, comparisons=comparisons),
+        "shares_resnet50_cpu.json": measured(benchmark="shares", settings=settings, ours=1000, parts=parts),
+    }
+    on = "a processor, 2 cores, 2026-11-27"
+    assert floor_rows(found)[1:] == [
+        ("resnet18", "torch", "1,100", "1,000", "909", "700", "300", "209", on),
+        ("resnet18", "torch that keeps freed memory", "1,100", "1,000", "1,000", "700", "300", "300", on),
+    ]
+
+
 def test_every_group_of_goals_has_a_row():
     from goals import all_goals
 

@@ -35,10 +35,11 @@ def create_parser() -> Parser:
     )
     flags.add_config(parser, "a study, such as degradation, or all; the fields below are those of all runs")
     length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument(
+    flags.add_choice(
+        length,
         "--scale",
-        choices=("smoke", "cpu", "gpu", "imagenet"),
-        help="how large: smoke tries the machinery, cpu takes narrow networks on the embedded sample of Fashion-MNIST, "
+        ("smoke", "cpu", "gpu", "imagenet"),
+        text="how large: smoke tries the machinery, cpu takes narrow networks on the embedded sample of Fashion-MNIST, "
         "gpu is CIFAR-10 and imagenet ImageNet, as published",
     )
     length.add_argument(

@@ -9,6 +9,7 @@ import sys
 import jax
 import pytest
 
+from resnet_alexnet.__main__ import COMMANDS
 from resnet_alexnet.cli import compiled
 from resnet_alexnet.errors import printable
 from resnet_alexnet.main import main as train
@@ -207,7 +208,11 @@ def test_a_damaged_program_is_compiled_again_without_a_word(cache):
     cold = finish(start(cache, "-c", PROGRAM, "true"))
     for file in cache.glob("*-cache"):
         file.write_bytes(file.read_bytes()[:-9])
-    assert finish(start(cache, "-c", PROGRAM, "true"))[0] == cold[0]
+    again = finish(start(cache, "-c", PROGRAM, "true"))
+    assert again[0] == cold[0]
+    asked, found, _ = map(int, again[1].split())
+    assert asked >= 3
+    assert found == 0
 
 
 @pytest.mark.slow
@@ -230,18 +235,29 @@ def test_a_run_is_bitwise_the_same_with_kept_programs_and_its_second_start_adds_
         assert lines == off[1]
 
 
-COMMANDS = {
+CALLS = {  # of each command that has the flag
     "main": ["--config=quickstart", "--workdir={tmp}/run"],
     "evaluate.__main__": ["--config=quickstart", "--weights={tmp}/file"],
     "predict.__main__": ["--weights={tmp}/file", "photo.png"],
     "features.__main__": ["--config=quickstart", "--weights={tmp}/file", "--output={tmp}/features.npz"],
     "recalibrate": ["--config=quickstart", "--weights={tmp}/file", "--output={tmp}/exact.safetensors"],
     "preview": ["--config=quickstart", "--output={tmp}/preview.png"],
+    "signals": ["--workdir={tmp}"],
+    "probe": ["--config=quickstart", "--weights={tmp}/file"],
+    "robustness": ["--config=quickstart", "--weights={tmp}/file"],
 }
 
 
+def test_the_calls_are_of_all_commands_with_the_flag():
+    def has_it(module: str) -> bool:
+        parser = importlib.import_module(f"resnet_alexnet.{module}").create_parser()
+        return "--compile_cache" in parser._option_string_actions
+
+    assert set(CALLS) == set(filter(has_it, COMMANDS.values()))
+
+
 @pytest.mark.parametrize("value", [True, False])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", CALLS)
 def test_every_command_that_compiles_does_so_after_this(command, value, tmp_path, monkeypatch):
     class Reached(BaseException):
         pass
@@ -252,7 +268,7 @@ def test_every_command_that_compiles_does_so_after_this(command, value, tmp_path
 
     monkeypatch.setattr(compiled, "keep", keep)
     (tmp_path / "file").write_text("")
-    words = [word.format(tmp=tmp_path) for word in COMMANDS[command]]
+    words = [word.format(tmp=tmp_path) for word in CALLS[command]]
     with pytest.raises(Reached):
         importlib.import_module(f"resnet_alexnet.{command}").main([*words, f"--compile_cache={value}"])
 

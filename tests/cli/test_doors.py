@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 
 import pytest
 
@@ -16,6 +17,7 @@ from resnet_alexnet.evaluate.scoring import PRECISIONS
 from resnet_alexnet.predict.predictions import WRITERS
 from resnet_alexnet.pretrained.network import SCORES
 from resnet_alexnet.pretrained.weights import NAMES
+from resnet_alexnet.study.design import SCALES
 from tests.support import processes
 
 DOORS = {module.removesuffix(".__main__"): module for module in COMMANDS.values()}
@@ -30,6 +32,8 @@ CHOICES = {
     ("data.prepare", "--encoding"): ENCODINGS,
     ("pretrained.convert", "--interpolation"): INTERPOLATIONS,
     ("pretrained.convert", "--names"): NAMES,
+    ("study.run", "--scale"): SCALES,
+    ("study.report", "--scale"): SCALES,
 }
 
 
@@ -61,6 +65,14 @@ def test_flags_named_in_the_help_are_those_of_the_command(door):
 @pytest.mark.parametrize(("door", "flag"), CHOICES)
 def test_choices_are_those_of_the_library(door, flag):
     assert set(create_parser(door)._option_string_actions[flag].choices) == set(CHOICES[door, flag])
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_value_near_a_choice_is_refused_with_that_choice(door):
+    for action in create_parser(door)._actions:
+        for choice in action.choices or ():
+            with pytest.raises(ArgumentTypeError, match=re.escape(f"did you mean {choice!r}?")):
+                action.type(f"{choice}x")
 
 
 @pytest.mark.parametrize("door", DOORS)

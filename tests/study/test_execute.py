@@ -22,8 +22,6 @@ from tests.support import processes, sweeps
 from tests.support.processes import wait_for
 from tests.support.studies import TWO_ARMS, write_metrics, write_study
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
@@ -46,6 +44,7 @@ def done(tmp_path_factory):
     return workdir, stopped, result.stdout
 
 
+@pytest.mark.slow
 def test_a_stopped_study_continues_with_the_same_command(done):
     _, stopped, output = done
     assert "run the same command again to continue" in stopped
@@ -53,6 +52,7 @@ def test_a_stopped_study_continues_with_the_same_command(done):
     assert "runs that count: 2" in output
 
 
+@pytest.mark.slow
 def test_every_run_that_counts_has_its_numbers(done):
     workdir, _, _ = done
     (plan,) = read_planned(workdir).plans
@@ -80,6 +80,7 @@ def test_what_is_the_same_for_all_seeds_is_measured_once(planned, tmp_path, monk
         assert sorted(measured) == (["cost", "test", "training"] if "-seed=1-" in run else ["test", "training"])
 
 
+@pytest.mark.slow
 def test_measurements_of_a_run_are_done_once_in_one_process_and_failures_stop_no_other(done, tmp_path, capsys):
     workdir, _, _ = done
     source = next(path.parent.parent for path in workdir.glob("runs/*/measured/training"))
@@ -98,6 +99,7 @@ def test_measurements_of_a_run_are_done_once_in_one_process_and_failures_stop_no
     assert str(run / "measured" / "test") in errors.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_ensembles_average_the_members_of_a_seed(done):
     workdir, _, _ = done
     (plan,) = read_planned(workdir).plans
@@ -113,6 +115,7 @@ def test_ensembles_average_the_members_of_a_seed(done):
         )
 
 
+@pytest.mark.slow
 def test_candidates_were_not_tested(done):
     workdir, _, _ = done
     (plan,) = read_planned(workdir).plans
