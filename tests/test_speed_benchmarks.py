@@ -592,7 +592,9 @@ def test_what_a_goal_leaves_for_all_but_the_products():
     from report import floor_rows
     from shares import FORWARD, KERNEL_GRADIENT, OTHER
 
-    parts = [{"kind": kind, "ms": {"median": ms}} for kind, ms in ((FORWARD, 300), (KERNEL_GRADIENT, 400), (OTHER, 250))]
+    parts = [
+        {"kind": kind, "ms": {"median": ms}} for kind, ms in ((FORWARD, 300), (KERNEL_GRADIENT, 400), (OTHER, 250))
+    ]
     settings = {"model": "resnet18", "batch_size": 11}
     row = {"ours": 10.0, "peer": 11.0}  # images/s
     comparisons = [{"name": f"training, {name}", **row} for name in ("plain", "allocator", "timm")]
