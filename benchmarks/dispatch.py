@@ -27,8 +27,8 @@ program which takes and returns the arrays of our step and computes a few
 products of matrices: no step that keeps each array by itself is dispatched
 faster. The last line of the output is a JSON object."""
 FLOOR = "the same arrays, no step"
-# The products of that program, some tens of milliseconds. The host needs twice as long for arrays that another thread
-# has still to compute than for those of a program that is done at once.
+# The products of that program take some tens of milliseconds, as a step does: jax has more to do for results that it
+# has to wait for than for those of a program that it runs at once.
 PRODUCTS, SIDE = 32, 500
 Dispatch = Callable[[], Any]  # dispatches a step; returns what to wait for
 

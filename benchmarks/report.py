@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from goals import ALLOCATOR, PLAIN, Goal, all_goals, family, format_value
+from goals import ALLOCATOR, PLAIN, Goal, Spread, all_goals, family, format_value
 from rich.console import Console
 from shares import KINDS, PRODUCTS
 from table import Rows, print_tables, write_markdown
@@ -34,7 +34,7 @@ def create_parser() -> command.Parser:
         "--results", metavar="DIR", type=flags.run_folder, default=RESULTS, help="the folder with the files of results"
     )
     parser.add_argument(
-        "--speed", metavar="FILE.md", type=flags.path, help="write both tables to this file, such as docs/speed.md"
+        "--speed", metavar="FILE.md", type=flags.path, help="write the tables to this file, such as docs/speed.md"
     )
     parser.add_argument(
         "--readme", metavar="FILE.md", type=flags.path, help="write the table of steps to this file, such as README.md"
@@ -71,24 +71,27 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 def goal_rows(found: dict[str, dict[str, Any]]) -> Rows:
     """The table of goals."""
     header = ("", "what", "compared with", "goal", "measured, median (min to max)", "", "n", "on", "command")
-    rows = [
-        _goal_row(goal, results)
-        for goal in all_goals()
-        for results in [found[name] for name in found if fnmatch(name, goal.file)] or [None]
-    ]
+    rows = []
+    for goal in all_goals():
+        files = [results for name, results in found.items() if fnmatch(name, goal.file)]
+        measured = [(results, value) for results in files if (value := goal.read(results)) is not None]
+        rows += [_goal_row(goal, *each) for each in measured] or [_lacking_row(goal)]
     return [header, *rows]
 
 
-def _goal_row(goal: Goal, results: dict[str, Any] | None) -> tuple[str, ...]:
-    value = None if results is None else goal.read(results)
-    head = (goal.line, goal.what, goal.beside, goal.text())
-    if value is None or results is None:
-        lacking = "not measured: needs a GPU" if goal.needs_gpu else "not measured yet"
-        return (*head, lacking, "", "", "", f"`{goal.command}`")
+def _lacking_row(goal: Goal) -> tuple[str, ...]:
+    lacking = "not measured: needs a GPU" if goal.needs_gpu else "not measured yet"
+    return (goal.line, goal.what, goal.beside, goal.text(), lacking, "", "", "", f"`{goal.command}`")
+
+
+def _goal_row(goal: Goal, results: dict[str, Any], value: Spread) -> tuple[str, ...]:
     measured = "not done in time" if value["median"] == float("inf") else format_value(value, goal)
     reached = "reached" if goal.is_met(value["median"]) else "missed"
     return (
-        *head,
+        goal.line,
+        goal.what,
+        goal.beside,
+        goal.text(),
         measured,
         reached,
         str(results["n"]),

@@ -39,7 +39,7 @@ KINDS = (
     "between kernels",
 )
 FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, SUM, COPY, OTHER, BETWEEN = KINDS
-PRODUCTS = (FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT)  # all of which are sums of products
+PRODUCTS = (FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT)
 _WARM_UP = 2  # steps
 _LONGEST, _PRINTED = 300, 10  # kernels that are written, and printed
 _COMPUTATION = re.compile(r"^%?(?P<name>[\w.-]+) \(.*?\{\n(?P<body>.*?)^\}", re.MULTILINE | re.DOTALL)

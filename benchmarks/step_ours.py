@@ -41,7 +41,7 @@ def create(
     about: dict[str, Any] = {
         "versions": {package: version(package) for package in ("jax", "jaxlib", "flax", "optax", "numpy")},
         "device": jax.devices()[0].device_kind,
-        "malloc": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
+        "malloc": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_"))},
     }
     if kind == "training":
         has_to_differ = NETS[model].dropout or resident  # from what is compared

@@ -65,7 +65,7 @@ def create(
         step.image, step.label = step.image.to(device), step.label.to(device)
     about: dict[str, Any] = {
         "versions": {"torch": torch.__version__},
-        "malloc": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")},
+        "malloc": {key: value for key, value in os.environ.items() if key.startswith(("MALLOC_", "GLIBC_"))},
     }
     if kind == "training":
         about["losses"] = step.check_losses()

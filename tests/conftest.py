@@ -43,13 +43,14 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise, behind nohup
 def pytest_configure(config: pytest.Config) -> None:
     """Sets XLA's flags, by what is to be run, and the folder of compiled programs, which all workers share.
 
-    A program that one worker reads while another writes it is compiled, which pyproject.toml takes for no error.
+    A program that one worker reads while another writes it is compiled, and jax warns of that.
     """
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist has both from the process that started it
         return
     flags = FLAGS if config.option.markexpr == "nightly" else FLAGS + UNOPTIMIZED
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="compiled-")
+    os.environ["PYTHONWARNINGS"] = "ignore:Error reading persistent compilation cache"  # in processes of the tests
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 

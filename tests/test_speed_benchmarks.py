@@ -170,7 +170,8 @@ def test_torch_has_both_layouts_with_and_without_the_allocators_setting_and_all_
     assert list(lines) == ["ours", *torch, "timm", "ours, allocator"]
     for name in torch:
         line = lines[name]
-        assert ("MALLOC_ARENA_MAX" in line.environment) == ("allocator" in name)
+        for variable in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
+            assert (variable in line.environment) == ("allocator" in name)
         assert line.options["layout"] == ("channels_last" if "channels_last" in name else "contiguous")
         assert (line.options["threads"], line.environment["OMP_NUM_THREADS"], line.cores) == (2, "2", (0, 1))
     assert lines["ours"].environment["JAX_PLATFORMS"] == "cpu"
@@ -718,8 +719,10 @@ def test_peak_memory_is_compared_with_the_line_that_counts():
 
     lines = {"ours, training": line(1, 330), "torch, training": line(2, 100)}
     lines["torch, channels_last, training"] = line(3, 300)
+    lines |= {"ours, inference": line(1, 60), "torch, inference": line(1, 40)}  # which has no goal
     found = step_lines.memory_ratios(setting(), lines)
-    assert found == {"training": {"ours": 330, "peer": 300, "ratio": 1.1, "goal": 1.1, "met": True}}
+    assert found["training"] == {"ours": 330, "peer": 300, "ratio": 1.1, "goal": 1.1, "met": True}
+    assert found["inference"] == {"ours": 60, "peer": 40, "ratio": 1.5}
 
 
 def gpu_script(*words: str, **environment: str) -> subprocess.CompletedProcess:

@@ -13,7 +13,7 @@ _ARENA_MAX, _MMAP_MAX, _MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -3, 
 _ALWAYS = {_ARENA_MAX: 1, _TRIM_THRESHOLD: 2**31 - 1}
 _LARGE_KEPT = {_TOP_PAD: 2**28, _MMAP_MAX: 0}
 _LARGE = 2**25  # bytes, the most that glibc takes for _MMAP_THRESHOLD
-_LARGE_GIVEN_BACK = {_TOP_PAD: 2**24, _MMAP_THRESHOLD: _LARGE}  # no large buffer fits in what is taken in advance
+_LARGE_GIVEN_BACK = {_TOP_PAD: 2**24, _MMAP_THRESHOLD: _LARGE}  # a pad of less than a large buffer
 
 _TUNABLES, _HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 _STARTED_AGAIN = "RESNET_ALEXNET_STARTED_AGAIN"  # has what _TUNABLES was before
@@ -31,7 +31,7 @@ def use_huge_pages() -> None:
 
     Call it before anything else is done. The process keeps its number, its command line and its files; processes that
     it starts do not have the option. Where the system gives huge pages to all or to nobody, or glibc is older than
-    2.35, or the user has set the option, this does nothing.
+    2.35, or the user has set the option, nothing is started.
     """
     global _has_huge_pages
     if _STARTED_AGAIN in os.environ:
@@ -40,12 +40,11 @@ def use_huge_pages() -> None:
             os.environ[_TUNABLES] = before
         else:
             os.environ.pop(_TUNABLES, None)
-    elif (
-        not _has_huge_pages
-        and "[madvise]" in _setting()
-        and _is_new_glibc()
-        and _HUGE_PAGES.partition("=")[0] not in (before := os.environ.get(_TUNABLES, ""))
-    ):
+    elif not _has_huge_pages and "[madvise]" in _setting() and _is_new_glibc():
+        before = os.environ.get(_TUNABLES, "")
+        if _HUGE_PAGES.partition("=")[0] in before:  # the user's choice
+            _has_huge_pages = _HUGE_PAGES in before.split(":")
+            return
         own = {_STARTED_AGAIN: before, _TUNABLES: f"{before}:{_HUGE_PAGES}".lstrip(":")}
         with contextlib.suppress(OSError):  # without a Python to start, it goes on as it is
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | own)
@@ -84,8 +83,8 @@ def keep_freed() -> None:
 
     With huge pages, pages are taken again quickly, so buffers of 32 MiB and more are given back. If they are kept, the
     largest buffer of a step often does not fit where that of the last step was, since glibc needs a few bytes more to
-    align it: the process of ResNet-50 took up to three times as much memory. For the same reason glibc takes little
-    memory in advance then: the largest buffer of ResNet-20, 233 MB, lay there until a step for which it did not fit.
+    align it: the process of ResNet-50 took up to three times as much memory. Nor may a large buffer lie in the memory
+    that glibc takes in advance: that of ResNet-20, 233 MB, fitted there in some steps only, and was then kept twice.
 
     What the compiler has freed is given back when it is done: it lies in small pieces, into which no buffer fits. And a
     step on a CPU begins when the one before has ended, not while that still has its memory. Call it before jax has

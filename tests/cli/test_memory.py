@@ -139,6 +139,14 @@ def test_who_asks_twice_starts_once():
 
 
 @needs_huge_pages
+def test_huge_pages_that_the_user_has_asked_for_are_given_back_as_well():
+    starts, *_, huge, kept, left = restart(GLIBC_TUNABLES="glibc.malloc.hugetlb=1")
+    assert (starts, left) == (1, "glibc.malloc.hugetlb=1")
+    assert huge > 150
+    assert kept < 30
+
+
+@needs_huge_pages
 @pytest.mark.parametrize(
     ("given", "starts"), [("glibc.malloc.hugetlb=0", 1), ("glibc.malloc.tcache_count=4", 2), ("", 2)]
 )
