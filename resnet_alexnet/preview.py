@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 
 _DESCRIPTION = """Draws training images as the network sees them.
 
@@ -91,10 +91,7 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config or the data.
     """
     options = create_parser().parse(arguments)
-    announce()
-    from resnet_alexnet.cli import compiled
-
-    compiled.keep(options.compile_cache)
+    begin(options)
     config = flags.load_config(options, missing="a recipe, such as --config=quickstart")
     draw_preview(config, options.output, images=options.images, epochs=options.epochs)
     print(f"wrote {options.output}")

@@ -5,7 +5,7 @@ from functools import partial
 
 from resnet_alexnet.cli import flags, measurement
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 from resnet_alexnet.errors import InputError
 
 _DESCRIPTION = """Tells how well the features of each stage separate the classes.
@@ -51,16 +51,13 @@ def main(arguments: Sequence[str]) -> None:
     options = create_parser().parse(arguments)
     if options.split == "train":
         raise InputError("--split=train: the probes learn from that split (allowed: test, validation)")
-    announce()
+    begin(options)
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.data.sources import draw_images
     from resnet_alexnet.features import extraction, probes
     from resnet_alexnet.train import inputs
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     config = flags.load_config(options, missing="the data to learn from, such as --config=quickstart")
     network = pretrained.load_network(**flags.trained_model(options), progress=progress_bar)
     read = partial(

@@ -5,7 +5,7 @@ from functools import partial
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 from resnet_alexnet.files import write_json
 
 _DESCRIPTION = """Replaces batch normalization's moving averages by exact ones.
@@ -52,15 +52,12 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the network.
     """
     options = create_parser().parse(arguments)
-    announce()
+    begin(options)
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import print_summary, progress_bar
     from resnet_alexnet.pretrained import weights
     from resnet_alexnet.train import augment, inputs, recalibration, steps
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     config = flags.load_config(options, missing="the data that the network was trained on, such as --config=quickstart")
     mesh = parallel.create_mesh()
     parallel.device_batch_size(options.batch_size, mesh, field="--batch_size")

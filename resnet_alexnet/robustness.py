@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from resnet_alexnet.cli import flags, measurement
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 
 _DESCRIPTION = """Tests a trained network on corrupted images.
 
@@ -31,15 +31,12 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the network.
     """
     options = create_parser().parse(arguments)
-    announce()
+    begin(options)
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.evaluate.robustness import measure_robustness
     from resnet_alexnet.train import inputs
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     config = flags.load_config(options, missing="the data to corrupt, such as --config=quickstart")
     network = pretrained.load_network(**flags.trained_model(options), progress=progress_bar)
     split, source = inputs.read_test_crops(

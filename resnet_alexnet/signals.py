@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_alexnet.cli import flags, measurement
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 from resnet_alexnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,16 +63,13 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the run folder.
     """
     options = create_parser().parse(arguments)
-    announce()
+    begin(options)
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.models import model_options
     from resnet_alexnet.train import experiment as experiments
     from resnet_alexnet.workdir.folder import saved_steps
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     config = flags.load_config(options, missing="the run folder has no config.json")
     config.mesh.towers = 1  # the results are those of two
     if "scan" in model_options(config.model.name):

@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 
 _DESCRIPTION = """Writes the features of a split at a layer of a trained network.
 
@@ -79,15 +79,12 @@ def main(arguments: Sequence[str]) -> None:
         InputError: something is wrong with the flags, the config, the data or the network.
     """
     options = create_parser().parse(arguments)
-    announce()
+    begin(options)
     from resnet_alexnet import parallel, pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.features import extraction
     from resnet_alexnet.train import inputs
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     config = flags.load_config(options, missing="the data whose features to write, such as --config=quickstart")
     network = pretrained.load_network(**flags.trained_model(options), partial=True, progress=progress_bar)
     layer = extraction.find_layer(network, options.layer, pool=options.pool)

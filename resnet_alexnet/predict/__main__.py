@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from resnet_alexnet.cli import flags
 from resnet_alexnet.cli.command import Parser, run
-from resnet_alexnet.cli.output import announce
+from resnet_alexnet.cli.start import begin
 from resnet_alexnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,9 +72,8 @@ def main(arguments: Sequence[str]) -> None:
             cannot be.
     """
     options = create_parser().parse(arguments)
-    announce()
+    begin(options)
     from resnet_alexnet import pretrained
-    from resnet_alexnet.cli import compiled, memory
     from resnet_alexnet.cli.progress import progress_bar
     from resnet_alexnet.data.readers.imagenet_classes import display_name
     from resnet_alexnet.evaluate.protocol import TestProtocol
@@ -82,8 +81,6 @@ def main(arguments: Sequence[str]) -> None:
     from resnet_alexnet.predict.photographs import find_photographs
     from resnet_alexnet.predict.predictions import WRITERS, write_table
 
-    compiled.keep(options.compile_cache)
-    memory.keep_freed()
     photographs = list(find_photographs(options.photographs, options.list, report=_note))
     if not photographs:
         raise InputError("no photograph is named, or a folder holds none: give files, folders or -; see --help")
